@@ -1,0 +1,61 @@
+"""What all aggregators have in common."""
+
+import abc
+from typing import Any
+
+import tensorflow as tf
+
+from mtq.task_gradients import TaskGradients
+
+_SCOPES = ("all", "shared")
+
+
+class Aggregator(abc.ABC):
+    """Turns the gradients of T tasks into one update. Serializable by Keras; usable by name in `compile`.
+
+    Args:
+        scope: `"all"` aggregates each task's gradient as a whole. `"shared"` aggregates over the variables of more than
+            one task; the variables that a task has alone get its own weighted gradient `w_i g_i`.
+
+    Raises:
+        ValueError: The scope is neither.
+    """
+
+    def __init__(self, scope: str = "all") -> None:
+        if scope not in _SCOPES:
+            raise ValueError(f"scope of the aggregator must be one of {_SCOPES}. Received: {scope!r}.")
+        self.scope = scope
+
+    @abc.abstractmethod
+    def __call__(self, gradients: TaskGradients, weights: tf.Tensor) -> list[tf.Tensor | None]:
+        """Aggregates.
+
+        Args:
+            gradients: Of the T tasks' unweighted losses.
+            weights: Task weights, `[T]` float32.
+
+        Returns:
+            A gradient per variable, None for a variable that no task touches.
+        """
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {"scope": self.scope}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Aggregator":
+        """Makes the aggregator again."""
+        return cls(**config)
+
+
+class WeightedSum(Aggregator):
+    """An aggregator whose update is a weighted sum `Σ_i c_i g_i`; a subclass gives the coefficients."""
+
+    @abc.abstractmethod
+    def coefficients(self, gradients: TaskGradients, weights: tf.Tensor) -> tf.Tensor:
+        """The coefficients c, `[T]` float32."""
+
+    def __call__(self, gradients: TaskGradients, weights: tf.Tensor) -> list[tf.Tensor | None]:
+        """Aggregates."""
+        c = self.coefficients(gradients, weights)
+        return gradients.combine(c, private_coefficients=weights if self.scope == "shared" else None)

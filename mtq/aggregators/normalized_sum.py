@@ -1,0 +1,20 @@
+"""The weighted sum of normalized gradients."""
+
+import keras
+import tensorflow as tf
+
+from mtq.aggregators.aggregator import WeightedSum
+from mtq.task_gradients import TaskGradients
+
+
+@keras.saving.register_keras_serializable("mtq")
+class NormalizedSum(WeightedSum):
+    """`g_total = Σ_i w_i · g_i / ‖g_i‖₂`, equation 4 of the mission.
+
+    The weight stands outside the norm, where it would cancel. A task whose gradient is exactly zero contributes zero.
+    With `scope="shared"` the norm is taken over the shared variables, and only these are normalized.
+    """
+
+    def coefficients(self, gradients: TaskGradients, weights: tf.Tensor) -> tf.Tensor:
+        """`w_i / ‖g_i‖`, `[T]`, and 0 where the norm is 0."""
+        return tf.math.divide_no_nan(weights, gradients.norms(self.scope))

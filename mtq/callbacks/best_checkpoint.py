@@ -1,0 +1,45 @@
+"""Keeping the best model of a run."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+
+class BestCheckpoint(keras.callbacks.Callback):
+    """Saves the model whenever the figure watched is the best so far.
+
+    The file is written beside and renamed, so that there is a whole one at any time, whenever the run is killed.
+
+    Args:
+        filepath: Ending in `.keras`.
+        monitor: The name in the logs, of which more is better.
+    """
+
+    def __init__(self, filepath: str | Path, monitor: str = "val_score") -> None:
+        super().__init__()
+        self.filepath, self.monitor = Path(filepath), monitor
+        self.best, self.best_epoch = -math.inf, None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Saves the model if it is the best."""
+        value = (logs or {}).get(self.monitor)
+        if value is not None and value > self.best:
+            self.best, self.best_epoch = value, epoch
+            save_whole(self.model, self.filepath)
+
+
+def save_whole(model: keras.Model, filepath: str | Path) -> None:
+    """Saves a model beside its place and then renames it, so that a reader never sees half of one.
+
+    Args:
+        model: The model.
+        filepath: Ending in `.keras`.
+    """
+    filepath = Path(filepath)
+    filepath.parent.mkdir(parents=True, exist_ok=True)
+    beside = filepath.with_name(f".{filepath.stem}.part{filepath.suffix}")
+    model.save(beside)
+    os.replace(beside, filepath)

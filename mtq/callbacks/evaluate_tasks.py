@@ -1,0 +1,74 @@
+"""Evaluating every task as training goes on."""
+
+from typing import Any
+
+import keras
+
+from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
+from mtq.tasks import Task, TaskSet
+
+
+class EvaluateTasks(keras.callbacks.Callback):
+    """Plays the greedy policy in environments of its own at the end of epochs, beside a random policy at the start.
+
+    Adds to the logs, per task, `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"`, and
+    over all tasks `"val_score"`: the normalised return of the task that does worst, with 0 a random policy and 1 the
+    task's `reference_return`. It is what `BestCheckpoint` keeps the best of.
+
+    Args:
+        episodes: Of each task, at each evaluation.
+        every: How many epochs apart the evaluations are.
+        seed: Of the environments.
+        tasks: By default the model's; give them where their environments are not Gymnasium ids.
+        verbose: 1 to print a line for each evaluation.
+    """
+
+    def __init__(
+        self, episodes: int = 20, every: int = 1, seed: int = 0, tasks: TaskSet | None = None, verbose: int = 0
+    ) -> None:
+        super().__init__()
+        self.episodes, self.every, self.seed, self.tasks, self.verbose = episodes, every, seed, tasks, verbose
+        self.random: dict[str, EpisodeReturns] = {}
+        self.last: dict[str, EpisodeReturns] = {}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Plays the random policy."""
+        self.tasks = self.model.tasks if self.tasks is None else self.tasks
+        if not self.random:
+            self.random = evaluate_random(self.tasks, episodes=self.episodes, seed=self.seed)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Plays the greedy policy, and adds the figures."""
+        if (epoch + 1) % self.every or logs is None or self.tasks is None:
+            return
+        self.last = evaluate(self.model, self.tasks, episodes=self.episodes, seed=self.seed)
+        for name, played in self.last.items():
+            logs[f"val_{name}/return"] = played.mean
+            logs[f"val_{name}/return_std"] = played.std
+            logs[f"val_{name}/return_random"] = self.random[name].mean
+        logs["val_score"] = self.score(self.last)
+        if self.verbose:
+            figures = ", ".join(
+                f"{name} {played.mean:.1f} ± {played.std:.1f} (random {self.random[name].mean:.1f})"
+                for name, played in self.last.items()
+            )
+            print(f"\nEvaluation over {self.episodes} episodes: {figures}", flush=True)
+
+    def score(self, played: dict[str, EpisodeReturns]) -> float:
+        """The normalised return of the task that does worst: 0 is a random policy, 1 the reference."""
+        assert self.tasks is not None
+        return min(
+            normalised_return(task, played[name].mean, self.random[name].mean) for name, task in self.tasks.items()
+        )
+
+
+def normalised_return(task: Task, mean: float, random: float) -> float:
+    """`(mean − random) / (reference − random)`.
+
+    Args:
+        task: The task; without a `reference_return` the scale is the size of the random return, or 1 if that is more.
+        mean: The return to be normalised.
+        random: The mean return of a random policy.
+    """
+    scale = max(abs(random), 1.0) if task.reference_return is None else abs(task.reference_return - random)
+    return (mean - random) / max(scale, 1e-8)

@@ -1,0 +1,81 @@
+"""A picture of a run."""
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+from matplotlib.figure import Figure
+
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, for all eyes
+
+
+class LearningCurves(keras.callbacks.Callback):
+    """Draws each task's return over the steps of its environments: training, greedy evaluation ± spread, random.
+
+    It needs `TrainingReturns` and `EvaluateTasks` before it in the list of callbacks, and draws what it finds of them.
+    The picture is drawn anew at most every `seconds`, and at the end.
+
+    Args:
+        filepath: Of the PNG.
+        seconds: Between two drawings.
+    """
+
+    def __init__(self, filepath: str | Path, seconds: float = 30.0) -> None:
+        super().__init__()
+        self.filepath, self.seconds = Path(filepath), seconds
+        self.rows: list[dict[str, float]] = []
+        self._drawn = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Takes note of the figures."""
+        self.rows.append({"epoch": epoch + 1, **(logs or {})})
+        if time.monotonic() - self._drawn > self.seconds:
+            self.draw()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Draws the whole run."""
+        if self.rows:
+            self.draw()
+
+    def draw(self) -> None:
+        """Writes the picture, beside its place first."""
+        tasks = self.model.tasks
+        columns = min(len(tasks), 3)
+        lines = math.ceil(len(tasks) / columns)
+        figure = Figure(figsize=(4.6 * columns, 3.4 * lines), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False).flatten()
+        for axis in axes[len(tasks) :]:
+            axis.set_visible(False)
+        for axis, color, task in zip(axes, _COLORS * len(tasks), tasks.values(), strict=False):
+            self._draw_task(axis, task.name, task.reference_return, color)
+        self.filepath.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.filepath.with_name(f".{self.filepath.name}.part")
+        figure.savefig(beside, dpi=120, format="png")
+        os.replace(beside, self.filepath)
+        self._drawn = time.monotonic()
+
+    def _draw_task(self, axis: Any, name: str, reference: float | None, color: str) -> None:
+        steps_known = f"{name}/env_steps" in self.rows[-1]
+        place = f"{name}/env_steps" if steps_known else "epoch"
+        train = [(row[place], row[f"{name}/return"]) for row in self.rows if f"{name}/return" in row]
+        evaluated = [row for row in self.rows if f"val_{name}/return" in row]
+        if train:
+            axis.plot(*zip(*train, strict=True), color=color, alpha=0.4, lw=1.2, label="training, exploring")
+        if evaluated:
+            x = [row[place] for row in evaluated]
+            mean = [row[f"val_{name}/return"] for row in evaluated]
+            std = [row[f"val_{name}/return_std"] for row in evaluated]
+            low, high = zip(*((m - s, m + s) for m, s in zip(mean, std, strict=True)), strict=True)
+            axis.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
+            axis.plot(x, mean, color=color, lw=2, marker="o", ms=3, label="greedy, ± SD of episodes")
+            axis.axhline(evaluated[-1][f"val_{name}/return_random"], color="#777777", ls=":", lw=1.2, label="random policy")
+        if reference is not None:
+            axis.axhline(reference, color="#777777", ls="--", lw=1, label="reference")
+        axis.set_title(name, fontsize=11)
+        axis.set_xlabel("steps of the task's environments" if steps_known else "epoch")
+        axis.set_ylabel("return per episode")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(fontsize=7, frameon=False, loc="best")

@@ -1,0 +1,54 @@
+"""A progress bar that says what matters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from mtq.callbacks.non_finite import StopOnNonFiniteLoss
+
+_SHOWN = ("loss", "return")
+
+
+class TaskProgress(keras.callbacks.ProgbarLogger):
+    """Keras's progress bar with each task's loss, and its return where a callback put it into the logs.
+
+    `MultiTaskDQN.fit` shows it unless `verbose=0`.
+    """
+
+    def _update_progbar(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        super()._update_progbar(batch, self._shown(logs))
+
+    def _finalize_progbar(self, logs: dict[str, Any] | None) -> None:
+        super()._finalize_progbar(self._shown(logs))
+
+    def _maybe_init_progbar(self) -> None:
+        if self.progbar is None:
+            super()._maybe_init_progbar()
+            # The logs are means over the epoch already; the bar must not average them once more.
+            self.progbar.stateful_metrics = _Everything()
+
+    def _shown(self, logs: dict[str, Any] | None) -> dict[str, Any]:
+        names = [f"{task}/{quantity}" for quantity in _SHOWN for task in self.model.tasks]
+        return {name: logs[name] for name in names if logs and name in logs}
+
+
+class _Everything:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def with_defaults(callbacks: Any, verbose: Any) -> Any:
+    """Adds what every run of `MultiTaskDQN.fit` has: the progress bar, and the stop on losses that are not finite.
+
+    Args:
+        callbacks: What the user gave: None, a callback, several, or a `keras.callbacks.CallbackList`.
+        verbose: As in `fit`.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    given: Sequence[keras.callbacks.Callback] = (
+        [] if callbacks is None else [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
+    )
+    has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
+    return [StopOnNonFiniteLoss(), *given, *([] if has_bar else [TaskProgress()])]

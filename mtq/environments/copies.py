@@ -1,0 +1,117 @@
+"""Several copies of one task's environment, stepped at once in Python."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mtq.environments.py_environment import as_gymnasium
+from mtq.tasks import Task
+
+
+class Step(NamedTuple):
+    """What came of one action in each of N copies.
+
+    Attributes:
+        next_observation: What the action led to, `[N, ...]`; of the old episode, even where that ended.
+        reward: `[N]` float32, as the environment gave it.
+        discount: `[N]` float32: 0 at a true terminal, else 1 (or what a tf-agents environment says).
+        is_last: Where the episode ended, by a terminal or by a time limit, `[N]` bool.
+        observation: What to act on next, `[N, ...]`: the first of a new episode where the old one ended.
+    """
+
+    next_observation: np.ndarray
+    reward: np.ndarray
+    discount: np.ndarray
+    is_last: np.ndarray
+    observation: np.ndarray
+
+
+class EnvironmentCopies:
+    """N copies of a task's environment. An episode that ends is followed by the next within the same step.
+
+    Every step of every copy is therefore a transition: N steps of the environment, N transitions.
+
+    Args:
+        task: The task.
+        num_copies: N.
+        seed: Seeds the copies' first resets, each with a number of its own.
+
+    Raises:
+        ValueError: The environment cannot be made.
+    """
+
+    def __init__(self, task: Task, num_copies: int, seed: int) -> None:
+        self.task = task
+        self._environments = [as_gymnasium(task.make_environment()) for _ in range(num_copies)]
+        self._seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(num_copies)]
+        self._dtype = np.dtype(task.spec.observation_dtype)
+        self._first_action = [int(getattr(env.action_space, "start", 0)) for env in self._environments]
+
+    def __len__(self) -> int:
+        return len(self._environments)
+
+    def reset(self) -> np.ndarray:
+        """Begins an episode in every copy. Returns the observations, `[N, ...]`."""
+        observations = [env.reset(seed=seed)[0] for env, seed in zip(self._environments, self._seeds, strict=True)]
+        return self._checked(np.stack([self._observation(observation) for observation in observations]))
+
+    def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
+        """Takes one action in each copy.
+
+        Args:
+            actions: `[N]` int.
+            only: The copies that are stepped, `[N]` bool; by default all. Of the others the step holds zeros.
+
+        Raises:
+            ValueError: The environment returned NaN or Inf, or an observation of another shape.
+        """
+        n = len(self)
+        next_observation = np.zeros((n, *self.task.spec.observation_shape), self._dtype)
+        reward, discount, is_last = np.zeros(n, np.float32), np.ones(n, np.float32), np.zeros(n, np.bool_)
+        restarted = {}
+        for i, environment in enumerate(self._environments):
+            if only is not None and not only[i]:
+                continue
+            observed, reward[i], terminated, truncated, info = environment.step(int(actions[i]) + self._first_action[i])
+            next_observation[i] = self._observation(observed)
+            discount[i] = info.get("discount", 0.0 if terminated else 1.0)
+            if terminated or truncated:
+                is_last[i] = True
+                restarted[i] = self._observation(environment.reset()[0])
+        self._checked(next_observation)
+        if not np.isfinite(reward).all():
+            raise self._not_finite("reward", reward)
+        observation = next_observation
+        if restarted:
+            observation = next_observation.copy()
+            for i, first in restarted.items():
+                observation[i] = first
+            self._checked(observation)
+        return Step(next_observation, reward, discount, is_last, observation)
+
+    def close(self) -> None:
+        """Closes the copies."""
+        for environment in self._environments:
+            environment.close()
+
+    def _observation(self, observed: Any) -> np.ndarray:
+        observed = np.asarray(observed)
+        if observed.shape != self.task.spec.observation_shape:
+            raise ValueError(
+                f"The environment of task '{self.task.name}' must return observations of the shape that it announces, "
+                f"{self.task.spec.observation_shape}. Received: one of shape {observed.shape}. "
+                "Mend its observation_space, or what reset and step return."
+            )
+        return observed
+
+    def _checked(self, observations: np.ndarray) -> np.ndarray:
+        observations = observations.astype(self._dtype, copy=False)
+        if observations.dtype.kind == "f" and not np.isfinite(observations).all():
+            raise self._not_finite("observation", observations)
+        return observations
+
+    def _not_finite(self, role: str, values: np.ndarray) -> ValueError:
+        return ValueError(
+            f"The environment of task '{self.task.name}' must return finite numbers. Received: {role}s "
+            f"{values.tolist()}. Mend the environment, or end the episode before its state overflows."
+        )

@@ -1,0 +1,165 @@
+"""Experience: what turns tasks and a model into batches to learn from."""
+
+import fractions
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mtq import exploration as exploration_lib
+from mtq import value_learning as vl
+from mtq.driver import StepDriver
+from mtq.environments.checker import check_task
+from mtq.environments.tf_environments import GymnasiumEnvironment
+from mtq.replay import UniformReplay
+from mtq.statistics import CollectionStatistics
+from mtq.tasks import Task, TaskSet
+
+
+class Experience:
+    """Acts in every task's environments with the model's own policy, remembers, and yields batches.
+
+    Collection and learning take strict turns: before every update each task's environments take `steps_per_update`
+    steps with the weights of that moment, and before the first one `warmup_steps` more with random actions.
+
+    Args:
+        tasks: The tasks.
+        model: The `MultiTaskDQN` that acts and learns.
+        exploration: ε: a probability, a `keras.optimizers.schedules` schedule over the steps of a task's environments
+            after the warm-up, or a dict of them by task. By default `mtq.exploration.linear()`, from 1 to 0.05 in
+            10,000 steps.
+        replay_capacity: How many steps are remembered of each task.
+        warmup_steps: How many random steps each task's environments take before the first update; rounded up to a
+            multiple of the task's `num_envs`.
+        steps_per_update: The replay ratio: how many steps each task's environments take, all copies together, for one
+            update. May be a fraction, such as 0.25 for four updates per step. After u updates a task's copies have
+            taken ⌊u · steps_per_update / num_envs⌋ steps each, and those of the warm-up.
+        n_step: How many steps the returns in a batch span.
+        seed: Of the environments, the exploration and the sampling. The same seed gives the same bits.
+
+    Raises:
+        ValueError: A setting is out of its range, the tasks are not the model's, or an environment is broken; the
+            message names the task and the remedy.
+
+    Example:
+        >>> import mtq
+        >>> tasks = mtq.TaskSet([mtq.Task("cart_pole", "CartPole-v1", num_envs=2)])
+        >>> model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16])), tasks)
+        >>> experience = mtq.Experience(tasks, model, warmup_steps=10, steps_per_update=4)
+        >>> batch = next(iter(experience.dataset(batch_size=32)))
+        >>> batch["cart_pole"].observation.shape, experience.env_steps
+        (TensorShape([32, 4]), {'cart_pole': 14})
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        model: Any,
+        *,
+        exploration: exploration_lib.Exploration = None,
+        replay_capacity: int = 50_000,
+        warmup_steps: int = 1_000,
+        steps_per_update: float = 1,
+        n_step: int = 1,
+        seed: int = 0,
+    ) -> None:
+        if set(tasks) != set(model.tasks):
+            raise ValueError(
+                f"The tasks of experience must be the model's. Received: {list(tasks)}, where the model has "
+                f"{list(model.tasks)}. Make both from one TaskSet."
+            )
+        self._ratio = fractions.Fraction(steps_per_update).limit_denominator(10_000)
+        if self._ratio <= 0:
+            raise ValueError(f"steps_per_update must be above 0. Received: {steps_per_update!r}.")
+        if not isinstance(n_step, int) or n_step < 1:
+            raise ValueError(f"n_step must be a whole number from 1. Received: {n_step!r}.")
+        self.tasks, self.replay_capacity, self.warmup_steps, self.n_step = tasks, replay_capacity, warmup_steps, n_step
+        schedules = exploration_lib.by_task(exploration, tasks)
+        for task in tasks.values():
+            self._check_warmup(task)
+            check_task(task, seed)
+        self.statistics: dict[str, CollectionStatistics] = {}
+        self.replays: dict[str, UniformReplay] = {}
+        self._drivers: dict[str, StepDriver] = {}
+        for task, sequence in zip(tasks.values(), np.random.SeedSequence(seed).spawn(len(tasks)), strict=True):
+            self._add_task(task, model.paths[task.name], schedules[task.name], sequence.generate_state(3).tolist())
+        self._batches = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @property
+    def env_steps(self) -> dict[str, int]:
+        """How many steps each task's environments have taken so far, the warm-up's included."""
+        return {name: int(statistics.steps) for name, statistics in self.statistics.items()}
+
+    def take_mean_returns(self) -> dict[str, float | None]:
+        """Each task's mean return over the training episodes finished since the last call, None where there were none."""
+        return {name: statistics.take_mean_return() for name, statistics in self.statistics.items()}
+
+    def dataset(self, batch_size: int = 32) -> tf.data.Dataset:
+        """Batches without end, each made when it is asked for and not before.
+
+        Args:
+            batch_size: B, of each task.
+
+        Returns:
+            A dataset of `{task: Transition}`.
+
+        Raises:
+            ValueError: The replay cannot hold a batch.
+        """
+        for name, replay in self.replays.items():
+            if replay.capacity < batch_size:
+                raise ValueError(
+                    f"replay_capacity of task '{name}' must hold a batch of {batch_size}. Received: "
+                    f"{self.replay_capacity}. Raise replay_capacity or lower batch_size."
+                )
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.experimental_optimization.inject_prefetch = False  # it would run ahead of the policy
+        options.experimental_optimization.apply_default_optimizations = False
+        options.deterministic = True
+        return tf.data.Dataset.counter().map(lambda _: self.next_batch(batch_size)).with_options(options)
+
+    def next_batch(self, batch_size: int) -> dict[str, vl.Transition]:
+        """Takes the steps that are due before the next update, then samples a batch of every task. For use in a graph.
+
+        Args:
+            batch_size: B, of each task.
+        """
+        batch_number = self._batches.assign_add(1)
+        batch = {}
+        for name, task in self.tasks.items():
+            self._drivers[name].run(self._steps_due(task, batch_number))
+            batch[name] = self.replays[name].sample(batch_size)
+        return batch
+
+    def _steps_due(self, task: Task, batch_number: tf.Tensor) -> tf.Tensor:
+        """How many steps each copy takes before this batch (they are numbered from 1)."""
+        steps, updates = self._ratio.numerator, self._ratio.denominator * task.num_envs
+        due = batch_number * steps // updates - (batch_number - 1) * steps // updates
+        warmup = tf.where(tf.equal(batch_number, 1), self._warmup_rounds(task), 0)
+        return tf.cast(due, tf.int32) + warmup
+
+    def _warmup_rounds(self, task: Task) -> int:
+        return -(-self.warmup_steps // task.num_envs)
+
+    def _check_warmup(self, task: Task) -> None:
+        if self._warmup_rounds(task) < self.n_step:
+            raise ValueError(
+                f"warmup_steps must give each of the {task.num_envs} copies of task '{task.name}' at least n_step = "
+                f"{self.n_step} steps. Received: {self.warmup_steps}. Give {self.n_step * task.num_envs} or more."
+            )
+
+    def _add_task(self, task: Task, network: Any, schedule: exploration_lib.Schedule, seeds: list[int]) -> None:
+        statistics = CollectionStatistics(task.num_envs)
+        replay = UniformReplay(task, self.replay_capacity, self.n_step, seeds[1])
+        warmup = self._warmup_rounds(task) * task.num_envs
+
+        def epsilon() -> tf.Tensor:
+            after_warmup = statistics.steps - warmup
+            now = schedule(after_warmup) if callable(schedule) else schedule
+            return tf.where(after_warmup < 0, 1.0, tf.cast(now, tf.float32))
+
+        policy = exploration_lib.EpsilonGreedyPolicy(task, network, epsilon, seeds[2])
+        environment = GymnasiumEnvironment(task, seeds[0])
+        self.statistics[task.name], self.replays[task.name] = statistics, replay
+        self._drivers[task.name] = StepDriver(environment, policy, [replay.add_batch, statistics])

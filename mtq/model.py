@@ -1,0 +1,261 @@
+"""`MultiTaskDQN`: a Keras model that learns several tasks' action values with one network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq import aggregators, weightings
+from mtq import value_learning as vl
+from mtq.callbacks import with_defaults
+from mtq.networks.paths import TaskPaths
+from mtq.target_network import copy_of, hard_update, soft_update
+from mtq.task_gradients import TaskGradients, task_gradients
+from mtq.task_metrics import TaskMetrics
+from mtq.tasks import TaskSet
+from mtq.td_losses import TDLoss
+from mtq.train_function import make_train_function
+
+Batch = Mapping[str, vl.Transition]
+
+
+@keras.saving.register_keras_serializable("mtq")
+class MultiTaskDQN(keras.Model):
+    """Deep Q-learning of several tasks with one network.
+
+    With its defaults it is the mission's algorithm: squared loss, a target network copied every so many updates, weights
+    of one, and the sum of the tasks' normalized gradients.
+
+    Args:
+        network: A functional model `{task: observation}` → `{task: q_values}`, from `mtq.networks.shared_q_network`.
+        tasks: The tasks that it was built for.
+        target_update_period: The target network is copied after every so many updates.
+        target_update_tau: If given, the target network instead moves this part of the way after each update.
+        double: Whether targets are those of Double DQN.
+
+    Raises:
+        ValueError: The network does not fit the tasks, or a setting is out of its range.
+
+    Example:
+        >>> import keras, mtq
+        >>> tasks = mtq.TaskSet([mtq.Task("cart_pole", "CartPole-v1"), mtq.Task("acrobot", "Acrobot-v1")])
+        >>> network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([32]))
+        >>> model = mtq.MultiTaskDQN(network, tasks, target_update_period=500)
+        >>> model.compile(keras.optimizers.Adam(1e-3), loss="huber", loss_weights={"cart_pole": 1.0, "acrobot": 0.5})
+        >>> model.task_weights.numpy().tolist()
+        [1.0, 0.5]
+
+    Reference:
+        Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        tasks: TaskSet,
+        *,
+        target_update_period: int = 500,
+        target_update_tau: float | None = None,
+        double: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(target_update_period, int) or target_update_period < 1:
+            raise ValueError(f"target_update_period must be a whole number from 1. Received: {target_update_period!r}.")
+        if target_update_tau is not None and not 0 < target_update_tau <= 1:
+            raise ValueError(f"target_update_tau must be above 0 and at most 1. Received: {target_update_tau!r}.")
+        self.paths = TaskPaths(network, tasks)
+        self.network = network
+        self.target_network = copy_of(network)
+        self.target_paths = TaskPaths(self.target_network, tasks)
+        self.tasks = tasks
+        self.target_update_period = target_update_period
+        self.target_update_tau = target_update_tau
+        self.double = double
+        self.task_weights = self.add_weight(shape=(len(tasks),), initializer="ones", trainable=False, name="task_weights")
+        self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
+        self.task_metrics = TaskMetrics(tasks.names)
+        self.built = True
+
+    def compile(  # type: ignore[override]
+        self,
+        optimizer: Any = "adam",
+        loss: Any = "squared",
+        loss_weights: Any = None,
+        aggregator: Any = "normalized_sum",
+        *,
+        run_eagerly: bool = False,
+        jit_compile: bool = False,
+        steps_per_execution: int = 1,
+    ) -> None:
+        """Says how to learn.
+
+        Args:
+            optimizer: A Keras optimizer or the name of one.
+            loss: Of the temporal-difference errors: `"squared"`, `"huber"`, or any Keras loss of targets and values.
+            loss_weights: None for the tasks' own weights, a dict with a number or a schedule for each task, or a
+                `mtq.weightings.Weighting`.
+            aggregator: A name, such as `"normalized_sum"` or `"sum"`, or a `mtq.aggregators.Aggregator`.
+            run_eagerly: Whether to run the step in Python, for debugging.
+            jit_compile: Whether XLA compiles the step.
+            steps_per_execution: How many updates `fit` makes per call into the graph; callbacks run between calls.
+
+        Raises:
+            ValueError: An argument does not fit the tasks, or names nothing known.
+        """
+        weighting = weightings.get(loss_weights, self.tasks)
+        aggregator = aggregators.get(aggregator)
+        self.td_loss = TDLoss(loss)
+        super().compile(
+            optimizer=optimizer,
+            run_eagerly=run_eagerly,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
+        )
+        self.weighting, self.aggregator = weighting, aggregator
+        self.task_weights.assign(weighting.initial_weights(self.tasks))
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile_from_config` needs to compile a loaded model alike."""
+        if not self.compiled:
+            return {}
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "loss": self.td_loss.serialize(),
+            "loss_weights": keras.saving.serialize_keras_object(self.weighting),
+            "aggregator": aggregators.serialize(self.aggregator),
+            "run_eagerly": self.run_eagerly,
+            "jit_compile": self.jit_compile,
+            "steps_per_execution": self.steps_per_execution,
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles from what `get_compile_config` gave."""
+        if not config:
+            return
+        optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
+        self.compile(**{**config, "optimizer": optimizer})
+        self.optimizer.build(self.trainable_variables)
+
+    def set_task_weights(self, weights: Mapping[str, float]) -> None:
+        """Changes the weights of some tasks, from the next update on.
+
+        Args:
+            weights: The new weights, by task; the others stay.
+
+        Raises:
+            ValueError: There is no such task, or a weight is negative or not finite.
+        """
+        weightings.check_task_weights(weights, self.tasks, partial=True)
+        now = dict(zip(self.tasks, self.task_weights.numpy().tolist(), strict=True))
+        self.task_weights.assign([{**now, **weights}[name] for name in self.tasks])
+
+    def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        """Action values of all tasks: `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`."""
+        return self.network(inputs, training=training)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What Keras resets at the start of each epoch."""
+        return [self.task_metrics]
+
+    def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """One update from one batch of every task.
+
+        Args:
+            batch: `{task: Transition}`.
+
+        Returns:
+            Means over the epoch so far of what `TaskMetrics` names.
+        """
+        self._check_batch(batch)
+        gradients, quantities = self._task_gradients(batch)
+        weights = self.weighting(
+            tf.convert_to_tensor(self.task_weights), quantities["loss"], tf.convert_to_tensor(self.updates), self.tasks
+        )
+        update = self.aggregator(gradients, weights)
+        self.optimizer.apply(
+            [tf.zeros_like(v) if g is None else g for g, v in zip(update, self.network.trainable_variables, strict=True)],
+            self.network.trainable_variables,
+        )
+        self.updates.assign_add(1)
+        self._update_target_network()
+        self.task_metrics.update_state({**quantities, "gradient_norm": gradients.norms(), "weight": weights})
+        return self.task_metrics.result()
+
+    def fit(self, x: Any = None, *args: Any, verbose: Any = "auto", callbacks: Any = None, **kwargs: Any) -> Any:
+        """Trains on the batches of `Experience.dataset`, as `keras.Model.fit` does.
+
+        A loss that is no longer finite stops it with a `NonFiniteLossError` that names the task. The progress bar shows
+        each task's loss and what the callbacks know of its return; all else is in the logs.
+        """
+        kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
+        return super().fit(x, *args, verbose=verbose, callbacks=with_defaults(callbacks, verbose), **kwargs)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""
+        if self.train_function is None or force:
+            self.train_function = make_train_function(self)
+        return self.train_function
+
+    def export(self, filepath: str, *, overwrite: bool = False, **_: Any) -> None:  # type: ignore[override]
+        """Writes a SavedModel for TF Serving, with a signature per task; see `mtq.export.export`."""
+        from mtq.export import export
+
+        export(self, filepath, overwrite=overwrite)
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {
+            "name": self.name,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "tasks": keras.saving.serialize_keras_object(self.tasks),
+            "target_update_period": self.target_update_period,
+            "target_update_tau": self.target_update_tau,
+            "double": self.double,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MultiTaskDQN":
+        """Makes the model again."""
+        network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
+        tasks = keras.saving.deserialize_keras_object(config["tasks"], custom_objects=custom_objects)
+        return cls(**{**config, "network": network, "tasks": tasks})
+
+    def _task_gradients(self, batch: Batch) -> tuple[TaskGradients, dict[str, tf.Tensor]]:
+        losses, tapes, q_means, td_means = [], [], [], []
+        for name in self.tasks:
+            transition = batch[name]
+            targets = self._targets(name, transition)
+            with tf.GradientTape() as tape:
+                q_tm1 = self.paths[name](transition.observation, training=True)
+                loss = self.td_loss(targets, vl.select_actions(q_tm1, transition.action))
+            losses.append(loss)
+            tapes.append(tape)
+            q_means.append(tf.reduce_mean(q_tm1))
+            td_means.append(tf.reduce_mean(tf.abs(vl.td_errors(q_tm1, transition.action, targets))))
+        gradients = task_gradients(losses, tapes, [v.value for v in self.network.trainable_variables])
+        return gradients, {"loss": tf.stack(losses), "q_mean": tf.stack(q_means), "td_error": tf.stack(td_means)}
+
+    def _targets(self, name: str, transition: vl.Transition) -> tf.Tensor:
+        q_t = self.target_paths[name](transition.next_observation, training=False)
+        if not self.double:
+            return vl.q_targets(transition.reward, transition.discount, q_t)
+        selector = self.paths[name](transition.next_observation, training=False)
+        return vl.double_q_targets(transition.reward, transition.discount, q_t, selector)
+
+    def _update_target_network(self) -> None:
+        target, online = self.target_network.variables, self.network.variables
+        if self.target_update_tau is not None:
+            soft_update(target, online, self.target_update_tau)
+        else:
+            hard_update(target, online, tf.equal(self.updates.value % self.target_update_period, 0))
+
+    def _check_batch(self, batch: Batch) -> None:
+        if not isinstance(batch, Mapping) or set(batch) != set(self.tasks):
+            received = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
+            raise ValueError(
+                f"A batch must be a dict with a Transition for each task. Received: {received}, for the tasks "
+                f"{list(self.tasks)}. Pass fit the dataset of an mtq.Experience made with the same TaskSet."
+            )

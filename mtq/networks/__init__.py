@@ -1,0 +1,18 @@
+"""Networks: backbones, encoders, heads, and the functional model that joins them for a set of tasks."""
+
+from mtq.networks.backbones import minatar_cnn, mlp, nature_cnn
+from mtq.networks.encoders import ChannelPadding, dense_encoder
+from mtq.networks.heads import DuelingHead
+from mtq.networks.paths import TaskPaths
+from mtq.networks.shared import shared_q_network
+
+__all__ = [
+    "ChannelPadding",
+    "DuelingHead",
+    "TaskPaths",
+    "dense_encoder",
+    "minatar_cnn",
+    "mlp",
+    "nature_cnn",
+    "shared_q_network",
+]

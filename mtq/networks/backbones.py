@@ -1,0 +1,71 @@
+"""Backbones: the part of the network that the tasks share."""
+
+from collections.abc import Sequence
+
+import keras
+
+
+def mlp(units: Sequence[int] = (128, 128), activation: str = "relu") -> keras.Sequential:
+    """A stack of dense layers, for vectors.
+
+    Args:
+        units: The width of each layer.
+        activation: The activation of each layer.
+
+    Returns:
+        `[B, features]` → `[B, units[-1]]`.
+
+    Raises:
+        ValueError: There are no layers.
+    """
+    if not units:
+        raise ValueError("units of the backbone must name at least one layer. Received: none.")
+    layers = [keras.layers.Dense(n, activation=activation, name=f"dense_{i}") for i, n in enumerate(units)]
+    return keras.Sequential(layers, name="backbone")
+
+
+def minatar_cnn(filters: int = 16, units: int = 128) -> keras.Sequential:
+    """A 3×3 convolution and a dense layer, for MinAtar's 10×10 images.
+
+    Args:
+        filters: Of the convolution.
+        units: Of the dense layer.
+
+    Returns:
+        `[B, 10, 10, channels]` → `[B, units]`.
+
+    Reference:
+        Young and Tian, "MinAtar: An Atari-Inspired Testbed", 2019, section 3.
+    """
+    return keras.Sequential(
+        [
+            keras.layers.Conv2D(filters, 3, activation="relu", name="conv_0"),
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dense(units, activation="relu", name="dense_0"),
+        ],
+        name="backbone",
+    )
+
+
+def nature_cnn(units: int = 512) -> keras.Sequential:
+    """Three convolutions and a dense layer, for 84×84 images.
+
+    Args:
+        units: Of the dense layer.
+
+    Returns:
+        `[B, 84, 84, frames]` → `[B, units]`.
+
+    Reference:
+        Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015, Methods.
+    """
+    return keras.Sequential(
+        [
+            keras.layers.Conv2D(32, 8, strides=4, activation="relu", name="conv_0"),
+            keras.layers.Conv2D(64, 4, strides=2, activation="relu", name="conv_1"),
+            keras.layers.Conv2D(64, 3, strides=1, activation="relu", name="conv_2"),
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dense(units, activation="relu", name="dense_0"),
+        ],
+        name="backbone",
+    )

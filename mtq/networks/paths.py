@@ -1,0 +1,63 @@
+"""Each task's own path through a network of several tasks."""
+
+from collections.abc import Iterator, Mapping
+
+import keras
+
+from mtq.tasks import TaskSet
+
+
+class TaskPaths(Mapping[str, keras.Model]):
+    """The networks `observation` → `q_values` of single tasks, sharing their layers with the network they come from.
+
+    Calling one computes that task's encoder, the backbone and that task's head, and nothing else.
+
+    Args:
+        network: A functional model `{task: observation}` → `{task: q_values}`.
+        tasks: The tasks.
+
+    Raises:
+        ValueError: The network's inputs or outputs are not those of the tasks.
+    """
+
+    def __init__(self, network: keras.Model, tasks: TaskSet) -> None:
+        for role, tensors in (("inputs", _struct(network, "input")), ("outputs", _struct(network, "output"))):
+            if not isinstance(tensors, Mapping) or set(tensors) != set(tasks):
+                names = sorted(tensors) if isinstance(tensors, Mapping) else type(tensors).__name__
+                raise ValueError(
+                    f"The {role} of the network must be a dict with one entry for each task. Received: {names}, for the "
+                    f"tasks {list(tasks)}. Build the network with mtq.networks.shared_q_network, or as "
+                    "keras.Model({task: input, …}, {task: q_values, …})."
+                )
+        for name, task in tasks.items():
+            _check_shape(name, "input", network.input[name].shape, task.spec.observation_shape)
+            _check_shape(name, "output", network.output[name].shape, (task.num_actions,))
+        self._paths = {name: keras.Model(network.input[name], network.output[name]) for name in tasks}
+
+    def __getitem__(self, name: str) -> keras.Model:
+        return self._paths[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def _struct(network: keras.Model, side: str) -> object:
+    try:
+        return getattr(network, side)
+    except (AttributeError, ValueError) as error:
+        raise ValueError(
+            f"The network must be a functional keras.Model, whose graph can be split by task. Received: {network!r}. "
+            "Build it with mtq.networks.shared_q_network."
+        ) from error
+
+
+def _check_shape(name: str, side: str, received: tuple[int | None, ...], expected: tuple[int, ...]) -> None:
+    if tuple(received[1:]) != tuple(expected):
+        what = "observations" if side == "input" else "number of actions"
+        raise ValueError(
+            f"The network's {side} '{name}' must fit the {what} of task '{name}', {tuple(expected)} without the batch "
+            f"dimension. Received: {tuple(received[1:])}. Build the network from the same TaskSet."
+        )

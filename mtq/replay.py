@@ -1,0 +1,107 @@
+"""Remembering: a replay buffer of whole transitions, on tf-agents' `TFUniformReplayBuffer`."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from mtq import value_learning as vl
+from mtq.environments.tf_agents_parts import action_spec, observation_spec, tf_uniform_replay_buffer
+from mtq.tasks import Task
+
+
+class Memory(NamedTuple):
+    """One remembered step, as the environment gave it: neither scaled nor discounted.
+
+    It holds the next observation itself, so that no pair of rows has to be read together and none can straddle the end
+    of an episode.
+    """
+
+    observation: tf.Tensor
+    action: tf.Tensor
+    reward: tf.Tensor
+    discount: tf.Tensor
+    next_observation: tf.Tensor
+    is_last: tf.Tensor
+
+
+def memory_spec(task: Task) -> Memory:
+    """The shapes and types of one remembered step."""
+    return Memory(
+        observation_spec(task),
+        tf.TensorSpec((), action_spec(task).dtype, name="action"),
+        tf.TensorSpec((), tf.float32, name="reward"),
+        tf.TensorSpec((), tf.float32, name="discount"),
+        observation_spec(task),
+        tf.TensorSpec((), tf.bool, name="is_last"),
+    )
+
+
+class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
+    """The last steps of one task's copies, sampled uniformly from a seed of its own.
+
+    Args:
+        task: The task.
+        capacity: How many steps are kept, over all copies together.
+        n_step: How many steps a sample looks ahead.
+        seed: Of the samples.
+
+    Raises:
+        ValueError: The capacity does not hold `n_step` steps of each copy.
+    """
+
+    def __init__(self, task: Task, capacity: int, n_step: int = 1, seed: int = 0) -> None:
+        length = capacity // task.num_envs
+        if length < n_step:
+            raise ValueError(
+                f"replay_capacity must hold at least n_step = {n_step} steps of each of the {task.num_envs} copies of "
+                f"task '{task.name}'. Received: {capacity}. Give {n_step * task.num_envs} or more."
+            )
+        super().__init__(memory_spec(task), batch_size=task.num_envs, max_length=length, scope=f"{task.name}_replay")
+        self._task = task
+        self._n_step = n_step
+        self._random = tf.random.Generator.from_seed(seed)
+
+    def sample(self, batch_size: int) -> vl.Transition:
+        """Draws transitions with replacement, each start equally likely.
+
+        Args:
+            batch_size: B.
+
+        Returns:
+            Transitions with rewards scaled and clipped and discounts with γ in them, as the task says.
+        """
+        newest = self._get_last_id()  # of the rows written to every copy, counted from the beginning
+        oldest = tf.maximum(newest - self._max_length + 1, 0)
+        start = self._random.uniform([batch_size], oldest, newest - self._n_step + 2, tf.int64)
+        copy = self._random.uniform([batch_size], 0, self._batch_size, tf.int64)
+        ahead = tf.range(self._n_step, dtype=tf.int64)
+        rows = (start[:, None] + ahead) % self._max_length + copy[:, None] * self._max_length  # [B, n]
+        with tf.device(self._device), tf.name_scope(self._scope):
+            return self._fold(self._data_table.read(rows))
+
+    def _get_last_id(self) -> tf.Tensor:
+        return tf.convert_to_tensor(self._last_id)
+
+    def _increment_last_id(self, increment: int = 1) -> tf.Tensor:
+        """Without the critical section of the base class: collection and sampling take turns anyway, and several of them
+        at once, waiting for each other's lock on the threads that would release it, stop for good."""
+        return self._last_id.assign_add(increment)
+
+    def check_valid(self) -> None:
+        """Raises an AssertionError if what is remembered contradicts itself; for tests."""
+        rows = self._data_table.read(tf.range(self.num_frames()))
+        assert not (rows.discount.numpy()[~rows.is_last.numpy()] == 0).any(), "a discount of 0 inside an episode"
+        assert int(self.num_frames()) <= self.capacity, "more rows than the capacity"
+
+    def _fold(self, steps: Memory) -> vl.Transition:
+        reward = steps.reward * self._task.reward_scale
+        if self._task.reward_clip is not None:
+            reward = tf.clip_by_value(reward, -self._task.reward_clip, self._task.reward_clip)
+        discount = steps.discount * self._task.discount
+        if self._n_step == 1:
+            return vl.Transition(
+                steps.observation[:, 0], steps.action[:, 0], reward[:, 0], discount[:, 0], steps.next_observation[:, 0]
+            )
+        returns, discounts, position = vl.n_step_returns(reward, discount, steps.is_last)
+        bootstrap = tf.gather(steps.next_observation, position, axis=1, batch_dims=1)
+        return vl.Transition(steps.observation[:, 0], steps.action[:, 0], returns, discounts, bootstrap)

@@ -1,0 +1,190 @@
+"""Runs: a folder in which everything of one training run lies, and nothing is overwritten."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from mtq.callbacks import BestCheckpoint, EvaluateTasks, LearningCurves, TrainingReturns
+from mtq.callbacks.best_checkpoint import save_whole
+from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
+from mtq.tasks import TaskSet
+
+_PACKAGES = ("mtq", "tensorflow", "keras", "tf-agents", "gymnasium", "numpy")
+_FRESH = 1_000_003  # added to the seed where episodes must be others than those that the best checkpoint was chosen by
+
+
+class Run:
+    """The folder of one run.
+
+    It holds `run.json` (options, command, versions), `tasks.json`, `best.keras` and `last.keras`, `log.csv` (a row per
+    epoch), `learning_curves.png`, `tensorboard/` and in the end `metrics.json`.
+
+    Args:
+        folder: Where; made if need be.
+        options: What the run was started with, for the record; JSON values.
+        overwrite: Whether a run that is already there is removed.
+
+    Raises:
+        FileExistsError: The folder holds a run.
+    """
+
+    def __init__(self, folder: str | Path, options: Mapping[str, Any], overwrite: bool = False) -> None:
+        self.folder = Path(folder)
+        present = [path for path in self._files() if path.exists()]
+        if present and not overwrite:
+            raise FileExistsError(
+                f"The folder for a run must not hold one already. Received: {str(folder)!r}, which has "
+                f"{present[0].name}. Choose another folder, or pass --overwrite (overwrite=True) to replace that run."
+            )
+        for path in present:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.started = time.monotonic()
+        record = {"options": dict(options), "command": sys.argv, "versions": _versions()}
+        _write_json(self.folder / "run.json", record)
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint that was best in evaluation."""
+        return self.folder / "best.keras"
+
+    @property
+    def last(self) -> Path:
+        """The model as it was at the end."""
+        return self.folder / "last.keras"
+
+    def callbacks(self, experience: Any, episodes: int = 20, every: int = 1, seed: int = 0) -> list[keras.callbacks.Callback]:
+        """The callbacks that fill the folder.
+
+        Args:
+            experience: What the model is trained on.
+            episodes: Of each task at each evaluation.
+            every: How many epochs apart evaluations are.
+            seed: Of the evaluations.
+        """
+        save_tasks(experience.tasks, self.folder / "tasks.json")
+        return [
+            TrainingReturns(experience),
+            EvaluateTasks(episodes, every, seed, tasks=experience.tasks, verbose=1),
+            BestCheckpoint(self.best),
+            LearningCurves(self.folder / "learning_curves.png"),
+            keras.callbacks.TensorBoard(str(self.folder / "tensorboard"), write_graph=False),
+            keras.callbacks.CSVLogger(str(self.folder / "log.csv")),
+        ]
+
+    def finish(
+        self, model: Any, experience: Any, before: Mapping[str, EpisodeReturns], episodes: int = 20, seed: int = 0
+    ) -> dict[str, Any]:
+        """Saves the last model, evaluates the best one on episodes it was not chosen by, and prints a table.
+
+        Args:
+            model: As it is at the end of training.
+            experience: What it was trained on.
+            before: The evaluation from before training.
+            episodes: How many fresh ones of each task.
+            seed: Of the run.
+
+        Returns:
+            What is written to `metrics.json`: per task the mean returns of a random policy, before and after; how many
+            steps the environments took in all; and the seconds since the run began.
+        """
+        save_whole(model, self.last)
+        best = keras.models.load_model(self.best if self.best.exists() else self.last)
+        random = evaluate_random(experience.tasks, episodes=episodes, seed=seed + _FRESH)
+        after = evaluate(best, experience.tasks, episodes=episodes, seed=seed + _FRESH)
+        metrics = {
+            "tasks": {
+                name: {
+                    "random": random[name].mean,
+                    "before": before[name].mean,
+                    "after": after[name].mean,
+                    "after_std": after[name].std,
+                }
+                for name in experience.tasks
+            },
+            "episodes": episodes,
+            "env_steps": sum(experience.env_steps.values()),
+            "updates": int(model.updates),
+            "seconds": round(time.monotonic() - self.started, 1),
+        }
+        _write_json(self.folder / "metrics.json", metrics)
+        print(f"\nMean return over {episodes} fresh episodes, greedy, of the best checkpoint:")
+        print(results_table(metrics["tasks"]))
+        print(
+            f"{metrics['env_steps']:,} environment steps, {metrics['updates']:,} updates, {metrics['seconds']:.0f} s. "
+            f"Everything is in {self.folder}/ (learning_curves.png, log.csv, tensorboard/)."
+        )
+        return metrics
+
+    def _files(self) -> list[Path]:
+        names = ("run.json", "tasks.json", "best.keras", "last.keras", "log.csv", "learning_curves.png", "metrics.json")
+        return [self.folder / name for name in (*names, "tensorboard")]
+
+
+def results_table(tasks: Mapping[str, Mapping[str, float]]) -> str:
+    """A table of mean returns, a line per task.
+
+    Args:
+        tasks: By task what `metrics.json` holds.
+    """
+    width = max(len("task"), *map(len, tasks))
+    lines = [f"{'task':<{width}}  {'random':>9}  {'before':>9}  {'after':>9}  {'± SD':>7}"]
+    for name, figures in tasks.items():
+        lines.append(
+            f"{name:<{width}}  {figures['random']:>9.1f}  {figures['before']:>9.1f}  {figures['after']:>9.1f}  "
+            f"{figures['after_std']:>7.1f}"
+        )
+    return "\n".join(lines)
+
+
+def save_tasks(tasks: TaskSet, filepath: str | Path) -> None:
+    """Writes the tasks as JSON; environments that are Python objects are left out."""
+    _write_json(Path(filepath), keras.saving.serialize_keras_object(tasks))
+
+
+def load_tasks(filepath: str | Path) -> TaskSet:
+    """Reads what `save_tasks` wrote."""
+    return keras.saving.deserialize_keras_object(json.loads(Path(filepath).read_text()))
+
+
+def load_best(folder: str | Path) -> Any:
+    """Loads the best model of a run, or the last one where none was evaluated.
+
+    Args:
+        folder: Of the run.
+
+    Raises:
+        FileNotFoundError: There is no run, or it has not saved a model yet.
+    """
+    for name in ("best.keras", "last.keras"):
+        if (Path(folder) / name).exists():
+            return keras.models.load_model(Path(folder) / name)
+    raise FileNotFoundError(
+        f"There must be a run with a saved model in the folder. Received: {str(folder)!r}. "
+        "Give the folder that `mtq train --out` wrote."
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _write_json(path: Path, value: Any) -> None:
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(beside, path)

@@ -1,0 +1,75 @@
+"""Sets of tasks that mtq brings, and how the command line finds tasks by name."""
+
+import difflib
+from collections.abc import Sequence
+
+import gymnasium
+
+from mtq.tasks import Task, TaskSet
+
+_CLASSIC_CONTROL = {
+    "cart_pole": ("CartPole-v1", None),
+    "acrobot": ("Acrobot-v1", None),
+    "mountain_car": ("MountainCar-v0", 1_000),
+}
+# Training returns of the published single-task DQN after five million frames, read from a figure.
+_MINATAR = {
+    "asterix": 16.8,
+    "breakout": 10.0,
+    "freeway": 50.1,
+    "seaquest": 20.0,
+    "space_invaders": 43.4,
+}
+
+for _game in _MINATAR:
+    gymnasium.register(
+        f"mtq/{_game}", entry_point="mtq.environments.minatar:MinAtar", kwargs={"game": _game}, order_enforce=False
+    )
+
+
+def names() -> list[str]:
+    """The names that `task` knows."""
+    return [*_CLASSIC_CONTROL, *_MINATAR]
+
+
+def task(name: str, num_envs: int = 1) -> Task:
+    """One of the tasks that mtq brings, or any Gymnasium id.
+
+    Args:
+        name: A name from `names()`, or a Gymnasium id such as `"LunarLander-v3"`.
+        num_envs: Copies of the environment that are stepped at once.
+
+    Raises:
+        ValueError: There is no such task; the message suggests the nearest.
+
+    Example:
+        >>> import mtq
+        >>> mtq.suites.task("mountain_car").max_episode_steps
+        1000
+    """
+    if name in _CLASSIC_CONTROL:
+        environment, limit = _CLASSIC_CONTROL[name]
+        return Task(name, environment, num_envs=num_envs, max_episode_steps=limit)
+    if name in _MINATAR:
+        return Task(name, f"mtq/{name}", num_envs=num_envs, reference_return=_MINATAR[name])
+    if name in gymnasium.registry:
+        identifier = "".join(c if c.isalnum() else "_" for c in name.rpartition("-v")[0] or name)
+        return Task(identifier, name, num_envs=num_envs)
+    nearest = difflib.get_close_matches(name, [*names(), *gymnasium.registry], n=1, cutoff=0.4)
+    hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    raise ValueError(f"There is no task of this name. Received: {name!r}. {hint}`mtq tasks` lists them.")
+
+
+def classic_control(num_envs: int = 1) -> TaskSet:
+    """CartPole, Acrobot and MountainCar, the last with a horizon of 1,000 steps, in Gymnasium."""
+    return TaskSet([task(name, num_envs) for name in _CLASSIC_CONTROL])
+
+
+def minatar(games: Sequence[str] = tuple(_MINATAR), num_envs: int = 1) -> TaskSet:
+    """MinAtar's games (package `minatar`).
+
+    Args:
+        games: Any of asterix, breakout, freeway, seaquest, space_invaders.
+        num_envs: Copies of each that are stepped at once.
+    """
+    return TaskSet([task(game, num_envs) for game in games])

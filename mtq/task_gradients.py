@@ -1,0 +1,96 @@
+"""One gradient per task, and what aggregators do with them.
+
+Each task's gradient is kept only over the variables that its loss touches: the shared ones and its own encoder and
+head. T is the number of tasks.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+Gradient = tf.Tensor
+
+
+class TaskGradients:
+    """The gradients of T tasks' losses with respect to one network's variables.
+
+    Args:
+        gradients: For each task a list with an entry per variable of the network: the gradient, or None where the
+            task's loss does not touch the variable.
+
+    Raises:
+        ValueError: There are no tasks, or the lists differ in length.
+    """
+
+    def __init__(self, gradients: Sequence[Sequence[Gradient | None]]) -> None:
+        if not gradients or len({len(of_task) for of_task in gradients}) != 1:
+            raise ValueError(
+                "gradients must hold one list per task, with one entry per variable. "
+                f"Received: lists of lengths {[len(of_task) for of_task in gradients]}."
+            )
+        self.by_task = [list(of_task) for of_task in gradients]
+        touched = [sum(gradient is not None for gradient in column) for column in zip(*self.by_task, strict=True)]
+        self.shared = [count > 1 or len(self.by_task) == 1 for count in touched]
+
+    @property
+    def num_tasks(self) -> int:
+        """T."""
+        return len(self.by_task)
+
+    def norms(self, scope: str = "all") -> tf.Tensor:
+        """Each task's gradient norm, `‖g_i‖₂`, `[T]` float32.
+
+        Args:
+            scope: `"all"` for the norm over all variables, `"shared"` for the variables of more than one task.
+        """
+        return tf.stack([_norm(self._in_scope(gradients, scope)) for gradients in self.by_task])
+
+    def combine(self, coefficients: tf.Tensor, private_coefficients: tf.Tensor | None = None) -> list[Gradient | None]:
+        """A weighted sum of the tasks' gradients, `Σ_i c_i g_i`.
+
+        Args:
+            coefficients: c, `[T]` float32.
+            private_coefficients: Coefficients `[T]` for the variables that a task has alone; by default the same.
+
+        Returns:
+            A gradient per variable; None for a variable that no task's loss touches.
+        """
+        private = coefficients if private_coefficients is None else private_coefficients
+        shared_c, private_c = tf.unstack(coefficients, self.num_tasks), tf.unstack(private, self.num_tasks)
+        combined: list[Gradient | None] = []
+        for column, is_shared in zip(zip(*self.by_task, strict=True), self.shared, strict=True):
+            c = shared_c if is_shared else private_c
+            terms = [c[i] * gradient for i, gradient in enumerate(column) if gradient is not None]
+            combined.append(tf.add_n(terms) if terms else None)
+        return combined
+
+    def _in_scope(self, gradients: Sequence[Gradient | None], scope: str) -> list[Gradient]:
+        return [
+            gradient
+            for gradient, is_shared in zip(gradients, self.shared, strict=True)
+            if gradient is not None and (is_shared or scope == "all")
+        ]
+
+
+def task_gradients(losses: Sequence[tf.Tensor], tapes: Sequence[tf.GradientTape], variables: Sequence[Any]) -> TaskGradients:
+    """Differentiates each task's loss on a tape of its own.
+
+    Args:
+        losses: A scalar per task.
+        tapes: The tape that each was recorded on.
+        variables: The network's trainable variables.
+
+    Returns:
+        The gradients; a task costs the backward pass of its own rows only.
+    """
+    return TaskGradients(
+        [tape.gradient(loss, list(variables)) for loss, tape in zip(losses, tapes, strict=True)]
+    )
+
+
+def _norm(gradients: Sequence[Gradient]) -> tf.Tensor:
+    """The Euclidean norm over all tensors together."""
+    if not gradients:
+        return tf.constant(0.0)
+    return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))

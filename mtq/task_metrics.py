@@ -1,0 +1,41 @@
+"""What is logged of each task's training."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+QUANTITIES = ("loss", "q_mean", "td_error", "gradient_norm", "weight")
+
+
+class TaskMetrics(keras.metrics.Metric):
+    """Means over an epoch of several quantities of T tasks, in one variable.
+
+    Results are named `"<task>/<quantity>"`; `"loss"` is the mean weighted sum of the tasks' losses.
+
+    Args:
+        tasks: The tasks' names.
+    """
+
+    def __init__(self, tasks: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(name="task_metrics", **kwargs)
+        self.tasks = tuple(tasks)
+        self.sums = self.add_weight(shape=(len(QUANTITIES), len(self.tasks)), initializer="zeros", name="sums")
+        self.total = self.add_weight(shape=(), initializer="zeros", name="total")
+        self.count = self.add_weight(shape=(), initializer="zeros", name="count")
+
+    def update_state(self, quantities: Mapping[str, tf.Tensor]) -> None:  # type: ignore[override]
+        """Adds one update's quantities, each `[T]` float32."""
+        self.sums.assign_add(tf.stack([quantities[quantity] for quantity in QUANTITIES]))
+        self.total.assign_add(tf.reduce_sum(quantities["loss"] * quantities["weight"]))
+        self.count.assign_add(1.0)
+
+    def result(self) -> dict[str, tf.Tensor]:
+        """The means, scalars by name."""
+        means = tf.math.divide_no_nan(tf.convert_to_tensor(self.sums), self.count)
+        results = {"loss": tf.math.divide_no_nan(tf.convert_to_tensor(self.total), self.count)}
+        for quantity, row in zip(QUANTITIES, tf.unstack(means), strict=True):
+            for task, mean in zip(self.tasks, tf.unstack(row), strict=True):
+                results[f"{task}/{quantity}"] = mean
+        return results

@@ -1,0 +1,183 @@
+"""Tasks: what is to be learnt, with names, shapes and settings. Immutable, checked on construction."""
+
+import collections
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import gymnasium
+import keras
+
+from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_RESERVED_NAMES = frozenset({"backbone", "serving_default"})
+
+
+@keras.saving.register_keras_serializable("mtq")
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One reinforcement-learning task.
+
+    Args:
+        name: A letter, then letters, digits and underscores: it names the network's input and output, the logs and the
+            export's signature.
+        environment: A Gymnasium id such as `"CartPole-v1"`; a callable without arguments that returns a Gymnasium or a
+            tf-agents environment; or a tf-agents environment itself, of which there is then only the one copy.
+        discount: γ, from 0 to 1.
+        weight: The task's weight in the loss unless `compile(loss_weights=…)` says otherwise; 0 or more.
+        reward_scale: Rewards are multiplied by this before learning; returns are reported unscaled.
+        reward_clip: Then clipped to `[−reward_clip, reward_clip]`.
+        num_envs: Copies of the environment that are stepped at once for training.
+        max_episode_steps: A time limit in place of the environment's own. Reaching it truncates an episode: values are
+            bootstrapped past it.
+        reference_return: The return at which the task counts as solved, against which tasks of different scales are
+            compared. By default the `reward_threshold` of the Gymnasium id, where there is one.
+        spec: The shapes, read from the environment when not given.
+
+    Raises:
+        ValueError: A setting is out of its range, or the environment does not fit.
+
+    Example:
+        >>> import mtq
+        >>> mtq.Task("mountain_car", "MountainCar-v0", max_episode_steps=1_000).num_actions
+        3
+    """
+
+    name: str
+    environment: EnvironmentSource
+    _: dataclasses.KW_ONLY
+    discount: float = 0.99
+    weight: float = 1.0
+    reward_scale: float = 1.0
+    reward_clip: float | None = None
+    num_envs: int = 1
+    max_episode_steps: int | None = None
+    reference_return: float | None = None
+    spec: TaskSpec = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name in _RESERVED_NAMES:
+            raise ValueError(
+                "The name of a task must be a letter followed by letters, digits and underscores, and none of "
+                f"{sorted(_RESERVED_NAMES)}. Received: {self.name!r}."
+            )
+        self._check("discount", 0 <= self.discount <= 1, "a number from 0 to 1")
+        check_weight(self.name, self.weight)
+        self._check("reward_scale", math.isfinite(self.reward_scale) and self.reward_scale != 0, "finite and not 0")
+        self._check("reward_clip", self.reward_clip is None or self.reward_clip > 0, "above 0, or None")
+        self._check("num_envs", isinstance(self.num_envs, int) and self.num_envs >= 1, "a whole number from 1")
+        limit = self.max_episode_steps
+        self._check("max_episode_steps", limit is None or (isinstance(limit, int) and limit >= 1), "1 or more, or None")
+        if is_tf_agents(self.environment):
+            self._check("num_envs", self.num_envs == 1, "1 with a tf-agents environment object; give a callable for more")
+        if self.spec is None:
+            self._read_environment()
+
+    @property
+    def num_actions(self) -> int:
+        """How many actions there are."""
+        return self.spec.num_actions
+
+    def make_environment(self) -> Any:
+        """Makes one more copy of the environment (or returns the one copy, if it was given as an object)."""
+        return make_environment(self.name, self.environment, self.max_episode_steps)
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them; an environment that is not a Gymnasium id is left out."""
+        config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        config["environment"] = self.environment if isinstance(self.environment, str) else None
+        config["spec"] = dataclasses.asdict(self.spec)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Task":
+        """Makes the task again, without touching its environment."""
+        spec = config["spec"]
+        spec = TaskSpec(**{**spec, "observation_shape": tuple(spec["observation_shape"])})
+        return cls(**{**config, "spec": spec})
+
+    def _check(self, argument: str, holds: bool, must: str) -> None:
+        if not holds:
+            raise ValueError(
+                f"{argument} of task '{self.name}' must be {must}. Received: {getattr(self, argument)!r}."
+            )
+
+    def _read_environment(self) -> None:
+        environment = self.make_environment()
+        object.__setattr__(self, "spec", read_spec(self.name, environment))
+        if self.reference_return is None and isinstance(self.environment, str):
+            threshold = gymnasium.spec(self.environment).reward_threshold
+            object.__setattr__(self, "reference_return", None if threshold is None else float(threshold))
+        if environment is not self.environment:
+            environment.close()
+
+
+@keras.saving.register_keras_serializable("mtq")
+class TaskSet(collections.abc.Mapping[str, Task]):
+    """The tasks that one network learns, by name and in order.
+
+    Args:
+        tasks: One `Task` or more, with names of their own.
+
+    Raises:
+        ValueError: There are no tasks, or two of one name.
+
+    Example:
+        >>> import mtq
+        >>> tasks = mtq.TaskSet([mtq.Task("cart_pole", "CartPole-v1"), mtq.Task("acrobot", "Acrobot-v1")])
+        >>> tasks.names, tasks["acrobot"].num_actions
+        (('cart_pole', 'acrobot'), 3)
+    """
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        tasks = tuple(tasks)
+        for task in tasks:
+            if not isinstance(task, Task):
+                raise ValueError(f"tasks must hold Task objects. Received: {task!r}. Wrap it: mtq.Task(name, environment).")
+        if not tasks:
+            raise ValueError("A TaskSet must hold at least one task. Received: none.")
+        repeated = [name for name, count in collections.Counter(task.name for task in tasks).items() if count > 1]
+        if repeated:
+            raise ValueError(
+                f"Each task of a TaskSet must have a name of its own. Received: {[task.name for task in tasks]}, "
+                f"with '{repeated[0]}' more than once. Rename one of them."
+            )
+        self._tasks = {task.name: task for task in tasks}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in order: the order of every `[T]` vector in mtq."""
+        return tuple(self._tasks)
+
+    def __getitem__(self, name: str) -> Task:
+        return self._tasks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        return f"TaskSet({list(self.names)})"
+
+    def get_config(self) -> dict[str, Any]:
+        """The tasks as Keras saves them."""
+        return {"tasks": [keras.saving.serialize_keras_object(task) for task in self.values()]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TaskSet":
+        """Makes the tasks again."""
+        return cls([keras.saving.deserialize_keras_object(task) for task in config["tasks"]])
+
+
+def check_weight(name: str, weight: float) -> None:
+    """Raises a ValueError unless this can be the weight of the task of this name."""
+    if not isinstance(weight, int | float) or not math.isfinite(weight) or weight < 0:
+        raise ValueError(
+            f"The weight of task '{name}' must be a finite number, 0 or more. Received: {weight!r}. "
+            "A task that should not be learnt has weight 0."
+        )

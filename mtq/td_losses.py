@@ -1,0 +1,54 @@
+"""From temporal-difference errors to one scalar loss."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq import value_learning as vl
+
+_BY_NAME = {"squared": vl.squared, "huber": vl.huber}
+
+
+class TDLoss:
+    """The mean over a batch of a loss of targets and values.
+
+    Args:
+        loss: `"squared"`, `"huber"`, a `keras.losses.Loss`, its config, or the name of one of Keras.
+
+    Raises:
+        ValueError: There is no such loss.
+    """
+
+    def __init__(self, loss: Any) -> None:
+        self.loss = loss if isinstance(loss, str) and loss in _BY_NAME else _keras_loss(loss)
+
+    def __call__(self, targets: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        """The loss.
+
+        Args:
+            targets: `[B]` float32.
+            values: `[B]` float32.
+
+        Returns:
+            A float32 scalar.
+        """
+        if isinstance(self.loss, str):
+            return tf.reduce_mean(_BY_NAME[self.loss](targets - values))
+        return tf.reduce_mean(self.loss(targets[:, None], values[:, None]))
+
+    def serialize(self) -> Any:
+        """What the constructor takes to make the loss again."""
+        return self.loss if isinstance(self.loss, str) else keras.losses.serialize(self.loss)
+
+
+def _keras_loss(loss: Any) -> Any:
+    try:
+        found = keras.losses.get(loss)
+    except (ValueError, TypeError):
+        found = None
+    if found is None:
+        raise ValueError(
+            f"loss must be one of {sorted(_BY_NAME)}, or a loss of Keras. Received: {loss!r}."
+        )
+    return found

@@ -1,0 +1,50 @@
+"""The function that `fit` calls for every `steps_per_execution` updates."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src.backend.tensorflow.trainer import reduce_per_replica
+
+Logs = dict[str, tf.Tensor]
+
+
+def make_train_function(model: keras.Model) -> Callable[[Any], Logs]:
+    """Makes a train function in which drawing a batch and updating the weights strictly take turns.
+
+    Experience reads the weights that the update writes. Keras's own loop over `steps_per_execution` leaves TensorFlow
+    free to draw the next batch while the update is still being written; here control dependencies forbid it, so that
+    the same seed gives the same bits however many steps one execution has.
+
+    Args:
+        model: A compiled model with a `train_step`.
+
+    Returns:
+        `iterator` → logs of the last step.
+    """
+    strategy = model.distribute_strategy
+
+    def step(batch: Any) -> Logs:
+        return reduce_per_replica(strategy.run(model.train_step, args=(batch,)), strategy, reduction="auto")
+
+    if model.run_eagerly:
+        return lambda iterator: [step(next(iterator)) for _ in range(model.steps_per_execution)][-1]
+    step = tf.function(step, jit_compile=model.jit_compile)
+
+    @tf.function
+    def steps(iterator: tf.data.Iterator) -> Logs:
+        logs = step(iterator.get_next())
+
+        def another(done: tf.Tensor, logs: Logs) -> tuple[tf.Tensor, Logs]:
+            with tf.control_dependencies([done, *tf.nest.flatten(logs)]):
+                batch = iterator.get_next()
+            return done + 1, step(batch)
+
+        if model.steps_per_execution > 1:
+            _, logs = tf.while_loop(
+                lambda done, _: done < model.steps_per_execution, another, [tf.constant(1), logs], parallel_iterations=1
+            )
+        return logs
+
+    return steps

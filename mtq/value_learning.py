@@ -1,0 +1,180 @@
+"""The arithmetic of Q-learning as pure functions of tensors.
+
+Names carry their time: `q_tm1` are the action values at the earlier step, `a_tm1` the action taken there, `r_t` and
+`discount_t` what came of it, `q_t` the action values at the later step. A discount is 0 at a true terminal, so that
+nothing is bootstrapped past it, and keeps its γ at a time limit. B is the batch size, A the number of actions.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Transition(NamedTuple):
+    """A batch of steps of one task: what `Experience` yields and `MultiTaskDQN` learns from.
+
+    Attributes:
+        observation: `[B, ...]`, in the task's own dtype.
+        action: `[B]` int32.
+        reward: `[B]` float32, scaled and clipped as the task says; for n-step learning the discounted sum.
+        discount: `[B]` float32, with γ already in it (γⁿ for n steps); 0 only at a true terminal.
+        next_observation: `[B, ...]`, the observation that the reward led to, even where the episode ended there.
+    """
+
+    observation: tf.Tensor
+    action: tf.Tensor
+    reward: tf.Tensor
+    discount: tf.Tensor
+    next_observation: tf.Tensor
+
+
+def q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor) -> tf.Tensor:
+    """The targets of deep Q-learning, `y = r + γ · max_a q(s', a)`, through which no gradient flows.
+
+    Args:
+        r_t: Rewards, `[B]` float32.
+        discount_t: Discounts, `[B]` float32.
+        q_t: Action values of the target network at the next observations, `[B, A]` float32.
+
+    Returns:
+        Targets, `[B]` float32.
+
+    Raises:
+        ValueError: The ranks are other than these.
+
+    Example:
+        >>> q_targets(tf.constant([1.0]), tf.constant([0.5]), tf.constant([[2.0, 4.0]])).numpy().tolist()
+        [3.0]
+
+    Reference:
+        Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015, Algorithm 1.
+    """
+    _check_ranks(r_t=(r_t, 1), discount_t=(discount_t, 1), q_t=(q_t, 2))
+    return tf.stop_gradient(r_t + discount_t * tf.reduce_max(q_t, axis=-1))
+
+
+def double_q_targets(
+    r_t: tf.Tensor, discount_t: tf.Tensor, q_t_value: tf.Tensor, q_t_selector: tf.Tensor
+) -> tf.Tensor:
+    """The targets of Double DQN: one network chooses the next action, the other values it.
+
+    Args:
+        r_t: Rewards, `[B]` float32.
+        discount_t: Discounts, `[B]` float32.
+        q_t_value: Action values of the target network at the next observations, `[B, A]` float32.
+        q_t_selector: Action values of the online network there, `[B, A]` float32.
+
+    Returns:
+        Targets, `[B]` float32.
+
+    Raises:
+        ValueError: The ranks are other than these.
+
+    Example:
+        >>> value, selector = tf.constant([[2.0, 4.0]]), tf.constant([[9.0, 1.0]])
+        >>> double_q_targets(tf.constant([1.0]), tf.constant([0.5]), value, selector).numpy().tolist()
+        [2.0]
+
+    Reference:
+        van Hasselt, Guez and Silver, "Deep Reinforcement Learning with Double Q-learning", AAAI 2016, section 3.
+    """
+    _check_ranks(r_t=(r_t, 1), discount_t=(discount_t, 1), q_t_value=(q_t_value, 2), q_t_selector=(q_t_selector, 2))
+    a_t = tf.argmax(q_t_selector, axis=-1, output_type=tf.int32)
+    return tf.stop_gradient(r_t + discount_t * select_actions(q_t_value, a_t))
+
+
+def select_actions(q: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
+    """The value of one action per row: `q[b, a[b]]`.
+
+    Args:
+        q: Action values, `[B, A]` float32.
+        a: Actions, `[B]` int32.
+
+    Returns:
+        `[B]` float32.
+
+    Raises:
+        ValueError: The ranks are other than these.
+    """
+    _check_ranks(q=(q, 2), a=(a, 1))
+    return tf.reduce_sum(q * tf.one_hot(a, q.shape[-1], dtype=q.dtype), axis=-1)
+
+
+def td_errors(q_tm1: tf.Tensor, a_tm1: tf.Tensor, target_tm1: tf.Tensor) -> tf.Tensor:
+    """The temporal-difference errors `y − q(s, a)`.
+
+    Args:
+        q_tm1: Action values of the online network, `[B, A]` float32.
+        a_tm1: Actions taken, `[B]` int32.
+        target_tm1: Targets, `[B]` float32.
+
+    Returns:
+        `[B]` float32.
+    """
+    return target_tm1 - select_actions(q_tm1, a_tm1)
+
+
+def squared(td_error: tf.Tensor) -> tf.Tensor:
+    """The squared error `δ²` of equation 1 of the mission, without a factor of one half."""
+    return tf.square(td_error)
+
+
+def huber(td_error: tf.Tensor, delta: float = 1.0) -> tf.Tensor:
+    """The Huber loss: `½ δ²` up to `|δ| = delta`, linear with slope `delta` beyond.
+
+    Args:
+        td_error: Temporal-difference errors, any shape.
+        delta: Where the loss becomes linear, above 0.
+
+    Returns:
+        The losses, in the shape of `td_error`.
+
+    Reference:
+        Huber, "Robust Estimation of a Location Parameter", 1964.
+    """
+    magnitude = tf.abs(td_error)
+    quadratic = tf.minimum(magnitude, delta)
+    return 0.5 * tf.square(quadratic) + delta * (magnitude - quadratic)
+
+
+def n_step_returns(r_t: tf.Tensor, discount_t: tf.Tensor, is_last_t: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Folds windows of n consecutive steps into single ones, stopping where an episode ends.
+
+    With m steps up to the end of the window or of the episode, whichever is first, the return is
+    `r_1 + γ_1 r_2 + … + γ_1 ⋯ γ_{m−1} r_m` and the discount `γ_1 ⋯ γ_m`.
+
+    Args:
+        r_t: Rewards, `[B, n]` float32.
+        discount_t: Discounts, `[B, n]` float32, 0 at a true terminal.
+        is_last_t: Where an episode ended, by a terminal or by a time limit, `[B, n]` bool.
+
+    Returns:
+        The returns `[B]` float32, the discounts `[B]` float32, and the position in its window of each step whose next
+        observation is to be bootstrapped from, `[B]` int32.
+
+    Raises:
+        ValueError: The ranks are other than these.
+
+    Example:
+        >>> r, γ = tf.constant([[1.0, 2.0, 4.0]]), tf.constant([[0.5, 0.5, 0.5]])
+        >>> returns, discounts, position = n_step_returns(r, γ, tf.constant([[False, True, False]]))
+        >>> float(returns[0]), float(discounts[0]), int(position[0])
+        (2.0, 0.25, 1)
+
+    Reference:
+        Sutton and Barto, "Reinforcement Learning", 2nd edition, equation 7.1.
+    """
+    _check_ranks(r_t=(r_t, 2), discount_t=(discount_t, 2), is_last_t=(is_last_t, 2))
+    ended_before = tf.cumsum(tf.cast(is_last_t, tf.int32), axis=1, exclusive=True) > 0  # [B, n]
+    alive = tf.cast(~ended_before, r_t.dtype)
+    discounts = tf.where(ended_before, tf.ones_like(discount_t), discount_t)
+    before = tf.math.cumprod(discounts, axis=1, exclusive=True)  # γ_1 ⋯ γ_{k−1}
+    returns = tf.reduce_sum(r_t * before * alive, axis=1)
+    position = tf.reduce_sum(tf.cast(~ended_before, tf.int32), axis=1) - 1
+    return returns, tf.reduce_prod(discounts, axis=1), position
+
+
+def _check_ranks(**named: tuple[tf.Tensor, int]) -> None:
+    for name, (tensor, rank) in named.items():
+        if len(tensor.shape) != rank:
+            raise ValueError(f"{name} must have rank {rank}. Received: shape {tuple(tensor.shape)}.")

@@ -1,0 +1,45 @@
+"""Weightings: how the weight of each task in the loss comes about."""
+
+from typing import Any
+
+from mtq import named
+from mtq.tasks import TaskSet
+from mtq.weightings.constant import Constant
+from mtq.weightings.schedule import Schedule
+from mtq.weightings.weighting import Weighting, check_task_weights
+
+__all__ = ["Constant", "Schedule", "Weighting", "check_task_weights", "get", "names"]
+
+_BY_NAME: dict[str, type[Weighting]] = {"constant": Constant}
+
+
+def names() -> list[str]:
+    """The names that `get` knows."""
+    return sorted(_BY_NAME)
+
+
+def get(loss_weights: Any, tasks: TaskSet) -> Weighting:
+    """Makes a weighting of what `compile(loss_weights=…)` was given.
+
+    Args:
+        loss_weights: None for the weights of the tasks themselves; a dict with an entry for each task, a number or a
+            `keras.optimizers.schedules.LearningRateSchedule` over updates; a name; a `Weighting`; or the config of one.
+        tasks: The tasks.
+
+    Returns:
+        The weighting.
+
+    Raises:
+        ValueError: A task has no entry, or an entry no task, or a weight is negative or not finite.
+    """
+    if loss_weights is None:
+        return Constant({name: task.weight for name, task in tasks.items()})
+    if isinstance(loss_weights, str):
+        return named.find("weighting", loss_weights, _BY_NAME)()
+    if isinstance(loss_weights, dict) and "class_name" not in loss_weights:
+        check_task_weights(loss_weights, tasks)
+        is_constant = all(isinstance(weight, int | float) for weight in loss_weights.values())
+        return Constant(loss_weights) if is_constant else Schedule(loss_weights)
+    weighting = named.instance("weighting (loss_weights)", loss_weights, Weighting)
+    weighting.check(tasks)
+    return weighting

@@ -1,0 +1,41 @@
+"""Weights that stay as they are until somebody changes them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.tasks import TaskSet
+from mtq.weightings.weighting import Weighting, check_task_weights
+
+
+@keras.saving.register_keras_serializable("mtq")
+class Constant(Weighting):
+    """Equation 3 of the mission: the weights are those of the model's variable `task_weights`.
+
+    Args:
+        weights: What the variable starts from, by task; by default the tasks' own weights.
+    """
+
+    def __init__(self, weights: Mapping[str, float] | None = None) -> None:
+        self.weights = None if weights is None else dict(weights)
+
+    def initial_weights(self, tasks: TaskSet) -> list[float]:
+        """The weights in the order of the tasks."""
+        if self.weights is None:
+            return super().initial_weights(tasks)
+        return [self.weights[name] for name in tasks]
+
+    def __call__(self, task_weights: tf.Tensor, losses: tf.Tensor, updates: tf.Tensor, tasks: TaskSet) -> tf.Tensor:
+        """The variable."""
+        return task_weights
+
+    def check(self, tasks: TaskSet) -> None:
+        """Raises a ValueError if the weights do not fit the tasks."""
+        if self.weights is not None:
+            check_task_weights(self.weights, tasks)
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {"weights": self.weights}

@@ -1,0 +1,51 @@
+"""Weights that follow schedules."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.optimizers.schedules import LearningRateSchedule
+
+from mtq.tasks import TaskSet
+from mtq.weightings.weighting import Weighting, check_task_weights
+
+
+@keras.saving.register_keras_serializable("mtq")
+class Schedule(Weighting):
+    """Weights as functions of the number of updates.
+
+    Args:
+        weights: For each task a `keras.optimizers.schedules.LearningRateSchedule`, or a number.
+    """
+
+    def __init__(self, weights: Mapping[str, float | LearningRateSchedule]) -> None:
+        self.weights = {
+            name: keras.saving.deserialize_keras_object(weight) if isinstance(weight, dict) else weight
+            for name, weight in weights.items()
+        }
+
+    def initial_weights(self, tasks: TaskSet) -> list[float]:
+        """Ones: they multiply the schedules, so that a user may still change them."""
+        return [1.0] * len(tasks)
+
+    def __call__(self, task_weights: tf.Tensor, losses: tf.Tensor, updates: tf.Tensor, tasks: TaskSet) -> tf.Tensor:
+        """The schedules at this update, times the model's variable."""
+        now = [
+            weight(updates) if isinstance(weight, LearningRateSchedule) else weight
+            for weight in (self.weights[name] for name in tasks)
+        ]
+        return task_weights * tf.stack([tf.cast(weight, tf.float32) for weight in now])
+
+    def check(self, tasks: TaskSet) -> None:
+        """Raises a ValueError if the weights do not fit the tasks."""
+        check_task_weights(self.weights, tasks)
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {
+            "weights": {
+                name: keras.saving.serialize_keras_object(weight) if isinstance(weight, LearningRateSchedule) else weight
+                for name, weight in self.weights.items()
+            }
+        }

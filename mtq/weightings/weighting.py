@@ -1,0 +1,71 @@
+"""What all weightings have in common."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.tasks import TaskSet, check_weight
+
+
+class Weighting(abc.ABC):
+    """Gives the weights of T tasks at every update. Serializable by Keras."""
+
+    def initial_weights(self, tasks: TaskSet) -> list[float]:
+        """What the model's variable `task_weights` starts from, in the order of the tasks."""
+        return [task.weight for task in tasks.values()]
+
+    @abc.abstractmethod
+    def __call__(self, task_weights: tf.Tensor, losses: tf.Tensor, updates: tf.Tensor, tasks: TaskSet) -> tf.Tensor:
+        """The weights for one update.
+
+        Args:
+            task_weights: The model's variable, `[T]` float32, which users may change while training.
+            losses: Of the tasks, `[T]` float32.
+            updates: How many updates were made before, int64 scalar.
+            tasks: The tasks.
+
+        Returns:
+            `[T]` float32.
+        """
+
+    def check(self, tasks: TaskSet) -> None:
+        """Raises a ValueError if the weighting does not fit the tasks."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Weighting":
+        """Makes the weighting again."""
+        return cls(**config)
+
+
+def check_task_weights(weights: Mapping[str, Any], tasks: TaskSet, partial: bool = False) -> None:
+    """Raises a ValueError unless there is one good weight for each task.
+
+    Args:
+        weights: A number, or a schedule, for each task's name.
+        tasks: The tasks.
+        partial: Whether tasks may be left out.
+    """
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"loss_weights must be a dict from tasks to weights. Received: {weights!r}.")
+    for name in weights:
+        if name not in tasks:
+            raise ValueError(
+                f"loss_weights has an entry for '{name}', which is not a task. Received: {dict(weights)}. "
+                f"The tasks are {list(tasks)}."
+            )
+    missing = [name for name in tasks if name not in weights]
+    if missing and not partial:
+        raise ValueError(
+            f"loss_weights has no entry for task '{missing[0]}'. Received: {dict(weights)}. "
+            "Give every task of the TaskSet a weight, or pass none."
+        )
+    for name, weight in weights.items():
+        if not isinstance(weight, keras.optimizers.schedules.LearningRateSchedule):
+            check_weight(name, weight)

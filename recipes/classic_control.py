@@ -1,0 +1,92 @@
+"""CartPole, Acrobot and MountainCar (with a horizon of 1,000 steps) in one network.
+
+    python recipes/classic_control.py --seed 0
+
+Writes runs/classic_control (learning_curves.png, metrics.json, TensorBoard, checkpoints) and exports the best checkpoint
+to saved_models/classic_control/1. Scores, command and spread: recipes/README.md.
+"""
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import mtq
+
+# isort: split
+import keras
+import simple_parsing
+
+
+@dataclasses.dataclass
+class Options:
+    """Settings of the run."""
+
+    seed: int = 0
+    """Of the network, the environments, the exploration and the replay."""
+    epochs: int = 20
+    """Each ends with an evaluation."""
+    updates_per_epoch: int = 2_000
+    """Of the network, from one batch of every task each."""
+    batch_size: int = 64
+    """Per task."""
+    num_envs: int = 8
+    """Copies of each environment, stepped at once."""
+    steps_per_update: float = 8.0
+    """Environment steps of each task per update."""
+    learning_rate: float = 1e-3
+    """Of Adam at the start; it falls to a tenth on a cosine."""
+    aggregator: str = "normalized_sum"
+    """How the tasks' gradients become one update."""
+    target_update_period: int = 250
+    """Updates between two copies to the target network."""
+    exploration_steps: int = 60_000
+    """Environment steps of each task in which ε falls from 1 to 0.05."""
+    replay_capacity: int = 100_000
+    """Environment steps of each task that are remembered."""
+    episodes: int = 20
+    """Of each task at each evaluation."""
+    out: str = "runs/classic_control"
+    """Folder of the run."""
+    export_to: str = "saved_models/classic_control/1"
+    """Folder of the SavedModel."""
+    overwrite: bool = False
+    """Replace a run and an export that are already there."""
+
+
+def main(options: Options) -> dict[str, Any]:
+    """Trains, evaluates, exports and plays from the export. Returns what metrics.json holds."""
+    run = mtq.runs.Run(options.out, dataclasses.asdict(options), overwrite=options.overwrite)
+    tasks = mtq.suites.classic_control(num_envs=options.num_envs)
+    network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([128, 128]), seed=options.seed)
+    model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=True)
+    updates = options.epochs * options.updates_per_epoch
+    model.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(options.learning_rate, updates, alpha=0.1)),
+        loss="huber",
+        aggregator=options.aggregator,
+        steps_per_execution=min(50, options.updates_per_epoch),
+    )
+    experience = mtq.Experience(
+        tasks,
+        model,
+        exploration=mtq.exploration.linear(1.0, 0.05, options.exploration_steps),
+        replay_capacity=options.replay_capacity,
+        steps_per_update=options.steps_per_update,
+        seed=options.seed,
+    )
+    before = mtq.evaluation.evaluate(model, episodes=options.episodes, seed=options.seed)
+    model.fit(
+        experience.dataset(options.batch_size),
+        epochs=options.epochs,
+        steps_per_epoch=options.updates_per_epoch,
+        callbacks=run.callbacks(experience, episodes=options.episodes, seed=options.seed),
+    )
+    metrics = run.finish(model, experience, before, episodes=options.episodes, seed=options.seed)
+    mtq.runs.load_best(options.out).export(options.export_to, overwrite=options.overwrite)
+    subprocess.run([sys.executable, "-m", "mtq.play_export", options.export_to, f"{options.out}/tasks.json"], check=True)
+    return metrics
+
+
+if __name__ == "__main__":
+    main(simple_parsing.parse(Options))
