@@ -46,9 +46,7 @@ class StepDriver(driver.Driver):
     def _step(self, done: tf.Tensor, time_step: time_steps.TimeStep) -> tuple[tf.Tensor, time_steps.TimeStep]:
         action = self.policy.action(time_step).action
         ended, current = self.env.step_and_restart(action)
-        memory = Memory(
-            time_step.observation, action, ended.reward, ended.discount, ended.observation, ended.is_last()
-        )
+        memory = Memory(time_step.observation, action, ended.reward, ended.discount, ended.observation, ended.is_last())
         seen = [observer(memory) for observer in self.observers]
         with tf.control_dependencies([output for output in tf.nest.flatten(seen) if tf.is_tensor(output)]):
             return done + 1, current

@@ -37,7 +37,9 @@ class EpisodeReturns:
         return float(self.returns.std(ddof=1)) if len(self.returns) > 1 else 0.0
 
 
-def evaluate(model: Any, tasks: TaskSet | None = None, *, episodes: int = 20, seed: int = 0) -> dict[str, EpisodeReturns]:
+def evaluate(
+    model: Any, tasks: TaskSet | None = None, *, episodes: int = 20, seed: int = 0
+) -> dict[str, EpisodeReturns]:
     """Plays the model's greedy policy in environments of its own.
 
     Args:

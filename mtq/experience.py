@@ -91,7 +91,10 @@ class Experience:
         return {name: int(statistics.steps) for name, statistics in self.statistics.items()}
 
     def take_mean_returns(self) -> dict[str, float | None]:
-        """Each task's mean return over the training episodes finished since the last call, None where there were none."""
+        """Each task's mean return over the training episodes since the last call, None where none finished.
+
+        Returns are as the environments gave them: undiscounted, unscaled.
+        """
         return {name: statistics.take_mean_return() for name, statistics in self.statistics.items()}
 
     def dataset(self, batch_size: int = 32) -> tf.data.Dataset:

@@ -1,7 +1,7 @@
 """Exploration: ε-greedy policies on tf-agents' interface, with a schedule per task."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -9,11 +9,13 @@ import tensorflow as tf
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, policy_step, tf_policy, time_steps
 from mtq.tasks import Task, TaskSet
 
-Schedule = float | keras.optimizers.schedules.LearningRateSchedule
-Exploration = Schedule | Mapping[str, Schedule] | None
+Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
+Exploration: TypeAlias = Schedule | Mapping[str, Schedule] | None
 
 
-def linear(initial: float = 1.0, final: float = 0.05, steps: int = 10_000) -> keras.optimizers.schedules.PolynomialDecay:
+def linear(
+    initial: float = 1.0, final: float = 0.05, steps: int = 10_000
+) -> keras.optimizers.schedules.PolynomialDecay:
     """ε falling on a line, then constant.
 
     Args:
@@ -36,7 +38,9 @@ def by_task(exploration: Exploration, tasks: TaskSet) -> dict[str, Schedule]:
     """
     if exploration is None:
         exploration = linear()
-    schedules = dict(exploration) if isinstance(exploration, Mapping) else dict.fromkeys(tasks, exploration)
+    schedules: dict[str, Schedule] = (
+        dict(exploration) if isinstance(exploration, Mapping) else dict.fromkeys(tasks, exploration)
+    )
     if set(schedules) != set(tasks):
         raise ValueError(
             f"exploration must have an entry for each task and no others. Received: {sorted(schedules)}, for the tasks "
@@ -45,7 +49,8 @@ def by_task(exploration: Exploration, tasks: TaskSet) -> dict[str, Schedule]:
     for name, schedule in schedules.items():
         if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule) and not 0 <= schedule <= 1:
             raise ValueError(
-                f"exploration of task '{name}' must be a probability from 0 to 1, or a schedule. Received: {schedule!r}."
+                f"exploration of task '{name}' must be a probability from 0 to 1, or a schedule. "
+                f"Received: {schedule!r}."
             )
     return schedules
 
@@ -63,7 +68,9 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
     def __init__(
         self, task: Task, network: Callable[[tf.Tensor], tf.Tensor], epsilon: Callable[[], tf.Tensor], seed: int
     ) -> None:
-        super().__init__(time_steps.time_step_spec(observation_spec(task)), action_spec(task), automatic_state_reset=False)
+        super().__init__(
+            time_steps.time_step_spec(observation_spec(task)), action_spec(task), automatic_state_reset=False
+        )
         self._network = network
         self._epsilon = epsilon
         self._num_actions = task.num_actions
@@ -72,9 +79,7 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
     def _variables(self) -> list[tf.Variable]:
         return []
 
-    def _action(
-        self, time_step: time_steps.TimeStep, policy_state: Any, seed: Any = None
-    ) -> policy_step.PolicyStep:
+    def _action(self, time_step: time_steps.TimeStep, policy_state: Any, seed: Any = None) -> policy_step.PolicyStep:
         q_values = self._network(time_step.observation)  # [N, A]
         greedy = tf.argmax(q_values, axis=-1, output_type=tf.int32)
         explore = self._random.uniform(tf.shape(greedy)) < self._epsilon()

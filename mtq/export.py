@@ -12,9 +12,9 @@ DEFAULT_SIGNATURE = "serving_default"
 def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None:
     """Writes a SavedModel with a signature per task and a default one.
 
-    The signature named after a task takes `observation [N, …]` in the task's own dtype and gives `action [N]` int32, the
-    greedy one, and `q_values [N, num_actions]` float32. The default signature takes the observations of all tasks, each
-    under its task's name, and gives `<task>_action` and `<task>_q_values`.
+    The signature named after a task takes `observation [N, …]` in the task's own dtype and gives `action [N]` int32,
+    the greedy one, and `q_values [N, num_actions]` float32. The default signature takes the observations of all tasks,
+    each under its task's name, and gives `<task>_action` and `<task>_q_values`.
 
     Args:
         model: A `MultiTaskDQN`.

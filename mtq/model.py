@@ -24,8 +24,8 @@ Batch = Mapping[str, vl.Transition]
 class MultiTaskDQN(keras.Model):
     """Deep Q-learning of several tasks with one network.
 
-    With its defaults it is the mission's algorithm: squared loss, a target network copied every so many updates, weights
-    of one, and the sum of the tasks' normalized gradients.
+    With its defaults it is the mission's algorithm: squared loss, a target network copied every so many updates,
+    weights of one, and the sum of the tasks' normalized gradients.
 
     Args:
         network: A functional model `{task: observation}` → `{task: q_values}`, from `mtq.networks.shared_q_network`.
@@ -73,7 +73,9 @@ class MultiTaskDQN(keras.Model):
         self.target_update_period = target_update_period
         self.target_update_tau = target_update_tau
         self.double = double
-        self.task_weights = self.add_weight(shape=(len(tasks),), initializer="ones", trainable=False, name="task_weights")
+        self.task_weights = self.add_weight(
+            shape=(len(tasks),), initializer="ones", trainable=False, name="task_weights"
+        )
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.task_metrics = TaskMetrics(tasks.names)
         self.built = True
@@ -176,7 +178,10 @@ class MultiTaskDQN(keras.Model):
         )
         update = self.aggregator(gradients, weights)
         self.optimizer.apply(
-            [tf.zeros_like(v) if g is None else g for g, v in zip(update, self.network.trainable_variables, strict=True)],
+            [
+                tf.zeros_like(v) if g is None else g
+                for g, v in zip(update, self.network.trainable_variables, strict=True)
+            ],
             self.network.trainable_variables,
         )
         self.updates.assign_add(1)
@@ -195,7 +200,7 @@ class MultiTaskDQN(keras.Model):
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""
-        if self.train_function is None or force:
+        if force or self.train_function is None:  # type: ignore[has-type]
             self.train_function = make_train_function(self)
         return self.train_function
 

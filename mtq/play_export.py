@@ -38,7 +38,8 @@ def play_export(path: str, tasks_file: str, seed: int = 0) -> dict[str, float]:
         return actions
 
     return {
-        name: play(task, policy(name), episodes=1, seed=task_seed(tasks, name, seed)).mean for name, task in tasks.items()
+        name: play(task, policy(name), episodes=1, seed=task_seed(tasks, name, seed)).mean
+        for name, task in tasks.items()
     }
 
 

@@ -83,8 +83,8 @@ class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
         return tf.convert_to_tensor(self._last_id)
 
     def _increment_last_id(self, increment: int = 1) -> tf.Tensor:
-        """Without the critical section of the base class: collection and sampling take turns anyway, and several of them
-        at once, waiting for each other's lock on the threads that would release it, stop for good."""
+        # The base class goes through a CriticalSection here. Collection and sampling take turns anyway, and several
+        # buffers' critical sections in one graph can starve each other of threads and stop for good.
         return self._last_id.assign_add(increment)
 
     def check_valid(self) -> None:

@@ -62,7 +62,9 @@ class Run:
         """The model as it was at the end."""
         return self.folder / "last.keras"
 
-    def callbacks(self, experience: Any, episodes: int = 20, every: int = 1, seed: int = 0) -> list[keras.callbacks.Callback]:
+    def callbacks(
+        self, experience: Any, episodes: int = 20, every: int = 1, seed: int = 0
+    ) -> list[keras.callbacks.Callback]:
         """The callbacks that fill the folder.
 
         Args:

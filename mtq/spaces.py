@@ -58,8 +58,8 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
             environment = gymnasium.make(source, max_episode_steps=max_episode_steps, disable_env_checker=True)
         except (gymnasium.error.Error, ImportError) as error:
             raise ValueError(
-                f"The environment of task '{name}' could not be made. Received: {source!r}, which failed with: {error}. "
-                "Check the id (`mtq tasks` lists the ones that mtq brings) and that its package is installed."
+                f"The environment of task '{name}' could not be made. Received: {source!r}, which failed with: "
+                f"{error}. Check the id (`mtq tasks` lists the ones that mtq brings) and that its package is installed."
             ) from error
         return _with_plain_spaces(name, environment)
     if is_tf_agents(source):

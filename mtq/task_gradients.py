@@ -9,8 +9,6 @@ from typing import Any
 
 import tensorflow as tf
 
-Gradient = tf.Tensor
-
 
 class TaskGradients:
     """The gradients of T tasks' losses with respect to one network's variables.
@@ -23,7 +21,7 @@ class TaskGradients:
         ValueError: There are no tasks, or the lists differ in length.
     """
 
-    def __init__(self, gradients: Sequence[Sequence[Gradient | None]]) -> None:
+    def __init__(self, gradients: Sequence[Sequence[tf.Tensor | None]]) -> None:
         if not gradients or len({len(of_task) for of_task in gradients}) != 1:
             raise ValueError(
                 "gradients must hold one list per task, with one entry per variable. "
@@ -46,7 +44,7 @@ class TaskGradients:
         """
         return tf.stack([_norm(self._in_scope(gradients, scope)) for gradients in self.by_task])
 
-    def combine(self, coefficients: tf.Tensor, private_coefficients: tf.Tensor | None = None) -> list[Gradient | None]:
+    def combine(self, coefficients: tf.Tensor, private_coefficients: tf.Tensor | None = None) -> list[tf.Tensor | None]:
         """A weighted sum of the tasks' gradients, `Σ_i c_i g_i`.
 
         Args:
@@ -58,14 +56,14 @@ class TaskGradients:
         """
         private = coefficients if private_coefficients is None else private_coefficients
         shared_c, private_c = tf.unstack(coefficients, self.num_tasks), tf.unstack(private, self.num_tasks)
-        combined: list[Gradient | None] = []
+        combined: list[tf.Tensor | None] = []
         for column, is_shared in zip(zip(*self.by_task, strict=True), self.shared, strict=True):
             c = shared_c if is_shared else private_c
             terms = [c[i] * gradient for i, gradient in enumerate(column) if gradient is not None]
             combined.append(tf.add_n(terms) if terms else None)
         return combined
 
-    def _in_scope(self, gradients: Sequence[Gradient | None], scope: str) -> list[Gradient]:
+    def _in_scope(self, gradients: Sequence[tf.Tensor | None], scope: str) -> list[tf.Tensor]:
         return [
             gradient
             for gradient, is_shared in zip(gradients, self.shared, strict=True)
@@ -73,7 +71,9 @@ class TaskGradients:
         ]
 
 
-def task_gradients(losses: Sequence[tf.Tensor], tapes: Sequence[tf.GradientTape], variables: Sequence[Any]) -> TaskGradients:
+def task_gradients(
+    losses: Sequence[tf.Tensor], tapes: Sequence[tf.GradientTape], variables: Sequence[Any]
+) -> TaskGradients:
     """Differentiates each task's loss on a tape of its own.
 
     Args:
@@ -84,12 +84,10 @@ def task_gradients(losses: Sequence[tf.Tensor], tapes: Sequence[tf.GradientTape]
     Returns:
         The gradients; a task costs the backward pass of its own rows only.
     """
-    return TaskGradients(
-        [tape.gradient(loss, list(variables)) for loss, tape in zip(losses, tapes, strict=True)]
-    )
+    return TaskGradients([tape.gradient(loss, list(variables)) for loss, tape in zip(losses, tapes, strict=True)])
 
 
-def _norm(gradients: Sequence[Gradient]) -> tf.Tensor:
+def _norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     """The Euclidean norm over all tensors together."""
     if not gradients:
         return tf.constant(0.0)

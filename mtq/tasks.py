@@ -72,7 +72,9 @@ class Task:
         limit = self.max_episode_steps
         self._check("max_episode_steps", limit is None or (isinstance(limit, int) and limit >= 1), "1 or more, or None")
         if is_tf_agents(self.environment):
-            self._check("num_envs", self.num_envs == 1, "1 with a tf-agents environment object; give a callable for more")
+            self._check(
+                "num_envs", self.num_envs == 1, "1 with a tf-agents environment object; give a callable for more"
+            )
         if self.spec is None:
             self._read_environment()
 
@@ -101,9 +103,7 @@ class Task:
 
     def _check(self, argument: str, holds: bool, must: str) -> None:
         if not holds:
-            raise ValueError(
-                f"{argument} of task '{self.name}' must be {must}. Received: {getattr(self, argument)!r}."
-            )
+            raise ValueError(f"{argument} of task '{self.name}' must be {must}. Received: {getattr(self, argument)!r}.")
 
     def _read_environment(self) -> None:
         environment = self.make_environment()
@@ -136,7 +136,9 @@ class TaskSet(collections.abc.Mapping[str, Task]):
         tasks = tuple(tasks)
         for task in tasks:
             if not isinstance(task, Task):
-                raise ValueError(f"tasks must hold Task objects. Received: {task!r}. Wrap it: mtq.Task(name, environment).")
+                raise ValueError(
+                    f"tasks must hold Task objects. Received: {task!r}. Wrap it: mtq.Task(name, environment)."
+                )
         if not tasks:
             raise ValueError("A TaskSet must hold at least one task. Received: none.")
         repeated = [name for name, count in collections.Counter(task.name for task in tasks).items() if count > 1]

@@ -48,7 +48,5 @@ def _keras_loss(loss: Any) -> Any:
     except (ValueError, TypeError):
         found = None
     if found is None:
-        raise ValueError(
-            f"loss must be one of {sorted(_BY_NAME)}, or a loss of Keras. Received: {loss!r}."
-        )
+        raise ValueError(f"loss must be one of {sorted(_BY_NAME)}, or a loss of Keras. Received: {loss!r}.")
     return found

@@ -53,9 +53,7 @@ def q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor) -> tf.Tenso
     return tf.stop_gradient(r_t + discount_t * tf.reduce_max(q_t, axis=-1))
 
 
-def double_q_targets(
-    r_t: tf.Tensor, discount_t: tf.Tensor, q_t_value: tf.Tensor, q_t_selector: tf.Tensor
-) -> tf.Tensor:
+def double_q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t_value: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
     """The targets of Double DQN: one network chooses the next action, the other values it.
 
     Args:

@@ -9,7 +9,7 @@ import keras
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Saves the model whenever the figure watched is the best so far.
+    """Saves the model whenever the figure watched is the best so far, or equals it.
 
     The file is written beside and renamed, so that there is a whole one at any time, whenever the run is killed.
 
@@ -21,13 +21,13 @@ class BestCheckpoint(keras.callbacks.Callback):
     def __init__(self, filepath: str | Path, monitor: str = "val_score") -> None:
         super().__init__()
         self.filepath, self.monitor = Path(filepath), monitor
-        self.best, self.best_epoch = -math.inf, None
+        self.best = -math.inf
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves the model if it is the best."""
         value = (logs or {}).get(self.monitor)
-        if value is not None and value > self.best:
-            self.best, self.best_epoch = value, epoch
+        if value is not None and value >= self.best:
+            self.best = value
             save_whole(self.model, self.filepath)
 
 

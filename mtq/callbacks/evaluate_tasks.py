@@ -1,5 +1,6 @@
 """Evaluating every task as training goes on."""
 
+import math
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ class EvaluateTasks(keras.callbacks.Callback):
 
     Adds to the logs, per task, `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"`, and
     over all tasks `"val_score"`: the normalised return of the task that does worst, with 0 a random policy and 1 the
-    task's `reference_return`. It is what `BestCheckpoint` keeps the best of.
+    task's `reference_return` or more. It is what `BestCheckpoint` keeps the best of.
 
     Args:
         episodes: Of each task, at each evaluation.
@@ -55,10 +56,14 @@ class EvaluateTasks(keras.callbacks.Callback):
             print(f"\nEvaluation over {self.episodes} episodes: {figures}", flush=True)
 
     def score(self, played: dict[str, EpisodeReturns]) -> float:
-        """The normalised return of the task that does worst: 0 is a random policy, 1 the reference."""
+        """The normalised return of the task that does worst: 0 is a random policy, 1 the reference or more."""
         assert self.tasks is not None
         return min(
-            normalised_return(task, played[name].mean, self.random[name].mean) for name, task in self.tasks.items()
+            min(
+                normalised_return(task, played[name].mean, self.random[name].mean),
+                math.inf if task.reference_return is None else 1.0,
+            )
+            for name, task in self.tasks.items()
         )
 
 

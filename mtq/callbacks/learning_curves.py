@@ -71,7 +71,9 @@ class LearningCurves(keras.callbacks.Callback):
             low, high = zip(*((m - s, m + s) for m, s in zip(mean, std, strict=True)), strict=True)
             axis.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
             axis.plot(x, mean, color=color, lw=2, marker="o", ms=3, label="greedy, ± SD of episodes")
-            axis.axhline(evaluated[-1][f"val_{name}/return_random"], color="#777777", ls=":", lw=1.2, label="random policy")
+            axis.axhline(
+                evaluated[-1][f"val_{name}/return_random"], color="#777777", ls=":", lw=1.2, label="random policy"
+            )
         if reference is not None:
             axis.axhline(reference, color="#777777", ls="--", lw=1, label="reference")
         axis.set_title(name, fontsize=11)

@@ -25,6 +25,6 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         broken = [task for task, loss in losses.items() if not math.isfinite(loss)] or list(losses)
         raise NonFiniteLossError(
             f"The loss of task '{broken[0]}' must stay finite. Received: {losses} by update "
-            f"{int(self.model.updates)}. Lower the learning rate, use loss=\"huber\", or scale or clip the rewards of "
+            f'{int(self.model.updates)}. Lower the learning rate, use loss="huber", or scale or clip the rewards of '
             f"'{broken[0]}' (reward_scale, reward_clip). Checkpoints written before are as they were."
         )

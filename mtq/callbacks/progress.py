@@ -25,6 +25,7 @@ class TaskProgress(keras.callbacks.ProgbarLogger):
     def _maybe_init_progbar(self) -> None:
         if self.progbar is None:
             super()._maybe_init_progbar()
+            assert self.progbar is not None
             # The logs are means over the epoch already; the bar must not average them once more.
             self.progbar.stateful_metrics = _Everything()
 

@@ -13,7 +13,7 @@ GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 
 
 class MinAtar(gymnasium.Env):
-    """One game: images `[10, 10, channels]` uint8 of zeros and ones, all six actions, sticky actions, ramping difficulty.
+    """One game: images `[10, 10, channels]` uint8 of zeros and ones, and all six actions.
 
     Args:
         game: One of `GAMES`.

@@ -1,5 +1,6 @@
 """tf-agents environments seen as Gymnasium ones."""
 
+import contextlib
 from typing import Any
 
 import gymnasium
@@ -32,10 +33,8 @@ class _TfAgentsView(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         if seed is not None and hasattr(self._environment, "seed"):
-            try:
+            with contextlib.suppress(NotImplementedError):  # as tf-agents' base class says of environments without
                 self._environment.seed(seed)
-            except NotImplementedError:
-                pass
         time_step = self._environment.reset()
         return self._unbatched(time_step.observation), {}
 
@@ -45,7 +44,13 @@ class _TfAgentsView(gymnasium.Env):
         discount = float(self._unbatched(time_step.discount))
         terminated = is_last and discount == 0.0
         reward = float(self._unbatched(time_step.reward))
-        return self._unbatched(time_step.observation), reward, terminated, is_last and not terminated, {"discount": discount}
+        return (
+            self._unbatched(time_step.observation),
+            reward,
+            terminated,
+            is_last and not terminated,
+            {"discount": discount},
+        )
 
     def _batched(self, action: int) -> np.ndarray:
         dtype = self._environment.action_spec().dtype

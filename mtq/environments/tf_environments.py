@@ -24,7 +24,7 @@ class AutoresetEnvironment(tf_environment.TFEnvironment, abc.ABC):
             action: `[N]` int32.
 
         Returns:
-            The time step that came of it, LAST where an episode ended; and the one to act on next, which is FIRST there.
+            The time step that came of it, LAST where an episode ended; and the one to act on next, FIRST there.
         """
 
 

@@ -11,7 +11,11 @@ def initialize(network: keras.Model, seed: int) -> None:
         network: A network of Keras layers.
         seed: The same seed gives the same bits.
     """
-    layers = [layer for layer in network._flatten_layers() if not isinstance(layer, keras.Model) and layer._trainable_variables]
+    layers = [
+        layer
+        for layer in network._flatten_layers()
+        if not isinstance(layer, keras.Model) and layer._trainable_variables
+    ]
     for layer, sequence in zip(layers, np.random.SeedSequence(seed).spawn(len(layers)), strict=True):
         for variable, draw in zip(
             layer._trainable_variables, sequence.generate_state(len(layer._trainable_variables)), strict=True

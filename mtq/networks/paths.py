@@ -25,8 +25,8 @@ class TaskPaths(Mapping[str, keras.Model]):
             if not isinstance(tensors, Mapping) or set(tensors) != set(tasks):
                 names = sorted(tensors) if isinstance(tensors, Mapping) else type(tensors).__name__
                 raise ValueError(
-                    f"The {role} of the network must be a dict with one entry for each task. Received: {names}, for the "
-                    f"tasks {list(tasks)}. Build the network with mtq.networks.shared_q_network, or as "
+                    f"The {role} of the network must be a dict with one entry for each task. Received: {names}, for "
+                    f"the tasks {list(tasks)}. Build the network with mtq.networks.shared_q_network, or as "
                     "keras.Model({task: input, …}, {task: q_values, …})."
                 )
         for name, task in tasks.items():

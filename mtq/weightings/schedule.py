@@ -45,7 +45,9 @@ class Schedule(Weighting):
         """The settings as Keras saves them."""
         return {
             "weights": {
-                name: keras.saving.serialize_keras_object(weight) if isinstance(weight, LearningRateSchedule) else weight
+                name: keras.saving.serialize_keras_object(weight)
+                if isinstance(weight, LearningRateSchedule)
+                else weight
                 for name, weight in self.weights.items()
             }
         }

@@ -31,7 +31,7 @@ class Weighting(abc.ABC):
             `[T]` float32.
         """
 
-    def check(self, tasks: TaskSet) -> None:
+    def check(self, tasks: TaskSet) -> None:  # noqa: B027  (most fit any tasks)
         """Raises a ValueError if the weighting does not fit the tasks."""
 
     def get_config(self) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+# Two commands do all: `make demo` and `make test`. PYTHON=python3.13 make … uses another Python in a venv of its own.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# A pyenv shim may know the version without having it selected; then the newest installed one of that version is taken.
+INTERPRETER := $(shell $(PYTHON) -c 'import sys; print(sys.executable)' 2>/dev/null || \
+  ls -d $$(pyenv root 2>/dev/null)/versions/$(patsubst python%,%,$(notdir $(PYTHON)))*/bin/$(notdir $(PYTHON)) 2>/dev/null | tail -1)
+VERSION := $(shell $(INTERPRETER) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VENV ?= .venv$(if $(filter-out 3.11,$(VERSION)),-$(VERSION))
+CHECK_VENV := .venv-check
+BIN := $(VENV)/bin
+SEED ?= 0
+
+.PHONY: help setup demo test test-slow check format clean
+
+help:
+	@echo "make demo       set up, train CartPole, Acrobot and MountainCar in one network, evaluate, export (SEED=0)"
+	@echo "make test       set up, run the tests"
+	@echo "make test-slow  the learning tests that take minutes"
+	@echo "make check      lint, format and types"
+	@echo "make format     mend the format"
+	@echo "make setup      the set-up alone; PYTHON=python3.13 for another Python"
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@test -n "$(VERSION)" || { echo "There is no Python at '$(PYTHON)'. Give one of 3.11 to 3.13: PYTHON=python3.11 make setup"; exit 1; }
+	@$(INTERPRETER) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "mtq needs Python 3.11, 3.12 or 3.13. '$(PYTHON)' is $(VERSION). Give another: PYTHON=python3.11 make setup"; exit 1; }
+	@echo "Setting up $(VENV) with Python $(VERSION); this takes a minute or two."
+	$(INTERPRETER) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@# On 3.11 pip has installed tf-agents already; on later ones its pins could not be met (setup.cfg).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps tf-agents==0.19.0
+	@touch $@
+
+demo: setup
+	$(BIN)/python recipes/classic_control.py --seed $(SEED) --overwrite
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+$(CHECK_VENV)/.installed: requirements-check.txt
+	$(INTERPRETER) -m venv $(CHECK_VENV)
+	$(CHECK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-check.txt
+	@touch $@
+
+check: $(CHECK_VENV)/.installed
+	$(CHECK_VENV)/bin/ruff check .
+	$(CHECK_VENV)/bin/ruff format --check .
+	$(CHECK_VENV)/bin/mypy
+
+format: $(CHECK_VENV)/.installed
+	$(CHECK_VENV)/bin/ruff check --fix .
+	$(CHECK_VENV)/bin/ruff format .
+
+clean:
+	rm -rf .venv* build *.egg-info

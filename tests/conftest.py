@@ -1,0 +1,33 @@
+import mtq  # noqa: F401  (before TensorFlow, whichever test is collected first)
+
+# isort: split
+import keras
+import pytest
+
+from tests.environments import Corridor, CountingEnvironment
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def two_tasks():
+    return mtq.TaskSet(
+        [
+            mtq.Task("corridor", Corridor, num_envs=2),
+            mtq.Task("counting", CountingEnvironment, num_envs=2, discount=0.9),
+        ]
+    )
+
+
+@pytest.fixture
+def make_model(two_tasks):
+    def make(tasks=two_tasks, seed=0, compile_options=None, **options):
+        network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([16]), seed=seed)
+        model = mtq.MultiTaskDQN(network, tasks, **options)
+        model.compile(**{"optimizer": keras.optimizers.Adam(1e-3), **(compile_options or {})})
+        return model
+
+    return make

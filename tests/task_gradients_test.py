@@ -1,0 +1,56 @@
+import mtq  # noqa: F401
+
+# isort: split
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mtq.task_gradients import TaskGradients, task_gradients
+
+
+def gradients_of_two_tasks():
+    """Variables: one shared, one of each task, one of nobody."""
+    shared = ([3.0, 4.0], [0.0, 2.0])
+    return TaskGradients(
+        [
+            [tf.constant(shared[0]), tf.constant([12.0]), None, None],
+            [tf.constant(shared[1]), None, tf.constant([1.5]), None],
+        ]
+    )
+
+
+def test_norms_by_hand():
+    gradients = gradients_of_two_tasks()
+    np.testing.assert_allclose(gradients.norms(), [13.0, 2.5])
+    np.testing.assert_allclose(gradients.norms("shared"), [5.0, 2.0])
+
+
+def test_combination_by_hand():
+    combined = gradients_of_two_tasks().combine(tf.constant([2.0, 10.0]), tf.constant([1.0, 100.0]))
+    np.testing.assert_allclose(combined[0], [6.0, 28.0])
+    np.testing.assert_allclose(combined[1], [12.0])
+    np.testing.assert_allclose(combined[2], [150.0])
+    assert combined[3] is None
+
+
+def test_one_task_shares_with_itself():
+    assert TaskGradients([[tf.constant([1.0])]]).shared == [True]
+
+
+def test_lists_of_unequal_length_are_refused():
+    with pytest.raises(ValueError, match="one list per task.*lengths"):
+        TaskGradients([[None], [None, None]])
+
+
+def test_equal_to_one_tape_per_loss():
+    a, b = tf.Variable([1.0, 2.0]), tf.Variable([3.0])
+    tapes, losses = [], []
+    for scale in (1.0, 2.0):
+        with tf.GradientTape() as tape:
+            losses.append(scale * tf.reduce_sum(a**2) * b[0] if scale == 1.0 else scale * tf.reduce_sum(a**3))
+        tapes.append(tape)
+    gradients = task_gradients(losses, tapes, [a, b])
+    np.testing.assert_allclose(gradients.by_task[0][0], [6.0, 12.0])
+    np.testing.assert_allclose(gradients.by_task[0][1], [5.0])
+    np.testing.assert_allclose(gradients.by_task[1][0], [6.0, 24.0])
+    assert gradients.by_task[1][1] is None
