@@ -26,8 +26,8 @@ class Experience:
         tasks: The tasks.
         model: The `MultiTaskDQN` that acts and learns.
         exploration: ε: a probability, a `keras.optimizers.schedules` schedule over the steps of a task's environments
-            after the warm-up, or a dict of them by task. By default `mtq.exploration.linear()`, from 1 to 0.05 in
-            10,000 steps.
+            after the warm-up, a `mtq.exploration.EpsilonGreedy`, or a dict of them by task. By default
+            `mtq.exploration.linear()`, from 1 to 0.05 in 10,000 steps.
         replay_capacity: How many steps are remembered of each task.
         warmup_steps: How many random steps each task's environments take before the first update; rounded up to a
             multiple of the task's `num_envs`.
@@ -74,7 +74,7 @@ class Experience:
         if not isinstance(n_step, int) or n_step < 1:
             raise ValueError(f"n_step must be a whole number from 1. Received: {n_step!r}.")
         self.tasks, self.replay_capacity, self.warmup_steps, self.n_step = tasks, replay_capacity, warmup_steps, n_step
-        schedules = exploration_lib.by_task(exploration, tasks)
+        explorations = exploration_lib.by_task(exploration, tasks)
         for task in tasks.values():
             self._check_warmup(task)
             check_task(task, seed)
@@ -82,7 +82,7 @@ class Experience:
         self.replays: dict[str, UniformReplay] = {}
         self._drivers: dict[str, StepDriver] = {}
         for task, sequence in zip(tasks.values(), np.random.SeedSequence(seed).spawn(len(tasks)), strict=True):
-            self._add_task(task, model.paths[task.name], schedules[task.name], sequence.generate_state(3).tolist())
+            self._add_task(task, model.paths[task.name], explorations[task.name], sequence.generate_state(3).tolist())
         self._batches = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @property
@@ -152,17 +152,13 @@ class Experience:
                 f"{self.n_step} steps. Received: {self.warmup_steps}. Give {self.n_step * task.num_envs} or more."
             )
 
-    def _add_task(self, task: Task, network: Any, schedule: exploration_lib.Schedule, seeds: list[int]) -> None:
+    def _add_task(self, task: Task, network: Any, exploration: exploration_lib.EpsilonGreedy, seeds: list[int]) -> None:
         statistics = CollectionStatistics(task.num_envs)
         replay = UniformReplay(task, self.replay_capacity, self.n_step, seeds[1])
         warmup = self._warmup_rounds(task) * task.num_envs
-
-        def epsilon() -> tf.Tensor:
-            after_warmup = statistics.steps - warmup
-            now = schedule(after_warmup) if callable(schedule) else schedule
-            return tf.where(after_warmup < 0, 1.0, tf.cast(now, tf.float32))
-
-        policy = exploration_lib.EpsilonGreedyPolicy(task, network, epsilon, seeds[2])
+        policy = exploration_lib.EpsilonGreedyPolicy(
+            task, network, exploration, lambda: statistics.steps - warmup, seeds[2]
+        )
         environment = GymnasiumEnvironment(task, seeds[0])
         self.statistics[task.name], self.replays[task.name] = statistics, replay
         self._drivers[task.name] = StepDriver(environment, policy, [replay.add_batch, statistics])

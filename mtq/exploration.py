@@ -1,16 +1,56 @@
 """Exploration: ε-greedy policies on tf-agents' interface, with a schedule per task."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, policy_step, tf_policy, time_steps
 from mtq.tasks import Task, TaskSet
 
 Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
-Exploration: TypeAlias = Schedule | Mapping[str, Schedule] | None
+_LONGEST_REPEAT = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class EpsilonGreedy:
+    """Random actions with probability ε, the best one otherwise.
+
+    Args:
+        epsilon: ε: a probability, or a schedule over the steps of the task's environments after the warm-up.
+        repeat_exponent: If given, a random action is taken not once but n times, n drawn from a zeta distribution
+            `P(n) ∝ n^(−repeat_exponent)`, until the episode ends at the latest. It finds rewards that are many equal
+            actions away, as in MountainCar. The paper uses 2.
+
+    Raises:
+        ValueError: ε is not a probability, or the exponent not above 1.
+
+    Reference:
+        Dabney, Ostrovski and Barreto, "Temporally-Extended ε-Greedy Exploration", ICLR 2021, section 3.
+    """
+
+    epsilon: Schedule
+    repeat_exponent: float | None = None
+
+    def __post_init__(self) -> None:
+        is_schedule = isinstance(self.epsilon, keras.optimizers.schedules.LearningRateSchedule)
+        if not is_schedule and not (isinstance(self.epsilon, int | float) and 0 <= self.epsilon <= 1):
+            raise ValueError(
+                f"exploration must be a probability from 0 to 1, or a schedule. Received: {self.epsilon!r}."
+            )
+        if self.repeat_exponent is not None and self.repeat_exponent <= 1:
+            raise ValueError(f"repeat_exponent must be above 1. Received: {self.repeat_exponent!r}.")
+
+    def at(self, step: tf.Tensor) -> tf.Tensor:
+        """ε after so many steps, a float32 scalar; 1 before the warm-up's end, where the step is below 0."""
+        now = self.epsilon(step) if callable(self.epsilon) else self.epsilon
+        return tf.where(step < 0, 1.0, tf.cast(now, tf.float32))
+
+
+Exploration: TypeAlias = Schedule | EpsilonGreedy | Mapping[str, Schedule | EpsilonGreedy] | None
 
 
 def linear(
@@ -21,60 +61,62 @@ def linear(
     Args:
         initial: ε at the first step after the warm-up.
         final: ε from `steps` on.
-        steps: In steps of the environment of one task.
+        steps: In steps of the environments of one task.
     """
     return keras.optimizers.schedules.PolynomialDecay(initial, steps, final)
 
 
-def by_task(exploration: Exploration, tasks: TaskSet) -> dict[str, Schedule]:
-    """A schedule for each task.
+def by_task(exploration: Exploration, tasks: TaskSet) -> dict[str, EpsilonGreedy]:
+    """How each task is explored.
 
     Args:
-        exploration: A probability, a schedule, a dict of them by task, or None for `linear()`.
+        exploration: A probability, a schedule, an `EpsilonGreedy`, a dict of them by task, or None for `linear()`.
         tasks: The tasks.
 
     Raises:
-        ValueError: A task has no schedule, or an entry no task, or a number is not a probability.
+        ValueError: A task has no entry, or an entry no task, or a number is not a probability.
     """
     if exploration is None:
         exploration = linear()
-    schedules: dict[str, Schedule] = (
-        dict(exploration) if isinstance(exploration, Mapping) else dict.fromkeys(tasks, exploration)
-    )
-    if set(schedules) != set(tasks):
+    given = dict(exploration) if isinstance(exploration, Mapping) else dict.fromkeys(tasks, exploration)
+    if set(given) != set(tasks):
         raise ValueError(
-            f"exploration must have an entry for each task and no others. Received: {sorted(schedules)}, for the tasks "
+            f"exploration must have an entry for each task and no others. Received: {sorted(given)}, for the tasks "
             f"{list(tasks)}. Give one schedule for all, or one for each."
         )
-    for name, schedule in schedules.items():
-        if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule) and not 0 <= schedule <= 1:
-            raise ValueError(
-                f"exploration of task '{name}' must be a probability from 0 to 1, or a schedule. "
-                f"Received: {schedule!r}."
-            )
-    return schedules
+    return {name: how if isinstance(how, EpsilonGreedy) else EpsilonGreedy(how) for name, how in given.items()}
 
 
 class EpsilonGreedyPolicy(tf_policy.TFPolicy):
-    """Takes a random action with probability ε, the best one otherwise.
+    """Acts in all copies of one task's environment as an `EpsilonGreedy` says.
 
     Args:
         task: The task.
         network: `observation [N, …]` → `q_values [N, A]`.
-        epsilon: A function of no arguments that gives ε, a float32 scalar.
+        exploration: How to explore.
+        step: A function of no arguments that gives the steps since the warm-up, an integer scalar.
         seed: Of the random numbers.
     """
 
     def __init__(
-        self, task: Task, network: Callable[[tf.Tensor], tf.Tensor], epsilon: Callable[[], tf.Tensor], seed: int
+        self,
+        task: Task,
+        network: Callable[[tf.Tensor], tf.Tensor],
+        exploration: EpsilonGreedy,
+        step: Callable[[], tf.Tensor],
+        seed: int,
     ) -> None:
         super().__init__(
             time_steps.time_step_spec(observation_spec(task)), action_spec(task), automatic_state_reset=False
         )
-        self._network = network
-        self._epsilon = epsilon
+        self._network, self._exploration, self._step = network, exploration, step
         self._num_actions = task.num_actions
         self._random = tf.random.Generator.from_seed(seed)
+        if exploration.repeat_exponent is not None:
+            self._repeats = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # still to come
+            self._repeated = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # the action
+            weights = np.arange(1, _LONGEST_REPEAT + 1, dtype=np.float64) ** -exploration.repeat_exponent
+            self._duration_cdf = tf.constant(np.cumsum(weights / weights.sum()), tf.float32)
 
     def _variables(self) -> list[tf.Variable]:
         return []
@@ -82,9 +124,23 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
     def _action(self, time_step: time_steps.TimeStep, policy_state: Any, seed: Any = None) -> policy_step.PolicyStep:
         q_values = self._network(time_step.observation)  # [N, A]
         greedy = tf.argmax(q_values, axis=-1, output_type=tf.int32)
-        explore = self._random.uniform(tf.shape(greedy)) < self._epsilon()
+        explore = self._random.uniform(tf.shape(greedy)) < self._exploration.at(self._step())
         anything = self._random.uniform(tf.shape(greedy), maxval=self._num_actions, dtype=tf.int32)
+        if self._exploration.repeat_exponent is not None:
+            explore, anything = self._with_repeats(explore, anything, time_step.is_first())
         return policy_step.PolicyStep(tf.where(explore, anything, greedy), policy_state)
+
+    def _with_repeats(
+        self, explore: tf.Tensor, anything: tf.Tensor, is_first: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        going_on = (self._repeats > 0) & ~is_first
+        draw = self._random.uniform(tf.shape(anything))
+        duration = tf.minimum(tf.searchsorted(self._duration_cdf, draw) + 1, _LONGEST_REPEAT)
+        action = tf.where(going_on, self._repeated, anything)
+        left = tf.where(going_on, self._repeats - 1, tf.where(explore, duration - 1, 0))
+        self._repeated.assign(action)
+        self._repeats.assign(left)
+        return going_on | explore, action
 
     def _distribution(self, time_step: time_steps.TimeStep, policy_state: Any) -> policy_step.PolicyStep:
         raise NotImplementedError("EpsilonGreedyPolicy gives actions, not distributions: call action().")

@@ -115,6 +115,7 @@ class MultiTaskDQN(keras.Model):
             jit_compile=jit_compile,
             steps_per_execution=steps_per_execution,
         )
+        self.optimizer.build(self.network.trainable_variables)  # now, or the first step would be traced twice
         self.weighting, self.aggregator = weighting, aggregator
         self.task_weights.assign(weighting.initial_weights(self.tasks))
 
@@ -138,7 +139,6 @@ class MultiTaskDQN(keras.Model):
             return
         optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
-        self.optimizer.build(self.trainable_variables)
 
     def set_task_weights(self, weights: Mapping[str, float]) -> None:
         """Changes the weights of some tasks, from the next update on.

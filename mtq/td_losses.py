@@ -39,7 +39,12 @@ class TDLoss:
 
     def serialize(self) -> Any:
         """What the constructor takes to make the loss again."""
-        return self.loss if isinstance(self.loss, str) else keras.losses.serialize(self.loss)
+        if isinstance(self.loss, str):
+            return self.loss
+        config = keras.losses.serialize(self.loss)
+        if isinstance(self.loss, keras.losses.Huber):  # whose own config, in Keras 3.15, leaves its delta out
+            config["config"] = {**config["config"], "delta": self.loss._fn_kwargs["delta"]}
+        return config
 
 
 def _keras_loss(loss: Any) -> Any:

@@ -1,4 +1,4 @@
-import mtq  # noqa: F401  (before TensorFlow, whichever test is collected first)
+import mtq
 
 # isort: split
 import keras

@@ -1,7 +1,8 @@
 """The four equations of the mission, worked out by hand on a network of two parameters.
 
-Both tasks share one weight θ = 2. Task 1 has a head of its own with the weight h = 3; task 2 has none: its value is what the
-shared layer gives. The two parameters are θ and h.
+Both tasks share one weight θ = 2. Task 1 has a head of its own with the weight h = 3; task 2 has none: its value is
+what the shared layer gives. The two parameters are θ and h.
+
 Task 1: q = h·θ·s with h = 3, s = 1, so q = 6; y = 4 (reward 4, terminal). δ = −2, L = 4.
     dL/dθ = 2(q − y)·h·s = 12, dL/dh = 2(q − y)·θ·s = 8.   ‖g_1‖ = √(144 + 64) = √208
 Task 2: q = θ·s with s = 5, so q = 10; y = 11 (reward 11, terminal). δ = 1, L = 1.

@@ -38,7 +38,7 @@ def test_one_task_shares_with_itself():
 
 
 def test_lists_of_unequal_length_are_refused():
-    with pytest.raises(ValueError, match="one list per task.*lengths"):
+    with pytest.raises(ValueError, match="one list per task"):
         TaskGradients([[None], [None, None]])
 
 

@@ -1,6 +1,5 @@
 """Evaluating every task as training goes on."""
 
-import math
 from typing import Any
 
 import keras
@@ -13,8 +12,8 @@ class EvaluateTasks(keras.callbacks.Callback):
     """Plays the greedy policy in environments of its own at the end of epochs, beside a random policy at the start.
 
     Adds to the logs, per task, `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"`, and
-    over all tasks `"val_score"`: the normalised return of the task that does worst, with 0 a random policy and 1 the
-    task's `reference_return` or more. It is what `BestCheckpoint` keeps the best of.
+    over all tasks `"val_score"`: the mean of the normalised returns, with 0 a random policy and 1 the tasks'
+    `reference_return` or more. It is what `BestCheckpoint` keeps the best of.
 
     Args:
         episodes: Of each task, at each evaluation.
@@ -56,15 +55,13 @@ class EvaluateTasks(keras.callbacks.Callback):
             print(f"\nEvaluation over {self.episodes} episodes: {figures}", flush=True)
 
     def score(self, played: dict[str, EpisodeReturns]) -> float:
-        """The normalised return of the task that does worst: 0 is a random policy, 1 the reference or more."""
+        """The mean over tasks of the normalised returns: 0 is a random policy, 1 the references or more."""
         assert self.tasks is not None
-        return min(
-            min(
-                normalised_return(task, played[name].mean, self.random[name].mean),
-                math.inf if task.reference_return is None else 1.0,
-            )
-            for name, task in self.tasks.items()
-        )
+        scores = []
+        for name, task in self.tasks.items():
+            score = normalised_return(task, played[name].mean, self.random[name].mean)
+            scores.append(score if task.reference_return is None else min(score, 1.0))
+        return sum(scores) / len(scores)
 
 
 def normalised_return(task: Task, mean: float, random: float) -> float:
