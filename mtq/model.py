@@ -176,17 +176,13 @@ class MultiTaskDQN(keras.Model):
         weights = self.weighting(
             tf.convert_to_tensor(self.task_weights), quantities["loss"], tf.convert_to_tensor(self.updates), self.tasks
         )
+        quantities.update(gradient_norm=gradients.norms(), weight=weights)
+        variables = self.network.trainable_variables
         update = self.aggregator(gradients, weights)
-        self.optimizer.apply(
-            [
-                tf.zeros_like(v) if g is None else g
-                for g, v in zip(update, self.network.trainable_variables, strict=True)
-            ],
-            self.network.trainable_variables,
-        )
+        self.optimizer.apply(_without_non_finite(update, variables, quantities), variables)
         self.updates.assign_add(1)
         self._update_target_network()
-        self.task_metrics.update_state({**quantities, "gradient_norm": gradients.norms(), "weight": weights})
+        self.task_metrics.update_state(quantities)
         return self.task_metrics.result()
 
     def fit(self, x: Any = None, *args: Any, verbose: Any = "auto", callbacks: Any = None, **kwargs: Any) -> Any:
@@ -264,3 +260,15 @@ class MultiTaskDQN(keras.Model):
                 f"A batch must be a dict with a Transition for each task. Received: {received}, for the tasks "
                 f"{list(self.tasks)}. Pass fit the dataset of an mtq.Experience made with the same TaskSet."
             )
+
+
+def _without_non_finite(
+    update: list[tf.Tensor | None], variables: list[keras.Variable], quantities: Mapping[str, tf.Tensor]
+) -> list[tf.Tensor]:
+    """The update, or zeros if any task's loss or gradient is not finite: one broken task must not spoil the others.
+
+    `fit` stops at the end of the execution, and can then still tell which task it was.
+    """
+    finite = tf.reduce_all(tf.math.is_finite(tf.stack([quantities["loss"], quantities["gradient_norm"]])))
+    zeros = [tf.zeros_like(variable.value) for variable in variables]
+    return [zero if g is None else tf.where(finite, g, zero) for g, zero in zip(update, zeros, strict=True)]

@@ -44,7 +44,7 @@ class Options:
     """Steps that a return spans."""
     exploration_steps: int = 20_000
     """Environment steps of each task in which ε falls from 1 to 0.05."""
-    replay_capacity: int = 100_000
+    replay_capacity: int = 20_000
     """Environment steps of each task that are remembered."""
     episodes: int = 20
     """Of each task at each evaluation."""

@@ -19,12 +19,13 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the losses."""
         logs = logs or {}
-        if "loss" not in logs or math.isfinite(logs["loss"]):
-            return
-        losses = {task: float(logs[f"{task}/loss"]) for task in self.model.tasks}
-        broken = [task for task, loss in losses.items() if not math.isfinite(loss)] or list(losses)
-        raise NonFiniteLossError(
-            f"The loss of task '{broken[0]}' must stay finite. Received: {losses} by update "
-            f'{int(self.model.updates)}. Lower the learning rate, use loss="huber", or scale or clip the rewards of '
-            f"'{broken[0]}' (reward_scale, reward_clip). Checkpoints written before are as they were."
-        )
+        for task in self.model.tasks:
+            for quantity in ("loss", "gradient_norm"):
+                value = logs.get(f"{task}/{quantity}", 0.0)
+                if not math.isfinite(value):
+                    raise NonFiniteLossError(
+                        f"The {quantity.replace('_', ' ')} of task '{task}' must stay finite. Received: {value} by "
+                        f'update {int(self.model.updates)}. Lower the learning rate, use loss="huber", or scale or '
+                        f"clip the rewards of '{task}' (reward_scale, reward_clip). Checkpoints written before are as "
+                        "they were, and no update was made from what is not finite."
+                    )
