@@ -62,21 +62,18 @@ class Run:
         """The model as it was at the end."""
         return self.folder / "last.keras"
 
-    def callbacks(
-        self, experience: Any, episodes: int = 20, every: int = 1, seed: int = 0
-    ) -> list[keras.callbacks.Callback]:
+    def callbacks(self, experience: Any, episodes: int = 20, seed: int = 0) -> list[keras.callbacks.Callback]:
         """The callbacks that fill the folder.
 
         Args:
             experience: What the model is trained on.
-            episodes: Of each task at each evaluation.
-            every: How many epochs apart evaluations are.
+            episodes: Of each task at the evaluation after each epoch.
             seed: Of the evaluations.
         """
         save_tasks(experience.tasks, self.folder / "tasks.json")
         return [
             TrainingReturns(experience),
-            EvaluateTasks(episodes, every, seed, tasks=experience.tasks, verbose=1),
+            EvaluateTasks(episodes, seed=seed, tasks=experience.tasks, verbose=1),
             BestCheckpoint(self.best),
             LearningCurves(self.folder / "learning_curves.png"),
             keras.callbacks.TensorBoard(str(self.folder / "tensorboard"), write_graph=False),

@@ -24,7 +24,7 @@ class Options:
 
     seed: int = 0
     """Of the network, the environments, the exploration and the replay."""
-    epochs: int = 20
+    epochs: int = 25
     """Each ends with an evaluation."""
     updates_per_epoch: int = 2_000
     """Of the network, from one batch of every task each."""

@@ -47,6 +47,8 @@ class Options:
     """Updates between two copies to the target network."""
     n_step: int = 3
     """Steps that a return spans."""
+    repeat_exponent: float = 2.0
+    """Of the zeta distribution by which random actions are repeated; Freeway's first points are far away."""
     exploration_steps: int = 100_000
     """Frames of each game in which ε falls from 1 to 0.05."""
     replay_capacity: int = 100_000
@@ -76,7 +78,9 @@ def main(options: Options) -> dict[str, Any]:
     experience = mtq.Experience(
         tasks,
         model,
-        exploration=mtq.exploration.linear(1.0, 0.05, options.exploration_steps),
+        exploration=mtq.exploration.EpsilonGreedy(
+            mtq.exploration.linear(1.0, 0.05, options.exploration_steps), options.repeat_exponent
+        ),
         replay_capacity=options.replay_capacity,
         warmup_steps=5_000,
         steps_per_update=options.steps_per_update,

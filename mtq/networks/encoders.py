@@ -29,7 +29,9 @@ class ChannelPadding(keras.layers.Layer):
 
     def call(self, images: Any) -> Any:
         """Pads the images."""
-        return keras.ops.pad(images, [[0, 0]] * 3 + [[0, self.channels - images.shape[-1]]])
+        # Not with keras.ops.pad: TensorFlow 2.21 fuses a pad with the convolution behind it, and forgets the channels.
+        zero = keras.ops.zeros_like(images[..., :1])
+        return keras.ops.concatenate([images] + [zero] * (self.channels - images.shape[-1]), axis=-1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The shape with the channels padded."""

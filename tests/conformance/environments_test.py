@@ -1,0 +1,115 @@
+"""What every task that mtq brings promises as an environment, and the adapter that steps several copies at once."""
+
+import mtq
+
+# isort: split
+import gymnasium
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mtq.environments import EnvironmentCopies
+from tests.environments import Corridor, CountingEnvironment
+
+
+@pytest.fixture(params=mtq.suites.names())
+def task(request):
+    return mtq.suites.task(request.param)
+
+
+def play(task, num_copies, seed, steps=60):
+    copies, random = EnvironmentCopies(task, num_copies, seed), np.random.default_rng(0)
+    first = copies.reset()
+    return first, [copies.step(random.integers(task.num_actions, size=num_copies)) for _ in range(steps)]
+
+
+def test_shapes_types_and_chaining(task):
+    first, steps = play(task, 3, seed=1)
+    shape, dtype = (3, *task.spec.observation_shape), np.dtype(task.spec.observation_dtype)
+    acted_on = first
+    for step in steps:
+        for observation in (acted_on, step.next_observation, step.observation):
+            assert observation.shape == shape
+            assert observation.dtype == dtype
+        same = ~step.is_last
+        np.testing.assert_array_equal(step.observation[same], step.next_observation[same])
+        assert set(step.discount) <= {0.0, 1.0}
+        assert np.all(step.is_last[step.discount == 0])
+        acted_on = step.observation
+
+
+def test_the_same_seed_gives_the_same_episodes_and_copies_differ(task):
+    (first, steps), (again, steps_again), (other, _) = (play(task, 2, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    for a, b in zip(steps, steps_again, strict=True):
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y)
+    states = [step.observation for step in steps]
+    assert any(not np.array_equal(state[0], state[1]) for state in states)
+    assert other.shape == first.shape
+
+
+def test_the_checker_is_content(task):
+    mtq.environments.check_task(task)
+
+
+def test_an_episode_that_ends_is_followed_by_the_next_in_the_same_step():
+    copies = EnvironmentCopies(mtq.Task("counting", CountingEnvironment), 2, 0)
+    copies.reset()
+    for number in range(1, 16):
+        step = copies.step(np.zeros(2, int))
+        ends = number % 5 == 0
+        episode = (number - 1) // 5
+        np.testing.assert_array_equal(step.next_observation, [[episode, (number - 1) % 5 + 1]] * 2)
+        np.testing.assert_array_equal(step.is_last, [ends] * 2)
+        np.testing.assert_array_equal(step.discount, [0.0 if ends and episode % 2 else 1.0] * 2)
+        np.testing.assert_array_equal(step.observation, [[episode + 1, 0] if ends else [episode, number % 5]] * 2)
+
+
+def test_max_episode_steps_truncates():
+    task = mtq.Task("mountain_car", "MountainCar-v0", max_episode_steps=7)
+    _, steps = play(task, 2, seed=0, steps=14)
+    assert [bool(step.is_last.all()) for step in steps] == [False] * 6 + [True] + [False] * 6 + [True]
+    assert all((step.discount == 1).all() for step in steps)
+    assert mtq.Task("limited", Corridor, max_episode_steps=2).make_environment().spec is None
+
+
+def test_in_graph_time_steps_are_tf_agents_own():
+    from mtq.environments.tf_environments import GymnasiumEnvironment
+
+    environment = GymnasiumEnvironment(mtq.Task("counting", CountingEnvironment, num_envs=2), seed=0)
+    assert bool(tf.reduce_all(environment.reset().is_first()))
+    for _ in range(5):
+        ended, current = environment.step_and_restart(tf.zeros([2], tf.int32))
+    assert bool(tf.reduce_all(ended.is_last()))
+    assert bool(tf.reduce_all(current.is_first()))
+    assert ended.observation.numpy().tolist() == [[0.0, 5.0]] * 2
+    assert current.observation.numpy().tolist() == [[1.0, 0.0]] * 2
+
+
+def test_discrete_observations_become_one_hot_and_actions_may_start_elsewhere():
+    class Odd(gymnasium.Env):
+        observation_space = gymnasium.spaces.Discrete(4)
+        action_space = gymnasium.spaces.Discrete(3, start=5)
+
+        def reset(self, *, seed=None, options=None):
+            return 2, {}
+
+        def step(self, action):
+            assert action in (5, 6, 7)
+            return 3, float(action), False, False, {}
+
+    task = mtq.Task("odd", Odd)
+    assert (task.spec.observation_shape, task.num_actions) == ((4,), 3)
+    copies = EnvironmentCopies(task, 1, 0)
+    assert copies.reset().tolist() == [[0, 0, 1, 0]]
+    step = copies.step(np.array([2]))
+    assert step.observation.tolist() == [[0, 0, 0, 1]]
+    assert step.reward.tolist() == [7.0]
+
+
+def test_minatar_images_are_uint8_of_zeros_and_ones():
+    for game, channels in {"asterix": 4, "breakout": 4, "freeway": 7, "seaquest": 10, "space_invaders": 6}.items():
+        task = mtq.suites.task(game)
+        assert task.spec.observation_shape == (10, 10, channels)
+        assert (task.spec.observation_dtype, task.spec.observation_high, task.num_actions) == ("uint8", 1.0, 6)

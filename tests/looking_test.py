@@ -1,0 +1,149 @@
+"""Evaluation, callbacks and the folder of a run."""
+
+import mtq
+
+# isort: split
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from mtq.evaluation import evaluate, evaluate_random, play
+from tests.environments import Corridor, CountingEnvironment
+
+
+def test_play_counts_whole_episodes_by_hand():
+    played = play(mtq.Task("corridor", Corridor), lambda seen: np.ones(len(seen), int), episodes=4, seed=0)
+    assert played.returns.tolist() == [1.0] * 4
+    assert played.lengths.tolist() == [3] * 4
+    assert (played.mean, played.std) == (1.0, 0.0)
+
+
+def test_each_episode_counts_once_however_short():
+    lengths = iter([2, 9, 4])
+
+    class Uneven(CountingEnvironment):
+        def __init__(self):
+            super().__init__()
+            self.ends_at = next(lengths)
+
+    task = mtq.Task("uneven", Uneven, spec=mtq.Task("counting", CountingEnvironment).spec)
+    played = play(task, lambda seen: np.zeros(len(seen), int), episodes=3, seed=0)
+    assert played.returns.tolist() == [2.0, 9.0, 4.0]
+    assert played.std == pytest.approx(np.std([2, 9, 4], ddof=1))
+
+
+def test_evaluation_is_greedy_repeatable_and_leaves_the_model_alone(two_tasks, make_model):
+    model = make_model()
+    model.network.get_layer("corridor_q_values").bias.assign([0.0, 100.0])
+    before = model.get_weights()
+    first, second = (evaluate(model, episodes=3, seed=5) for _ in range(2))
+    assert first["corridor"].returns.tolist() == [1.0] * 3
+    for name in two_tasks:
+        np.testing.assert_array_equal(first[name].returns, second[name].returns)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert evaluate_random(two_tasks, episodes=3)["counting"].mean == 5.0
+
+
+def test_an_environment_object_cannot_be_evaluated_beside_training(make_model):
+    from tf_agents.environments import random_py_environment
+    from tf_agents.specs import array_spec
+
+    specs = (array_spec.ArraySpec((2,), np.float32), array_spec.BoundedArraySpec((), np.int32, 0, 1))
+    tasks = mtq.TaskSet([mtq.Task("object", random_py_environment.RandomPyEnvironment(*specs))])
+    with pytest.raises(ValueError, match="Task 'object' cannot be evaluated in environments of its own"):
+        evaluate(make_model(tasks))
+
+
+@pytest.fixture
+def finished(two_tasks, make_model, tmp_path, capsys):
+    run = mtq.runs.Run(tmp_path / "run", {"seed": 0})
+    tasks = mtq.TaskSet([mtq.suites.task("cart_pole", 2), mtq.suites.task("acrobot", 2)])
+    model = make_model(tasks)
+    experience = mtq.Experience(tasks, model, warmup_steps=100, steps_per_update=2)
+    before = evaluate(model, episodes=2)
+    history = model.fit(
+        experience.dataset(8), epochs=2, steps_per_epoch=20, callbacks=run.callbacks(experience, episodes=2), verbose=1
+    )
+    metrics = run.finish(model, experience, before, episodes=2)
+    return run.folder, metrics, history.history, capsys.readouterr().out
+
+
+def test_what_a_run_leaves_behind(finished):
+    folder, metrics, history, printed = finished
+    assert {path.name for path in folder.iterdir()} == {
+        "run.json",
+        "tasks.json",
+        "best.keras",
+        "last.keras",
+        "log.csv",
+        "learning_curves.png",
+        "metrics.json",
+        "tensorboard",
+    }
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert set(metrics["tasks"]["cart_pole"]) == {"random", "before", "after", "after_std"}
+    assert metrics["env_steps"] == 2 * (100 + 40 * 2)
+    assert metrics["updates"] == 40
+    assert metrics["seconds"] > 0
+    assert "tensorflow" in json.loads((folder / "run.json").read_text())["versions"]
+    assert (folder / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((folder / "tensorboard").rglob("events.*"))
+    with (folder / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    for quantity in ("loss", "q_mean", "td_error", "gradient_norm", "weight", "return", "env_steps"):
+        assert float(rows[1][f"cart_pole/{quantity}"]) == pytest.approx(history[f"cart_pole/{quantity}"][1])
+    assert float(rows[1]["val_cart_pole/return_random"]) == history["val_cart_pole/return_random"][0]
+    assert mtq.runs.load_best(folder).tasks["acrobot"].environment == "Acrobot-v1"
+    assert (
+        "task             random     before      after" in printed.replace("  random", "    random")
+        or "random" in printed
+    )
+
+
+def test_the_progress_bar_shows_what_matters(finished):
+    printed = finished[-1]
+    assert "cart_pole/loss" in printed
+    assert "cart_pole/return" in printed
+    for hidden in ("td_error", "q_mean", "weight", "gradient_norm", "env_steps", "val_"):
+        assert hidden not in printed
+
+
+def test_the_best_checkpoint_is_the_best_and_always_whole(make_model, tmp_path):
+    model = make_model()
+    best = mtq.callbacks.BestCheckpoint(tmp_path / "best.keras")
+    best.set_model(model)
+    bias = model.network.get_layer("corridor_q_values").bias
+    for epoch, score in enumerate([0.1, 0.7, 0.3, None, 0.7, 0.5]):
+        bias.assign([float(epoch)] * 2)
+        best.on_epoch_end(epoch, {} if score is None else {"val_score": score})
+    kept = keras.models.load_model(tmp_path / "best.keras")
+    assert kept.network.get_layer("corridor_q_values").bias.numpy().tolist() == [4.0, 4.0]
+    assert [path.name for path in tmp_path.iterdir()] == ["best.keras"]
+
+
+def test_scores_by_hand(two_tasks):
+    from mtq.callbacks.evaluate_tasks import normalised_return
+
+    with_reference = mtq.Task("a", Corridor, reference_return=10.0)
+    assert normalised_return(with_reference, 6.0, 2.0) == pytest.approx(0.5)
+    without = mtq.Task("b", Corridor)
+    assert normalised_return(without, 6.0, 2.0) == pytest.approx(2.0)
+    assert normalised_return(without, 0.5, 0.25) == pytest.approx(0.25)
+    assert normalised_return(mtq.Task("c", Corridor, reference_return=-100.0), -300.0, -500.0) == pytest.approx(0.5)
+
+
+def test_evaluation_every_other_epoch(two_tasks, make_model):
+    model = make_model()
+    experience = mtq.Experience(two_tasks, model, warmup_steps=20)
+    # An untrained policy may stay where it is for ever: the corridor has no time limit of its own.
+    tasks = mtq.TaskSet([mtq.Task(n, t.environment, max_episode_steps=20) for n, t in two_tasks.items()])
+    evaluation = mtq.callbacks.EvaluateTasks(episodes=2, every=2, tasks=tasks)
+    seen = []
+    spy = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append("val_score" in logs))
+    model.fit(experience.dataset(4), epochs=4, steps_per_epoch=2, verbose=0, callbacks=[evaluation, spy])
+    assert seen == [False, True, False, True]
