@@ -8,8 +8,9 @@ from typing import Any
 
 import keras
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, for all eyes
+_GREEDY, _TRAINING, _OTHER = "#0072b2", "#d55e00", "#777777"  # Okabe and Ito's, for all eyes
 
 
 class LearningCurves(keras.callbacks.Callback):
@@ -49,35 +50,44 @@ class LearningCurves(keras.callbacks.Callback):
         axes = figure.subplots(lines, columns, squeeze=False).flatten()
         for axis in axes[len(tasks) :]:
             axis.set_visible(False)
-        for axis, color, task in zip(axes, _COLORS * len(tasks), tasks.values(), strict=False):
-            self._draw_task(axis, task.name, task.reference_return, color)
+        for axis, task in zip(axes, tasks.values(), strict=False):
+            self._draw_task(axis, task.name, task.reference_return)
+        figure.legend(*_distinct(axes), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
         self.filepath.parent.mkdir(parents=True, exist_ok=True)
         beside = self.filepath.with_name(f".{self.filepath.name}.part")
         figure.savefig(beside, dpi=120, format="png")
         os.replace(beside, self.filepath)
         self._drawn = time.monotonic()
 
-    def _draw_task(self, axis: Any, name: str, reference: float | None, color: str) -> None:
+    def _draw_task(self, axis: Any, name: str, reference: float | None) -> None:
         steps_known = f"{name}/env_steps" in self.rows[-1]
         place = f"{name}/env_steps" if steps_known else "epoch"
         train = [(row[place], row[f"{name}/return"]) for row in self.rows if f"{name}/return" in row]
         evaluated = [row for row in self.rows if f"val_{name}/return" in row]
         if train:
-            axis.plot(*zip(*train, strict=True), color=color, alpha=0.4, lw=1.2, label="training, exploring")
+            axis.plot(*zip(*train, strict=True), color=_TRAINING, alpha=0.7, lw=1.2, label="training, exploring")
         if evaluated:
             x = [row[place] for row in evaluated]
             mean = [row[f"val_{name}/return"] for row in evaluated]
             std = [row[f"val_{name}/return_std"] for row in evaluated]
             low, high = zip(*((m - s, m + s) for m, s in zip(mean, std, strict=True)), strict=True)
-            axis.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
-            axis.plot(x, mean, color=color, lw=2, marker="o", ms=3, label="greedy, ± SD of episodes")
-            axis.axhline(
-                evaluated[-1][f"val_{name}/return_random"], color="#777777", ls=":", lw=1.2, label="random policy"
-            )
+            axis.fill_between(x, low, high, color=_GREEDY, alpha=0.15, lw=0)
+            axis.plot(x, mean, color=_GREEDY, lw=2, marker="o", ms=3, label="greedy, ± SD of episodes")
+            random = evaluated[-1][f"val_{name}/return_random"]
+            axis.axhline(random, color=_OTHER, ls=":", lw=1.2, label="random policy")
         if reference is not None:
-            axis.axhline(reference, color="#777777", ls="--", lw=1, label="reference")
+            axis.axhline(reference, color=_OTHER, ls="--", lw=1, label="reference")
         axis.set_title(name, fontsize=11)
         axis.set_xlabel("steps of the task's environments" if steps_known else "epoch")
         axis.set_ylabel("return per episode")
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(fontsize=7, frameon=False, loc="best")
+
+
+def _distinct(axes: Any) -> tuple[list[Any], list[str]]:
+    """Handles and labels for one legend of several axes, each label once."""
+    entries = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    return list(entries.values()), list(entries)
