@@ -5,6 +5,7 @@ TensorFlow is imported by the commands that need it, so that `mtq --help` answer
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 
@@ -52,7 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = train.add_argument
     add("--tasks", required=True, help="names from `mtq tasks` or Gymnasium ids, with commas between them")
-    add("--steps", type=_count, required=True, help="environment steps of each task, after the warm-up")
+    add(
+        "--steps",
+        type=_count,
+        required=True,
+        help="environment steps of each task, rounded up to whole updates",
+    )
     add("--out", required=True, help="folder of the run")
     add("--aggregator", default="normalized_sum", help="how the tasks' gradients become one update")
     add("--backbone", default=None, choices=["mlp", "minatar_cnn", "nature_cnn"], help="by default what fits the tasks")
@@ -129,14 +135,14 @@ def _train(options: argparse.Namespace) -> None:
     backbone = _backbone(options.backbone, tasks)
     network = mtq.networks.shared_q_network(tasks, backbone, dueling=options.dueling, seed=options.seed)
     model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=options.double)
-    updates = max(1, round(options.steps / options.steps_per_update))
+    updates = math.ceil(options.steps / options.steps_per_update)
     epochs = min(options.evaluations, updates)
-    updates_per_epoch = updates // epochs
+    updates_per_epoch = math.ceil(updates / epochs)
     model.compile(
         keras.optimizers.Adam(options.learning_rate),
         loss=options.loss,
         aggregator=aggregator,
-        steps_per_execution=min(50, updates_per_epoch),
+        steps_per_execution=mtq.runs.steps_per_execution(updates_per_epoch),
     )
     experience = mtq.Experience(
         tasks,
@@ -193,7 +199,7 @@ def _export(options: argparse.Namespace) -> None:
     import mtq
 
     mtq.runs.load_best(options.run).export(options.to, overwrite=options.overwrite)
-    print(f"Wrote {options.to}. Serve it: tensorflow_model_server --model_base_path=$(pwd)/{options.to}/..")
+    print(f"Wrote {options.to}: a SavedModel with a signature per task, and serving_default for all of them.")
 
 
 def _count(text: str) -> int:

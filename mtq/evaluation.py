@@ -12,6 +12,7 @@ from mtq.spaces import is_tf_agents
 from mtq.tasks import Task, TaskSet
 
 Policy = Callable[[np.ndarray], np.ndarray]
+MAX_STEPS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class EpisodeReturns:
 
 
 def evaluate(
-    model: Any, tasks: TaskSet | None = None, *, episodes: int = 20, seed: int = 0
+    model: Any, tasks: TaskSet | None = None, *, episodes: int = 20, seed: int = 0, max_steps: int = MAX_STEPS
 ) -> dict[str, EpisodeReturns]:
     """Plays the model's greedy policy in environments of its own.
 
@@ -47,26 +48,44 @@ def evaluate(
         tasks: By default the model's own; give them where their environments are not Gymnasium ids.
         episodes: How many of each task; each has a copy of the environment and a seed to itself.
         seed: Of the environments.
+        max_steps: Where an episode is cut off that has not ended, as greedy policies may go on for ever in
+            environments without a time limit.
 
     Returns:
         The returns of each task.
 
     Raises:
-        ValueError: A task's environment was given as an object, of which there are no further copies.
+        ValueError: A task's environment was given as an object, of which there are no further copies; or the model does
+            not know a task.
     """
     tasks = model.tasks if tasks is None else tasks
+    unknown = [name for name in tasks if name not in model.paths]
+    if unknown:
+        raise ValueError(
+            f"The tasks to evaluate must be the model's. Received: {list(tasks)}, of which it does not know "
+            f"'{unknown[0]}'. It knows {list(model.paths)}."
+        )
     return {
-        name: play(task, greedy_policy(model.paths[name]), episodes=episodes, seed=task_seed(tasks, name, seed))
+        name: play(
+            task,
+            greedy_policy(model.paths[name]),
+            episodes=episodes,
+            seed=task_seed(tasks, name, seed),
+            max_steps=max_steps,
+        )
         for name, task in tasks.items()
     }
 
 
-def evaluate_random(tasks: TaskSet, *, episodes: int = 20, seed: int = 0) -> dict[str, EpisodeReturns]:
+def evaluate_random(
+    tasks: TaskSet, *, episodes: int = 20, seed: int = 0, max_steps: int = MAX_STEPS
+) -> dict[str, EpisodeReturns]:
     """Plays uniformly random actions, for comparison; arguments and result as of `evaluate`."""
     results = {}
     for name, task in tasks.items():
         task_seed_ = task_seed(tasks, name, seed)
-        results[name] = play(task, _random_policy(task.num_actions, task_seed_), episodes=episodes, seed=task_seed_)
+        policy = _random_policy(task.num_actions, task_seed_)
+        results[name] = play(task, policy, episodes=episodes, seed=task_seed_, max_steps=max_steps)
     return results
 
 
@@ -84,7 +103,7 @@ def greedy_policy(path: Callable[[Any], Any]) -> Policy:
     return lambda observation: actions(tf.convert_to_tensor(observation)).numpy()
 
 
-def play(task: Task, policy: Policy, *, episodes: int, seed: int) -> EpisodeReturns:
+def play(task: Task, policy: Policy, *, episodes: int, seed: int, max_steps: int = MAX_STEPS) -> EpisodeReturns:
     """Plays whole episodes, all at once, each in a copy of its own.
 
     Args:
@@ -92,6 +111,7 @@ def play(task: Task, policy: Policy, *, episodes: int, seed: int) -> EpisodeRetu
         policy: Observations `[episodes, …]` → actions `[episodes]`.
         episodes: How many, from 1.
         seed: Of the environments.
+        max_steps: Where an episode is cut off that has not ended; it counts with what it has until there.
 
     Raises:
         ValueError: There are no episodes to play, or the environment was given as an object.
@@ -106,7 +126,7 @@ def play(task: Task, policy: Policy, *, episodes: int, seed: int) -> EpisodeRetu
     copies = EnvironmentCopies(task, episodes, seed)
     observation = copies.reset()
     returns, lengths, open_ = np.zeros(episodes), np.zeros(episodes, np.int64), np.ones(episodes, np.bool_)
-    while open_.any():
+    while open_.any() and lengths.max() < max_steps:
         step = copies.step(policy(observation), only=open_)
         returns += np.where(open_, step.reward, 0.0)
         lengths += open_

@@ -1,6 +1,7 @@
 """Experience: what turns tasks and a model into batches to learn from."""
 
 import fractions
+import math
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ from mtq import value_learning as vl
 from mtq.driver import StepDriver
 from mtq.environments.checker import check_task
 from mtq.environments.tf_environments import GymnasiumEnvironment
+from mtq.numeric import is_real, is_whole
 from mtq.replay import UniformReplay
 from mtq.statistics import CollectionStatistics
 from mtq.tasks import Task, TaskSet
+
+_SMALLEST_RATIO = 1e-4
 
 
 class Experience:
@@ -68,10 +72,20 @@ class Experience:
                 f"The tasks of experience must be the model's. Received: {list(tasks)}, where the model has "
                 f"{list(model.tasks)}. Make both from one TaskSet."
             )
-        self._ratio = fractions.Fraction(steps_per_update).limit_denominator(10_000)
-        if self._ratio <= 0:
-            raise ValueError(f"steps_per_update must be above 0. Received: {steps_per_update!r}.")
-        if not isinstance(n_step, int) or n_step < 1:
+        for name, task in tasks.items():
+            if task.spec != model.tasks[name].spec:
+                raise ValueError(
+                    f"Task '{name}' must have the shapes that the model was built for, {model.tasks[name].spec}. "
+                    f"Received: {task.spec}. Make both from one TaskSet."
+                )
+        if not is_real(steps_per_update) or not math.isfinite(steps_per_update) or steps_per_update < _SMALLEST_RATIO:
+            raise ValueError(
+                f"steps_per_update must be finite and at least {_SMALLEST_RATIO}. Received: {steps_per_update!r}."
+            )
+        self._ratio = fractions.Fraction(float(steps_per_update)).limit_denominator(round(1 / _SMALLEST_RATIO))
+        if not is_whole(seed) or seed < 0:
+            raise ValueError(f"seed must be a whole number from 0. Received: {seed!r}.")
+        if not is_whole(n_step) or n_step < 1:
             raise ValueError(f"n_step must be a whole number from 1. Received: {n_step!r}.")
         self.tasks, self.replay_capacity, self.warmup_steps, self.n_step = tasks, replay_capacity, warmup_steps, n_step
         explorations = exploration_lib.by_task(exploration, tasks)
@@ -109,6 +123,8 @@ class Experience:
         Raises:
             ValueError: The replay cannot hold a batch.
         """
+        if not is_whole(batch_size) or batch_size < 1:
+            raise ValueError(f"batch_size must be a whole number from 1. Received: {batch_size!r}.")
         for name, replay in self.replays.items():
             if replay.capacity < batch_size:
                 raise ValueError(

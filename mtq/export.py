@@ -1,5 +1,7 @@
 """Taking a model away: a SavedModel that TensorFlow alone loads and TF Serving serves."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,7 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
         The export is used without mtq and without Keras: `tf.saved_model.load(path).signatures["cart_pole"](
         observation=tf.zeros([1, 4]))["action"]`.
     """
-    if Path(filepath).exists() and any(Path(filepath).iterdir()) and not overwrite:
-        raise FileExistsError(
-            f"The folder to export to must be new or empty. Received: {str(filepath)!r}, which holds files. "
-            "Choose another one (TF Serving serves the highest version number), or pass overwrite=True."
-        )
+    check_free(filepath, overwrite)
     archive = keras.export.ExportArchive()
     archive.track(model.network)
     for name in model.tasks:
@@ -42,7 +40,27 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
         _default_endpoint(model),
         input_signature=[{name: _observation_spec(model, name, name) for name in model.tasks}],
     )
-    archive.write_out(str(filepath), verbose=False)
+    beside = Path(filepath).with_name(f".{Path(filepath).name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    archive.write_out(str(beside), verbose=False)
+    if Path(filepath).exists():
+        shutil.rmtree(filepath)
+    os.replace(beside, filepath)
+
+
+def check_free(filepath: str | Path, overwrite: bool = False) -> None:
+    """Raises a FileExistsError if an export to this place would replace something.
+
+    Args:
+        filepath: The folder to write.
+        overwrite: Whether a folder that is already there may be replaced.
+    """
+    path = Path(filepath)
+    if path.is_file() or (path.exists() and any(path.iterdir()) and not overwrite):
+        raise FileExistsError(
+            f"The folder to export to must be new or empty. Received: {str(filepath)!r}, where there is something. "
+            "Choose another one (TF Serving serves the highest version number), or pass overwrite=True (--overwrite)."
+        )
 
 
 def _observation_spec(model: Any, name: str, argument: str = "observation") -> tf.TensorSpec:

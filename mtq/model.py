@@ -9,7 +9,10 @@ import tensorflow as tf
 from mtq import aggregators, weightings
 from mtq import value_learning as vl
 from mtq.callbacks import with_defaults
+from mtq.environments.errors import environment_errors
+from mtq.export import export
 from mtq.networks.paths import TaskPaths
+from mtq.numeric import is_whole
 from mtq.target_network import copy_of, hard_update, soft_update
 from mtq.task_gradients import TaskGradients, task_gradients
 from mtq.task_metrics import TaskMetrics
@@ -61,7 +64,7 @@ class MultiTaskDQN(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(target_update_period, int) or target_update_period < 1:
+        if not is_whole(target_update_period) or target_update_period < 1:
             raise ValueError(f"target_update_period must be a whole number from 1. Received: {target_update_period!r}.")
         if target_update_tau is not None and not 0 < target_update_tau <= 1:
             raise ValueError(f"target_update_tau must be above 0 and at most 1. Received: {target_update_tau!r}.")
@@ -70,7 +73,7 @@ class MultiTaskDQN(keras.Model):
         self.target_network = copy_of(network)
         self.target_paths = TaskPaths(self.target_network, tasks)
         self.tasks = tasks
-        self.target_update_period = target_update_period
+        self.target_update_period = int(target_update_period)
         self.target_update_tau = target_update_tau
         self.double = double
         self.task_weights = self.add_weight(
@@ -114,6 +117,7 @@ class MultiTaskDQN(keras.Model):
             run_eagerly=run_eagerly,
             jit_compile=jit_compile,
             steps_per_execution=steps_per_execution,
+            auto_scale_loss=False,
         )
         self.optimizer.build(self.network.trainable_variables)  # now, or the first step would be traced twice
         self.weighting, self.aggregator = weighting, aggregator
@@ -149,7 +153,7 @@ class MultiTaskDQN(keras.Model):
         Raises:
             ValueError: There is no such task, or a weight is negative or not finite.
         """
-        weightings.check_task_weights(weights, self.tasks, partial=True)
+        weightings.check_task_weights(weights, self.tasks, partial=True, role="set_task_weights")
         now = dict(zip(self.tasks, self.task_weights.numpy().tolist(), strict=True))
         self.task_weights.assign([{**now, **weights}[name] for name in self.tasks])
 
@@ -171,6 +175,7 @@ class MultiTaskDQN(keras.Model):
         Returns:
             Means over the epoch so far of what `TaskMetrics` names.
         """
+        batch = keras.utils.unpack_x_y_sample_weight(batch)[0]  # train_on_batch wraps it
         self._check_batch(batch)
         gradients, quantities = self._task_gradients(batch)
         weights = self.weighting(
@@ -190,9 +195,19 @@ class MultiTaskDQN(keras.Model):
 
         A loss that is no longer finite stops it with a `NonFiniteLossError` that names the task. The progress bar shows
         each task's loss and what the callbacks know of its return; all else is in the logs.
+
+        Raises:
+            ValueError: `steps_per_epoch` is no multiple of `steps_per_execution`, or an environment is broken.
         """
+        steps = kwargs.get("steps_per_epoch")
+        if steps is not None and steps % self.steps_per_execution:
+            raise ValueError(
+                f"steps_per_epoch must be a multiple of compile's steps_per_execution = {self.steps_per_execution}, "
+                f"for only whole executions are run. Received: {steps}. Change one of them."
+            )
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
-        return super().fit(x, *args, verbose=verbose, callbacks=with_defaults(callbacks, verbose), **kwargs)
+        with environment_errors():
+            return super().fit(x, *args, verbose=verbose, callbacks=with_defaults(callbacks, verbose, self), **kwargs)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""
@@ -200,10 +215,19 @@ class MultiTaskDQN(keras.Model):
             self.train_function = make_train_function(self)
         return self.train_function
 
-    def export(self, filepath: str, *, overwrite: bool = False, **_: Any) -> None:  # type: ignore[override]
-        """Writes a SavedModel for TF Serving, with a signature per task; see `mtq.export.export`."""
-        from mtq.export import export
+    def export(  # type: ignore[override]
+        self, filepath: str, format: str = "tf_saved_model", *, overwrite: bool = False
+    ) -> None:
+        """Writes a SavedModel for TF Serving, with a signature per task; see `mtq.export.export`.
 
+        Raises:
+            ValueError: Another format is asked for.
+        """
+        if format != "tf_saved_model":
+            raise ValueError(
+                f"format of the export must be 'tf_saved_model'. Received: {format!r}. For others, export "
+                "`model.paths[task]`, which are plain Keras models."
+            )
         export(self, filepath, overwrite=overwrite)
 
     def get_config(self) -> dict[str, Any]:
@@ -265,10 +289,11 @@ class MultiTaskDQN(keras.Model):
 def _without_non_finite(
     update: list[tf.Tensor | None], variables: list[keras.Variable], quantities: Mapping[str, tf.Tensor]
 ) -> list[tf.Tensor]:
-    """The update, or zeros if any task's loss or gradient is not finite: one broken task must not spoil the others.
+    """The update, or zeros if any task's loss, gradient or weight is not finite: it must not spoil the network.
 
     `fit` stops at the end of the execution, and can then still tell which task it was.
     """
-    finite = tf.reduce_all(tf.math.is_finite(tf.stack([quantities["loss"], quantities["gradient_norm"]])))
+    watched = [quantities[name] for name in ("loss", "gradient_norm", "weight")]
+    finite = tf.reduce_all(tf.math.is_finite(tf.stack(watched)))
     zeros = [tf.zeros_like(variable.value) for variable in variables]
     return [zero if g is None else tf.where(finite, g, zero) for g, zero in zip(update, zeros, strict=True)]

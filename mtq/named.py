@@ -39,5 +39,5 @@ def instance(role: str, value: Any, base: type) -> Any:
     if isinstance(value, Mapping) and "class_name" in value:
         value = keras.saving.deserialize_keras_object(dict(value))
     if not isinstance(value, base):
-        raise ValueError(f"The {role} must be a name or a {base.__name__} object. Received: {value!r}.")
+        raise ValueError(f"The {role} must be a name or an object of {base.__name__}. Received: {value!r}.")
     return value

@@ -16,6 +16,7 @@ import keras
 from mtq.callbacks import BestCheckpoint, EvaluateTasks, LearningCurves, TrainingReturns
 from mtq.callbacks.best_checkpoint import save_whole
 from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
+from mtq.export import check_free
 from mtq.tasks import TaskSet
 
 _PACKAGES = ("mtq", "tensorflow", "keras", "tf-agents", "gymnasium", "numpy")
@@ -32,13 +33,22 @@ class Run:
         folder: Where; made if need be.
         options: What the run was started with, for the record; JSON values.
         overwrite: Whether a run that is already there is removed.
+        export_to: Where the run's model is to be exported, so that a place already taken is found out now.
 
     Raises:
-        FileExistsError: The folder holds a run.
+        FileExistsError: The folder holds a run, or the place to export to is taken.
     """
 
-    def __init__(self, folder: str | Path, options: Mapping[str, Any], overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        options: Mapping[str, Any],
+        overwrite: bool = False,
+        export_to: str | Path | None = None,
+    ) -> None:
         self.folder = Path(folder)
+        if export_to is not None:
+            check_free(export_to, overwrite)
         present = [path for path in self._files() if path.exists()]
         if present and not overwrite:
             raise FileExistsError(
@@ -127,6 +137,16 @@ class Run:
     def _files(self) -> list[Path]:
         names = ("run.json", "tasks.json", "best.keras", "last.keras", "log.csv", "learning_curves.png", "metrics.json")
         return [self.folder / name for name in (*names, "tensorboard")]
+
+
+def steps_per_execution(updates_per_epoch: int, most: int = 50) -> int:
+    """How many updates one execution may have so that an epoch is a whole number of them.
+
+    Args:
+        updates_per_epoch: `steps_per_epoch` of `fit`.
+        most: More are not wanted, as callbacks run only between executions.
+    """
+    return max(number for number in range(1, most + 1) if updates_per_epoch % number == 0)
 
 
 def results_table(tasks: Mapping[str, Mapping[str, float]]) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+import mtq.gymnasium_ids  # noqa: F401  (so that `mtq/breakout` and its like can be made)
+
 EnvironmentSource = str | Callable[[], Any] | Any
 
 
@@ -29,9 +31,8 @@ class TaskSpec:
 
 def is_tf_agents(environment: Any) -> bool:
     """Whether this is an environment of tf-agents, found out without importing tf-agents."""
-    return callable(getattr(environment, "time_step_spec", None)) and callable(
-        getattr(environment, "action_spec", None)
-    )
+    has_specs = all(callable(getattr(environment, name, None)) for name in ("time_step_spec", "action_spec"))
+    return has_specs and not isinstance(environment, type)
 
 
 def make_environment(name: str, source: EnvironmentSource, max_episode_steps: int | None = None) -> Any:
@@ -78,9 +79,7 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
             f"The callable given as environment of task '{name}' must return a Gymnasium or tf-agents environment. "
             f"Received: {environment!r}."
         )
-    if max_episode_steps is not None:
-        environment = gymnasium.wrappers.TimeLimit(environment, max_episode_steps)
-    return _with_plain_spaces(name, environment)
+    return _with_plain_spaces(name, _with_limit(environment, max_episode_steps))
 
 
 def read_spec(name: str, environment: Any) -> TaskSpec:
@@ -98,6 +97,11 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
     box, actions = environment.observation_space, environment.action_space
     if not isinstance(actions, gymnasium.spaces.Discrete):
         raise _not_discrete(name, actions)
+    if not box.shape:
+        raise ValueError(
+            f"The observation of task '{name}' must have at least one dimension. Received: a single number, {box}. "
+            "Wrap the environment in a gymnasium.wrappers.TransformObservation that returns an array of length 1."
+        )
     return TaskSpec(tuple(box.shape), *_dtype_and_high(np.dtype(box.dtype), box.high), int(actions.n))
 
 
@@ -108,6 +112,19 @@ def _check_no_limit(name: str, environment: Any, max_episode_steps: int | None) 
             f"Received: {max_episode_steps}. Wrap it in tf_agents.environments.wrappers.TimeLimit instead."
         )
     return environment
+
+
+def _with_limit(environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
+    """Puts a time limit in place of the environment's own, if it has one."""
+    if max_episode_steps is None:
+        return environment
+    layer = environment
+    while isinstance(layer, gymnasium.Wrapper):
+        if isinstance(layer, gymnasium.wrappers.TimeLimit):
+            layer._max_episode_steps = max_episode_steps
+            return environment
+        layer = layer.env
+    return gymnasium.wrappers.TimeLimit(environment, max_episode_steps)
 
 
 def _with_plain_spaces(name: str, environment: gymnasium.Env) -> gymnasium.Env:
@@ -130,8 +147,8 @@ def _dtype_and_high(dtype: np.dtype, high: Any) -> tuple[str, float | None]:
 
 def _not_discrete(name: str, actions: Any) -> ValueError:
     return ValueError(
-        f"Task '{name}' must have a discrete action space with at least two actions: Q-learning takes a maximum over "
-        f"the actions. Received: {actions}. Discretize it with a gymnasium.ActionWrapper."
+        f"Task '{name}' must have a discrete action space: Q-learning takes a maximum over the actions. "
+        f" Received: {actions}. Discretize it with a gymnasium.ActionWrapper."
     )
 
 

@@ -21,11 +21,6 @@ _MINATAR = {
     "space_invaders": 43.4,
 }
 
-for _game in _MINATAR:
-    gymnasium.register(
-        f"mtq/{_game}", entry_point="mtq.environments.minatar:MinAtar", kwargs={"game": _game}, order_enforce=False
-    )
-
 
 def names() -> list[str]:
     """The names that `task` knows."""

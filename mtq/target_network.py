@@ -43,4 +43,5 @@ def soft_update(target: Sequence[keras.Variable], online: Sequence[keras.Variabl
         Lillicrap et al., "Continuous control with deep reinforcement learning", ICLR 2016, section 3.
     """
     for to, of in zip(target, online, strict=True):
-        to.assign_add(tau * (of - to))
+        is_float = "float" in to.dtype  # others are states, such as the seed of a dropout
+        to.assign(to + tau * (of - to) if is_float else of)

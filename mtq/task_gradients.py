@@ -9,6 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
+_SMALL, _LARGE = 1e-30, 1e30
+
 
 class TaskGradients:
     """The gradients of T tasks' losses with respect to one network's variables.
@@ -42,7 +44,11 @@ class TaskGradients:
         Args:
             scope: `"all"` for the norm over all variables, `"shared"` for the variables of more than one task.
         """
-        return tf.stack([_norm(self._in_scope(gradients, scope)) for gradients in self.by_task])
+        in_scope = [self._in_scope(gradients, scope) for gradients in self.by_task]
+        squares = tf.stack([_sum_of_squares(gradients) for gradients in in_scope])
+        # Squares of very small and very large gradients leave float32; then, and only then, they are scaled first.
+        is_safe = tf.reduce_all((squares > _SMALL) & (squares < _LARGE))
+        return tf.cond(is_safe, lambda: tf.sqrt(squares), lambda: tf.stack([_scaled_norm(g) for g in in_scope]))
 
     def combine(self, coefficients: tf.Tensor, private_coefficients: tf.Tensor | None = None) -> list[tf.Tensor | None]:
         """A weighted sum of the tasks' gradients, `Σ_i c_i g_i`.
@@ -87,8 +93,14 @@ def task_gradients(
     return TaskGradients([tape.gradient(loss, list(variables)) for loss, tape in zip(losses, tapes, strict=True)])
 
 
-def _norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-    """The Euclidean norm over all tensors together."""
+def _sum_of_squares(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]) if gradients else tf.constant(0.0)
+
+
+def _scaled_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The Euclidean norm over all tensors together, by way of the largest entry."""
     if not gradients:
         return tf.constant(0.0)
-    return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
+    largest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(gradient)) for gradient in gradients]))
+    scale = tf.where(largest > 0, largest, tf.ones_like(largest))
+    return largest * tf.sqrt(_sum_of_squares([gradient / scale for gradient in gradients]))

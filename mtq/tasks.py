@@ -4,15 +4,16 @@ import collections
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import gymnasium
 import keras
 
+from mtq.numeric import is_real, is_whole
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_LAYER_SUFFIXES = ("_encoder", "_scaling", "_q_values")  # which networks add to the names of tasks
 _RESERVED_NAMES = frozenset({"backbone", "serving_default"})
 
 
@@ -34,7 +35,7 @@ class Task:
         max_episode_steps: A time limit in place of the environment's own. Reaching it truncates an episode: values are
             bootstrapped past it.
         reference_return: The return at which the task counts as solved, against which tasks of different scales are
-            compared. By default the `reward_threshold` of the Gymnasium id, where there is one.
+            compared. By default the `reward_threshold` that Gymnasium knows, where there is one.
         spec: The shapes, read from the environment when not given.
 
     Raises:
@@ -64,13 +65,14 @@ class Task:
                 "The name of a task must be a letter followed by letters, digits and underscores, and none of "
                 f"{sorted(_RESERVED_NAMES)}. Received: {self.name!r}."
             )
-        self._check("discount", 0 <= self.discount <= 1, "a number from 0 to 1")
         check_weight(self.name, self.weight)
-        self._check("reward_scale", math.isfinite(self.reward_scale) and self.reward_scale != 0, "finite and not 0")
-        self._check("reward_clip", self.reward_clip is None or self.reward_clip > 0, "above 0, or None")
-        self._check("num_envs", isinstance(self.num_envs, int) and self.num_envs >= 1, "a whole number from 1")
-        limit = self.max_episode_steps
-        self._check("max_episode_steps", limit is None or (isinstance(limit, int) and limit >= 1), "1 or more, or None")
+        self._check_number("discount", float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+        self._check_number("weight", float, lambda value: True, "a number")
+        self._check_number("reward_scale", float, lambda value: math.isfinite(value) and value != 0, "finite and not 0")
+        self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
+        self._check_number("num_envs", int, lambda value: value >= 1, "a whole number from 1")
+        self._check_number("max_episode_steps", int, lambda value: value >= 1, "1 or more, or None", optional=True)
+        self._check_number("reference_return", float, math.isfinite, "finite, or None", optional=True)
         if is_tf_agents(self.environment):
             self._check(
                 "num_envs", self.num_envs == 1, "1 with a tf-agents environment object; give a callable for more"
@@ -101,6 +103,17 @@ class Task:
         spec = TaskSpec(**{**spec, "observation_shape": tuple(spec["observation_shape"])})
         return cls(**{**config, "spec": spec})
 
+    def _check_number(
+        self, argument: str, kind: type, holds: Callable[[Any], bool], must: str, optional: bool = False
+    ) -> None:
+        """Checks a setting, and turns NumPy's numbers into Python's, which can be saved."""
+        value = getattr(self, argument)
+        if value is None and optional:
+            return
+        is_number = is_whole(value) if kind is int else is_real(value)
+        self._check(argument, is_number and holds(value), must)
+        object.__setattr__(self, argument, kind(value))
+
     def _check(self, argument: str, holds: bool, must: str) -> None:
         if not holds:
             raise ValueError(f"{argument} of task '{self.name}' must be {must}. Received: {getattr(self, argument)!r}.")
@@ -108,9 +121,9 @@ class Task:
     def _read_environment(self) -> None:
         environment = self.make_environment()
         object.__setattr__(self, "spec", read_spec(self.name, environment))
-        if self.reference_return is None and isinstance(self.environment, str):
-            threshold = gymnasium.spec(self.environment).reward_threshold
-            object.__setattr__(self, "reference_return", None if threshold is None else float(threshold))
+        threshold = getattr(getattr(environment, "spec", None), "reward_threshold", None)
+        if self.reference_return is None and threshold is not None:
+            object.__setattr__(self, "reference_return", float(threshold))
         if environment is not self.environment:
             environment.close()
 
@@ -148,6 +161,13 @@ class TaskSet(collections.abc.Mapping[str, Task]):
                 f"with '{repeated[0]}' more than once. Rename one of them."
             )
         self._tasks = {task.name: task for task in tasks}
+        for name in self._tasks:
+            for suffix in _LAYER_SUFFIXES:
+                if name + suffix in self._tasks:
+                    raise ValueError(
+                        f"The names of tasks must not meet those of their layers. Received: {list(self._tasks)}, where "
+                        f"'{name}{suffix}' is also the name of a layer of '{name}'. Rename one of them."
+                    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -176,9 +196,9 @@ class TaskSet(collections.abc.Mapping[str, Task]):
         return cls([keras.saving.deserialize_keras_object(task) for task in config["tasks"]])
 
 
-def check_weight(name: str, weight: float) -> None:
+def check_weight(name: str, weight: Any) -> None:
     """Raises a ValueError unless this can be the weight of the task of this name."""
-    if not isinstance(weight, int | float) or not math.isfinite(weight) or weight < 0:
+    if not is_real(weight) or not math.isfinite(weight) or weight < 0:
         raise ValueError(
             f"The weight of task '{name}' must be a finite number, 0 or more. Received: {weight!r}. "
             "A task that should not be learnt has weight 0."

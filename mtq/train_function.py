@@ -1,6 +1,6 @@
 """The function that `fit` calls for every `steps_per_execution` updates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -28,9 +28,11 @@ def make_train_function(model: keras.Model) -> Callable[[Any], Logs]:
     def step(batch: Any) -> Logs:
         return reduce_per_replica(strategy.run(model.train_step, args=(batch,)), strategy, reduction="auto")
 
-    if model.run_eagerly:
-        return lambda iterator: [step(next(iterator)) for _ in range(model.steps_per_execution)][-1]
-    step = tf.function(step, jit_compile=model.jit_compile)
+    if not model.run_eagerly:
+        step = tf.function(step, jit_compile=model.jit_compile)
+
+    def one_by_one(iterator: Iterator[Any]) -> Logs:
+        return [step(next(iterator)) for _ in range(model.steps_per_execution)][-1]
 
     @tf.function
     def steps(iterator: tf.data.Iterator) -> Logs:
@@ -47,4 +49,8 @@ def make_train_function(model: keras.Model) -> Callable[[Any], Logs]:
             )
         return logs
 
-    return steps
+    def train_function(iterator: Any) -> Logs:
+        in_graph = isinstance(iterator, tf.data.Iterator | tf.distribute.DistributedIterator) and not model.run_eagerly
+        return steps(iterator) if in_graph else one_by_one(iterator)
+
+    return train_function

@@ -24,7 +24,7 @@ class Options:
 
     seed: int = 0
     """Of the network, the environments, the exploration and the replay."""
-    epochs: int = 25
+    epochs: int = 30
     """Each ends with an evaluation."""
     updates_per_epoch: int = 2_000
     """Of the network, from one batch of every task each."""
@@ -58,7 +58,6 @@ class Options:
 
 def main(options: Options) -> dict[str, Any]:
     """Trains, evaluates, exports and plays from the export. Returns what metrics.json holds."""
-    run = mtq.runs.Run(options.out, dataclasses.asdict(options), overwrite=options.overwrite)
     tasks = mtq.suites.classic_control(num_envs=options.num_envs)
     network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([128, 128]), seed=options.seed)
     model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=True)
@@ -67,7 +66,7 @@ def main(options: Options) -> dict[str, Any]:
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(options.learning_rate, updates, alpha=0.1)),
         loss="huber",
         aggregator=options.aggregator,
-        steps_per_execution=min(50, options.updates_per_epoch),
+        steps_per_execution=mtq.runs.steps_per_execution(options.updates_per_epoch),
     )
     epsilon = mtq.exploration.linear(1.0, 0.05, options.exploration_steps)
     experience = mtq.Experience(
@@ -84,9 +83,11 @@ def main(options: Options) -> dict[str, Any]:
         n_step=options.n_step,
         seed=options.seed,
     )
+    dataset = experience.dataset(options.batch_size)
+    run = mtq.runs.Run(options.out, dataclasses.asdict(options), options.overwrite, export_to=options.export_to)
     before = mtq.evaluation.evaluate(model, episodes=options.episodes, seed=options.seed)
     model.fit(
-        experience.dataset(options.batch_size),
+        dataset,
         epochs=options.epochs,
         steps_per_epoch=options.updates_per_epoch,
         callbacks=run.callbacks(experience, episodes=options.episodes, seed=options.seed),

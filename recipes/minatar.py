@@ -65,7 +65,6 @@ class Options:
 
 def main(options: Options) -> dict[str, Any]:
     """Trains, evaluates and exports. Returns what metrics.json holds."""
-    run = mtq.runs.Run(options.out, dataclasses.asdict(options), overwrite=options.overwrite)
     tasks = mtq.suites.minatar(options.games, num_envs=options.num_envs)
     network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.minatar_cnn(), seed=options.seed)
     model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=True)
@@ -73,7 +72,7 @@ def main(options: Options) -> dict[str, Any]:
         keras.optimizers.Adam(options.learning_rate),
         loss="huber",
         aggregator=options.aggregator,
-        steps_per_execution=min(50, options.updates_per_epoch),
+        steps_per_execution=mtq.runs.steps_per_execution(options.updates_per_epoch),
     )
     experience = mtq.Experience(
         tasks,
@@ -87,9 +86,11 @@ def main(options: Options) -> dict[str, Any]:
         n_step=options.n_step,
         seed=options.seed,
     )
+    dataset = experience.dataset(options.batch_size)
+    run = mtq.runs.Run(options.out, dataclasses.asdict(options), options.overwrite, export_to=options.export_to)
     before = mtq.evaluation.evaluate(model, episodes=options.episodes, seed=options.seed)
     model.fit(
-        experience.dataset(options.batch_size),
+        dataset,
         epochs=options.epochs,
         steps_per_epoch=options.updates_per_epoch,
         callbacks=run.callbacks(experience, episodes=options.episodes, seed=options.seed),

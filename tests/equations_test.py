@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 NORM_1 = np.sqrt(208.0)
-RATE = 0.01
+RATE = 1.0
 
 
 class OneAction(gymnasium.Env):
@@ -77,41 +77,41 @@ def test_losses_and_norms():
 
 def test_sum():
     theta, h, _ = applied_gradient(make_model(aggregator="sum"))
-    assert theta == pytest.approx(12 - 10, abs=1e-3)
-    assert h == pytest.approx(8, abs=1e-3)
+    assert theta == pytest.approx(12 - 10, abs=2e-5)
+    assert h == pytest.approx(8, abs=2e-5)
 
 
 def test_weighted_sum():
     theta, h, logs = applied_gradient(make_model({"one": 0.5, "two": 3.0}, "sum"))
-    assert theta == pytest.approx(0.5 * 12 - 3 * 10, abs=1e-3)
-    assert h == pytest.approx(0.5 * 8, abs=1e-3)
+    assert theta == pytest.approx(0.5 * 12 - 3 * 10, abs=2e-5)
+    assert h == pytest.approx(0.5 * 8, abs=2e-5)
     assert logs["loss"] == pytest.approx(0.5 * 4 + 3 * 1)
     assert logs["two/weight"] == pytest.approx(3.0)
 
 
 def test_normalized_sum():
     theta, h, _ = applied_gradient(make_model())
-    assert theta == pytest.approx(12 / NORM_1 - 1, abs=1e-3)
-    assert h == pytest.approx(8 / NORM_1, abs=1e-3)
+    assert theta == pytest.approx(12 / NORM_1 - 1, abs=2e-5)
+    assert h == pytest.approx(8 / NORM_1, abs=2e-5)
 
 
 def test_the_weight_stands_outside_the_norm():
     theta, h, _ = applied_gradient(make_model({"one": 0.5, "two": 3.0}))
-    assert theta == pytest.approx(0.5 * 12 / NORM_1 - 3 * 1, abs=1e-3)
-    assert h == pytest.approx(0.5 * 8 / NORM_1, abs=1e-3)
+    assert theta == pytest.approx(0.5 * 12 / NORM_1 - 3 * 1, abs=2e-5)
+    assert h == pytest.approx(0.5 * 8 / NORM_1, abs=2e-5)
 
 
 def test_normalized_over_the_shared_part_only():
     aggregator = mtq.aggregators.NormalizedSum(scope="shared")
     theta, h, _ = applied_gradient(make_model({"one": 0.5, "two": 3.0}, aggregator))
-    assert theta == pytest.approx(0.5 * 12 / 12 - 3 * 1, abs=1e-3)
-    assert h == pytest.approx(0.5 * 8, abs=1e-3)
+    assert theta == pytest.approx(0.5 * 12 / 12 - 3 * 1, abs=2e-5)
+    assert h == pytest.approx(0.5 * 8, abs=2e-5)
 
 
 def test_a_zero_gradient_contributes_zero():
     theta, h, logs = applied_gradient(make_model(), batch(one=(1.0, 6.0)))  # q = y = 6
     assert logs["one/gradient_norm"] == 0.0
-    assert theta == pytest.approx(-1.0, abs=1e-3)
+    assert theta == pytest.approx(-1.0, abs=2e-5)
     assert h == 0.0
 
 
@@ -127,8 +127,8 @@ def test_bootstrap_comes_from_the_target_network():
     # y_1 = 4 + 0.5 · (3·2·2) = 10, δ = 4: L = 16, dL/dθ = 2·(6 − 10)·3 = −24, dL/dh = −16.
     theta, h, logs = applied_gradient(model, data)
     assert logs["one/loss"] == pytest.approx(16.0)
-    assert theta == pytest.approx(-24 - 10, abs=1e-2)
-    assert h == pytest.approx(-16, abs=1e-2)
+    assert theta == pytest.approx(-24 - 10, abs=5e-5)
+    assert h == pytest.approx(-16, abs=5e-5)
     assert model.target_network.get_weights()[0].item() == 2.0  # not yet
     applied_gradient(model, data)
     np.testing.assert_array_equal(model.target_network.get_weights(), model.network.get_weights())
@@ -149,7 +149,7 @@ def test_huber_and_keras_losses():
     theta, _, logs = applied_gradient(model)
     assert logs["one/loss"] == pytest.approx(1.5)  # |δ| = 2: 2 − ½
     assert logs["two/loss"] == pytest.approx(0.5)
-    assert theta == pytest.approx(1 * 3 - 1 * 5, abs=1e-3)
+    assert theta == pytest.approx(1 * 3 - 1 * 5, abs=2e-5)
     model = make_model(aggregator="sum")
     model.compile(keras.optimizers.SGD(RATE), loss=keras.losses.MeanAbsoluteError(), aggregator="sum")
     assert applied_gradient(model)[2]["one/loss"] == pytest.approx(2.0)

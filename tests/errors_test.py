@@ -86,14 +86,14 @@ def test_keys_of_loss_weights(make_model):
         make_model(compile_options={"loss_weights": {"corridor": 1.0}})
     with pytest.raises(ValueError, match=error("'corridoor', which is not a task", "The tasks are")):
         make_model(compile_options={"loss_weights": {"corridor": 1.0, "counting": 1.0, "corridoor": 1.0}})
-    with pytest.raises(ValueError, match=error("not a task", "The tasks are")):
+    with pytest.raises(ValueError, match=error("set_task_weights has an entry", "not a task", "The tasks are")):
         make_model().set_task_weights({"corridoor": 1.0})
 
 
 def test_an_unknown_aggregator_suggests_the_nearest():
     with pytest.raises(ValueError, match=error("aggregator", "'normalised_sum'", "Did you mean 'normalized_sum'?")):
         mtq.aggregators.get("normalised_sum")
-    with pytest.raises(ValueError, match=error("must be a name or a Aggregator object", "Received: 3")):
+    with pytest.raises(ValueError, match=error("must be a name or an object of Aggregator", "Received: 3")):
         mtq.aggregators.get(3)
 
 
@@ -155,7 +155,7 @@ def test_an_environment_that_returns_nan_later_stops_the_run_and_names_the_task(
     tasks = one_task(Late)
     model = one_model(tasks)
     experience = mtq.Experience(tasks, model, warmup_steps=30)
-    with pytest.raises(Exception, match=error("'corridor'", "finite numbers")):
+    with pytest.raises(ValueError, match=r"^The environment of task 'corridor' must return finite numbers"):
         model.fit(experience.dataset(8), steps_per_epoch=100, verbose=0)
 
 
@@ -169,7 +169,9 @@ def test_a_replay_smaller_than_a_batch():
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        ({"steps_per_update": 0}, ("steps_per_update", "above 0", "Received: 0")),
+        ({"steps_per_update": 0}, ("steps_per_update", "at least 0.0001", "Received: 0")),
+        ({"steps_per_update": float("nan")}, ("steps_per_update", "finite", "Received: nan")),
+        ({"seed": -1}, ("seed", "from 0", "Received: -1")),
         ({"n_step": 0}, ("n_step", "from 1", "Received: 0")),
         ({"warmup_steps": 0}, ("warmup_steps", "'corridor'", "Received: 0")),
         ({"exploration": 1.5}, ("exploration", "probability", "Received: 1.5")),
@@ -243,3 +245,67 @@ def test_a_task_loaded_without_its_environment(two_tasks):
     loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(two_tasks))
     with pytest.raises(ValueError, match=error("'corridor' has no environment", "loaded from a file")):
         loaded["corridor"].make_environment()
+
+
+@pytest.mark.parametrize("last", [-1.0, np.nan])
+def test_schedules_that_go_wrong_later(make_model, last):
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 1_000, last)
+    with pytest.raises(ValueError, match=error("weight of task 'corridor'", "0 or more", "Received:")):
+        make_model(compile_options={"loss_weights": {"corridor": schedule, "counting": 1.0}})
+
+
+@pytest.mark.parametrize("in_a_list", [True, False])
+def test_a_weight_made_nan_behind_our_back_spoils_nothing(two_tasks, make_model, in_a_list):
+    model = make_model()
+    experience = mtq.Experience(two_tasks, model, warmup_steps=20)
+    callbacks = [] if in_a_list else keras.callbacks.CallbackList([], model=model)
+    model.task_weights.assign([1.0, np.nan])
+    with pytest.raises(mtq.NonFiniteLossError, match=error("weight of task 'counting'", "another weight")):
+        model.fit(experience.dataset(8), steps_per_epoch=10, verbose=0, callbacks=callbacks)
+    assert all(np.all(np.isfinite(weight)) for weight in model.network.get_weights())
+
+
+def test_other_shapes_under_the_same_name(make_model, two_tasks):
+    other = mtq.TaskSet([mtq.Task("corridor", "Acrobot-v1"), two_tasks["counting"]])
+    with pytest.raises(ValueError, match=error("'corridor' must have the shapes", "Received:", "one TaskSet")):
+        mtq.Experience(other, make_model())
+    with pytest.raises(ValueError, match=error("must be the model's", "does not know 'third'")):
+        mtq.evaluation.evaluate(make_model(), mtq.TaskSet([mtq.Task("third", Corridor)]))
+
+
+def test_batches_and_executions_that_cannot_be(make_model, two_tasks):
+    model = make_model(compile_options={"steps_per_execution": 4})
+    experience = mtq.Experience(two_tasks, model, warmup_steps=20)
+    with pytest.raises(ValueError, match=error("batch_size", "from 1", "Received: 0")):
+        experience.dataset(0)
+    with pytest.raises(ValueError, match=error("steps_per_epoch must be a multiple", "= 4", "Received: 10")):
+        model.fit(experience.dataset(4), steps_per_epoch=10, verbose=0)
+
+
+def test_names_that_meet_those_of_layers():
+    with pytest.raises(ValueError, match=error("must not meet", "'a_encoder'", "Rename")):
+        mtq.TaskSet([mtq.Task("a", Corridor), mtq.Task("a_encoder", Corridor)])
+
+
+def test_export_formats_and_places(make_model, tmp_path):
+    with pytest.raises(ValueError, match=error("must be 'tf_saved_model'", "Received: 'onnx'")):
+        make_model().export(tmp_path / "x", format="onnx")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(FileExistsError, match="new or empty"):
+        make_model().export(tmp_path / "file", overwrite=True)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_recipe_that_cannot_begin_removes_nothing(tmp_path):
+    from recipes.classic_control import Options, main
+
+    run = tmp_path / "run"
+    mtq.runs.Run(run, {"kept": True})
+    with pytest.raises(ValueError, match="no aggregator of this name"):
+        main(Options(out=str(run), overwrite=True, aggregator="none"))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("mine")
+    with pytest.raises(FileExistsError, match="folder to export to"):
+        main(Options(out=str(tmp_path / "new"), export_to=str(tmp_path / "taken")))
+    assert "kept" in (run / "run.json").read_text()
+    assert not (tmp_path / "new").exists()

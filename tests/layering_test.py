@@ -7,6 +7,8 @@ ROOT = Path(__file__).parent.parent / "mtq"
 # From the bottom to the top; a package stands for all its modules.
 LAYERS = [
     "_startup",
+    "numeric",
+    "gymnasium_ids",
     "spaces",
     "tasks",
     "environments",
@@ -35,7 +37,6 @@ LAYERS = [
     "cli",
 ]
 NEED_TF_AGENTS = {"environments", "exploration", "replay", "driver", "experience"}
-LAZY = {("model", "export")}
 
 
 def modules():

@@ -183,3 +183,27 @@ def test_the_example_of_the_readme(tmp_path, monkeypatch):
     exec(compile(small, "README.md", "exec"), {})
     assert (tmp_path / "runs/classic/model.keras").exists()
     assert (tmp_path / "saved_models/classic/1/saved_model.pb").exists()
+
+
+def test_a_minatar_run_is_evaluated_and_played_in_a_fresh_process(tmp_path):
+    tasks = mtq.suites.minatar(["breakout"])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.minatar_cnn(units=8)), tasks)
+    model.compile()
+    model.save(tmp_path / "best.keras")
+    mtq.runs.save_tasks(tasks, tmp_path / "tasks.json")
+    model.export(tmp_path / "export")
+    commands = [
+        ["mtq.cli", "evaluate", tmp_path, "--episodes", "1", "--json"],
+        ["mtq.play_export", tmp_path / "export", tmp_path / "tasks.json"],
+    ]
+    for command in commands:
+        result = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        assert "breakout" in result.stdout
+
+
+def test_steps_are_taken_to_the_number(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    arguments = ["train", "--tasks", "cart_pole", "--steps", "1000", "--out", out, "--evaluations", "2"]
+    assert cli.main([*arguments, "--episodes", "1", "--num-envs", "4", "--warmup-steps", "40"]) == 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["env_steps"] == 1_040

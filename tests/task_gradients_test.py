@@ -54,3 +54,11 @@ def test_equal_to_one_tape_per_loss():
     np.testing.assert_allclose(gradients.by_task[0][1], [5.0])
     np.testing.assert_allclose(gradients.by_task[1][0], [6.0, 24.0])
     assert gradients.by_task[1][1] is None
+
+
+@pytest.mark.parametrize("scale", [1e-37, 1e-25, 1e-12, 1.0, 1e12, 1e19, 1e30])
+def test_norms_of_any_size(scale):
+    gradients = TaskGradients([[tf.constant([3.0, 4.0]) * scale, tf.constant([12.0]) * scale], [tf.zeros(2), None]])
+    np.testing.assert_allclose(tf.function(gradients.norms)() / np.float32(scale), [13.0, 0.0], rtol=1e-5)
+    normalized = gradients.combine(tf.math.divide_no_nan(tf.ones(2), gradients.norms()))
+    assert float(tf.linalg.global_norm(normalized)) == pytest.approx(1.0, rel=1e-5)

@@ -12,7 +12,7 @@ class EvaluateTasks(keras.callbacks.Callback):
     """Plays the greedy policy in environments of its own at the end of epochs, beside a random policy at the start.
 
     Adds to the logs, per task, `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"`, and
-    over all tasks `"val_score"`: the mean of the normalised returns, with 0 a random policy and 1 the tasks'
+    over all tasks `"val_score"`: the mean of the normalized returns, with 0 a random policy and 1 the tasks'
     `reference_return` or more. It is what `BestCheckpoint` keeps the best of.
 
     Args:
@@ -20,11 +20,11 @@ class EvaluateTasks(keras.callbacks.Callback):
         every: How many epochs apart the evaluations are.
         seed: Of the environments.
         tasks: By default the model's; give them where their environments are not Gymnasium ids.
-        verbose: 1 to print a line for each evaluation.
+        verbose: 0 to print no line for each evaluation.
     """
 
     def __init__(
-        self, episodes: int = 20, every: int = 1, seed: int = 0, tasks: TaskSet | None = None, verbose: int = 0
+        self, episodes: int = 20, every: int = 1, seed: int = 0, tasks: TaskSet | None = None, verbose: int = 1
     ) -> None:
         super().__init__()
         self.episodes, self.every, self.seed, self.tasks, self.verbose = episodes, every, seed, tasks, verbose
@@ -55,21 +55,21 @@ class EvaluateTasks(keras.callbacks.Callback):
             print(f"\nEvaluation over {self.episodes} episodes: {figures}", flush=True)
 
     def score(self, played: dict[str, EpisodeReturns]) -> float:
-        """The mean over tasks of the normalised returns: 0 is a random policy, 1 the references or more."""
+        """The mean over tasks of the normalized returns: 0 is a random policy, 1 the references or more."""
         assert self.tasks is not None
         scores = []
         for name, task in self.tasks.items():
-            score = normalised_return(task, played[name].mean, self.random[name].mean)
+            score = normalized_return(task, played[name].mean, self.random[name].mean)
             scores.append(score if task.reference_return is None else min(score, 1.0))
         return sum(scores) / len(scores)
 
 
-def normalised_return(task: Task, mean: float, random: float) -> float:
+def normalized_return(task: Task, mean: float, random: float) -> float:
     """`(mean − random) / (reference − random)`.
 
     Args:
         task: The task; without a `reference_return` the scale is the size of the random return, or 1 if that is more.
-        mean: The return to be normalised.
+        mean: The return to be normalized.
         random: The mean return of a random policy.
     """
     scale = max(abs(random), 1.0) if task.reference_return is None else abs(task.reference_return - random)

@@ -86,7 +86,7 @@ class LearningCurves(keras.callbacks.Callback):
 
 def _distinct(axes: Any) -> tuple[list[Any], list[str]]:
     """Handles and labels for one legend of several axes, each label once."""
-    entries = {}
+    entries: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)

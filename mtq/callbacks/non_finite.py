@@ -5,6 +5,15 @@ from typing import Any
 
 import keras
 
+_LOSS_REMEDY = (
+    "Lower the learning rate, use loss=\"huber\", or scale or clip the rewards of '{task}' (reward_scale, reward_clip)."
+)
+_REMEDIES = {
+    "loss": _LOSS_REMEDY,
+    "gradient_norm": _LOSS_REMEDY,
+    "weight": "Give '{task}' another weight or schedule in loss_weights, or set_task_weights.",
+}
+
 
 class NonFiniteLossError(ArithmeticError):
     """A task's loss became NaN or infinite. The message names the task."""
@@ -20,12 +29,11 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         """Looks at the losses."""
         logs = logs or {}
         for task in self.model.tasks:
-            for quantity in ("loss", "gradient_norm"):
+            for quantity in ("weight", "loss", "gradient_norm"):
                 value = logs.get(f"{task}/{quantity}", 0.0)
                 if not math.isfinite(value):
                     raise NonFiniteLossError(
                         f"The {quantity.replace('_', ' ')} of task '{task}' must stay finite. Received: {value} by "
-                        f'update {int(self.model.updates)}. Lower the learning rate, use loss="huber", or scale or '
-                        f"clip the rewards of '{task}' (reward_scale, reward_clip). Checkpoints written before are as "
-                        "they were, and no update was made from what is not finite."
+                        f"update {int(self.model.updates)}. {_REMEDIES[quantity].format(task=task)} What is not finite "
+                        "was kept out of the network, and checkpoints written before are as they were."
                     )

@@ -39,14 +39,18 @@ class _Everything:
         return True
 
 
-def with_defaults(callbacks: Any, verbose: Any) -> Any:
+def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
     """Adds what every run of `MultiTaskDQN.fit` has: the progress bar, and the stop on losses that are not finite.
 
     Args:
         callbacks: What the user gave: None, a callback, several, or a `keras.callbacks.CallbackList`.
         verbose: As in `fit`.
+        model: That is trained.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
+        guard = StopOnNonFiniteLoss()
+        guard.set_model(model)
+        callbacks.callbacks.append(guard)
         return callbacks
     given: Sequence[keras.callbacks.Callback] = (
         [] if callbacks is None else [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)

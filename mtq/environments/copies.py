@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtq.environments.py_environment import as_gymnasium
+from mtq.environments.py_environment import DISCOUNT, as_gymnasium
 from mtq.tasks import Task
 
 
@@ -74,7 +74,7 @@ class EnvironmentCopies:
                 continue
             observed, reward[i], terminated, truncated, info = environment.step(int(actions[i]) + self._first_action[i])
             next_observation[i] = self._observation(observed)
-            discount[i] = info.get("discount", 0.0 if terminated else 1.0)
+            discount[i] = info.get(DISCOUNT, 0.0 if terminated else 1.0)
             if terminated or truncated:
                 is_last[i] = True
                 restarted[i] = self._observation(environment.reset()[0])

@@ -9,14 +9,17 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
+from mtq.gymnasium_ids import MINATAR_GAMES
 
 
 class MinAtar(gymnasium.Env):
     """One game: images `[10, 10, channels]` uint8 of zeros and ones, and all six actions.
 
+    Freeway ends after 2,500 frames and by nothing else, and its images do not show the time: here that is a time limit,
+    past which values are bootstrapped, where the paper's own DQN takes it for a terminal.
+
     Args:
-        game: One of `GAMES`.
+        game: One of `mtq.gymnasium_ids.MINATAR_GAMES`.
         sticky_action_probability: With which the last action is taken again in place of the one chosen.
         difficulty_ramping: Whether the game becomes harder with time.
 
@@ -26,12 +29,13 @@ class MinAtar(gymnasium.Env):
     """
 
     def __init__(self, game: str, sticky_action_probability: float = 0.1, difficulty_ramping: bool = True) -> None:
-        if game not in GAMES:
-            raise ValueError(f"game must be one of {GAMES}. Received: {game!r}.")
+        if game not in MINATAR_GAMES:
+            raise ValueError(f"game must be one of {MINATAR_GAMES}. Received: {game!r}.")
         try:
             import minatar
         except ImportError as error:
             raise ImportError("MinAtar's games need the package minatar: pip install 'mtq[minatar]'.") from error
+        self._ends_by_time = game == "freeway"
         self._game = minatar.Environment(game, sticky_action_probability, difficulty_ramping)
         self.observation_space = gymnasium.spaces.Box(0, 1, tuple(self._game.state_shape()), np.uint8)
         self.action_space = gymnasium.spaces.Discrete(self._game.num_actions())
@@ -47,5 +51,6 @@ class MinAtar(gymnasium.Env):
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Plays one frame."""
-        reward, terminated = self._game.act(int(action))
-        return self._game.state().view(np.uint8), float(reward), bool(terminated), False, {}
+        reward, ended = self._game.act(int(action))
+        terminated, truncated = bool(ended) and not self._ends_by_time, bool(ended) and self._ends_by_time
+        return self._game.state().view(np.uint8), float(reward), terminated, truncated, {}

@@ -8,6 +8,7 @@ import numpy as np
 
 from mtq.spaces import is_tf_agents, read_spec
 
+DISCOUNT = "mtq/tf_agents_discount"  # in an info: the discount that a tf-agents environment gave
 _LAST = 2  # tf_agents.trajectories.StepType.LAST
 
 
@@ -49,7 +50,7 @@ class _TfAgentsView(gymnasium.Env):
             reward,
             terminated,
             is_last and not terminated,
-            {"discount": discount},
+            {DISCOUNT: discount},
         )
 
     def _batched(self, action: int) -> np.ndarray:

@@ -24,8 +24,8 @@ class DuelingHead(keras.layers.Layer):
     def __init__(self, num_actions: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_actions = num_actions
-        self.value = keras.layers.Dense(1, name="value")
-        self.advantage = keras.layers.Dense(num_actions, name="advantage")
+        self.value = keras.layers.Dense(1, name="value", dtype=self.dtype_policy)
+        self.advantage = keras.layers.Dense(num_actions, name="advantage", dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the two layers' weights."""
@@ -62,5 +62,5 @@ def head_layers(task: Task, hidden: Sequence[int], dueling: bool) -> list[keras.
         keras.layers.Dense(units, activation="relu", name=f"{task.name}_head_{i}") for i, units in enumerate(hidden)
     ]
     name = f"{task.name}_q_values"
-    last = DuelingHead(task.num_actions, name=name) if dueling else keras.layers.Dense(task.num_actions, name=name)
-    return [*layers, last]
+    last = DuelingHead if dueling else keras.layers.Dense
+    return [*layers, last(task.num_actions, name=name, dtype="float32")]  # whatever the precision of the rest

@@ -1,8 +1,10 @@
 """Weightings: how the weight of each task in the loss comes about."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mtq import named
+from mtq.numeric import is_real
 from mtq.tasks import TaskSet
 from mtq.weightings.constant import Constant
 from mtq.weightings.schedule import Schedule
@@ -36,9 +38,9 @@ def get(loss_weights: Any, tasks: TaskSet) -> Weighting:
         return Constant({name: task.weight for name, task in tasks.items()})
     if isinstance(loss_weights, str):
         return named.find("weighting", loss_weights, _BY_NAME)()
-    if isinstance(loss_weights, dict) and "class_name" not in loss_weights:
+    if isinstance(loss_weights, Mapping) and "class_name" not in loss_weights:
         check_task_weights(loss_weights, tasks)
-        is_constant = all(isinstance(weight, int | float) for weight in loss_weights.values())
+        is_constant = all(is_real(weight) for weight in loss_weights.values())
         return Constant(loss_weights) if is_constant else Schedule(loss_weights)
     weighting = named.instance("weighting (loss_weights)", loss_weights, Weighting)
     weighting.check(tasks)

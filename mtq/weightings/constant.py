@@ -19,7 +19,7 @@ class Constant(Weighting):
     """
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
-        self.weights = None if weights is None else dict(weights)
+        self.weights = None if weights is None else {name: float(weight) for name, weight in weights.items()}
 
     def initial_weights(self, tasks: TaskSet) -> list[float]:
         """The weights in the order of the tasks."""

@@ -20,19 +20,16 @@ class Schedule(Weighting):
     """
 
     def __init__(self, weights: Mapping[str, float | LearningRateSchedule]) -> None:
-        self.weights = {
-            name: keras.saving.deserialize_keras_object(weight) if isinstance(weight, dict) else weight
-            for name, weight in weights.items()
-        }
+        self.weights = {name: _schedule_or_number(weight) for name, weight in weights.items()}
 
     def initial_weights(self, tasks: TaskSet) -> list[float]:
-        """Ones: they multiply the schedules, so that a user may still change them."""
-        return [1.0] * len(tasks)
+        """The numbers, and 1 for each schedule: a user who changes it multiplies the schedule."""
+        return [1.0 if isinstance(self.weights[name], LearningRateSchedule) else self.weights[name] for name in tasks]
 
     def __call__(self, task_weights: tf.Tensor, losses: tf.Tensor, updates: tf.Tensor, tasks: TaskSet) -> tf.Tensor:
-        """The schedules at this update, times the model's variable."""
+        """The model's variable, times the schedules at this update."""
         now = [
-            weight(updates) if isinstance(weight, LearningRateSchedule) else weight
+            weight(updates) if isinstance(weight, LearningRateSchedule) else 1.0
             for weight in (self.weights[name] for name in tasks)
         ]
         return task_weights * tf.stack([tf.cast(weight, tf.float32) for weight in now])
@@ -51,3 +48,9 @@ class Schedule(Weighting):
                 for name, weight in self.weights.items()
             }
         }
+
+
+def _schedule_or_number(weight: Any) -> float | LearningRateSchedule:
+    if isinstance(weight, Mapping):
+        return keras.saving.deserialize_keras_object(dict(weight))
+    return weight if isinstance(weight, LearningRateSchedule) else float(weight)

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from mtq.tasks import TaskSet, check_weight
 
+_LOOKED_AT = (0, *(10**power for power in range(8)))  # updates at which a schedule is tried out
+
 
 class Weighting(abc.ABC):
     """Gives the weights of T tasks at every update. Serializable by Keras."""
@@ -44,28 +46,34 @@ class Weighting(abc.ABC):
         return cls(**config)
 
 
-def check_task_weights(weights: Mapping[str, Any], tasks: TaskSet, partial: bool = False) -> None:
+def check_task_weights(
+    weights: Mapping[str, Any], tasks: TaskSet, partial: bool = False, role: str = "loss_weights"
+) -> None:
     """Raises a ValueError unless there is one good weight for each task.
 
     Args:
         weights: A number, or a schedule, for each task's name.
         tasks: The tasks.
         partial: Whether tasks may be left out.
+        role: What the weights are called in a message.
     """
     if not isinstance(weights, Mapping):
-        raise ValueError(f"loss_weights must be a dict from tasks to weights. Received: {weights!r}.")
+        raise ValueError(f"Task weights must be a dict from tasks to weights. Received: {weights!r}.")
     for name in weights:
         if name not in tasks:
             raise ValueError(
-                f"loss_weights has an entry for '{name}', which is not a task. Received: {dict(weights)}. "
+                f"{role} has an entry for '{name}', which is not a task. Received: {dict(weights)}. "
                 f"The tasks are {list(tasks)}."
             )
     missing = [name for name in tasks if name not in weights]
     if missing and not partial:
         raise ValueError(
-            f"loss_weights has no entry for task '{missing[0]}'. Received: {dict(weights)}. "
+            f"{role} has no entry for task '{missing[0]}'. Received: {dict(weights)}. "
             "Give every task of the TaskSet a weight, or pass none."
         )
     for name, weight in weights.items():
-        if not isinstance(weight, keras.optimizers.schedules.LearningRateSchedule):
+        if isinstance(weight, keras.optimizers.schedules.LearningRateSchedule):
+            for update in _LOOKED_AT:
+                check_weight(name, float(weight(update)))
+        else:
             check_weight(name, weight)

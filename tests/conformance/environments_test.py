@@ -113,3 +113,50 @@ def test_minatar_images_are_uint8_of_zeros_and_ones():
         task = mtq.suites.task(game)
         assert task.spec.observation_shape == (10, 10, channels)
         assert (task.spec.observation_dtype, task.spec.observation_high, task.num_actions) == ("uint8", 1.0, 6)
+
+
+def test_freeways_time_limit_truncates():
+    task = mtq.suites.task("freeway")
+    copies = EnvironmentCopies(task, 1, 0)
+    copies.reset()
+    step = [copies.step(np.zeros(1, int)) for _ in range(2_600)]
+    (ended,) = [one for one in step if one.is_last.any()]
+    assert ended.discount.tolist() == [1.0]
+
+
+def test_a_limit_replaces_the_one_that_a_factorys_environment_has():
+    task = mtq.Task("mountain_car", lambda: gymnasium.make("MountainCar-v0"), max_episode_steps=300)
+    copies = EnvironmentCopies(task, 1, 0)
+    copies.reset()
+    lasts = [bool(copies.step(np.ones(1, int)).is_last[0]) for _ in range(300)]
+    assert lasts == [False] * 299 + [True]
+    assert task.reference_return == -110.0
+
+
+def test_what_an_info_says_of_a_discount_changes_no_terminal():
+    class Talkative(Corridor):
+        def step(self, action):
+            return *super().step(action)[:4], {"discount": 0.95}
+
+    copies = EnvironmentCopies(mtq.Task("talkative", Talkative), 1, 0)
+    copies.reset()
+    assert [copies.step(np.ones(1, int)).discount[0] for _ in range(3)] == [1.0, 1.0, 0.0]
+
+
+def test_ids_without_a_version_and_tf_agents_classes():
+    from tf_agents.environments import random_py_environment
+    from tf_agents.specs import array_spec
+
+    with pytest.warns(UserWarning, match="latest versioned environment"):
+        assert mtq.Task("cart_pole", "CartPole").num_actions == 2
+
+    class Ready(random_py_environment.RandomPyEnvironment):
+        def __init__(self):
+            super().__init__(array_spec.ArraySpec((2,), np.float32), array_spec.BoundedArraySpec((), np.int32, 0, 1))
+
+    assert mtq.Task("ready", Ready).num_actions == 2
+
+
+def test_numpys_numbers_are_numbers():
+    task = mtq.Task("corridor", Corridor, weight=np.float32(0.5), num_envs=np.int64(2), discount=np.float64(0.9))
+    assert (type(task.weight), type(task.num_envs), type(task.discount)) == (float, int, float)
