@@ -18,7 +18,7 @@ from mtq.task_gradients import TaskGradients, task_gradients
 from mtq.task_metrics import TaskMetrics
 from mtq.tasks import TaskSet
 from mtq.td_losses import TDLoss
-from mtq.train_function import make_train_function
+from mtq.train_function import check_steps, make_train_function
 
 Batch = Mapping[str, vl.Transition]
 
@@ -197,14 +197,9 @@ class MultiTaskDQN(keras.Model):
         each task's loss and what the callbacks know of its return; all else is in the logs.
 
         Raises:
-            ValueError: `steps_per_epoch` is no multiple of `steps_per_execution`, or an environment is broken.
+            ValueError: There is no `steps_per_epoch` or no whole number of executions in it; or an environment is broken.
         """
-        steps = kwargs.get("steps_per_epoch")
-        if steps is not None and steps % self.steps_per_execution:
-            raise ValueError(
-                f"steps_per_epoch must be a multiple of compile's steps_per_execution = {self.steps_per_execution}, "
-                f"for only whole executions are run. Received: {steps}. Change one of them."
-            )
+        check_steps(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
         with environment_errors():
             return super().fit(x, *args, verbose=verbose, callbacks=with_defaults(callbacks, verbose, self), **kwargs)

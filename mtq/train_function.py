@@ -54,3 +54,24 @@ def make_train_function(model: keras.Model) -> Callable[[Any], Logs]:
         return steps(iterator) if in_graph else one_by_one(iterator)
 
     return train_function
+
+
+def check_steps(dataset: Any, steps_per_epoch: int | None, steps_per_execution: int) -> None:
+    """Raises a ValueError unless an epoch has an end, and a whole number of executions.
+
+    Args:
+        dataset: What `fit` was given.
+        steps_per_epoch: Likewise.
+        steps_per_execution: What `compile` was given.
+    """
+    is_endless = isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+    if steps_per_epoch is None and is_endless:
+        raise ValueError(
+            "steps_per_epoch must say how many updates an epoch has, for the dataset has no end. Received: None. "
+            "Pass fit steps_per_epoch=1_000, for example."
+        )
+    if steps_per_epoch is not None and steps_per_epoch % steps_per_execution:
+        raise ValueError(
+            f"steps_per_epoch must be a multiple of compile's steps_per_execution = {steps_per_execution}, for only "
+            f"whole executions are run. Received: {steps_per_epoch}. Change one of them."
+        )

@@ -278,6 +278,8 @@ def test_batches_and_executions_that_cannot_be(make_model, two_tasks):
     experience = mtq.Experience(two_tasks, model, warmup_steps=20)
     with pytest.raises(ValueError, match=error("batch_size", "from 1", "Received: 0")):
         experience.dataset(0)
+    with pytest.raises(ValueError, match=error("steps_per_epoch must say", "no end", "Received: None")):
+        model.fit(experience.dataset(4), verbose=0)
     with pytest.raises(ValueError, match=error("steps_per_epoch must be a multiple", "= 4", "Received: 10")):
         model.fit(experience.dataset(4), steps_per_epoch=10, verbose=0)
 

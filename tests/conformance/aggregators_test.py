@@ -114,7 +114,7 @@ def test_compiles_and_traces_once(aggregator):
 
 
 def test_the_summed_loss_of_a_toy_falls(aggregator, make_model, two_tasks):
-    from tests.model_test import random_batch
+    from tests.batches import random_batch
 
     model = make_model(compile_options={"optimizer": keras.optimizers.Adam(3e-3), "aggregator": aggregator})
     step, batch, losses = tf.function(model.train_step), random_batch(two_tasks, 16), []

@@ -1,0 +1,86 @@
+"""The same seed, the same bits: within a process, across processes, and across a save and a load."""
+
+import mtq
+
+# isort: split
+import itertools
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.batches import random_batch
+
+GLOBAL_SEEDS = itertools.count(1)
+
+
+def train(make_model, two_tasks, updates, steps_per_execution=1, **options):
+    model = make_model(compile_options={"steps_per_execution": steps_per_execution, **options}, target_update_period=50)
+    experience = mtq.Experience(two_tasks, model, warmup_steps=50, seed=7)
+    keras.utils.set_random_seed(next(GLOBAL_SEEDS))  # which must not matter
+    logs = model.fit(experience.dataset(16), steps_per_epoch=updates, verbose=0).history
+    return model.get_weights(), logs
+
+
+def test_the_same_seed_gives_the_same_bits_after_500_updates(make_model, two_tasks):
+    first, first_logs = train(make_model, two_tasks, 500)
+    second, second_logs = train(make_model, two_tasks, 500)
+    by_tens, _ = train(make_model, two_tasks, 500, steps_per_execution=10)
+    for a, b, c in zip(first, second, by_tens, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+    assert first_logs == second_logs
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"loss": "huber", "loss_weights": {"corridor": 0.5, "counting": 2.0}, "aggregator": "sum"},
+        {
+            "loss": keras.losses.Huber(0.7),
+            "loss_weights": {"corridor": keras.optimizers.schedules.CosineDecay(1.0, 40), "counting": 1.0},
+            "aggregator": mtq.aggregators.NormalizedSum(scope="shared"),
+            "optimizer": keras.optimizers.RMSprop(keras.optimizers.schedules.ExponentialDecay(1e-2, 10, 0.9)),
+        },
+    ],
+)
+def test_a_saved_model_goes_on_bit_for_bit(make_model, two_tasks, tmp_path, options):
+    model = make_model(compile_options=options, target_update_period=7, double=True)
+    step = tf.function(model.train_step)
+    for number in range(5):
+        step(random_batch(two_tasks, seed=number))
+    model.set_task_weights({"counting": 0.25})
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    observations = {name: batch.observation for name, batch in random_batch(two_tasks).items()}
+    for name, q_values in model.predict(observations, verbose=0).items():
+        np.testing.assert_array_equal(q_values, loaded.predict(observations, verbose=0)[name])
+    again = tf.function(loaded.train_step)
+    for number in range(10):
+        batch = random_batch(two_tasks, seed=100 + number)
+        step(batch)
+        again(batch)
+    assert int(loaded.updates) == 15
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_processes_agree_on_every_bit():
+    code = """
+import mtq, hashlib, keras
+tasks = mtq.TaskSet([mtq.suites.task("cart_pole", 2), mtq.suites.task("acrobot", 2)])
+model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([32]), seed=3), tasks, double=True)
+model.compile(keras.optimizers.Adam(1e-3), loss="huber", steps_per_execution=50)
+explore = mtq.exploration.EpsilonGreedy(mtq.exploration.linear(steps=400), repeat_exponent=2.0)
+experience = mtq.Experience(tasks, model, exploration=explore, n_step=3, warmup_steps=100, seed=3)
+model.fit(experience.dataset(32), steps_per_epoch=500, verbose=0)
+print(hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest())
+"""
+    runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    first, second = (run.communicate()[0] for run in runs)
+    assert len(first.strip()) == 64
+    assert first == second
