@@ -197,7 +197,7 @@ class MultiTaskDQN(keras.Model):
         each task's loss and what the callbacks know of its return; all else is in the logs.
 
         Raises:
-            ValueError: There is no `steps_per_epoch` or no whole number of executions in it; or an environment is broken.
+            ValueError: There is no `steps_per_epoch`, or no whole number of executions in it; an environment is broken.
         """
         check_steps(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it

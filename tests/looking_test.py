@@ -135,6 +135,21 @@ def test_scores_by_hand(two_tasks):
     assert normalized_return(mtq.Task("c", Corridor, reference_return=-100.0), -300.0, -500.0) == pytest.approx(0.5)
 
 
+def test_the_score_of_all_tasks_by_hand():
+    from mtq.evaluation import EpisodeReturns
+
+    def played(value):
+        return EpisodeReturns(np.array([value]), np.array([1]))
+
+    tasks = mtq.TaskSet(
+        [mtq.Task("a", Corridor, reference_return=10.0), mtq.Task("b", Corridor, reference_return=20.0)]
+    )
+    callback = mtq.callbacks.EvaluateTasks(tasks=tasks)
+    callback.random = {"a": played(0.0), "b": played(0.0)}
+    assert callback.score({"a": played(5.0), "b": played(20.0)}) == pytest.approx((0.5 + 1.0) / 2)
+    assert callback.score({"a": played(5.0), "b": played(40.0)}) == pytest.approx((0.5 + 1.1) / 2)
+
+
 def test_evaluation_every_other_epoch(two_tasks, make_model):
     model = make_model()
     experience = mtq.Experience(two_tasks, model, warmup_steps=20)

@@ -12,8 +12,8 @@ class EvaluateTasks(keras.callbacks.Callback):
     """Plays the greedy policy in environments of its own at the end of epochs, beside a random policy at the start.
 
     Adds to the logs, per task, `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"`, and
-    over all tasks `"val_score"`: the mean of the normalized returns, with 0 a random policy and 1 the tasks'
-    `reference_return` or more. It is what `BestCheckpoint` keeps the best of.
+    over all tasks `"val_score"`: the mean of the normalized returns, 0 for a random policy and 1 for the tasks'
+    `reference_return`, above which a tenth counts. It is what `BestCheckpoint` keeps the best of.
 
     Args:
         episodes: Of each task, at each evaluation.
@@ -55,12 +55,17 @@ class EvaluateTasks(keras.callbacks.Callback):
             print(f"\nEvaluation over {self.episodes} episodes: {figures}", flush=True)
 
     def score(self, played: dict[str, EpisodeReturns]) -> float:
-        """The mean over tasks of the normalized returns: 0 is a random policy, 1 the references or more."""
+        """The mean over tasks of the normalized returns, of which what is above 1 counts a tenth.
+
+        So no task's surplus makes up for what another one lacks, yet of two models that have all they need the better
+        one still scores higher.
+        """
         assert self.tasks is not None
         scores = []
         for name, task in self.tasks.items():
             score = normalized_return(task, played[name].mean, self.random[name].mean)
-            scores.append(score if task.reference_return is None else min(score, 1.0))
+            surplus = max(score - 1.0, 0.0) if task.reference_return is not None else 0.0
+            scores.append(score - 0.9 * surplus)
         return sum(scores) / len(scores)
 
 
