@@ -1,6 +1,7 @@
 """The parts of tf-agents that mtq stands on, imported without the notice that `gym` prints, and specs of tasks."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -9,8 +10,8 @@ from mtq.tasks import Task
 
 
 @contextlib.contextmanager
-def _without_gym_notice() -> Iterator[None]:
-    """Hides the notice from `gym`, which prints it when it is imported, as tf-agents does."""
+def _quietly() -> Iterator[None]:
+    """Imports tf-agents without its compile-time warnings, and without the notice that `gym` prints when imported."""
     try:
         from gym_notices.notices import notices
     except ModuleNotFoundError:
@@ -18,13 +19,16 @@ def _without_gym_notice() -> Iterator[None]:
     kept = dict(notices)
     notices.clear()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.filterwarnings("ignore", "distutils", DeprecationWarning)
+            yield
     finally:
         notices.update(kept)
 
 
 try:
-    with _without_gym_notice():
+    with _quietly():
         from tf_agents.drivers import driver
         from tf_agents.environments import tf_environment
         from tf_agents.policies import tf_policy
