@@ -15,11 +15,13 @@ __version__ = "0.1.0"
 _SUBMODULES = (
     "aggregators",
     "callbacks",
+    "dynamics",
     "environments",
     "evaluation",
     "exploration",
     "networks",
     "runs",
+    "spaces",
     "suites",
     "value_learning",
     "weightings",
@@ -37,11 +39,13 @@ __all__ = sorted([*_HOME, *_SUBMODULES])
 if TYPE_CHECKING:
     from mtq import aggregators as aggregators
     from mtq import callbacks as callbacks
+    from mtq import dynamics as dynamics
     from mtq import environments as environments
     from mtq import evaluation as evaluation
     from mtq import exploration as exploration
     from mtq import networks as networks
     from mtq import runs as runs
+    from mtq import spaces as spaces
     from mtq import suites as suites
     from mtq import value_learning as value_learning
     from mtq import weightings as weightings

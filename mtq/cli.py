@@ -123,7 +123,9 @@ def _tasks(options: argparse.Namespace) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("\nAny Gymnasium id with a discrete action space is a task too, such as LunarLander-v3.")
+    in_graph = ", ".join(f"{mtq.spaces.IN_GRAPH}{name}" for name in mtq.dynamics.BY_NAME)
+    print(f"\nWithout a crossing into Python at each step: {in_graph}.")
+    print("Any Gymnasium id with a discrete action space is a task too, such as LunarLander-v3.")
 
 
 def _train(options: argparse.Namespace) -> None:

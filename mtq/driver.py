@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from mtq.environments.autoreset import AutoresetEnvironment
 from mtq.environments.tf_agents_parts import driver, time_steps
-from mtq.environments.tf_environments import AutoresetEnvironment
 from mtq.exploration import EpsilonGreedyPolicy
 from mtq.replay import Memory
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mtq.environments.copies import EnvironmentCopies
+from mtq.environments.make import make_copies
 from mtq.spaces import is_tf_agents
 from mtq.tasks import Task, TaskSet
 
@@ -123,7 +123,7 @@ def play(task: Task, policy: Policy, *, episodes: int, seed: int, max_steps: int
             f"Task '{task.name}' cannot be evaluated in environments of its own. Received: {task.environment!r}, an "
             "object, of which there is one copy. Give the task a callable that makes one."
         )
-    copies = EnvironmentCopies(task, episodes, seed)
+    copies = make_copies(task, episodes, seed)
     observation = copies.reset()
     returns, lengths, open_ = np.zeros(episodes), np.zeros(episodes, np.int64), np.ones(episodes, np.bool_)
     while open_.any() and lengths.max() < max_steps:

@@ -11,7 +11,9 @@ from mtq import exploration as exploration_lib
 from mtq import value_learning as vl
 from mtq.driver import StepDriver
 from mtq.environments.checker import check_task
-from mtq.environments.tf_environments import GymnasiumEnvironment
+from mtq.environments.gymnasium_environment import GymnasiumEnvironment
+from mtq.environments.in_graph import InGraphEnvironment
+from mtq.environments.make import is_in_graph
 from mtq.numeric import is_real, is_whole
 from mtq.replay import UniformReplay
 from mtq.statistics import CollectionStatistics
@@ -175,6 +177,10 @@ class Experience:
         policy = exploration_lib.EpsilonGreedyPolicy(
             task, network, exploration, lambda: statistics.steps - warmup, seeds[2]
         )
-        environment = GymnasiumEnvironment(task, seeds[0])
+        environment = (
+            InGraphEnvironment(task, task.num_envs, seeds[0])
+            if is_in_graph(task)
+            else GymnasiumEnvironment(task, seeds[0])
+        )
         self.statistics[task.name], self.replays[task.name] = statistics, replay
         self._drivers[task.name] = StepDriver(environment, policy, [replay.add_batch, statistics])

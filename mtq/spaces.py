@@ -8,7 +8,9 @@ import gymnasium
 import numpy as np
 
 import mtq.gymnasium_ids  # noqa: F401  (so that `mtq/breakout` and its like can be made)
+from mtq.dynamics import BY_NAME, Dynamics
 
+IN_GRAPH = "in_graph/"  # before the names of the in-graph environments
 EnvironmentSource = str | Callable[[], Any] | Any
 
 
@@ -40,15 +42,23 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
 
     Args:
         name: The task's name, for messages.
-        source: A Gymnasium id, a callable without arguments, or a tf-agents environment (returned as it is).
+        source: A Gymnasium id, `"in_graph/CartPole"` or its like, a callable without arguments, a
+            `mtq.dynamics.Dynamics`, or a tf-agents environment (returned as it is).
         max_episode_steps: A time limit put in place of the environment's own.
 
     Returns:
-        A Gymnasium environment with a Box observation and a Discrete action space, or a tf-agents environment.
+        A Gymnasium environment with a Box observation and a Discrete action space, a `Dynamics`, or a tf-agents
+        environment.
 
     Raises:
         ValueError: There is no such environment, or it is of another kind.
     """
+    if isinstance(source, str) and source.startswith(IN_GRAPH):
+        source = _find_dynamics(name, source.removeprefix(IN_GRAPH))
+    if isinstance(source, type) and issubclass(source, Dynamics):
+        source = source()
+    if isinstance(source, Dynamics):
+        return source if max_episode_steps is None else source.with_limit(max_episode_steps)
     if source is None:
         raise ValueError(
             f"Task '{name}' has no environment: it was loaded from a file, and its environment was a Python object, "
@@ -72,6 +82,8 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
             "Several copies are needed, for training and for evaluation: pass `lambda: YourEnvironment()`."
         )
     environment = source()
+    if isinstance(environment, Dynamics):
+        return make_environment(name, environment, max_episode_steps)
     if is_tf_agents(environment):
         return _check_no_limit(name, environment, max_episode_steps)
     if not isinstance(environment, gymnasium.Env):
@@ -92,6 +104,8 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
     Raises:
         ValueError: Its actions are not discrete, or its observation is not one array.
     """
+    if isinstance(environment, Dynamics):
+        return TaskSpec(environment.observation_shape, "float32", None, environment.num_actions)
     if is_tf_agents(environment):
         return _read_tf_agents_spec(name, environment)
     box, actions = environment.observation_space, environment.action_space
@@ -103,6 +117,15 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
             "Wrap the environment in a gymnasium.wrappers.TransformObservation that returns an array of length 1."
         )
     return TaskSpec(tuple(box.shape), *_dtype_and_high(np.dtype(box.dtype), box.high), int(actions.n))
+
+
+def _find_dynamics(name: str, dynamics: str) -> type[Dynamics]:
+    if dynamics not in BY_NAME:
+        raise ValueError(
+            f"The environment of task '{name}' must be one of the in-graph ones. Received: {IN_GRAPH + dynamics!r}. "
+            f"There are: {[IN_GRAPH + known for known in BY_NAME]}."
+        )
+    return BY_NAME[dynamics]
 
 
 def _check_no_limit(name: str, environment: Any, max_episode_steps: int | None) -> Any:

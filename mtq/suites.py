@@ -1,10 +1,12 @@
 """Sets of tasks that mtq brings, and how the command line finds tasks by name."""
 
 import difflib
+import re
 from collections.abc import Sequence
 
 import gymnasium
 
+from mtq.spaces import IN_GRAPH
 from mtq.tasks import Task, TaskSet
 
 _CLASSIC_CONTROL = {
@@ -31,7 +33,8 @@ def task(name: str, num_envs: int = 1) -> Task:
     """One of the tasks that mtq brings, or any Gymnasium id.
 
     Args:
-        name: A name from `names()`, or a Gymnasium id such as `"LunarLander-v3"`.
+        name: A name from `names()`, an in-graph one such as `"in_graph/CartPole"`, or a Gymnasium id such as
+            `"LunarLander-v3"`.
         num_envs: Copies of the environment that are stepped at once.
 
     Raises:
@@ -47,12 +50,37 @@ def task(name: str, num_envs: int = 1) -> Task:
         return Task(name, environment, num_envs=num_envs, max_episode_steps=limit)
     if name in _MINATAR:
         return Task(name, f"mtq/{name}", num_envs=num_envs, reference_return=_MINATAR[name])
+    if name.startswith(IN_GRAPH):
+        return Task(re.sub(r"(?<!^)(?=[A-Z])", "_", name.removeprefix(IN_GRAPH)).lower(), name, num_envs=num_envs)
     if name in gymnasium.registry:
         identifier = "".join(c if c.isalnum() else "_" for c in name.rpartition("-v")[0] or name)
         return Task(identifier, name, num_envs=num_envs)
     nearest = difflib.get_close_matches(name, [*names(), *gymnasium.registry], n=1, cutoff=0.4)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
     raise ValueError(f"There is no task of this name. Received: {name!r}. {hint}`mtq tasks` lists them.")
+
+
+_IN_GRAPH = {
+    "cart_pole": ("CartPole", 0.99),
+    "acrobot": ("Acrobot", 0.99),
+    "mountain_car": ("MountainCar", 0.99),
+    "car_on_hill": ("CarOnHill", 0.95),
+    "inverted_pendulum": ("InvertedPendulum", 0.95),
+}
+
+
+def classic(num_envs: int = 1) -> TaskSet:
+    """Five in-graph tasks: CartPole, Acrobot, MountainCar (horizon 1,000), CarOnHill and InvertedPendulum.
+
+    Args:
+        num_envs: Copies of each that are stepped at once.
+    """
+    return TaskSet(
+        [
+            Task(name, f"in_graph/{dynamics}", discount=discount, num_envs=num_envs)
+            for name, (dynamics, discount) in _IN_GRAPH.items()
+        ]
+    )
 
 
 def classic_control(num_envs: int = 1) -> TaskSet:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from mtq.dynamics import Dynamics
 from mtq.numeric import is_real, is_whole
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
 
@@ -25,8 +26,9 @@ class Task:
     Args:
         name: A letter, then letters, digits and underscores: it names the network's input and output, the logs and the
             export's signature.
-        environment: A Gymnasium id such as `"CartPole-v1"`; a callable without arguments that returns a Gymnasium or a
-            tf-agents environment; or a tf-agents environment itself, of which there is then only the one copy.
+        environment: A Gymnasium id such as `"CartPole-v1"`; an in-graph environment, by a name such as
+            `"in_graph/CartPole"` or as a `mtq.dynamics.Dynamics`; a callable without arguments that returns a Gymnasium
+            or a tf-agents environment; or a tf-agents environment itself, of which there is then only the one copy.
         discount: γ, from 0 to 1.
         weight: The task's weight in the loss unless `compile(loss_weights=…)` says otherwise; 0 or more.
         reward_scale: Rewards are multiplied by this before learning; returns are reported unscaled.
@@ -121,7 +123,8 @@ class Task:
     def _read_environment(self) -> None:
         environment = self.make_environment()
         object.__setattr__(self, "spec", read_spec(self.name, environment))
-        threshold = getattr(getattr(environment, "spec", None), "reward_threshold", None)
+        known_to = environment if isinstance(environment, Dynamics) else getattr(environment, "spec", None)
+        threshold = getattr(known_to, "reward_threshold", None)
         if self.reference_return is None and threshold is not None:
             object.__setattr__(self, "reference_return", float(threshold))
         if environment is not self.environment:

@@ -9,6 +9,7 @@ LAYERS = [
     "_startup",
     "numeric",
     "gymnasium_ids",
+    "dynamics",
     "spaces",
     "tasks",
     "environments",

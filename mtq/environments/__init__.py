@@ -1,9 +1,10 @@
 """Environments: copies of a task's environment, stepped at once, and the checker that says how to mend one.
 
-`mtq.environments.tf_environments` holds what needs tf-agents.
+`gymnasium_environment` and `in_graph` hold their faces towards tf-agents, and need it.
 """
 
 from mtq.environments.checker import check_task
 from mtq.environments.copies import EnvironmentCopies, Step
+from mtq.environments.make import is_in_graph, make_copies
 
-__all__ = ["EnvironmentCopies", "Step", "check_task"]
+__all__ = ["EnvironmentCopies", "Step", "check_task", "is_in_graph", "make_copies"]

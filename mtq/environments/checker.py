@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mtq.environments.copies import EnvironmentCopies
+from mtq.environments.make import make_copies
 from mtq.spaces import is_tf_agents
 from mtq.tasks import Task
 
@@ -24,7 +24,7 @@ def check_task(task: Task, seed: int = 0) -> None:
         >>> import mtq
         >>> mtq.environments.check_task(mtq.Task("cart_pole", "CartPole-v1"))
     """
-    copies = EnvironmentCopies(task, 1, seed)
+    copies = make_copies(task, 1, seed)
     random = np.random.default_rng(seed)
     copies.reset()
     for _ in range(_STEPS):

@@ -75,7 +75,7 @@ def test_max_episode_steps_truncates():
 
 
 def test_in_graph_time_steps_are_tf_agents_own():
-    from mtq.environments.tf_environments import GymnasiumEnvironment
+    from mtq.environments.gymnasium_environment import GymnasiumEnvironment
 
     environment = GymnasiumEnvironment(mtq.Task("counting", CountingEnvironment, num_envs=2), seed=0)
     assert bool(tf.reduce_all(environment.reset().is_first()))

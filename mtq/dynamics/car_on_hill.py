@@ -1,0 +1,74 @@
+"""CarOnHill, as in the multi-task study of D'Eramo et al."""
+
+import tensorflow as tf
+
+from mtq.dynamics.dynamics import Dynamics, runge_kutta
+
+_GRAVITY, _SECONDS, _FORCE, _MAX_SPEED, _SUBSTEPS = 9.81, 0.1, 4.0, 3.0, 8
+
+
+class CarOnHill(Dynamics):
+    """A car of mass 1 is to drive up a hill to the right without leaving to the left or becoming too fast.
+
+    Reward 1 and the end where the position exceeds 1 at a speed of at most 3; −1 and the end below −1 or at a higher
+    speed; else 0. It begins at −0.5 at rest and nothing in it is random.
+
+    Reference: Ernst, Geurts and Wehenkel, "Tree-Based Batch Mode Reinforcement Learning", 2005, as in D'Eramo et al.,
+    "Sharing Knowledge in Multi-Task Deep Reinforcement Learning", ICLR 2020.
+    """
+
+    observation_shape = (2,)
+    num_actions = 2
+
+    def __init__(self, max_episode_steps: int | None = 100) -> None:
+        super().__init__(max_episode_steps)
+
+    def initial_state(self, random: tf.Tensor) -> tf.Tensor:
+        """Position −0.5, velocity 0."""
+        zeros = tf.zeros_like(random[:, 0])
+        return tf.stack([zeros - 0.5, zeros], axis=-1)
+
+    def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """0.1 s with a force of −4 (0) or 4 (1)."""
+        force = _FORCE * (2.0 * tf.cast(action, tf.float32) - 1.0)
+        next_state = state
+        for _ in range(_SUBSTEPS):
+            next_state = _substep(next_state, force, _SECONDS / _SUBSTEPS)
+        position, velocity = tf.unstack(next_state, axis=-1)
+        lost = (position < -1.0) | (tf.abs(velocity) > _MAX_SPEED)
+        won = (position > 1.0) & ~lost
+        return next_state, tf.where(lost, -1.0, tf.where(won, 1.0, 0.0)), lost | won
+
+
+def _substep(state: tf.Tensor, force: tf.Tensor, seconds: float) -> tf.Tensor:
+    """Integrates for a while, in two parts where the car passes the foot of the hill, at which h'' jumps.
+
+    The moment of passing is found by integrating time and velocity over the way there, after Hénon, "On the numerical
+    computation of Poincaré maps", 1982.
+    """
+    position, velocity = tf.unstack(state, axis=-1)
+    is_left = (position < 0) | (tf.equal(position, 0) & (velocity < 0))
+    end = runge_kutta(lambda s: _derivative(s, force, is_left), state, seconds, 1)
+    passes = ((end[:, 0] < 0) != is_left) & (velocity * position < 0)
+
+    def over_the_way(s: tf.Tensor) -> tf.Tensor:  # of time, velocity and position, by position
+        _, v, p = tf.unstack(s, axis=-1)
+        acceleration = _derivative(tf.stack([p, v], axis=-1), force, is_left)[:, 1]
+        return tf.stack([1.0 / v, acceleration / v, tf.ones_like(v)], axis=-1)
+
+    moving = tf.where(passes, velocity, tf.ones_like(velocity))
+    start = tf.stack([tf.zeros_like(moving), moving, position], axis=-1)
+    time, speed, _ = tf.unstack(runge_kutta(over_the_way, start, -position[:, None], 1), axis=-1)
+    foot = tf.stack([tf.zeros_like(speed), speed], axis=-1)
+    beyond = runge_kutta(lambda s: _derivative(s, force, ~is_left), foot, (seconds - time)[:, None], 1)
+    return tf.where(passes[:, None], beyond, end)
+
+
+def _derivative(state: tf.Tensor, force: tf.Tensor, is_left: tf.Tensor) -> tf.Tensor:
+    """Of position and velocity, by the hill's formula for the left or for the right of its foot."""
+    position, velocity = tf.unstack(state, axis=-1)
+    base = 1.0 + 5.0 * position**2
+    slope = tf.where(is_left, 2.0 * position + 1.0, base**-1.5)  # h'
+    curvature = tf.where(is_left, 2.0 * tf.ones_like(position), -15.0 * position * base**-2.5)  # h''
+    pull = force - _GRAVITY * slope - velocity**2 * slope * curvature
+    return tf.stack([velocity, pull / (1.0 + slope**2)], axis=-1)

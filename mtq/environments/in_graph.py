@@ -1,0 +1,83 @@
+"""In-graph environments on tf-agents' interface, and as copies that Python steps."""
+
+import numpy as np
+import tensorflow as tf
+
+from mtq.dynamics import Dynamics
+from mtq.environments.autoreset import AutoresetEnvironment
+from mtq.environments.copies import Step
+from mtq.environments.tf_agents_parts import action_spec, observation_spec, time_steps
+from mtq.tasks import Task
+
+
+class InGraphEnvironment(AutoresetEnvironment):
+    """N copies of a task's dynamics, all state in tensors, all randomness from one seed.
+
+    Args:
+        task: The task, whose environment is a `Dynamics`.
+        num_envs: N.
+        seed: Of the random numbers.
+    """
+
+    def __init__(self, task: Task, num_envs: int, seed: int) -> None:
+        super().__init__(time_steps.time_step_spec(observation_spec(task)), action_spec(task), batch_size=num_envs)
+        self._dynamics: Dynamics = task.make_environment()
+        self._random = tf.random.Generator.from_seed(seed)
+        size = self._dynamics.initial_state(tf.zeros([num_envs, self._dynamics.num_random])).shape[-1]
+        self._state = tf.Variable(tf.zeros([num_envs, size]), trainable=False)
+        self._steps = tf.Variable(tf.zeros([num_envs], tf.int32), trainable=False)  # of the open episodes
+
+    def _reset(self) -> time_steps.TimeStep:
+        self._state.assign(self._dynamics.initial_state(self._draw(1)[0]))
+        self._steps.assign(tf.zeros_like(self._steps))
+        return time_steps.restart(self._dynamics.observe(self._state.read_value()), batch_size=self.batch_size)
+
+    def step_and_restart(self, action: tf.Tensor) -> tuple[time_steps.TimeStep, time_steps.TimeStep]:
+        """Takes one action in each copy."""
+        of_step, of_restart = tf.unstack(self._draw(2))
+        reached, reward, terminated = self._dynamics.step(self._state.read_value(), action, of_step)
+        steps = self._steps + 1
+        limit = self._dynamics.max_episode_steps
+        is_last = terminated if limit is None else terminated | (steps >= limit)
+        current = tf.where(is_last[:, None], self._dynamics.initial_state(of_restart), reached)
+        self._state.assign(current)
+        self._steps.assign(tf.where(is_last, 0, steps))
+        discount = tf.where(terminated, 0.0, 1.0)
+        return self._ended_and_current(
+            is_last, reward, discount, self._dynamics.observe(reached), self._dynamics.observe(current)
+        )
+
+    def _draw(self, sets: int) -> tf.Tensor:
+        return self._random.uniform([sets, self.batch_size, self._dynamics.num_random])
+
+
+class InGraphCopies:
+    """The same, stepped from Python: for evaluation, where `EnvironmentCopies` serves other environments.
+
+    Args:
+        task: The task, whose environment is a `Dynamics`.
+        num_copies: N.
+        seed: Of the random numbers.
+    """
+
+    def __init__(self, task: Task, num_copies: int, seed: int) -> None:
+        self._environment = InGraphEnvironment(task, num_copies, seed)
+        self._step = tf.function(self._environment.step_and_restart)
+
+    def reset(self) -> np.ndarray:
+        """Begins an episode in every copy. Returns the observations, `[N, ...]`."""
+        return self._environment.reset().observation.numpy()
+
+    def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
+        """Takes one action in each copy; all are stepped, for that costs no more."""
+        ended, current = self._step(tf.constant(actions, tf.int32))
+        return Step(
+            ended.observation.numpy(),
+            ended.reward.numpy(),
+            ended.discount.numpy(),
+            ended.is_last().numpy(),
+            current.observation.numpy(),
+        )
+
+    def close(self) -> None:
+        """There is nothing to close."""
