@@ -13,7 +13,6 @@ from mtq.driver import StepDriver
 from mtq.environments.checker import check_task
 from mtq.environments.gymnasium_environment import GymnasiumEnvironment
 from mtq.environments.in_graph import InGraphEnvironment
-from mtq.environments.make import is_in_graph
 from mtq.numeric import is_real, is_whole
 from mtq.replay import UniformReplay
 from mtq.statistics import CollectionStatistics
@@ -179,7 +178,7 @@ class Experience:
         )
         environment = (
             InGraphEnvironment(task, task.num_envs, seeds[0])
-            if is_in_graph(task)
+            if task.spec.in_graph
             else GymnasiumEnvironment(task, seeds[0])
         )
         self.statistics[task.name], self.replays[task.name] = statistics, replay

@@ -23,12 +23,14 @@ class TaskSpec:
         observation_dtype: `"float32"` or `"uint8"`; other types are turned into these.
         observation_high: The largest value of an integer observation (255 for images), None for floats.
         num_actions: Actions are `0 … num_actions − 1`.
+        in_graph: Whether the environment is a `mtq.dynamics.Dynamics`, which needs no crossing into Python.
     """
 
     observation_shape: tuple[int, ...]
     observation_dtype: str
     observation_high: float | None
     num_actions: int
+    in_graph: bool = dataclasses.field(default=False, compare=False)
 
 
 def is_tf_agents(environment: Any) -> bool:
@@ -105,7 +107,7 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
         ValueError: Its actions are not discrete, or its observation is not one array.
     """
     if isinstance(environment, Dynamics):
-        return TaskSpec(environment.observation_shape, "float32", None, environment.num_actions)
+        return TaskSpec(environment.observation_shape, "float32", None, environment.num_actions, in_graph=True)
     if is_tf_agents(environment):
         return _read_tf_agents_spec(name, environment)
     box, actions = environment.observation_space, environment.action_space

@@ -5,6 +5,6 @@
 
 from mtq.environments.checker import check_task
 from mtq.environments.copies import EnvironmentCopies, Step
-from mtq.environments.make import is_in_graph, make_copies
+from mtq.environments.make import make_copies
 
-__all__ = ["EnvironmentCopies", "Step", "check_task", "is_in_graph", "make_copies"]
+__all__ = ["EnvironmentCopies", "Step", "check_task", "make_copies"]
