@@ -69,7 +69,7 @@ class Task:
             )
         check_weight(self.name, self.weight)
         self._check_number("discount", float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
-        self._check_number("weight", float, lambda value: True, "a number")
+        object.__setattr__(self, "weight", float(self.weight))
         self._check_number("reward_scale", float, lambda value: math.isfinite(value) and value != 0, "finite and not 0")
         self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
         self._check_number("num_envs", int, lambda value: value >= 1, "a whole number from 1")

@@ -27,16 +27,13 @@ class TaskProgress(keras.callbacks.ProgbarLogger):
             super()._maybe_init_progbar()
             assert self.progbar is not None
             # The logs are means over the epoch already; the bar must not average them once more.
-            self.progbar.stateful_metrics = _Everything()
+            self.progbar.stateful_metrics = set(self._names())
 
     def _shown(self, logs: dict[str, Any] | None) -> dict[str, Any]:
-        names = [f"{task}/{quantity}" for quantity in _SHOWN for task in self.model.tasks]
-        return {name: logs[name] for name in names if logs and name in logs}
+        return {name: logs[name] for name in self._names() if logs and name in logs}
 
-
-class _Everything:
-    def __contains__(self, name: object) -> bool:
-        return True
+    def _names(self) -> list[str]:
+        return [f"{task}/{quantity}" for quantity in _SHOWN for task in self.model.tasks]
 
 
 def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
