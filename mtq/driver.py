@@ -1,10 +1,11 @@
-"""Acting: a driver on tf-agents' interface that steps one task's environments and shows observers what came of it."""
+"""Acting: drivers on tf-agents' interface that step tasks' environments and show observers what came of it."""
 
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from mtq.environments.autoreset import AutoresetEnvironment
+from mtq.environments.gymnasium_environment import step_together
 from mtq.environments.tf_agents_parts import driver, time_steps
 from mtq.exploration import EpsilonGreedyPolicy
 from mtq.replay import Memory
@@ -29,7 +30,7 @@ class StepDriver(driver.Driver):
     ) -> None:
         super().__init__(environment, policy, observers)
         first = environment.reset()
-        self._time_step = tf.nest.map_structure(lambda tensor: tf.Variable(tensor, trainable=False), first)
+        self.time_step = tf.nest.map_structure(lambda tensor: tf.Variable(tensor, trainable=False), first)
 
     def run(self, num_steps: tf.Tensor | int = 1) -> None:  # type: ignore[override]
         """Takes steps in all copies, in a graph or eagerly.
@@ -37,16 +38,37 @@ class StepDriver(driver.Driver):
         Args:
             num_steps: How many; each is N steps of the environment.
         """
-        done = tf.constant(0)
-        time_step = tf.nest.map_structure(tf.convert_to_tensor, self._time_step)
-        step = tf.autograph.experimental.do_not_convert(self._step)
-        _, time_step = tf.while_loop(lambda done, _: done < num_steps, step, [done, time_step], parallel_iterations=1)
-        tf.nest.map_structure(lambda variable, tensor: variable.assign(tensor), self._time_step, time_step)
+        run_together([self], num_steps)
 
-    def _step(self, done: tf.Tensor, time_step: time_steps.TimeStep) -> tuple[tf.Tensor, time_steps.TimeStep]:
-        action = self.policy.action(time_step).action
-        ended, current = self.env.step_and_restart(action)
-        memory = Memory(time_step.observation, action, ended.reward, ended.discount, ended.observation, ended.is_last())
-        seen = [observer(memory) for observer in self.observers]
+
+def run_together(drivers: Sequence[StepDriver], num_steps: tf.Tensor | int = 1) -> None:
+    """Takes joint steps: in each, every driver's policy acts, then all environments are stepped.
+
+    Environments that live in Python share one crossing a step.
+
+    Args:
+        drivers: Of one task each.
+        num_steps: How many.
+    """
+
+    def step(done: tf.Tensor, at: list[time_steps.TimeStep]) -> tuple[tf.Tensor, list[time_steps.TimeStep]]:
+        actions = [one.policy.action(time_step).action for one, time_step in zip(drivers, at, strict=True)]
+        results = step_together([one.env for one in drivers], actions)
+        seen = []
+        for one, time_step, action, (ended, _) in zip(drivers, at, actions, results, strict=True):
+            memory = Memory(
+                time_step.observation, action, ended.reward, ended.discount, ended.observation, ended.is_last()
+            )
+            seen += [observer(memory) for observer in one.observers]
         with tf.control_dependencies([output for output in tf.nest.flatten(seen) if tf.is_tensor(output)]):
-            return done + 1, current
+            return done + 1, [current for _, current in results]
+
+    variables = [one.time_step for one in drivers]
+    before = tf.nest.map_structure(tf.convert_to_tensor, variables)
+    step = tf.autograph.experimental.do_not_convert(step)
+    if isinstance(num_steps, int) and num_steps == 1:  # a loop costs more than what is in it
+        _, after = step(tf.constant(0), before)
+    else:
+        going_on = lambda done, _: done < num_steps  # noqa: E731
+        _, after = tf.while_loop(going_on, step, [tf.constant(0), before], parallel_iterations=1)
+    tf.nest.map_structure(lambda variable, tensor: variable.assign(tensor), variables, after)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mtq import exploration as exploration_lib
 from mtq import value_learning as vl
-from mtq.driver import StepDriver
+from mtq.driver import StepDriver, run_together
 from mtq.environments.checker import check_task
 from mtq.environments.gymnasium_environment import GymnasiumEnvironment
 from mtq.environments.in_graph import InGraphEnvironment
@@ -98,7 +98,10 @@ class Experience:
         self._drivers: dict[str, StepDriver] = {}
         for task, sequence in zip(tasks.values(), np.random.SeedSequence(seed).spawn(len(tasks)), strict=True):
             self._add_task(task, model.paths[task.name], explorations[task.name], sequence.generate_state(3).tolist())
-        self._batches = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.batches = tf.Variable(0, dtype=tf.int64, trainable=False)  # drawn so far
+        self.compilable = all(task.spec.in_graph for task in tasks.values()) and all(
+            layer.supports_jit for layer in model.network._flatten_layers()
+        )
 
     @property
     def env_steps(self) -> dict[str, int]:
@@ -137,33 +140,48 @@ class Experience:
         options.experimental_optimization.inject_prefetch = False  # it would run ahead of the policy
         options.experimental_optimization.apply_default_optimizations = False
         options.deterministic = True
-        return tf.data.Dataset.counter().map(lambda _: self.next_batch(batch_size)).with_options(options)
+        dataset = tf.data.Dataset.counter().map(lambda _: self.next_batch(batch_size)).with_options(options)
+        dataset.batch_source = BatchSource(self, batch_size)  # by which `fit` draws batches without leaving its graph
+        return dataset
 
-    def next_batch(self, batch_size: int) -> dict[str, vl.Transition]:
+    def next_batch(self, batch_size: int, warm_up: bool = True) -> dict[str, vl.Transition]:
         """Takes the steps that are due before the next update, then samples a batch of every task. For use in a graph.
 
         Args:
             batch_size: B, of each task.
+            warm_up: Whether the warm-up's steps belong to the first batch; otherwise `warm_up` was called before.
         """
-        batch_number = self._batches.assign_add(1)
-        batch = {}
+        number = self.batches.assign_add(1)  # of this batch, from 1
+        for num_envs, drivers in self._drivers_by_num_envs().items():
+            if warm_up:
+                run_together(drivers, tf.where(tf.equal(number, 1), self._warmup_rounds(num_envs), 0))
+            run_together(drivers, self._steps_due(num_envs, number))
+        return {name: replay.sample(batch_size) for name, replay in self.replays.items()}
+
+    def warm_up(self) -> None:
+        """Takes the warm-up's steps."""
+        for num_envs, drivers in self._drivers_by_num_envs().items():
+            run_together(drivers, self._warmup_rounds(num_envs))
+
+    def _drivers_by_num_envs(self) -> dict[int, list[StepDriver]]:
+        """Tasks with as many copies are stepped together."""
+        groups: dict[int, list[StepDriver]] = {}
         for name, task in self.tasks.items():
-            self._drivers[name].run(self._steps_due(task, batch_number))
-            batch[name] = self.replays[name].sample(batch_size)
-        return batch
+            groups.setdefault(task.num_envs, []).append(self._drivers[name])
+        return groups
 
-    def _steps_due(self, task: Task, batch_number: tf.Tensor) -> tf.Tensor:
-        """How many steps each copy takes before this batch (they are numbered from 1)."""
-        steps, updates = self._ratio.numerator, self._ratio.denominator * task.num_envs
-        due = batch_number * steps // updates - (batch_number - 1) * steps // updates
-        warmup = tf.where(tf.equal(batch_number, 1), self._warmup_rounds(task), 0)
-        return tf.cast(due, tf.int32) + warmup
+    def _steps_due(self, num_envs: int, number: tf.Tensor) -> tf.Tensor | int:
+        """How many steps each copy takes before the batch of this number, the warm-up's not included."""
+        steps, updates = self._ratio.numerator, self._ratio.denominator * num_envs
+        if steps % updates == 0:
+            return steps // updates
+        return tf.cast(number * steps // updates - (number - 1) * steps // updates, tf.int32)
 
-    def _warmup_rounds(self, task: Task) -> int:
-        return -(-self.warmup_steps // task.num_envs)
+    def _warmup_rounds(self, num_envs: int) -> int:
+        return -(-self.warmup_steps // num_envs)
 
     def _check_warmup(self, task: Task) -> None:
-        if self._warmup_rounds(task) < self.n_step:
+        if self._warmup_rounds(task.num_envs) < self.n_step:
             raise ValueError(
                 f"warmup_steps must give each of the {task.num_envs} copies of task '{task.name}' at least n_step = "
                 f"{self.n_step} steps. Received: {self.warmup_steps}. Give {self.n_step * task.num_envs} or more."
@@ -172,7 +190,7 @@ class Experience:
     def _add_task(self, task: Task, network: Any, exploration: exploration_lib.EpsilonGreedy, seeds: list[int]) -> None:
         statistics = CollectionStatistics(task.num_envs)
         replay = UniformReplay(task, self.replay_capacity, self.n_step, seeds[1])
-        warmup = self._warmup_rounds(task) * task.num_envs
+        warmup = self._warmup_rounds(task.num_envs) * task.num_envs
         policy = exploration_lib.EpsilonGreedyPolicy(
             task, network, exploration, lambda: statistics.steps - warmup, seeds[2]
         )
@@ -183,3 +201,30 @@ class Experience:
         )
         self.statistics[task.name], self.replays[task.name] = statistics, replay
         self._drivers[task.name] = StepDriver(environment, policy, [replay.add_batch, statistics])
+
+
+class BatchSource:
+    """Batches drawn within a graph, for `fit`.
+
+    Args:
+        experience: What is sampled.
+        batch_size: B, of each task.
+
+    Attributes:
+        compilable: Whether XLA can compile the drawing of a batch, acting and stepping included: where all tasks are
+            in-graph.
+    """
+
+    def __init__(self, experience: Experience, batch_size: int) -> None:
+        self._experience, self._batch_size = experience, batch_size
+        self.compilable = experience.compilable
+        self._warm_up = tf.function(experience.warm_up, autograph=False, jit_compile=self.compilable or None)
+
+    def prepare(self) -> None:
+        """Takes the warm-up's steps, if no batch was drawn before. Called outside of graphs."""
+        if int(self._experience.batches) == 0:
+            self._warm_up()
+
+    def next_batch(self) -> dict[str, vl.Transition]:
+        """Graph code that takes the steps that are due and gives `{task: Transition}`; only after `prepare`."""
+        return self._experience.next_batch(self._batch_size, warm_up=False)

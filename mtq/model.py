@@ -18,7 +18,7 @@ from mtq.task_gradients import TaskGradients, task_gradients
 from mtq.task_metrics import TaskMetrics
 from mtq.tasks import TaskSet
 from mtq.td_losses import TDLoss
-from mtq.train_function import check_steps, make_train_function
+from mtq.train_function import batch_source_of, check_steps, make_train_function
 
 Batch = Mapping[str, vl.Transition]
 
@@ -81,6 +81,7 @@ class MultiTaskDQN(keras.Model):
         )
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.task_metrics = TaskMetrics(tasks.names)
+        self._batch_source: Any = None
         self.built = True
 
     def compile(  # type: ignore[override]
@@ -91,7 +92,7 @@ class MultiTaskDQN(keras.Model):
         aggregator: Any = "normalized_sum",
         *,
         run_eagerly: bool = False,
-        jit_compile: bool = False,
+        jit_compile: bool | str = "auto",
         steps_per_execution: int = 1,
     ) -> None:
         """Says how to learn.
@@ -103,7 +104,9 @@ class MultiTaskDQN(keras.Model):
                 `mtq.weightings.Weighting`.
             aggregator: A name, such as `"normalized_sum"` or `"sum"`, or a `mtq.aggregators.Aggregator`.
             run_eagerly: Whether to run the step in Python, for debugging.
-            jit_compile: Whether XLA compiles the step.
+            jit_compile: Whether XLA compiles the training. With in-graph tasks it is then the whole loop: acting,
+                storing, sampling and learning; with others the update. `"auto"` does it where it pays: with in-graph
+                tasks.
             steps_per_execution: How many updates `fit` makes per call into the graph; callbacks run between calls.
 
         Raises:
@@ -115,12 +118,12 @@ class MultiTaskDQN(keras.Model):
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
-            jit_compile=jit_compile,
+            jit_compile=jit_compile is True,
             steps_per_execution=steps_per_execution,
             auto_scale_loss=False,
         )
         self.optimizer.build(self.network.trainable_variables)  # now, or the first step would be traced twice
-        self.weighting, self.aggregator = weighting, aggregator
+        self.weighting, self.aggregator, self._xla = weighting, aggregator, jit_compile
         self.task_weights.assign(weighting.initial_weights(self.tasks))
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -133,7 +136,7 @@ class MultiTaskDQN(keras.Model):
             "loss_weights": keras.saving.serialize_keras_object(self.weighting),
             "aggregator": aggregators.serialize(self.aggregator),
             "run_eagerly": self.run_eagerly,
-            "jit_compile": self.jit_compile,
+            "jit_compile": self._xla,
             "steps_per_execution": self.steps_per_execution,
         }
 
@@ -200,14 +203,21 @@ class MultiTaskDQN(keras.Model):
             ValueError: There is no `steps_per_epoch`, or no whole number of executions in it; an environment is broken.
         """
         check_steps(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
+        source = batch_source_of(x, self)
+        if source is not self._batch_source:
+            self._batch_source, self.train_function = source, None
+        if source is not None:
+            x = tf.data.Dataset.from_tensors(0).repeat()  # is not read, and costs less to set up
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
         with environment_errors():
             return super().fit(x, *args, verbose=verbose, callbacks=with_defaults(callbacks, verbose, self), **kwargs)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""
-        if force or self.train_function is None:  # type: ignore[has-type]
-            self.train_function = make_train_function(self)
+        if force or self.train_function is None:
+            source = self._batch_source
+            jit_compile = source is not None and source.compilable and self._xla is not False
+            self.train_function = make_train_function(self, source, jit_compile)
         return self.train_function
 
     def export(  # type: ignore[override]

@@ -8,21 +8,69 @@ import tensorflow as tf
 from keras.src.backend.tensorflow.trainer import reduce_per_replica
 
 Logs = dict[str, tf.Tensor]
+TrainFunction = Callable[[Any], Logs]
 
 
-def make_train_function(model: keras.Model) -> Callable[[Any], Logs]:
+def make_train_function(model: keras.Model, batch_source: Any = None, jit_compile: bool = False) -> TrainFunction:
     """Makes a train function in which drawing a batch and updating the weights strictly take turns.
 
     Experience reads the weights that the update writes. Keras's own loop over `steps_per_execution` leaves TensorFlow
-    free to draw the next batch while the update is still being written; here control dependencies forbid it, so that
-    the same seed gives the same bits however many steps one execution has.
+    free to draw the next batch while the update is still being written; here it may not, so that the same seed gives
+    the same bits however many steps one execution has.
 
     Args:
         model: A compiled model with a `train_step`.
+        batch_source: If given, a `mtq.experience.BatchSource`: batches are drawn from it and not from the iterator.
+        jit_compile: Whether XLA compiles the whole loop over a `batch_source`.
 
     Returns:
         `iterator` → logs of the last step.
     """
+    if batch_source is None:
+        return _loop_over_iterator(model)
+    return _loop_in_graph(model, batch_source, jit_compile)
+
+
+def batch_source_of(dataset: Any, model: keras.Model) -> Any:
+    """The `mtq.experience.BatchSource` that a dataset is made of, if the model can draw batches from it in its graph.
+
+    Args:
+        dataset: What `fit` was given.
+        model: That is trained.
+    """
+    is_plain = model.distribute_strategy.num_replicas_in_sync == 1 and not model.run_eagerly
+    return getattr(dataset, "batch_source", None) if is_plain else None
+
+
+def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool) -> TrainFunction:
+    """Acting, storing, sampling and learning in one loop, which touches Python only where an environment lives there.
+
+    Both halves of a step are traced into one graph, whose automatic control dependencies keep them in turn.
+    """
+    learn = tf.function(model.train_step, autograph=False, jit_compile=model.jit_compile or None)
+    step = tf.function(lambda: learn(batch_source.next_batch()), autograph=False)
+
+    @tf.function(autograph=False, jit_compile=jit_compile or None)
+    def steps() -> Logs:
+        specs = step.get_concrete_function().structured_outputs
+        logs = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), specs)
+        _, logs = tf.while_loop(
+            lambda done, _: done < model.steps_per_execution,
+            lambda done, _: (done + 1, step()),
+            [tf.constant(0), logs],
+            parallel_iterations=1,
+        )
+        return logs
+
+    def train_function(_: Any) -> Logs:
+        batch_source.prepare()
+        return steps()
+
+    return train_function
+
+
+def _loop_over_iterator(model: keras.Model) -> TrainFunction:
+    """The loop over batches of any dataset, Keras's own but for the turns."""
     strategy = model.distribute_strategy
 
     def step(batch: Any) -> Logs:

@@ -33,7 +33,7 @@ class AutoresetEnvironment(tf_environment.TFEnvironment, abc.ABC):
             "The current time step is what reset and step_and_restart return: hold on to it, as mtq.driver does."
         )
 
-    def _ended_and_current(
+    def ended_and_current(
         self,
         is_last: tf.Tensor,
         reward: tf.Tensor,

@@ -1,15 +1,20 @@
 """Gymnasium's environments on tf-agents' interface."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
 from mtq.environments.autoreset import AutoresetEnvironment
-from mtq.environments.copies import EnvironmentCopies
+from mtq.environments.copies import EnvironmentCopies, Step
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, time_steps
 from mtq.tasks import Task
 
+TimeSteps = tuple[time_steps.TimeStep, time_steps.TimeStep]
+
 
 class GymnasiumEnvironment(AutoresetEnvironment):
-    """A task's copies of a Gymnasium (or tf-agents) environment; one crossing into Python a step.
+    """A task's copies of a Gymnasium (or tf-agents) environment.
 
     Args:
         task: The task; `task.num_envs` is N.
@@ -19,24 +24,76 @@ class GymnasiumEnvironment(AutoresetEnvironment):
     def __init__(self, task: Task, seed: int) -> None:
         specs = time_steps.time_step_spec(observation_spec(task))
         super().__init__(specs, action_spec(task), batch_size=task.num_envs)
-        self._copies = EnvironmentCopies(task, task.num_envs, seed)
-        self._spec = task.spec
+        self.copies = EnvironmentCopies(task, task.num_envs, seed)
+        self.spec = task.spec
 
     def _reset(self) -> time_steps.TimeStep:
-        observation = tf.numpy_function(self._copies.reset, [], self._spec.observation_dtype)
-        return time_steps.restart(self._shaped(observation), batch_size=self.batch_size)
+        observation = tf.numpy_function(self.copies.reset, [], self.spec.observation_dtype)
+        observation = tf.ensure_shape(observation, [self.batch_size, *self.spec.observation_shape])
+        return time_steps.restart(observation, batch_size=self.batch_size)
 
-    def step_and_restart(self, action: tf.Tensor) -> tuple[time_steps.TimeStep, time_steps.TimeStep]:
+    def step_and_restart(self, action: tf.Tensor) -> TimeSteps:
         """Takes one action in each copy."""
-        image = self._spec.observation_dtype
-        next_observation, reward, discount, is_last, observation = tf.numpy_function(
-            self._copies.step, [action], [image, tf.float32, tf.float32, tf.bool, image]
-        )
-        for vector in (reward, discount, is_last):
-            vector.set_shape([self.batch_size])
-        return self._ended_and_current(
-            is_last, reward, discount, self._shaped(next_observation), self._shaped(observation)
-        )
+        return _cross([self], [action])[0]
 
-    def _shaped(self, observation: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(observation, [self.batch_size, *self._spec.observation_shape])
+
+def step_together(environments: Sequence[AutoresetEnvironment], actions: Sequence[tf.Tensor]) -> list[TimeSteps]:
+    """Takes one action in each copy of each environment, with one crossing into Python for all that need it.
+
+    Args:
+        environments: T of them.
+        actions: For each, `[N]` int32.
+
+    Returns:
+        What each one's `step_and_restart` gives.
+    """
+    crossing = [i for i, environment in enumerate(environments) if isinstance(environment, GymnasiumEnvironment)]
+    crossed = _cross([environments[i] for i in crossing], [actions[i] for i in crossing]) if crossing else []  # type: ignore[misc]
+    results = dict(zip(crossing, crossed, strict=True))
+    for i, (environment, action) in enumerate(zip(environments, actions, strict=True)):
+        if i not in results:
+            results[i] = environment.step_and_restart(action)
+    return [results[i] for i in range(len(environments))]
+
+
+def _cross(environments: Sequence[GymnasiumEnvironment], actions: Sequence[tf.Tensor]) -> list[TimeSteps]:
+    """Steps all environments in Python. What comes back is packed by type, for each array that crosses costs time."""
+    sizes = [environment.batch_size for environment in environments]
+    ends = np.cumsum(sizes)
+    dtypes = sorted({environment.spec.observation_dtype for environment in environments})
+
+    def step(joint_actions: np.ndarray) -> list[np.ndarray]:
+        parts = np.split(joint_actions, ends[:-1])
+        steps = [environment.copies.step(part) for environment, part in zip(environments, parts, strict=True)]
+        return [_packed_numbers(steps)] + [_packed_observations(steps, np.dtype(dtype)) for dtype in dtypes]
+
+    numbers, *observations = tf.numpy_function(step, [tf.concat(actions, axis=0)], [tf.float32, *dtypes])
+    numbers = tf.unstack(tf.ensure_shape(numbers, [3, sum(sizes)]))  # reward, discount, is_last
+    by_environment = zip(*(tf.split(row, sizes) for row in numbers), strict=True)
+    unpacked = {
+        dtype: iter(_unpacked(packed, [e for e in environments if e.spec.observation_dtype == dtype]))
+        for dtype, packed in zip(dtypes, observations, strict=True)
+    }
+    results = []
+    for environment, (reward, discount, is_last) in zip(environments, by_environment, strict=True):
+        next_observation, observation = next(unpacked[environment.spec.observation_dtype])
+        results.append(environment.ended_and_current(is_last > 0, reward, discount, next_observation, observation))
+    return results
+
+
+def _packed_numbers(steps: Sequence[Step]) -> np.ndarray:
+    fields = ("reward", "discount", "is_last")
+    return np.stack([np.concatenate([getattr(step, field) for step in steps], dtype=np.float32) for field in fields])
+
+
+def _packed_observations(steps: Sequence[Step], dtype: np.dtype) -> np.ndarray:
+    of_dtype = [step for step in steps if step.observation.dtype == dtype]
+    return np.concatenate([part.ravel() for step in of_dtype for part in (step.next_observation, step.observation)])
+
+
+def _unpacked(packed: tf.Tensor, environments: Sequence[GymnasiumEnvironment]) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """The next observation and the one to act on of each environment."""
+    shapes = [[environment.batch_size, *environment.spec.observation_shape] for environment in environments]
+    sizes = [int(np.prod(shape)) for shape in shapes for _ in range(2)]
+    flat = tf.split(tf.ensure_shape(packed, [sum(sizes)]), sizes)
+    return [(tf.reshape(flat[2 * i], shape), tf.reshape(flat[2 * i + 1], shape)) for i, shape in enumerate(shapes)]

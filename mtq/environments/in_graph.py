@@ -43,7 +43,7 @@ class InGraphEnvironment(AutoresetEnvironment):
         self._state.assign(current)
         self._steps.assign(tf.where(is_last, 0, steps))
         discount = tf.where(terminated, 0.0, 1.0)
-        return self._ended_and_current(
+        return self.ended_and_current(
             is_last, reward, discount, self._dynamics.observe(reached), self._dynamics.observe(current)
         )
 
