@@ -44,31 +44,58 @@ class StepDriver(driver.Driver):
 def run_together(drivers: Sequence[StepDriver], num_steps: tf.Tensor | int = 1) -> None:
     """Takes joint steps: in each, every driver's policy acts, then all environments are stepped.
 
-    Environments that live in Python share one crossing a step.
-
     Args:
         drivers: Of one task each.
         num_steps: How many.
     """
 
     def step(done: tf.Tensor, at: list[time_steps.TimeStep]) -> tuple[tf.Tensor, list[time_steps.TimeStep]]:
-        actions = [one.policy.action(time_step).action for one, time_step in zip(drivers, at, strict=True)]
-        results = step_together([one.env for one in drivers], actions)
-        seen = []
-        for one, time_step, action, (ended, _) in zip(drivers, at, actions, results, strict=True):
-            memory = Memory(
-                time_step.observation, action, ended.reward, ended.discount, ended.observation, ended.is_last()
-            )
-            seen += [observer(memory) for observer in one.observers]
-        with tf.control_dependencies([output for output in tf.nest.flatten(seen) if tf.is_tensor(output)]):
-            return done + 1, [current for _, current in results]
+        return done + 1, _step(drivers, at, _act(drivers, at))
 
-    variables = [one.time_step for one in drivers]
-    before = tf.nest.map_structure(tf.convert_to_tensor, variables)
-    step = tf.autograph.experimental.do_not_convert(step)
+    if isinstance(num_steps, int) and num_steps == 0:
+        return
     if isinstance(num_steps, int) and num_steps == 1:  # a loop costs more than what is in it
-        _, after = step(tf.constant(0), before)
+        _, after = step(tf.constant(0), _read(drivers))
     else:
         going_on = lambda done, _: done < num_steps  # noqa: E731
-        _, after = tf.while_loop(going_on, step, [tf.constant(0), before], parallel_iterations=1)
-    tf.nest.map_structure(lambda variable, tensor: variable.assign(tensor), variables, after)
+        step = tf.autograph.experimental.do_not_convert(step)
+        _, after = tf.while_loop(going_on, step, [tf.constant(0), _read(drivers)], parallel_iterations=1)
+    _write(drivers, after)
+
+
+def act_together(drivers: Sequence[StepDriver]) -> Callable[[], None]:
+    """Lets every driver's policy act. The environments are stepped when the result is called.
+
+    What does not depend on that step may be computed while it is taken.
+
+    Args:
+        drivers: Of one task each.
+    """
+    at = _read(drivers)
+    actions = _act(drivers, at)
+    return lambda: _write(drivers, _step(drivers, at, actions))
+
+
+def _read(drivers: Sequence[StepDriver]) -> list[time_steps.TimeStep]:
+    return tf.nest.map_structure(tf.convert_to_tensor, [one.time_step for one in drivers])
+
+
+def _write(drivers: Sequence[StepDriver], current: list[time_steps.TimeStep]) -> None:
+    tf.nest.map_structure(lambda variable, tensor: variable.assign(tensor), [d.time_step for d in drivers], current)
+
+
+def _act(drivers: Sequence[StepDriver], at: list[time_steps.TimeStep]) -> list[tf.Tensor]:
+    return [one.policy.action(time_step).action for one, time_step in zip(drivers, at, strict=True)]
+
+
+def _step(
+    drivers: Sequence[StepDriver], at: list[time_steps.TimeStep], actions: list[tf.Tensor]
+) -> list[time_steps.TimeStep]:
+    """Steps all environments, those that live in Python with one crossing, and shows the observers what came of it."""
+    results = step_together([one.env for one in drivers], actions)
+    seen = []
+    for one, time_step, action, (ended, _) in zip(drivers, at, actions, results, strict=True):
+        memory = Memory(time_step.observation, action, ended.reward, ended.discount, ended.observation, ended.is_last())
+        seen += [observer(memory) for observer in one.observers]
+    with tf.control_dependencies([output for output in tf.nest.flatten(seen) if tf.is_tensor(output)]):
+        return tf.nest.map_structure(tf.identity, [current for _, current in results])

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mtq import exploration as exploration_lib
 from mtq import value_learning as vl
-from mtq.driver import StepDriver, run_together
+from mtq.driver import StepDriver, act_together, run_together
 from mtq.environments.checker import check_task
 from mtq.environments.gymnasium_environment import GymnasiumEnvironment
 from mtq.environments.in_graph import InGraphEnvironment
@@ -40,6 +40,10 @@ class Experience:
             update. May be a fraction, such as 0.25 for four updates per step. After u updates a task's copies have
             taken ⌊u · steps_per_update / num_envs⌋ steps each, and those of the warm-up.
         n_step: How many steps the returns in a batch span.
+        overlap: Whether environments that live in Python take their last step before an update while the update is
+            computed. The actions are still those of the newest weights, but the batch is then drawn before that step
+            is remembered, so it holds steps up to the one before. Nothing is left to chance by it: the same seed gives
+            the same bits, though others than without it. It needs steps_per_update to be a multiple of every num_envs.
         seed: Of the environments, the exploration and the sampling. The same seed gives the same bits.
 
     Raises:
@@ -66,6 +70,7 @@ class Experience:
         warmup_steps: int = 1_000,
         steps_per_update: float = 1,
         n_step: int = 1,
+        overlap: bool = False,
         seed: int = 0,
     ) -> None:
         if set(tasks) != set(model.tasks):
@@ -89,6 +94,12 @@ class Experience:
         if not is_whole(n_step) or n_step < 1:
             raise ValueError(f"n_step must be a whole number from 1. Received: {n_step!r}.")
         self.tasks, self.replay_capacity, self.warmup_steps, self.n_step = tasks, replay_capacity, warmup_steps, n_step
+        self.overlap = overlap
+        if overlap and not all(isinstance(self._steps_due(n, 1), int) for n in {t.num_envs for t in tasks.values()}):
+            raise ValueError(
+                f"steps_per_update must be a multiple of every task's num_envs where overlap=True. Received: "
+                f"{steps_per_update}, for { ({name: task.num_envs for name, task in tasks.items()}) }."
+            )
         explorations = exploration_lib.by_task(exploration, tasks)
         for task in tasks.values():
             self._check_warmup(task)
@@ -152,11 +163,20 @@ class Experience:
             warm_up: Whether the warm-up's steps belong to the first batch; otherwise `warm_up` was called before.
         """
         number = self.batches.assign_add(1)  # of this batch, from 1
+        step_later = []
         for num_envs, drivers in self._drivers_by_num_envs().items():
+            due = self._steps_due(num_envs, number)
             if warm_up:
                 run_together(drivers, tf.where(tf.equal(number, 1), self._warmup_rounds(num_envs), 0))
-            run_together(drivers, self._steps_due(num_envs, number))
-        return {name: replay.sample(batch_size) for name, replay in self.replays.items()}
+            if self.overlap:
+                run_together(drivers, due - 1)
+                step_later.append(act_together(drivers))
+            else:
+                run_together(drivers, due)
+        batch = {name: replay.sample(batch_size) for name, replay in self.replays.items()}
+        for step in step_later:
+            step()
+        return batch
 
     def warm_up(self) -> None:
         """Takes the warm-up's steps."""
@@ -170,7 +190,7 @@ class Experience:
             groups.setdefault(task.num_envs, []).append(self._drivers[name])
         return groups
 
-    def _steps_due(self, num_envs: int, number: tf.Tensor) -> tf.Tensor | int:
+    def _steps_due(self, num_envs: int, number: tf.Tensor | int) -> tf.Tensor | int:
         """How many steps each copy takes before the batch of this number, the warm-up's not included."""
         steps, updates = self._ratio.numerator, self._ratio.denominator * num_envs
         if steps % updates == 0:

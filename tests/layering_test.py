@@ -29,6 +29,7 @@ LAYERS = [
     "target_network",
     "task_metrics",
     "train_function",
+    "playing",
     "evaluation",
     "callbacks",
     "export",

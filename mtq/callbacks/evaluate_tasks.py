@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
+from mtq.evaluation import EpisodeReturns, Evaluator
 from mtq.tasks import Task, TaskSet
 
 
@@ -28,20 +28,22 @@ class EvaluateTasks(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.episodes, self.every, self.seed, self.tasks, self.verbose = episodes, every, seed, tasks, verbose
+        self._evaluator: Evaluator | None = None
         self.random: dict[str, EpisodeReturns] = {}
         self.last: dict[str, EpisodeReturns] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Plays the random policy."""
         self.tasks = self.model.tasks if self.tasks is None else self.tasks
+        self._evaluator = Evaluator(self.model, self.tasks, episodes=self.episodes)
         if not self.random:
-            self.random = evaluate_random(self.tasks, episodes=self.episodes, seed=self.seed)
+            self.random = self._evaluator.random(self.seed)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Plays the greedy policy, and adds the figures."""
-        if (epoch + 1) % self.every or logs is None or self.tasks is None:
+        if (epoch + 1) % self.every or logs is None or self._evaluator is None:
             return
-        self.last = evaluate(self.model, self.tasks, episodes=self.episodes, seed=self.seed)
+        self.last = self._evaluator.greedy(self.seed)
         for name, played in self.last.items():
             logs[f"val_{name}/return"] = played.mean
             logs[f"val_{name}/return_std"] = played.std

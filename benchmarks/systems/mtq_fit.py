@@ -1,0 +1,128 @@
+"""mtq through `fit`: in-graph, over Gymnasium, and learning alone on a fixed batch."""
+
+from typing import Any
+
+import mtq
+
+# isort: split
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.systems.work import Work
+
+_GYMNASIUM = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "CartPole-v1", "MountainCar-v0")
+
+
+class MtqInGraph:
+    """The tasks of `mtq.suites.classic`, over and over if there are more than five."""
+
+    overlap = False
+
+    def __init__(self, work: Work) -> None:
+        self.work, self.round_to = work, work.steps_per_execution
+        self.tasks = mtq.TaskSet([self.task(i) for i in range(work.tasks)])
+        network = mtq.networks.shared_q_network(
+            self.tasks,
+            backbone=mtq.networks.mlp([work.hidden]),
+            encoders={name: mtq.networks.dense_encoder(task, work.hidden) for name, task in self.tasks.items()},
+            seed=0,
+        )
+        self.model = mtq.MultiTaskDQN(network, self.tasks, target_update_period=work.target_update_period)
+        self.model.compile(
+            keras.optimizers.Adam(work.learning_rate),
+            loss="huber",
+            aggregator="normalized_sum",
+            steps_per_execution=work.steps_per_execution,
+        )
+        self.dataset = self.make_dataset()
+
+    def task(self, i: int) -> mtq.Task:
+        """The task of this number."""
+        suite = list(mtq.suites.classic().values())
+        like = suite[i % len(suite)]
+        return mtq.Task(f"task_{i}", like.environment, discount=like.discount, num_envs=self.work.num_envs)
+
+    def make_dataset(self) -> Any:
+        """What `fit` learns from."""
+        self.experience = mtq.Experience(
+            self.tasks,
+            self.model,
+            exploration=self.work.epsilon,
+            replay_capacity=self.work.replay_capacity,
+            warmup_steps=self.work.warmup_steps,
+            steps_per_update=self.work.num_envs,
+            overlap=self.overlap,
+        )
+        return self.experience.dataset(self.work.batch_size)
+
+    def run(self, updates: int) -> None:
+        """As any user would."""
+        self.model.fit(self.dataset, steps_per_epoch=updates, verbose=0)
+
+    def env_steps(self) -> int:
+        """Counted by the experience."""
+        return sum(self.experience.env_steps.values())
+
+
+class MtqGymnasium(MtqInGraph):
+    """CartPole, Acrobot and MountainCar from Gymnasium, over and over: it has no other such tasks."""
+
+    def task(self, i: int) -> mtq.Task:
+        """The task of this number."""
+        return mtq.Task(f"task_{i}", _GYMNASIUM[i % len(_GYMNASIUM)], num_envs=self.work.num_envs)
+
+
+class MtqGymnasiumOverlap(MtqGymnasium):
+    """The same with `overlap=True`."""
+
+    overlap = True
+
+
+class MtqUpdate(MtqInGraph):
+    """Learning alone: the same model and `fit`, on one batch that stays."""
+
+    def make_dataset(self) -> Any:
+        """An endless dataset of one batch, which `fit` reads from variables as it reads a replay."""
+        dataset = tf.data.Dataset.from_tensors(0).repeat()
+        dataset.batch_source = _FixedBatch(self.tasks, self.work.batch_size)
+        self._updates = 0
+        return dataset
+
+    def run(self, updates: int) -> None:
+        """Counts what would have been steps."""
+        super().run(updates)
+        self._updates += updates
+
+    def env_steps(self) -> int:
+        """None are taken; this many would go with the updates."""
+        return self._updates * self.work.num_envs * self.work.tasks
+
+
+class _FixedBatch:
+    """In the place of a `mtq.experience.BatchSource`."""
+
+    compilable = True
+
+    def __init__(self, tasks: mtq.TaskSet, batch_size: int) -> None:
+        random = np.random.default_rng(0)
+        self._batch = {name: self._transition(task, batch_size, random) for name, task in tasks.items()}
+
+    def prepare(self) -> None:
+        """There is nothing to prepare."""
+
+    def next_batch(self) -> dict[str, mtq.value_learning.Transition]:
+        """Reads the variables."""
+        return tf.nest.map_structure(tf.convert_to_tensor, self._batch)
+
+    def _transition(self, task: mtq.Task, size: int, random: np.random.Generator) -> mtq.value_learning.Transition:
+        def observations() -> tf.Variable:
+            return tf.Variable(random.normal(size=(size, *task.spec.observation_shape)).astype(np.float32))
+
+        return mtq.value_learning.Transition(
+            observations(),
+            tf.Variable(random.integers(task.num_actions, size=size).astype(np.int32)),
+            tf.Variable(random.normal(size=size).astype(np.float32)),
+            tf.Variable(np.full(size, task.discount, np.float32)),
+            observations(),
+        )

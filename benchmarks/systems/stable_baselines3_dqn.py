@@ -1,0 +1,45 @@
+"""Stable-Baselines3's `DQN` on CartPole."""
+
+import torch
+from stable_baselines3 import DQN
+from stable_baselines3.common.env_util import make_vec_env
+
+from benchmarks.systems.work import Work
+
+
+class StableBaselines3:
+    """One update of one batch after every step of its vector environment, on the CPU."""
+
+    round_to = 1
+
+    def __init__(self, work: Work) -> None:
+        torch.set_num_threads(1)  # two were no faster with networks of this size
+        self.work = work
+        self.model = DQN(
+            "MlpPolicy",
+            make_vec_env("CartPole-v1", n_envs=work.num_envs),
+            learning_rate=work.learning_rate,
+            buffer_size=work.replay_capacity,
+            learning_starts=work.warmup_steps,
+            batch_size=work.batch_size,
+            train_freq=1,
+            gradient_steps=1,
+            target_update_interval=work.target_update_period * work.num_envs,
+            exploration_initial_eps=work.epsilon,
+            exploration_final_eps=work.epsilon,
+            policy_kwargs={"net_arch": [work.hidden, work.hidden]},
+            device="cpu",
+        )
+        self.model.learn(work.warmup_steps)
+
+    def run(self, updates: int) -> None:
+        """Checks that it updates as often as it is asked to."""
+        before = self.model._n_updates
+        self.model.learn(updates * self.work.num_envs, reset_num_timesteps=False)
+        made = self.model._n_updates - before
+        if made != updates:
+            raise RuntimeError(f"Stable-Baselines3 was to make {updates} updates. Made: {made}.")
+
+    def env_steps(self) -> int:
+        """Counted by the model."""
+        return self.model.num_timesteps

@@ -1,0 +1,102 @@
+"""tf-agents' `DqnAgent` on CartPole, as its own tutorials run it, and with one graph around the whole loop."""
+
+from typing import Any
+
+import mtq  # noqa: F401  (sets TF_USE_LEGACY_KERAS, which tf-agents needs)
+
+# isort: split
+import mtq.environments.tf_agents_parts  # noqa: F401  (imports tf-agents without its notices)
+import tensorflow as tf
+import tf_keras
+from tf_agents.agents.dqn import dqn_agent
+from tf_agents.drivers import dynamic_step_driver
+from tf_agents.environments import batched_py_environment, suite_gym, tf_py_environment
+from tf_agents.networks import q_network
+from tf_agents.policies import random_tf_policy
+from tf_agents.replay_buffers import tf_uniform_replay_buffer
+from tf_agents.utils import common
+
+from benchmarks.systems.work import Work
+
+
+class TfAgentsTutorial:
+    """`driver.run` and `agent.train` each a tf.function, called in turn from Python."""
+
+    round_to = 1
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        environments = [suite_gym.load("CartPole-v1") for _ in range(work.num_envs)]
+        batched = batched_py_environment.BatchedPyEnvironment(environments, multithreading=False)
+        self.environment = tf_py_environment.TFPyEnvironment(batched)
+        network = q_network.QNetwork(
+            self.environment.observation_spec(),
+            self.environment.action_spec(),
+            fc_layer_params=(work.hidden, work.hidden),
+        )
+        self.agent = dqn_agent.DqnAgent(
+            self.environment.time_step_spec(),
+            self.environment.action_spec(),
+            q_network=network,
+            optimizer=tf_keras.optimizers.Adam(work.learning_rate),
+            epsilon_greedy=work.epsilon,
+            target_update_period=work.target_update_period,
+            td_errors_loss_fn=common.element_wise_huber_loss,
+            gamma=0.99,
+        )
+        self.agent.initialize()
+        self.replay = tf_uniform_replay_buffer.TFUniformReplayBuffer(
+            self.agent.collect_data_spec, batch_size=work.num_envs, max_length=work.replay_capacity // work.num_envs
+        )
+        self.steps = 0
+        random = random_tf_policy.RandomTFPolicy(self.environment.time_step_spec(), self.environment.action_spec())
+        self._driver(random, work.warmup_steps).run()
+        self.steps += work.warmup_steps
+        self.driver = self._driver(self.agent.collect_policy, work.num_envs)
+        dataset = self.replay.as_dataset(sample_batch_size=work.batch_size, num_steps=2, num_parallel_calls=2)
+        self.batches = iter(dataset.prefetch(2))
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Makes the two graphs."""
+        self._run, self._train = common.function(self.driver.run), common.function(self.agent.train)
+
+    def run(self, updates: int) -> None:
+        """The loop of the tutorials."""
+        for _ in range(updates):
+            self._run()
+            batch, _ = next(self.batches)
+            self._train(batch)
+        self.steps += updates * self.work.num_envs
+
+    def env_steps(self) -> int:
+        """By construction: the driver does not tell."""
+        return self.steps
+
+    def _driver(self, policy: Any, num_steps: int) -> Any:
+        return dynamic_step_driver.DynamicStepDriver(
+            self.environment, policy, observers=[self.replay.add_batch], num_steps=num_steps
+        )
+
+
+class TfAgentsOneGraph(TfAgentsTutorial):
+    """Driver, dataset and training in one loop within one tf.function: the fastest way that was found."""
+
+    def prepare(self) -> None:
+        """Makes the one graph."""
+        self.round_to = self.work.steps_per_execution
+
+        @tf.function
+        def steps() -> None:
+            for _ in tf.range(self.work.steps_per_execution):
+                self.driver.run()
+                batch, _ = next(self.batches)
+                self.agent.train(batch)
+
+        self._steps = steps
+
+    def run(self, updates: int) -> None:
+        """Runs whole graphs."""
+        for _ in range(updates // self.round_to):
+            self._steps()
+        self.steps += updates * self.work.num_envs

@@ -1,0 +1,190 @@
+"""How many environment steps a second: mtq in-graph and over Gymnasium, tf-agents' DqnAgent, Stable-Baselines3's DQN.
+
+    python -m benchmarks.throughput
+
+All do the same work per step: one update of a batch of 32 per task after every 4 environment steps of a task, 2×128
+units, Adam. mtq learns five tasks in one network with gradient normalization on, through `fit`; the others, which learn
+single tasks, CartPole alone. Each system has a process of its own, and they run in turn, several rounds. Figures are
+medians over the rounds. Stable-Baselines3 is looked for in this Python and in .venv-benchmarks (`make benchmark`).
+
+The last line is one JSON object.
+"""
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import simple_parsing
+
+from benchmarks.systems.work import Work
+
+_ROOT = Path(__file__).resolve().parents[1]
+_NAMES = {
+    "mtq_in_graph": "mtq, in-graph tasks",
+    "mtq_gymnasium": "mtq, Gymnasium tasks",
+    "mtq_gymnasium_overlap": "mtq, Gymnasium, overlap=True",
+    "tf_agents": "tf-agents DqnAgent, as in its tutorials",
+    "tf_agents_one_graph": "tf-agents DqnAgent, one tf.function",
+    "stable_baselines3": "Stable-Baselines3 DQN",
+    "mtq_update": "mtq, learning alone",
+}
+
+
+@dataclasses.dataclass
+class Options:
+    """What is measured, and for how long."""
+
+    tasks: int = 5
+    """How many tasks mtq learns in one network."""
+    num_envs: int = 4
+    """Copies of each environment; also the environment steps of a task per update."""
+    batch_size: int = 32
+    """Per task."""
+    rounds: int = 5
+    """In each of which every system runs once."""
+    seconds: float = 3.0
+    """About how long one system runs in one round."""
+    systems: str = ",".join(_NAMES)
+    """Which ones, by name."""
+    warmup_steps: int = 1_000
+    """Random steps of each task before the first update."""
+    steps_per_execution: int = 100
+    """Of `fit`, and of tf-agents in one graph."""
+
+
+class Worker:
+    """A system in a process of its own."""
+
+    def __init__(self, name: str, work: Work, python: str) -> None:
+        command = [python, "-m", "benchmarks.worker", name, json.dumps(dataclasses.asdict(work))]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+        self._process = subprocess.Popen(
+            command, cwd=_ROOT, env=environment, text=True, stdin=-1, stdout=-1, stderr=subprocess.PIPE
+        )
+        self.name = name
+        self.first = self._answer()
+        self.rounds: list[dict[str, float]] = []
+
+    def run(self, seconds: float) -> None:
+        """Runs for about so long: as many updates as the last round's speed makes of it."""
+        unit = self.first["round_to"]
+        last = self.rounds[-1] if self.rounds else {"updates": unit, "seconds": 0.5}
+        updates = max(round(seconds * last["updates"] / last["seconds"] / unit), 1) * unit
+        self.rounds.append(self._order(int(updates)))
+
+    def discard(self) -> None:
+        """Forgets the rounds, but for the speed that the last one tells."""
+        self.rounds = self.rounds[-1:]
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait()
+
+    def median(self, quantity: str) -> float:
+        """Over the rounds, per second."""
+        return statistics.median(r[quantity] / r["seconds"] for r in self.rounds[1:] or self.rounds)
+
+    def _order(self, updates: int) -> dict[str, float]:
+        self._process.stdin.write(f"{updates}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, float]:
+        for line in self._process.stdout:
+            if line.startswith("ANSWER "):
+                return json.loads(line.removeprefix("ANSWER "))
+        raise RuntimeError(f"{self.name} did not answer. It said:\n{self._process.stderr.read()[-4000:]}")
+
+
+def python_for(system: str) -> str | None:
+    """The Python in which a system can be imported; None if there is none."""
+    if system != "stable_baselines3":
+        return sys.executable
+    for python in (sys.executable, str(_ROOT / ".venv-benchmarks" / "bin" / "python")):
+        if (
+            Path(python).exists()
+            and not subprocess.run(
+                [python, "-c", "import stable_baselines3"], capture_output=True, check=False
+            ).returncode
+        ):
+            return python
+    return None
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Runs the systems in turn.
+
+    Returns:
+        What the last line of the program's output holds.
+    """
+    work = Work(
+        tasks=options.tasks,
+        num_envs=options.num_envs,
+        batch_size=options.batch_size,
+        warmup_steps=options.warmup_steps,
+        steps_per_execution=options.steps_per_execution,
+    )
+    workers = []
+    for name in options.systems.split(","):
+        python = python_for(name)
+        if python is None:
+            _say(f"{_NAMES[name]}: not installed, left out (make benchmark installs it)")
+            continue
+        _say(f"setting up {_NAMES[name]} …")
+        workers.append(Worker(name, work, python))
+    for number in range(options.rounds + 1):  # one more, whose figures only set how long the others are
+        for worker in workers:
+            worker.run(options.seconds if number else options.seconds / 3)
+            speed = worker.rounds[-1]["env_steps"] / worker.rounds[-1]["seconds"]
+            _say(f"round {number} of {options.rounds}: {_NAMES[worker.name]} {speed:,.0f} steps/s")
+    for worker in workers:
+        worker.close()
+    return results(workers, work)
+
+
+def results(workers: list[Worker], work: Work) -> dict[str, Any]:
+    """Prints the table and returns the figures."""
+    speeds = {worker.name: worker.median("env_steps") for worker in workers}
+    peers = {"tf_agents": "× tf-agents", "tf_agents_one_graph": "× one graph", "stable_baselines3": "× SB3"}
+    print(f"\n{'':42}{'steps/s':>9}{'µs/update':>11}" + "".join(f"{title:>13}" for title in peers.values()), end="")
+    print(f"{'first call':>12}{'GiB':>6}")
+    for worker in workers:
+        line = f"{_NAMES[worker.name]:42}{speeds[worker.name]:>9,.0f}{1e6 / worker.median('updates'):>11,.0f}"
+        for peer in peers:
+            line += f"{speeds[worker.name] / speeds[peer]:>12.1f}×" if peer in speeds else f"{'–':>13}"
+        print(f"{line}{worker.first['first_call_seconds']:>10.1f} s{worker.rounds[-1]['peak_gib']:>6.2f}")
+    seconds = {worker.name: 1 / worker.median("updates") for worker in workers}
+    return {
+        "env_steps_per_second": {
+            name: speeds.get(name) for name in ("mtq_in_graph", "mtq_gymnasium", "tf_agents", "stable_baselines3")
+        },
+        "ratio_to_tf_agents": _ratios(speeds, "tf_agents"),
+        "ratio_to_stable_baselines3": _ratios(speeds, "stable_baselines3"),
+        "ratio_to_tf_agents_one_graph": _ratios(speeds, "tf_agents_one_graph"),
+        "update_only_seconds_per_step": seconds.get("mtq_update"),
+        "loop_seconds_per_step": seconds.get("mtq_in_graph"),
+        "also": {name: speeds.get(name) for name in ("tf_agents_one_graph", "mtq_gymnasium_overlap")},
+        "first_call_seconds": {worker.name: worker.first["first_call_seconds"] for worker in workers},
+        "set_up_seconds": {worker.name: worker.first["set_up_seconds"] for worker in workers},
+        "peak_gib": {worker.name: worker.rounds[-1]["peak_gib"] for worker in workers},
+        "work": dataclasses.asdict(work),
+    }
+
+
+def _ratios(speeds: dict[str, float], to: str) -> dict[str, float]:
+    return {name: speed / speeds[to] for name, speed in speeds.items() if name != "mtq_update"} if to in speeds else {}
+
+
+def _say(text: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(simple_parsing.parse(Options))))

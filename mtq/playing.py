@@ -1,0 +1,119 @@
+"""Whole episodes and their returns: played from Python, or within a graph where the environment allows it."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from mtq.environments.make import make_copies
+from mtq.spaces import is_tf_agents
+from mtq.tasks import Task
+
+Policy = Callable[[np.ndarray], np.ndarray]
+Act = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+MAX_STEPS = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeReturns:
+    """The undiscounted, unscaled returns of some episodes.
+
+    Attributes:
+        returns: `[episodes]`.
+        lengths: In steps, `[episodes]`.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """Of the returns."""
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        """The sample standard deviation of the returns; 0 for a single one."""
+        return float(self.returns.std(ddof=1)) if len(self.returns) > 1 else 0.0
+
+
+def play(task: Task, policy: Policy, *, episodes: int, seed: int, max_steps: int = MAX_STEPS) -> EpisodeReturns:
+    """Plays whole episodes, all at once, each in a copy of its own.
+
+    Args:
+        task: The task.
+        policy: Observations `[episodes, …]` → actions `[episodes]`.
+        episodes: How many, from 1.
+        seed: Of the environments.
+        max_steps: Where an episode is cut off that has not ended; it counts with what it has until there.
+
+    Raises:
+        ValueError: There are no episodes to play, or the environment was given as an object.
+    """
+    check_playable(task, episodes)
+    copies = make_copies(task, episodes, seed)
+    observation = copies.reset()
+    returns, lengths, open_ = np.zeros(episodes), np.zeros(episodes, np.int64), np.ones(episodes, np.bool_)
+    while open_.any() and lengths.max() < max_steps:
+        step = copies.step(policy(observation), only=open_)
+        returns += np.where(open_, step.reward, 0.0)
+        lengths += open_
+        open_ &= ~step.is_last
+        observation = step.observation
+    copies.close()
+    return EpisodeReturns(returns, lengths)
+
+
+class InGraphPlayer:
+    """Plays whole episodes of an in-graph task, all at once, without leaving the graph. Compiled once.
+
+    Args:
+        task: The task, whose environment is a `mtq.dynamics.Dynamics`.
+        act: Observations `[episodes, …]` and uniform numbers from 0 to 1 `[episodes]` → actions `[episodes]` int32.
+        episodes: How many, from 1.
+        max_steps: Where an episode is cut off that has not ended; it counts with what it has until there.
+        jit_compile: Whether XLA compiles it.
+    """
+
+    def __init__(self, task: Task, act: Act, episodes: int, max_steps: int = MAX_STEPS, jit_compile: bool = True):
+        check_playable(task, episodes)
+        self._dynamics = task.make_environment()
+        self._act, self._episodes = act, episodes
+        self._limit = min(max_steps, self._dynamics.max_episode_steps or max_steps)
+        self._play = tf.function(self._episode, autograph=False, jit_compile=jit_compile or None)
+
+    def __call__(self, seed: int) -> EpisodeReturns:
+        """Plays. The same seed gives the same episodes."""
+        returns, lengths = self._play(tf.constant([seed >> 31, seed & 0x7FFFFFFF], tf.int32))
+        return EpisodeReturns(returns.numpy().astype(np.float64), lengths.numpy().astype(np.int64))
+
+    def _episode(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shape = [self._episodes, self._dynamics.num_random + 1]
+
+        def step(done: tf.Tensor, state: tf.Tensor, open_: tf.Tensor, returns: tf.Tensor, lengths: tf.Tensor) -> tuple:
+            random = tf.random.stateless_uniform(shape, tf.random.experimental.stateless_fold_in(seed, done))
+            action = self._act(self._dynamics.observe(state), random[:, -1])
+            reached, reward, terminated = self._dynamics.step(state, action, random[:, :-1])
+            returns += tf.where(open_, reward, 0.0)
+            lengths += tf.cast(open_, tf.int32)
+            return done + 1, reached, open_ & ~terminated, returns, lengths
+
+        start = self._dynamics.initial_state(tf.random.stateless_uniform(shape, seed)[:, :-1])
+        zeros = tf.zeros([self._episodes])
+        begin = [tf.constant(0), start, zeros < 1, zeros, tf.cast(zeros, tf.int32)]
+        *_, returns, lengths = tf.while_loop(
+            lambda done, _, open_, *__: (done < self._limit) & tf.reduce_any(open_), step, begin
+        )
+        return returns, lengths
+
+
+def check_playable(task: Task, episodes: int) -> None:
+    """Raises a ValueError unless there can be copies of the task's environment, and there are episodes to play."""
+    if episodes < 1:
+        raise ValueError(f"episodes must be 1 or more. Received: {episodes!r}.")
+    if is_tf_agents(task.environment):
+        raise ValueError(
+            f"Task '{task.name}' cannot be evaluated in environments of its own. Received: {task.environment!r}, an "
+            "object, of which there is one copy. Give the task a callable that makes one."
+        )
