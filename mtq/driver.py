@@ -30,7 +30,20 @@ class StepDriver(driver.Driver):
     ) -> None:
         super().__init__(environment, policy, observers)
         first = environment.reset()
-        self.time_step = tf.nest.map_structure(lambda tensor: tf.Variable(tensor, trainable=False), first)
+        self._reward, self._discount = first.reward, first.discount  # no policy looks at them
+        self._at = tuple(tf.Variable(tensor, trainable=False) for tensor in (first.step_type, first.observation))
+
+    def read(self) -> time_steps.TimeStep:
+        """The time step to act on."""
+        step_type, observation = self._at
+        return time_steps.TimeStep(
+            tf.convert_to_tensor(step_type), self._reward, self._discount, tf.convert_to_tensor(observation)
+        )
+
+    def write(self, current: time_steps.TimeStep) -> None:
+        """Changes the time step to act on."""
+        for variable, tensor in zip(self._at, (current.step_type, current.observation), strict=True):
+            variable.assign(tensor)
 
     def run(self, num_steps: tf.Tensor | int = 1) -> None:  # type: ignore[override]
         """Takes steps in all copies, in a graph or eagerly.
@@ -77,11 +90,12 @@ def act_together(drivers: Sequence[StepDriver]) -> Callable[[], None]:
 
 
 def _read(drivers: Sequence[StepDriver]) -> list[time_steps.TimeStep]:
-    return tf.nest.map_structure(tf.convert_to_tensor, [one.time_step for one in drivers])
+    return [one.read() for one in drivers]
 
 
-def _write(drivers: Sequence[StepDriver], current: list[time_steps.TimeStep]) -> None:
-    tf.nest.map_structure(lambda variable, tensor: variable.assign(tensor), [d.time_step for d in drivers], current)
+def _write(drivers: Sequence[StepDriver], at: list[time_steps.TimeStep]) -> None:
+    for one, time_step in zip(drivers, at, strict=True):
+        one.write(time_step)
 
 
 def _act(drivers: Sequence[StepDriver], at: list[time_steps.TimeStep]) -> list[tf.Tensor]:

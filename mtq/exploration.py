@@ -110,7 +110,8 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
             time_steps.time_step_spec(observation_spec(task)), action_spec(task), automatic_state_reset=False
         )
         self._network, self._exploration, self._step = network, exploration, step
-        self._num_actions = task.num_actions
+        self._num_actions, self._num_envs = task.num_actions, task.num_envs
+        self._num_draws = 2 if exploration.repeat_exponent is None else 3
         self._random = tf.random.Generator.from_seed(seed)
         if exploration.repeat_exponent is not None:
             self._repeats = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # still to come
@@ -124,17 +125,17 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
     def _action(self, time_step: time_steps.TimeStep, policy_state: Any, seed: Any = None) -> policy_step.PolicyStep:
         q_values = self._network(time_step.observation)  # [N, A]
         greedy = tf.argmax(q_values, axis=-1, output_type=tf.int32)
-        explore = self._random.uniform(tf.shape(greedy)) < self._exploration.at(self._step())
-        anything = self._random.uniform(tf.shape(greedy), maxval=self._num_actions, dtype=tf.int32)
+        draws = tf.unstack(self._random.uniform([self._num_draws, self._num_envs]))
+        explore = draws[0] < self._exploration.at(self._step())
+        anything = tf.cast(draws[1] * self._num_actions, tf.int32)
         if self._exploration.repeat_exponent is not None:
-            explore, anything = self._with_repeats(explore, anything, time_step.is_first())
+            explore, anything = self._with_repeats(explore, anything, draws[2], time_step.is_first())
         return policy_step.PolicyStep(tf.where(explore, anything, greedy), policy_state)
 
     def _with_repeats(
-        self, explore: tf.Tensor, anything: tf.Tensor, is_first: tf.Tensor
+        self, explore: tf.Tensor, anything: tf.Tensor, draw: tf.Tensor, is_first: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         going_on = (self._repeats > 0) & ~is_first
-        draw = self._random.uniform(tf.shape(anything))
         duration = tf.minimum(tf.searchsorted(self._duration_cdf, draw) + 1, _LONGEST_REPEAT)
         action = tf.where(going_on, self._repeated, anything)
         left = tf.where(going_on, self._repeats - 1, tf.where(explore, duration - 1, 0))

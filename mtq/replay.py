@@ -1,11 +1,12 @@
 """Remembering: a replay buffer of whole transitions, on tf-agents' `TFUniformReplayBuffer`."""
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from mtq import value_learning as vl
-from mtq.environments.tf_agents_parts import action_spec, observation_spec, tf_uniform_replay_buffer
+from mtq.environments.tf_agents_parts import tf_uniform_replay_buffer
 from mtq.tasks import Task
 
 
@@ -24,16 +25,38 @@ class Memory(NamedTuple):
     is_last: tf.Tensor
 
 
-def memory_spec(task: Task) -> Memory:
-    """The shapes and types of one remembered step."""
-    return Memory(
-        observation_spec(task),
-        tf.TensorSpec((), action_spec(task).dtype, name="action"),
-        tf.TensorSpec((), tf.float32, name="reward"),
-        tf.TensorSpec((), tf.float32, name="discount"),
-        observation_spec(task),
-        tf.TensorSpec((), tf.bool, name="is_last"),
-    )
+class _Packing:
+    """Memories as one vector per type of number, so that a row is written and read at once and not field by field.
+
+    Floats hold the reward, the discount, the action (exact below 2²⁴) and is_last; both observations, flat, are with
+    the numbers of their type.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._shape, self._dtype = task.spec.observation_shape, task.spec.observation_dtype
+        self._size = math.prod(self._shape)
+        widths = {"float32": 4}
+        widths[self._dtype] = widths.get(self._dtype, 0) + 2 * self._size
+        self.spec = {dtype: tf.TensorSpec([width], dtype) for dtype, width in widths.items()}
+
+    def pack(self, memory: Memory) -> dict[str, tf.Tensor]:
+        """`Memory` of `[N, …]` → `[N, width]` by type."""
+        numbers = [memory.reward, memory.discount, tf.cast(memory.action, tf.float32), tf.cast(memory.is_last, tf.float32)]
+        packed = {"float32": [tf.stack(numbers, axis=1)]}
+        for observation in (memory.observation, memory.next_observation):
+            packed.setdefault(self._dtype, []).append(tf.reshape(observation, [-1, self._size]))
+        return {dtype: tf.concat(parts, axis=1) if len(parts) > 1 else parts[0] for dtype, parts in packed.items()}
+
+    def unpack(self, packed: dict[str, tf.Tensor]) -> Memory:
+        """`[…, width]` by type → `Memory` of `[…]`."""
+        reward, discount, action, is_last = tf.unstack(packed["float32"][..., :4], axis=-1)
+        first, second = tf.split(packed[self._dtype][..., -2 * self._size :], 2, axis=-1)
+        shape = [*reward.shape, *self._shape]
+        observation, next_observation = tf.reshape(first, shape), tf.reshape(second, shape)
+        return Memory(observation, tf.cast(action, tf.int32), reward, discount, next_observation, is_last > 0)
 
 
 class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
@@ -56,7 +79,8 @@ class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
                 f"replay_capacity must hold at least n_step = {n_step} steps of each of the {task.num_envs} copies of "
                 f"task '{task.name}'. Received: {capacity}. Give {n_step * task.num_envs} or more."
             )
-        super().__init__(memory_spec(task), batch_size=task.num_envs, max_length=length, scope=f"{task.name}_replay")
+        self._packing = _Packing(task)
+        super().__init__(self._packing.spec, batch_size=task.num_envs, max_length=length, scope=f"{task.name}_replay")
         self._task = task
         self._n_step = n_step
         self._random = tf.random.Generator.from_seed(seed)
@@ -72,12 +96,20 @@ class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
         """
         newest = self._get_last_id()  # of the rows written to every copy, counted from the beginning
         oldest = tf.maximum(newest - self._max_length + 1, 0)
-        start = self._random.uniform([batch_size], oldest, newest - self._n_step + 2, tf.int64)
-        copy = self._random.uniform([batch_size], 0, self._batch_size, tf.int64)
+        starts = (newest - self._n_step + 2 - oldest) * self._batch_size  # of all copies
+        drawn = self._random.uniform([batch_size], 0, starts, tf.int64)
+        start, copy = oldest + drawn // self._batch_size, drawn % self._batch_size
         ahead = tf.range(self._n_step, dtype=tf.int64)
         rows = (start[:, None] + ahead) % self._max_length + copy[:, None] * self._max_length  # [B, n]
+        return self._fold(self.read(rows))
+
+    def read(self, rows: tf.Tensor) -> Memory:
+        """What is remembered in some rows; each copy has `capacity // num_envs` of them, one copy after the other."""
         with tf.device(self._device), tf.name_scope(self._scope):
-            return self._fold(self._data_table.read(rows))
+            return self._packing.unpack(self._data_table.read(rows))
+
+    def _add_batch(self, memory: Memory) -> tf.Operation:
+        return super()._add_batch(self._packing.pack(memory))
 
     def _get_last_id(self) -> tf.Tensor:
         return tf.convert_to_tensor(self._last_id)
@@ -89,7 +121,7 @@ class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
 
     def check_valid(self) -> None:
         """Raises an AssertionError if what is remembered contradicts itself; for tests."""
-        rows = self._data_table.read(tf.range(self.num_frames()))
+        rows = self.read(tf.range(self.num_frames()))
         assert not (rows.discount.numpy()[~rows.is_last.numpy()] == 0).any(), "a discount of 0 inside an episode"
         assert int(self.num_frames()) <= self.capacity, "more rows than the capacity"
 

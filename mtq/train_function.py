@@ -48,19 +48,23 @@ def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool) -> 
     Both halves of a step are traced into one graph, whose automatic control dependencies keep them in turn.
     """
     learn = tf.function(model.train_step, autograph=False, jit_compile=model.jit_compile or None)
-    step = tf.function(lambda: learn(batch_source.next_batch()), autograph=False)
+
+    @tf.function(autograph=False)
+    def step() -> Logs:
+        known = model.get_metrics_result()  # read after the last step, which is all that anyone sees
+        return {name: value for name, value in learn(batch_source.next_batch()).items() if name not in known}
 
     @tf.function(autograph=False, jit_compile=jit_compile or None)
     def steps() -> Logs:
         specs = step.get_concrete_function().structured_outputs
-        logs = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), specs)
-        _, logs = tf.while_loop(
+        others = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), specs)
+        _, others = tf.while_loop(
             lambda done, _: done < model.steps_per_execution,
             lambda done, _: (done + 1, step()),
-            [tf.constant(0), logs],
+            [tf.constant(0), others],
             parallel_iterations=1,
         )
-        return logs
+        return {**model.get_metrics_result(), **others}
 
     def train_function(_: Any) -> Logs:
         batch_source.prepare()

@@ -136,7 +136,7 @@ def test_acting_follows_the_model_after_the_warm_up(make_model):
     batches(experience, 1)
     before = int(replay.num_frames())
     batches(experience, 30, batch_size=4)
-    rows = replay._data_table.read(tf.range(before, replay.num_frames()))
+    rows = replay.read(tf.range(before, replay.num_frames()))
     assert np.all(rows.action == 1)
 
 
@@ -150,7 +150,7 @@ def test_exploration_schedules_by_task(two_tasks, make_model):
     iterator = iter(experience.dataset(4))
     for _ in range(400):
         next(iterator)
-    actions = {n: r._data_table.read(tf.range(20, r.num_frames() // 2)).action for n, r in experience.replays.items()}
+    actions = {n: r.read(tf.range(20, r.num_frames() // 2)).action for n, r in experience.replays.items()}
     assert np.all(actions["corridor"] == 0)
     assert set(actions["counting"].numpy()) == {0, 1, 2}
 
