@@ -2,6 +2,7 @@
 
 import fractions
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from mtq.statistics import CollectionStatistics
 from mtq.tasks import Task, TaskSet
 
 _SMALLEST_RATIO = 1e-4
+_LONG_WARM_UP = 5_000
 
 
 class Experience:
@@ -151,8 +153,15 @@ class Experience:
         options.experimental_optimization.inject_prefetch = False  # it would run ahead of the policy
         options.experimental_optimization.apply_default_optimizations = False
         options.deterministic = True
-        dataset = tf.data.Dataset.counter().map(lambda _: self.next_batch(batch_size)).with_options(options)
-        dataset.batch_source = BatchSource(self, batch_size)  # by which `fit` draws batches without leaving its graph
+        source = BatchSource(self, batch_size)
+        if (
+            self.compilable
+        ):  # only `fit` needs speed, and it goes another way; this one traces nothing before it is used
+            dataset = tf.data.Dataset.from_generator(source.generate, output_signature=source.signature())
+        else:
+            dataset = tf.data.Dataset.counter().map(lambda _: self.next_batch(batch_size))
+        dataset = dataset.with_options(options)
+        dataset.batch_source = source  # by which `fit` draws batches without leaving its graph
         return dataset
 
     def next_batch(self, batch_size: int, warm_up: bool = True) -> dict[str, vl.Transition]:
@@ -238,7 +247,10 @@ class BatchSource:
     def __init__(self, experience: Experience, batch_size: int) -> None:
         self._experience, self._batch_size = experience, batch_size
         self.compilable = experience.compilable
-        self._warm_up = tf.function(experience.warm_up, autograph=False, jit_compile=self.compilable or None)
+        is_long = experience.warmup_steps > _LONG_WARM_UP  # else compiling it takes longer than it does
+        self._warm_up = tf.function(
+            experience.warm_up, autograph=False, jit_compile=(self.compilable and is_long) or None
+        )
 
     def prepare(self) -> None:
         """Takes the warm-up's steps, if no batch was drawn before. Called outside of graphs."""
@@ -248,3 +260,20 @@ class BatchSource:
     def next_batch(self) -> dict[str, vl.Transition]:
         """Graph code that takes the steps that are due and gives `{task: Transition}`; only after `prepare`."""
         return self._experience.next_batch(self._batch_size, warm_up=False)
+
+    def generate(self) -> Iterator[dict[str, vl.Transition]]:
+        """The same from Python, without end."""
+        draw = tf.function(self.next_batch, autograph=False, jit_compile=self.compilable or None)
+        while True:
+            self.prepare()
+            yield draw()
+
+    def signature(self) -> dict[str, vl.Transition]:
+        """The batches' shapes and types."""
+
+        def of_task(task: Task) -> vl.Transition:
+            observation = tf.TensorSpec([self._batch_size, *task.spec.observation_shape], task.spec.observation_dtype)
+            number = tf.TensorSpec([self._batch_size], tf.float32)
+            return vl.Transition(observation, tf.TensorSpec([self._batch_size], tf.int32), number, number, observation)
+
+        return {name: of_task(task) for name, task in self._experience.tasks.items()}

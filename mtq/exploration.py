@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, policy_step, tf_policy, time_steps
+from mtq.random_numbers import uniform
 from mtq.tasks import Task, TaskSet
 
 Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
@@ -125,7 +126,7 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
     def _action(self, time_step: time_steps.TimeStep, policy_state: Any, seed: Any = None) -> policy_step.PolicyStep:
         q_values = self._network(time_step.observation)  # [N, A]
         greedy = tf.argmax(q_values, axis=-1, output_type=tf.int32)
-        draws = tf.unstack(self._random.uniform([self._num_draws, self._num_envs]))
+        draws = tf.unstack(uniform(self._random, [self._num_draws, self._num_envs]))
         explore = draws[0] < self._exploration.at(self._step())
         anything = tf.cast(draws[1] * self._num_actions, tf.int32)
         if self._exploration.repeat_exponent is not None:

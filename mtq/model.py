@@ -217,7 +217,7 @@ class MultiTaskDQN(keras.Model):
         if force or self.train_function is None:
             source = self._batch_source
             jit_compile = source is not None and source.compilable and self._xla is not False
-            self.train_function = make_train_function(self, source, jit_compile)
+            self.train_function: Any = make_train_function(self, source, jit_compile)
         return self.train_function
 
     def export(  # type: ignore[override]

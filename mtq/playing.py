@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.environments.make import make_copies
+from mtq.random_numbers import stateless_uniform
 from mtq.spaces import is_tf_agents
 from mtq.tasks import Task
 
@@ -92,14 +93,14 @@ class InGraphPlayer:
         shape = [self._episodes, self._dynamics.num_random + 1]
 
         def step(done: tf.Tensor, state: tf.Tensor, open_: tf.Tensor, returns: tf.Tensor, lengths: tf.Tensor) -> tuple:
-            random = tf.random.stateless_uniform(shape, tf.random.experimental.stateless_fold_in(seed, done))
+            random = stateless_uniform(shape, tf.random.experimental.stateless_fold_in(seed, done))
             action = self._act(self._dynamics.observe(state), random[:, -1])
             reached, reward, terminated = self._dynamics.step(state, action, random[:, :-1])
             returns += tf.where(open_, reward, 0.0)
             lengths += tf.cast(open_, tf.int32)
             return done + 1, reached, open_ & ~terminated, returns, lengths
 
-        start = self._dynamics.initial_state(tf.random.stateless_uniform(shape, seed)[:, :-1])
+        start = self._dynamics.initial_state(stateless_uniform(shape, seed)[:, :-1])
         zeros = tf.zeros([self._episodes])
         begin = [tf.constant(0), start, zeros < 1, zeros, tf.cast(zeros, tf.int32)]
         *_, returns, lengths = tf.while_loop(

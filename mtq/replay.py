@@ -44,7 +44,12 @@ class _Packing:
 
     def pack(self, memory: Memory) -> dict[str, tf.Tensor]:
         """`Memory` of `[N, …]` → `[N, width]` by type."""
-        numbers = [memory.reward, memory.discount, tf.cast(memory.action, tf.float32), tf.cast(memory.is_last, tf.float32)]
+        numbers = [
+            memory.reward,
+            memory.discount,
+            tf.cast(memory.action, tf.float32),
+            tf.cast(memory.is_last, tf.float32),
+        ]
         packed = {"float32": [tf.stack(numbers, axis=1)]}
         for observation in (memory.observation, memory.next_observation):
             packed.setdefault(self._dtype, []).append(tf.reshape(observation, [-1, self._size]))

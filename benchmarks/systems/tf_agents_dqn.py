@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import mtq  # noqa: F401  (sets TF_USE_LEGACY_KERAS, which tf-agents needs)
+import mtq
 
 # isort: split
-import mtq.environments.tf_agents_parts  # noqa: F401  (imports tf-agents without its notices)
 import tensorflow as tf
 import tf_keras
 from tf_agents.agents.dqn import dqn_agent
@@ -16,6 +15,7 @@ from tf_agents.policies import random_tf_policy
 from tf_agents.replay_buffers import tf_uniform_replay_buffer
 from tf_agents.utils import common
 
+import mtq.environments.tf_agents_parts  # noqa: F401  (imports tf-agents without its notices)
 from benchmarks.systems.work import Work
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from mtq.environments.copies import Step
 from mtq.environments.make import make_copies
 from mtq.spaces import is_tf_agents
 from mtq.tasks import Task
 
-_STEPS = 20
+_STEPS, _STEPS_IN_GRAPH = 20, 3  # the latter are slow one by one
 
 
 def check_task(task: Task, seed: int = 0) -> None:
@@ -24,10 +25,27 @@ def check_task(task: Task, seed: int = 0) -> None:
         >>> import mtq
         >>> mtq.environments.check_task(mtq.Task("cart_pole", "CartPole-v1"))
     """
-    copies = make_copies(task, 1, seed)
+    copies = make_copies(task, 1, seed, compiled=False)
     random = np.random.default_rng(seed)
     copies.reset()
-    for _ in range(_STEPS):
-        copies.step(random.integers(task.num_actions, size=1))
+    for _ in range(_STEPS_IN_GRAPH if task.spec.in_graph else _STEPS):
+        step = copies.step(random.integers(task.num_actions, size=1))
+        if task.spec.in_graph:  # those in Python are checked at every step
+            _check_step(task, step)
     if not is_tf_agents(task.environment):
         copies.close()
+
+
+def _check_step(task: Task, step: Step) -> None:
+    received = step.next_observation.shape[1:]
+    if received != task.spec.observation_shape:
+        raise ValueError(
+            f"The dynamics of task '{task.name}' must give observations of the shape that they announce, "
+            f"{task.spec.observation_shape}. Received: {received}. Mend observation_shape, or what observe returns."
+        )
+    for role, values in (("observation", step.next_observation), ("reward", step.reward)):
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"The dynamics of task '{task.name}' must return finite numbers. Received: {role}s {values.tolist()}. "
+                "Mend their step, or end the episode before the state overflows."
+            )

@@ -7,6 +7,7 @@ from mtq.dynamics import Dynamics
 from mtq.environments.autoreset import AutoresetEnvironment
 from mtq.environments.copies import Step
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, time_steps
+from mtq.random_numbers import uniform
 from mtq.tasks import Task
 
 
@@ -48,7 +49,7 @@ class InGraphEnvironment(AutoresetEnvironment):
         )
 
     def _draw(self, sets: int) -> tf.Tensor:
-        return self._random.uniform([sets, self.batch_size, self._dynamics.num_random])
+        return uniform(self._random, [sets, self.batch_size, self._dynamics.num_random])
 
 
 class InGraphCopies:
@@ -58,11 +59,13 @@ class InGraphCopies:
         task: The task, whose environment is a `Dynamics`.
         num_copies: N.
         seed: Of the random numbers.
+        compiled: Whether XLA compiles the step, which takes longer than a few steps without it.
     """
 
-    def __init__(self, task: Task, num_copies: int, seed: int) -> None:
+    def __init__(self, task: Task, num_copies: int, seed: int, compiled: bool = True) -> None:
         self._environment = InGraphEnvironment(task, num_copies, seed)
-        self._step = tf.function(self._environment.step_and_restart)
+        step = self._environment.step_and_restart
+        self._step = tf.function(step, autograph=False, jit_compile=True) if compiled else step
 
     def reset(self) -> np.ndarray:
         """Begins an episode in every copy. Returns the observations, `[N, ...]`."""

@@ -1,0 +1,204 @@
+"""Acting, storing, sampling and learning in one compiled loop, and whole episodes in a graph."""
+
+import mtq
+
+# isort: split
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+from mtq.dynamics import CartPole, Dynamics
+from mtq.evaluation import Evaluator, evaluate, evaluate_random
+from mtq.playing import InGraphPlayer, play
+from mtq.random_numbers import stateless_uniform, uniform
+
+
+def two_tasks(num_envs=2):
+    return mtq.TaskSet(
+        [
+            mtq.Task("cart_pole", "in_graph/CartPole", num_envs=num_envs),
+            mtq.Task("mountain_car", "in_graph/MountainCar", num_envs=num_envs, max_episode_steps=50),
+        ]
+    )
+
+
+def learn(updates=20, tasks=None, fit=True, jit_compile="auto", steps_per_execution=10, **options):
+    tasks = tasks or two_tasks()
+    network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16]), seed=0)
+    model = mtq.MultiTaskDQN(network, tasks, target_update_period=7)
+    model.compile(keras.optimizers.Adam(1e-2), steps_per_execution=steps_per_execution, jit_compile=jit_compile)
+    experience = mtq.Experience(tasks, model, **{"warmup_steps": 20, "steps_per_update": 2, **options})
+    dataset = experience.dataset(8)
+    if fit:
+        model.fit(dataset, steps_per_epoch=updates, verbose=0)
+    else:
+        for batch in dataset.take(updates):
+            model.train_on_batch(batch)
+    return model, experience
+
+
+@pytest.mark.parametrize(("num_envs", "ratio", "each"), [(2, 2, 20), (4, 8, 80), (2, 0.5, 4), (3, 1, 9)])
+def test_the_replay_ratio_is_exact_and_nothing_is_learnt_before_the_warm_up(num_envs, ratio, each):
+    model, experience = learn(10, two_tasks(num_envs), warmup_steps=12, steps_per_update=ratio)
+    assert experience.env_steps == {"cart_pole": 12 + each, "mountain_car": 12 + each}
+    assert {int(replay.num_frames()) for replay in experience.replays.values()} == {12 + each}
+    assert int(model.updates) == 10
+
+
+def test_the_warm_up_leaves_the_weights_as_they_were():
+    tasks = two_tasks()
+    network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16]), seed=0)
+    model = mtq.MultiTaskDQN(network, tasks)
+    model.compile("adam")
+    before = model.network.get_weights()
+    source = mtq.Experience(tasks, model, warmup_steps=100).dataset(8).batch_source
+    source.prepare()
+    source.prepare()  # does nothing once a batch may have been drawn, and nothing worse before
+    for old, new in zip(before, model.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_fit_and_a_loop_over_the_dataset_learn_the_same():
+    fitted, looped = learn()[0], learn(fit=False, steps_per_execution=1)[0]
+    for a, b in zip(fitted.network.get_weights(), looped.network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_random_numbers_are_the_same_with_and_without_xla():
+    def draw(jit_compile):
+        random = tf.random.Generator.from_seed(3)
+
+        @tf.function(jit_compile=jit_compile)
+        def draws():
+            return uniform(random, [3, 500]), stateless_uniform([3, 500], tf.constant([1, 2]))
+
+        return np.concatenate(draws())
+
+    with_xla, without = draw(True), draw(None)
+    np.testing.assert_array_equal(with_xla, without)
+    assert with_xla.min() >= 0
+    assert with_xla.max() < 1
+    assert scipy.stats.kstest(with_xla.ravel(), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("options", [{}, {"overlap": True}, {"jit_compile": False}, {"n_step": 3}])
+def test_the_same_seed_gives_the_same_bits(options):
+    first, second = (learn(40, **options)[0].get_weights() for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_with_and_without_xla_the_same_is_learnt():
+    with_xla, without = (learn(10, jit_compile=jit)[0].network.get_weights() for jit in ("auto", False))
+    for a, b in zip(with_xla, without, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_a_second_fit_goes_on_and_another_dataset_is_noticed():
+    model, experience = learn(10)
+    dataset = experience.dataset(4)
+    model.fit(dataset, steps_per_epoch=10, verbose=0)
+    function = model.train_function
+    model.fit(dataset, steps_per_epoch=10, verbose=0)
+    assert model.train_function is function
+    assert experience.env_steps["cart_pole"] == 20 + 30 * 2
+    assert int(model.updates) == 30
+
+
+def test_what_a_train_step_adds_to_the_logs_is_heard():
+    class Telling(mtq.MultiTaskDQN):
+        def train_step(self, batch):
+            return {**super().train_step(batch), "doubled": 2.0 * tf.cast(self.updates.value, tf.float32)}
+
+    tasks = two_tasks()
+    model = Telling(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16]), seed=0), tasks)
+    model.compile("adam", steps_per_execution=5)
+    dataset = mtq.Experience(tasks, model, warmup_steps=20).dataset(8)
+    logs = model.fit(dataset, steps_per_epoch=10, verbose=0).history
+    assert logs["doubled"] == [20.0]
+    assert np.isfinite(logs["cart_pole/loss"]).all()
+
+
+def test_overlapping_collection_keeps_the_ratio_and_draws_the_batch_before_the_step():
+    _, experience = learn(10, overlap=True)
+    assert experience.env_steps["cart_pole"] == 20 + 10 * 2
+    tasks = mtq.TaskSet([mtq.Task("chain", "in_graph/Chain")])
+    network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4]), seed=0)
+    model = mtq.MultiTaskDQN(network, tasks)
+    experience = mtq.Experience(tasks, model, warmup_steps=1, overlap=True, replay_capacity=100)
+    source = experience.dataset(64).batch_source
+    source.prepare()
+    batch = source.next_batch()["chain"]
+    assert experience.env_steps["chain"] == 2  # one of which is not in the batch
+    assert len(np.unique(np.concatenate([batch.observation, batch.next_observation], axis=1), axis=0)) == 1
+
+
+def test_overlap_needs_whole_steps():
+    with pytest.raises(ValueError, match=r"steps_per_update must be a multiple of every task's num_envs.*Received: 3"):
+        learn(10, overlap=True, steps_per_update=3)
+
+
+def test_episodes_in_a_graph_are_those_that_python_plays():
+    """CarOnHill begins always alike and is not random, so any way of playing it gives the same return."""
+    tasks = mtq.TaskSet([mtq.Task("car", "in_graph/CarOnHill")])
+    for seed in range(4):
+        network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16]), seed=seed)
+        model = mtq.MultiTaskDQN(network, tasks)
+        in_graph = evaluate(model, episodes=2)["car"]
+        policy = mtq.evaluation.greedy_policy(model.paths["car"])
+        stepped = play(tasks["car"], policy, episodes=2, seed=0)
+        np.testing.assert_array_equal(in_graph.returns, stepped.returns)
+        np.testing.assert_array_equal(in_graph.lengths, stepped.lengths)
+
+
+def test_random_episodes_in_a_graph_are_gymnasiums_in_distribution():
+    gymnasium = evaluate_random(mtq.TaskSet([mtq.Task("cart_pole", "CartPole-v1")]), episodes=400)["cart_pole"]
+    in_graph = evaluate_random(two_tasks(), episodes=400)
+    error = (gymnasium.std**2 / 400 + in_graph["cart_pole"].std ** 2 / 400) ** 0.5
+    assert abs(gymnasium.mean - in_graph["cart_pole"].mean) < 4 * error
+    assert set(in_graph["mountain_car"].lengths) == {50}
+
+
+def test_an_evaluator_follows_the_weights_and_its_seed():
+    tasks = two_tasks()
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16]), seed=0), tasks)
+    evaluator = Evaluator(model, episodes=5)
+    first, again, other = (evaluator.greedy(seed)["cart_pole"].returns for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    model.network.get_layer("cart_pole_q_values").kernel.assign(np.zeros([16, 2]))
+    model.network.get_layer("cart_pole_q_values").bias.assign([0.0, 1.0])
+    assert evaluator.greedy(1)["cart_pole"].mean < 12  # always to the right
+
+
+def test_episodes_are_cut_off():
+    task = mtq.Task("mountain_car", "in_graph/MountainCar", max_episode_steps=1_000)
+    stay = InGraphPlayer(task, lambda observation, _: tf.ones_like(observation[:, 0], tf.int32), 3, max_steps=20)
+    assert stay(0).lengths.tolist() == [20, 20, 20]
+
+
+class Overflowing(CartPole):
+    def step(self, state, action, random):
+        state, reward, terminated = super().step(state, action, random)
+        return state, reward / 0.0, terminated
+
+
+class Misshapen(CartPole):
+    def observe(self, state):
+        return state[:, :3]
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "message"),
+    [
+        (Overflowing, r"dynamics of task 'broken' must return finite numbers. Received: rewards \[inf\]"),
+        (Misshapen, r"dynamics of task 'broken' must give observations of the shape .*\(4,\). Received: \(3,\)"),
+    ],
+)
+def test_broken_dynamics_are_found_before_training(dynamics: type[Dynamics], message):
+    tasks = mtq.TaskSet([mtq.Task("broken", dynamics)])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4])), tasks)
+    with pytest.raises(ValueError, match=message):
+        mtq.Experience(tasks, model)
