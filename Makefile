@@ -9,12 +9,13 @@ CHECK_VENV := .venv-check
 BIN := $(VENV)/bin
 SEED ?= 0
 
-.PHONY: help setup demo test test-slow check format clean
+.PHONY: help setup demo test test-slow benchmark check format clean
 
 help:
 	@echo "make demo       set up, train CartPole, Acrobot and MountainCar in one network, evaluate, export (SEED=0)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the learning tests that take minutes"
+	@echo "make benchmark  speed beside tf-agents and Stable-Baselines3 (installs the latter, with torch)"
 	@echo "make check      lint, format and types"
 	@echo "make format     mend the format"
 	@echo "make setup      the set-up alone; PYTHON=python3.13 for another Python"
@@ -40,6 +41,14 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+.venv-benchmarks/.installed: requirements-benchmarks.txt
+	$(INTERPRETER) -m venv .venv-benchmarks
+	.venv-benchmarks/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-benchmarks.txt
+	@touch $@
+
+benchmark: setup .venv-benchmarks/.installed
+	$(BIN)/python -m benchmarks.throughput
 
 $(CHECK_VENV)/.installed: requirements-check.txt
 	$(INTERPRETER) -m venv $(CHECK_VENV)

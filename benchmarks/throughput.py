@@ -78,14 +78,9 @@ class Worker:
         updates = max(round(seconds * last["updates"] / last["seconds"] / unit), 1) * unit
         self.rounds.append(self._order(int(updates)))
 
-    def discard(self) -> None:
-        """Forgets the rounds, but for the speed that the last one tells."""
-        self.rounds = self.rounds[-1:]
-
     def close(self) -> None:
         """Ends the process."""
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
     def median(self, quantity: str) -> float:
         """Over the rounds, per second."""

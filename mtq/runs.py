@@ -91,7 +91,13 @@ class Run:
         ]
 
     def finish(
-        self, model: Any, experience: Any, before: Mapping[str, EpisodeReturns], episodes: int = 20, seed: int = 0
+        self,
+        model: Any,
+        experience: Any,
+        before: Mapping[str, EpisodeReturns],
+        episodes: int = 20,
+        seed: int = 0,
+        tasks: TaskSet | None = None,
     ) -> dict[str, Any]:
         """Saves the last model, evaluates the best one on episodes it was not chosen by, and prints a table.
 
@@ -101,6 +107,7 @@ class Run:
             before: The evaluation from before training.
             episodes: How many fresh ones of each task.
             seed: Of the run.
+            tasks: In whose environments these are played; by default those of the training.
 
         Returns:
             What is written to `metrics.json`: per task the mean returns of a random policy, before and after; how many
@@ -108,8 +115,9 @@ class Run:
         """
         save_whole(model, self.last)
         best = keras.models.load_model(self.best if self.best.exists() else self.last)
-        random = evaluate_random(experience.tasks, episodes=episodes, seed=seed + _FRESH)
-        after = evaluate(best, experience.tasks, episodes=episodes, seed=seed + _FRESH)
+        tasks = experience.tasks if tasks is None else tasks
+        random = evaluate_random(tasks, episodes=episodes, seed=seed + _FRESH)
+        after = evaluate(best, tasks, episodes=episodes, seed=seed + _FRESH)
         metrics = {
             "tasks": {
                 name: {

@@ -83,8 +83,15 @@ def classic(num_envs: int = 1) -> TaskSet:
     )
 
 
-def classic_control(num_envs: int = 1) -> TaskSet:
-    """CartPole, Acrobot and MountainCar, the last with a horizon of 1,000 steps, in Gymnasium."""
+def classic_control(num_envs: int = 1, in_graph: bool = False) -> TaskSet:
+    """CartPole, Acrobot and MountainCar, the last with a horizon of 1,000 steps.
+
+    Args:
+        num_envs: Copies of each that are stepped at once.
+        in_graph: Whether they are the in-graph ones, of the same dynamics and many times as fast, or Gymnasium's.
+    """
+    if in_graph:
+        return TaskSet([Task(name, f"in_graph/{_IN_GRAPH[name][0]}", num_envs=num_envs) for name in _CLASSIC_CONTROL])
     return TaskSet([task(name, num_envs) for name in _CLASSIC_CONTROL])
 
 

@@ -80,7 +80,7 @@ class TaskGradients:
         return [
             gradient
             for gradient, is_shared in zip(gradients, self.shared, strict=True)
-            if gradient is not None and (is_shared or scope == "all")
+            if gradient is not None and gradient.shape.num_elements() != 0 and (is_shared or scope == "all")
         ]
 
 
@@ -109,7 +109,7 @@ def _sum_of_squares(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     if not gradients:
         return tf.constant(0.0)
     squares = [tf.square(gradient) for gradient in gradients]
-    columns = [tf.reduce_sum(square, axis=range(square.shape.rank - 1)) for square in squares]
+    columns = [tf.reduce_sum(square, axis=list(range(square.shape.rank - 1))) for square in squares]
     return tf.add_n([tf.reduce_sum(tf.where(column < 0, 0.0, column)) for column in columns])
 
 

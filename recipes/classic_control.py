@@ -28,8 +28,11 @@ class Options:
     """Each ends with an evaluation."""
     updates_per_epoch: int = 2_000
     """Of the network, from one batch of every task each."""
-    batch_size: int = 128
+    batch_size: int = 64
     """Per task."""
+    in_graph: bool = True
+    """Train in the in-graph environments and not in Gymnasium's, which have the same dynamics but are slower. The
+    returns from before training and at the end are Gymnasium's in either case."""
     num_envs: int = 8
     """Copies of each environment, stepped at once."""
     steps_per_update: float = 2.0
@@ -58,7 +61,8 @@ class Options:
 
 def main(options: Options) -> dict[str, Any]:
     """Trains, evaluates, exports and plays from the export. Returns what metrics.json holds."""
-    tasks = mtq.suites.classic_control(num_envs=options.num_envs)
+    gymnasium_tasks = mtq.suites.classic_control(num_envs=options.num_envs)
+    tasks = mtq.suites.classic_control(num_envs=options.num_envs, in_graph=options.in_graph)
     network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([128, 128]), seed=options.seed)
     model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=True)
     updates = options.epochs * options.updates_per_epoch
@@ -66,7 +70,7 @@ def main(options: Options) -> dict[str, Any]:
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(options.learning_rate, updates, alpha=0.1)),
         loss="huber",
         aggregator=options.aggregator,
-        steps_per_execution=mtq.runs.steps_per_execution(options.updates_per_epoch),
+        steps_per_execution=mtq.runs.steps_per_execution(options.updates_per_epoch, most=250),
     )
     epsilon = mtq.exploration.linear(1.0, 0.05, options.exploration_steps)
     experience = mtq.Experience(
@@ -85,14 +89,14 @@ def main(options: Options) -> dict[str, Any]:
     )
     dataset = experience.dataset(options.batch_size)
     run = mtq.runs.Run(options.out, dataclasses.asdict(options), options.overwrite, export_to=options.export_to)
-    before = mtq.evaluation.evaluate(model, episodes=options.episodes, seed=options.seed)
+    before = mtq.evaluation.evaluate(model, gymnasium_tasks, episodes=options.episodes, seed=options.seed)
     model.fit(
         dataset,
         epochs=options.epochs,
         steps_per_epoch=options.updates_per_epoch,
         callbacks=run.callbacks(experience, episodes=options.episodes, seed=options.seed),
     )
-    metrics = run.finish(model, experience, before, episodes=options.episodes, seed=options.seed)
+    metrics = run.finish(model, experience, before, episodes=options.episodes, seed=options.seed, tasks=gymnasium_tasks)
     mtq.runs.load_best(options.out).export(options.export_to, overwrite=options.overwrite)
     subprocess.run(
         [sys.executable, "-m", "mtq.play_export", options.export_to, f"{options.out}/tasks.json"], check=True

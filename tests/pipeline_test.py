@@ -3,6 +3,8 @@
 import mtq
 
 # isort: split
+import gymnasium
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -178,3 +180,55 @@ def test_tf_agents_environments_are_tasks_too(make_model):
     for name in tasks:
         assert set(batch[name].discount.numpy()) == {0.0, np.float32(0.99)}
         assert batch[name].observation.shape == (200, 3)
+
+
+def test_all_gymnasium_tasks_share_one_crossing_a_step(two_tasks, make_model):
+    experience = mtq.Experience(two_tasks, make_model(), warmup_steps=10, steps_per_update=2)
+    graph = tf.function(lambda: experience.next_batch(4, warm_up=False)).get_concrete_function().graph
+    assert [op.type for op in graph.get_operations()].count("PyFunc") == 1
+
+
+def test_tasks_of_all_kinds_and_numbers_of_copies_learn_together(make_model):
+    images = gymnasium.spaces.Box(0, 255, (2, 2, 1), np.uint8)
+
+    class Images(CountingEnvironment):
+        def __init__(self):
+            super().__init__()
+            self.observation_space = images
+
+        def _observe(self):
+            return np.full((2, 2, 1), 10 * self.step_in_episode, np.uint8)
+
+    tasks = mtq.TaskSet(
+        [
+            mtq.Task("python", Corridor, num_envs=4),
+            mtq.Task("images", Images, num_envs=2),
+            mtq.Task("in_graph", "in_graph/Chain", num_envs=2),
+            mtq.Task("counting", CountingEnvironment, num_envs=1),
+        ]
+    )
+    sizes = {name: mtq.networks.dense_encoder(task, 8) for name, task in tasks.items()}
+    sizes["images"] = lambda x: keras.layers.Dense(8)(keras.layers.Flatten()(x))
+    network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), encoders=sizes)
+    model = mtq.MultiTaskDQN(network, tasks)
+    model.compile("adam", steps_per_execution=5)
+    experience = mtq.Experience(tasks, model, warmup_steps=8, steps_per_update=4)
+    history = model.fit(experience.dataset(16), steps_per_epoch=10, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert set(experience.env_steps.values()) == {8 + 10 * 4}
+    batch = experience.next_batch(200)["images"]
+    assert batch.observation.dtype == tf.uint8
+    assert set(np.unique(batch.observation)) == {0, 10, 20, 30, 40}
+    np.testing.assert_array_equal(batch.next_observation, batch.observation + 10)
+
+
+def test_overlapping_collection_gives_the_same_bits_again(two_tasks, make_model):
+    def learn():
+        model = make_model(compile_options={"steps_per_execution": 10})
+        experience = mtq.Experience(two_tasks, model, warmup_steps=20, steps_per_update=4, overlap=True)
+        model.fit(experience.dataset(8), steps_per_epoch=100, verbose=0)
+        assert set(experience.env_steps.values()) == {20 + 100 * 4}
+        return model.get_weights()
+
+    for a, b in zip(learn(), learn(), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -62,3 +62,19 @@ def test_norms_of_any_size(scale):
     np.testing.assert_allclose(tf.function(gradients.norms)() / np.float32(scale), [13.0, 0.0], rtol=1e-5)
     normalized = gradients.combine(tf.math.divide_no_nan(tf.ones(2), gradients.norms()))
     assert float(tf.linalg.global_norm(normalized)) == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (7, 5), (3, 3, 4, 2), (0, 3)])
+@pytest.mark.parametrize("jit_compile", [None, True])
+def test_norms_of_any_shape(shape, jit_compile):
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    norms = tf.function(lambda g: TaskGradients([[g]]).norms(), jit_compile=jit_compile)(tf.constant(values))
+    np.testing.assert_allclose(norms, [np.linalg.norm(values.ravel())], rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_seen_in_the_norm(value):
+    gradients = TaskGradients([[tf.constant([[1.0, value], [2.0, 3.0]])], [tf.ones([2, 2])]])
+    norms = gradients.norms().numpy()
+    assert not np.isfinite(norms[0])
+    np.testing.assert_allclose(norms[1], 2.0)

@@ -1,0 +1,143 @@
+"""Whether training in-graph and over Gymnasium gives the same learning curves.
+
+    python -m benchmarks.same_curves
+
+The same network, settings and seeds learn CartPole, Acrobot and MountainCar in the in-graph environments and in
+Gymnasium's; each arm is evaluated in its own. Writes a CSV of every evaluation and a picture of both arms' means with
+their 95 % intervals over the seeds to `--out`. For each task the area under the curve of the two arms is compared by
+Welch's t-test.
+
+The last line is one JSON object.
+"""
+
+import csv
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import mtq
+
+# isort: split
+import keras
+import numpy as np
+import simple_parsing
+from matplotlib.figure import Figure
+
+_ARMS = {"in_graph": "#0072b2", "gymnasium": "#d55e00"}
+
+
+@dataclasses.dataclass
+class Options:
+    """What is run."""
+
+    seeds: int = 5
+    """Runs of each arm."""
+    epochs: int = 12
+    """Each ends with an evaluation."""
+    updates_per_epoch: int = 1_000
+    """Of the network."""
+    episodes: int = 20
+    """Of each task at an evaluation."""
+    out: str = "runs/same_curves"
+    """Folder for the CSV and the picture."""
+
+
+def run(arm: str, seed: int, options: Options) -> list[dict[str, float]]:
+    """One run. Returns a row for each evaluation and task."""
+    tasks = mtq.suites.classic_control(num_envs=8, in_graph=arm == "in_graph")
+    network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([64, 64]), seed=seed)
+    model = mtq.MultiTaskDQN(network, tasks, target_update_period=100, double=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss="huber", steps_per_execution=100)
+    epsilon = mtq.exploration.linear(1.0, 0.05, 20_000)
+    repeated = mtq.exploration.EpsilonGreedy(epsilon, repeat_exponent=2.0)
+    experience = mtq.Experience(
+        tasks,
+        model,
+        exploration={"cart_pole": epsilon, "acrobot": epsilon, "mountain_car": repeated},
+        replay_capacity=20_000,
+        steps_per_update=4,
+        n_step=3,
+        seed=seed,
+    )
+    history = model.fit(
+        experience.dataset(64),
+        epochs=options.epochs,
+        steps_per_epoch=options.updates_per_epoch,
+        verbose=0,
+        callbacks=[mtq.callbacks.EvaluateTasks(options.episodes, seed=seed, verbose=0)],
+    ).history
+    return [
+        {"arm": arm, "seed": seed, "epoch": epoch + 1, "task": name, "return": history[f"val_{name}/return"][epoch]}
+        for name in tasks
+        for epoch in range(options.epochs)
+    ]
+
+
+def compare(rows: list[dict[str, Any]], options: Options) -> dict[str, dict[str, float]]:
+    """For each task both arms' mean area under the curve, their standard deviations over seeds, and Welch's p."""
+    from scipy import stats
+
+    figures = {}
+    for name in dict.fromkeys(row["task"] for row in rows):
+        areas = {arm: _curves(rows, arm, name, options).mean(axis=1) for arm in _ARMS}
+        figures[name] = {f"{arm}_mean": float(area.mean()) for arm, area in areas.items()}
+        figures[name] |= {f"{arm}_sd": float(area.std(ddof=1)) for arm, area in areas.items()}
+        figures[name]["p"] = float(stats.ttest_ind(*areas.values(), equal_var=False).pvalue)
+    return figures
+
+
+def draw(rows: list[dict[str, Any]], options: Options, path: Path) -> None:
+    """Both arms' means and 95 % intervals over the seeds."""
+    from scipy import stats
+
+    names = list(dict.fromkeys(row["task"] for row in rows))
+    figure = Figure(figsize=(4.4 * len(names), 3.4), layout="constrained")
+    half = stats.t.ppf(0.975, options.seeds - 1) / options.seeds**0.5
+    epochs = np.arange(1, options.epochs + 1)
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for arm, colour in _ARMS.items():
+            curves = _curves(rows, arm, name, options)
+            mean, margin = curves.mean(axis=0), half * curves.std(axis=0, ddof=1)
+            axis.fill_between(epochs, mean - margin, mean + margin, color=colour, alpha=0.15, lw=0)
+            axis.plot(epochs, mean, color=colour, lw=2, label=arm.replace("_", "-"))
+        axis.set_title(name)
+        axis.set_xlabel(f"thousands of updates ({options.updates_per_epoch / 1000:g} each)")
+        axis.set_ylabel("greedy return")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def _curves(rows: list[dict[str, Any]], arm: str, name: str, options: Options) -> np.ndarray:
+    of_arm = [row["return"] for row in rows if row["arm"] == arm and row["task"] == name]
+    return np.array(of_arm).reshape(-1, options.epochs)
+
+
+def main(options: Options) -> dict[str, Any]:
+    """Runs both arms, a seed of each in turn."""
+    folder, rows = Path(options.out), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(options.seeds):
+        for arm in _ARMS:
+            started = time.monotonic()
+            rows += run(arm, seed, options)
+            print(f"seed {seed}, {arm}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            keras.backend.clear_session()
+    with open(folder / "curves.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    figures = compare(rows, options)
+    draw(rows, options, folder / "curves.png")
+    print(f"{'mean return over the run':26}{'in-graph':>18}{'Gymnasium':>18}{'p':>8}")
+    for name, f in figures.items():
+        arms = [f"{f[f'{arm}_mean']:.1f} ± {f[f'{arm}_sd']:.1f}" for arm in _ARMS]
+        print(f"{name:26}{arms[0]:>18}{arms[1]:>18}{f['p']:>8.2f}")
+    return figures
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(simple_parsing.parse(Options))))

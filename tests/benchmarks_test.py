@@ -1,0 +1,70 @@
+"""The benchmark programs, with settings so small that the figures mean nothing but the work is all there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import same_curves, throughput
+from benchmarks.systems.work import Work
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def result():
+    options = "--tasks 1 --rounds 1 --seconds 0.2 --warmup_steps 40 --steps_per_execution 4 --systems"
+    systems = "mtq_in_graph,mtq_gymnasium,tf_agents,stable_baselines3,mtq_update"
+    command = [sys.executable, "-m", "benchmarks.throughput", *options.split(), systems]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+
+def test_the_last_line_is_the_promised_object(result):
+    figures = json.loads(result.stdout.splitlines()[-1])
+    speeds = figures["env_steps_per_second"]
+    assert set(speeds) == {"mtq_in_graph", "mtq_gymnasium", "tf_agents", "stable_baselines3"}
+    assert all(speeds[name] > 0 for name in ("mtq_in_graph", "mtq_gymnasium", "tf_agents"))
+    assert (speeds["stable_baselines3"] is None) == (throughput.python_for("stable_baselines3") is None)
+    assert figures["ratio_to_tf_agents"]["mtq_in_graph"] == speeds["mtq_in_graph"] / speeds["tf_agents"]
+    assert figures["loop_seconds_per_step"] == pytest.approx(4 / speeds["mtq_in_graph"])
+    assert figures["update_only_seconds_per_step"] > 0
+
+
+def test_the_table_says_what_was_compared(result):
+    for name in ("mtq, in-graph tasks", "tf-agents DqnAgent, as in its tutorials", "× tf-agents", "first call"):
+        assert name in result.stdout
+
+
+@pytest.mark.parametrize("system", ["mtq_gymnasium", "tf_agents"])
+def test_the_work_is_what_it_claims_to_be(system):
+    """One update per 4 environment steps of a task, counted by the system."""
+    worker = throughput.Worker(system, Work(tasks=2, warmup_steps=40, steps_per_execution=3), sys.executable)
+    worker.run(0.1)
+    (answer,) = worker.rounds
+    tasks = 2 if system == "mtq_gymnasium" else 1
+    assert answer["env_steps"] == answer["updates"] * 4 * tasks
+    worker.close()
+
+
+def test_a_system_that_fails_is_heard():
+    with pytest.raises(RuntimeError, match="no_such_system did not answer"):
+        throughput.Worker("no_such_system", Work(), sys.executable)
+
+
+def test_arms_are_compared_by_the_area_under_their_curves(tmp_path):
+    options = same_curves.Options(seeds=2, epochs=2)
+    returns = {"in_graph": [[1.0, 3.0], [2.0, 4.0]], "gymnasium": [[1.0, 3.0], [3.0, 5.0]]}
+    rows = [
+        {"arm": arm, "seed": seed, "epoch": epoch + 1, "task": "car", "return": value}
+        for arm, runs in returns.items()
+        for seed, run in enumerate(runs)
+        for epoch, value in enumerate(run)
+    ]
+    figures = same_curves.compare(rows, options)["car"]
+    assert (figures["in_graph_mean"], figures["gymnasium_mean"]) == (2.5, 3.0)
+    assert figures["in_graph_sd"] == pytest.approx(0.5**0.5)
+    assert 0.5 < figures["p"] < 0.9  # Welch: t = 0.447 with 1.47 degrees of freedom
+    same_curves.draw(rows, options, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1_000
