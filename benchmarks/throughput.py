@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,9 @@ class Worker:
     def __init__(self, name: str, work: Work, python: str) -> None:
         command = [python, "-m", "benchmarks.worker", name, json.dumps(dataclasses.asdict(work))]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
         self._process = subprocess.Popen(
-            command, cwd=_ROOT, env=environment, text=True, stdin=-1, stdout=-1, stderr=subprocess.PIPE
+            command, cwd=_ROOT, env=environment, text=True, stdin=-1, stdout=-1, stderr=self._said
         )
         self.name = name
         self.first = self._answer()
@@ -81,6 +83,7 @@ class Worker:
     def close(self) -> None:
         """Ends the process."""
         self._process.communicate()
+        self._said.close()
 
     def median(self, quantity: str) -> float:
         """Over the rounds, per second."""
@@ -95,7 +98,10 @@ class Worker:
         for line in self._process.stdout:
             if line.startswith("ANSWER "):
                 return json.loads(line.removeprefix("ANSWER "))
-        raise RuntimeError(f"{self.name} did not answer. It said:\n{self._process.stderr.read()[-4000:]}")
+        self._process.communicate()
+        self._said.seek(0)
+        with self._said as said:
+            raise RuntimeError(f"{self.name} did not answer. It said:\n{said.read()[-4000:]}")
 
 
 def python_for(system: str) -> str | None:
@@ -126,7 +132,16 @@ def measure(options: Options) -> dict[str, Any]:
         warmup_steps=options.warmup_steps,
         steps_per_execution=options.steps_per_execution,
     )
-    workers = []
+    workers: list[Worker] = []
+    try:
+        _measure(options, work, workers)
+    finally:
+        for worker in workers:
+            worker.close()
+    return results(workers, work)
+
+
+def _measure(options: Options, work: Work, workers: list[Worker]) -> None:
     for name in options.systems.split(","):
         python = python_for(name)
         if python is None:
@@ -139,9 +154,6 @@ def measure(options: Options) -> dict[str, Any]:
             worker.run(options.seconds if number else options.seconds / 3)
             speed = worker.rounds[-1]["env_steps"] / worker.rounds[-1]["seconds"]
             _say(f"round {number} of {options.rounds}: {_NAMES[worker.name]} {speed:,.0f} steps/s")
-    for worker in workers:
-        worker.close()
-    return results(workers, work)
 
 
 def results(workers: list[Worker], work: Work) -> dict[str, Any]:
@@ -155,6 +167,11 @@ def results(workers: list[Worker], work: Work) -> dict[str, Any]:
         for peer in peers:
             line += f"{speeds[worker.name] / speeds[peer]:>12.1f}×" if peer in speeds else f"{'–':>13}"
         print(f"{line}{worker.first['first_call_seconds']:>10.1f} s{worker.rounds[-1]['peak_gib']:>6.2f}")
+    print(
+        f"mtq: {work.tasks} task(s) in one network, all of whose steps are counted; of CartPole, Acrobot, MountainCar, "
+        "CarOnHill and\nInvertedPendulum in-graph, of CartPole, Acrobot and MountainCar over Gymnasium. The others: "
+        "CartPole alone."
+    )
     seconds = {worker.name: 1 / worker.median("updates") for worker in workers}
     return {
         "env_steps_per_second": {

@@ -67,7 +67,7 @@ class Evaluator:
 
     def _greedy_player(self, task: Task, path: Any) -> Callable[[int], EpisodeReturns]:
         if task.spec.in_graph:
-            compilable = all(layer.supports_jit for layer in path._flatten_layers())
+            compilable = self._model.uses_xla and all(layer.supports_jit for layer in path._flatten_layers())
             return InGraphPlayer(task, lambda o, _: _best(path(o)), self._episodes, self._max_steps, compilable)
         policy = greedy_policy(path)
         return lambda seed: self._played(task, policy, seed)
@@ -75,7 +75,8 @@ class Evaluator:
     def _random_player(self, task: Task) -> Callable[[int], EpisodeReturns]:
         if task.spec.in_graph:
             any_action = lambda _, random: tf.cast(random * task.num_actions, tf.int32)  # noqa: E731
-            return InGraphPlayer(task, any_action, self._episodes, self._max_steps)
+            compilable = self._model is None or self._model.uses_xla
+            return InGraphPlayer(task, any_action, self._episodes, self._max_steps, compilable)
         return lambda seed: self._played(task, _random_policy(task.num_actions, seed), seed)
 
     def _played(self, task: Task, policy: Policy, seed: int) -> EpisodeReturns:

@@ -111,7 +111,10 @@ class Experience:
         self._drivers: dict[str, StepDriver] = {}
         for task, sequence in zip(tasks.values(), np.random.SeedSequence(seed).spawn(len(tasks)), strict=True):
             self._add_task(task, model.paths[task.name], explorations[task.name], sequence.generate_state(3).tolist())
-        self.batches = tf.Variable(0, dtype=tf.int64, trainable=False)  # drawn so far
+        self._batches = tf.Variable(0, dtype=tf.int64, trainable=False)  # drawn so far
+        self._is_warm = tf.Variable(False, trainable=False)
+        self._sources: dict[int, BatchSource] = {}
+        self.model = model
         self.compilable = all(task.spec.in_graph for task in tasks.values()) and all(
             layer.supports_jit for layer in model.network._flatten_layers()
         )
@@ -130,6 +133,9 @@ class Experience:
 
     def dataset(self, batch_size: int = 32) -> tf.data.Dataset:
         """Batches without end, each made when it is asked for and not before.
+
+        `fit` knows it and draws the batches within its own graph. What `take`, `map` and their like make of it is a
+        dataset as any other, from which `fit` draws one batch after the other, slower.
 
         Args:
             batch_size: B, of each task.
@@ -153,10 +159,8 @@ class Experience:
         options.experimental_optimization.inject_prefetch = False  # it would run ahead of the policy
         options.experimental_optimization.apply_default_optimizations = False
         options.deterministic = True
-        source = BatchSource(self, batch_size)
-        if (
-            self.compilable
-        ):  # only `fit` needs speed, and it goes another way; this one traces nothing before it is used
+        source = self._sources.setdefault(batch_size, BatchSource(self, batch_size))
+        if self.compilable:  # `fit` goes another way, so nothing is traced here before it is used
             dataset = tf.data.Dataset.from_generator(source.generate, output_signature=source.signature())
         else:
             dataset = tf.data.Dataset.counter().map(lambda _: self.next_batch(batch_size))
@@ -169,14 +173,16 @@ class Experience:
 
         Args:
             batch_size: B, of each task.
-            warm_up: Whether the warm-up's steps belong to the first batch; otherwise `warm_up` was called before.
+            warm_up: Whether the warm-up's steps are taken if they were not yet; otherwise `warm_up` was called before.
         """
-        number = self.batches.assign_add(1)  # of this batch, from 1
+        number = self._batches.assign_add(1)  # of this batch, from 1
+        if warm_up:
+            for num_envs, drivers in self._drivers_by_num_envs().items():
+                run_together(drivers, tf.where(self._is_warm, 0, self._warmup_rounds(num_envs)))
+            self._is_warm.assign(True)
         step_later = []
         for num_envs, drivers in self._drivers_by_num_envs().items():
             due = self._steps_due(num_envs, number)
-            if warm_up:
-                run_together(drivers, tf.where(tf.equal(number, 1), self._warmup_rounds(num_envs), 0))
             if self.overlap:
                 run_together(drivers, due - 1)
                 step_later.append(act_together(drivers))
@@ -187,10 +193,16 @@ class Experience:
             step()
         return batch
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether the warm-up's steps were taken."""
+        return bool(self._is_warm)
+
     def warm_up(self) -> None:
-        """Takes the warm-up's steps."""
+        """Takes the warm-up's steps. For use in a graph."""
         for num_envs, drivers in self._drivers_by_num_envs().items():
             run_together(drivers, self._warmup_rounds(num_envs))
+        self._is_warm.assign(True)
 
     def _drivers_by_num_envs(self) -> dict[int, list[StepDriver]]:
         """Tasks with as many copies are stepped together."""
@@ -247,15 +259,15 @@ class BatchSource:
     def __init__(self, experience: Experience, batch_size: int) -> None:
         self._experience, self._batch_size = experience, batch_size
         self.compilable = experience.compilable
-        is_long = experience.warmup_steps > _LONG_WARM_UP  # else compiling it takes longer than it does
-        self._warm_up = tf.function(
-            experience.warm_up, autograph=False, jit_compile=(self.compilable and is_long) or None
-        )
+        self._draw: dict[bool, Any] = {}
+        self.train_function: tuple[Any, Any] = (None, None)  # the last model compiled for it, and what that made of it
 
     def prepare(self) -> None:
-        """Takes the warm-up's steps, if no batch was drawn before. Called outside of graphs."""
-        if int(self._experience.batches) == 0:
-            self._warm_up()
+        """Takes the warm-up's steps, if they were not taken yet. Called outside of graphs."""
+        if not self._experience.is_warm:
+            is_long = self._experience.warmup_steps > _LONG_WARM_UP  # else compiling it takes longer than it does
+            warm_up = self._experience.warm_up
+            tf.function(warm_up, autograph=False, jit_compile=(is_long and self._uses_xla()) or None)()
 
     def next_batch(self) -> dict[str, vl.Transition]:
         """Graph code that takes the steps that are due and gives `{task: Transition}`; only after `prepare`."""
@@ -263,10 +275,15 @@ class BatchSource:
 
     def generate(self) -> Iterator[dict[str, vl.Transition]]:
         """The same from Python, without end."""
-        draw = tf.function(self.next_batch, autograph=False, jit_compile=self.compilable or None)
+        uses_xla = self._uses_xla()
+        if uses_xla not in self._draw:
+            self._draw[uses_xla] = tf.function(self.next_batch, autograph=False, jit_compile=uses_xla or None)
         while True:
             self.prepare()
-            yield draw()
+            yield self._draw[uses_xla]()
+
+    def _uses_xla(self) -> bool:
+        return self.compilable and self._experience.model.uses_xla
 
     def signature(self) -> dict[str, vl.Transition]:
         """The batches' shapes and types."""

@@ -81,7 +81,9 @@ class MultiTaskDQN(keras.Model):
         )
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.task_metrics = TaskMetrics(tasks.names)
-        self._batch_source: Any = None
+        self._xla: bool | str = "auto"
+        self._compilation: object = None
+        self.train_function: Any = None
         self.built = True
 
     def compile(  # type: ignore[override]
@@ -112,6 +114,8 @@ class MultiTaskDQN(keras.Model):
         Raises:
             ValueError: An argument does not fit the tasks, or names nothing known.
         """
+        if jit_compile not in (True, False, "auto"):
+            raise ValueError(f"jit_compile must be True, False or 'auto'. Received: {jit_compile!r}.")
         weighting = weightings.get(loss_weights, self.tasks)
         aggregator = aggregators.get(aggregator)
         self.td_loss = TDLoss(loss)
@@ -124,6 +128,7 @@ class MultiTaskDQN(keras.Model):
         )
         self.optimizer.build(self.network.trainable_variables)  # now, or the first step would be traced twice
         self.weighting, self.aggregator, self._xla = weighting, aggregator, jit_compile
+        self._compilation = object()  # what was made of an earlier one no longer holds
         self.task_weights.assign(weighting.initial_weights(self.tasks))
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -203,22 +208,37 @@ class MultiTaskDQN(keras.Model):
             ValueError: There is no `steps_per_epoch`, or no whole number of executions in it; an environment is broken.
         """
         check_steps(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
-        source = batch_source_of(x, self)
-        if source is not self._batch_source:
-            self._batch_source, self.train_function = source, None
-        if source is not None:
-            x = tf.data.Dataset.from_tensors(0).repeat()  # is not read, and costs less to set up
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
-        with environment_errors():
-            return super().fit(x, *args, verbose=verbose, callbacks=with_defaults(callbacks, verbose, self), **kwargs)
+        kept, source = self.train_function, batch_source_of(x, self)
+        if source is not None and self.compiled:
+            self.train_function = self._train_function_over(source)
+            x = tf.data.Dataset.from_tensors(0).repeat()  # is not read, and costs less to set up
+        try:
+            with environment_errors():
+                callbacks = with_defaults(callbacks, verbose, self)
+                return super().fit(x, *args, verbose=verbose, callbacks=callbacks, **kwargs)
+        finally:
+            if source is not None:
+                self.train_function = kept
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""
         if force or self.train_function is None:
-            source = self._batch_source
-            jit_compile = source is not None and source.compilable and self._xla is not False
-            self.train_function: Any = make_train_function(self, source, jit_compile)
+            self.train_function = make_train_function(self)
         return self.train_function
+
+    @property
+    def uses_xla(self) -> bool:
+        """Whether XLA may compile what it can."""
+        return self._xla is not False and not self.run_eagerly
+
+    def _train_function_over(self, source: Any) -> Any:
+        made_for, train_function = source.train_function
+        if made_for is not self._compilation:
+            has_own_logs = type(self).train_step is not MultiTaskDQN.train_step
+            train_function = make_train_function(self, source, source.compilable and self.uses_xla, has_own_logs)
+            source.train_function = (self._compilation, train_function)
+        return train_function
 
     def export(  # type: ignore[override]
         self, filepath: str, format: str = "tf_saved_model", *, overwrite: bool = False

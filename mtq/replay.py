@@ -1,7 +1,7 @@
 """Remembering: a replay buffer of whole transitions, on tf-agents' `TFUniformReplayBuffer`."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -115,6 +115,14 @@ class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
 
     def _add_batch(self, memory: Memory) -> tf.Operation:
         return super()._add_batch(self._packing.pack(memory))
+
+    def _get_next(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        packed, info = super()._get_next(*args, **kwargs)
+        is_several = isinstance(packed, tuple | list)  # steps that are not stacked
+        return tuple(map(self._packing.unpack, packed)) if is_several else self._packing.unpack(packed), info
+
+    def _gather_all(self) -> Memory:
+        return self._packing.unpack(super()._gather_all())
 
     def _get_last_id(self) -> tf.Tensor:
         return tf.convert_to_tensor(self._last_id)

@@ -11,7 +11,9 @@ Logs = dict[str, tf.Tensor]
 TrainFunction = Callable[[Any], Logs]
 
 
-def make_train_function(model: keras.Model, batch_source: Any = None, jit_compile: bool = False) -> TrainFunction:
+def make_train_function(
+    model: keras.Model, batch_source: Any = None, jit_compile: bool = False, has_own_logs: bool = True
+) -> TrainFunction:
     """Makes a train function in which drawing a batch and updating the weights strictly take turns.
 
     Experience reads the weights that the update writes. Keras's own loop over `steps_per_execution` leaves TensorFlow
@@ -22,13 +24,14 @@ def make_train_function(model: keras.Model, batch_source: Any = None, jit_compil
         model: A compiled model with a `train_step`.
         batch_source: If given, a `mtq.experience.BatchSource`: batches are drawn from it and not from the iterator.
         jit_compile: Whether XLA compiles the whole loop over a `batch_source`.
+        has_own_logs: Whether the `train_step` returns other logs than the model's metrics. Those are read only once.
 
     Returns:
         `iterator` → logs of the last step.
     """
     if batch_source is None:
         return _loop_over_iterator(model)
-    return _loop_in_graph(model, batch_source, jit_compile)
+    return _loop_in_graph(model, batch_source, jit_compile, has_own_logs)
 
 
 def batch_source_of(dataset: Any, model: keras.Model) -> Any:
@@ -42,35 +45,40 @@ def batch_source_of(dataset: Any, model: keras.Model) -> Any:
     return getattr(dataset, "batch_source", None) if is_plain else None
 
 
-def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool) -> TrainFunction:
+def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool, has_own_logs: bool) -> TrainFunction:
     """Acting, storing, sampling and learning in one loop, which touches Python only where an environment lives there.
 
     Both halves of a step are traced into one graph, whose automatic control dependencies keep them in turn.
     """
-    learn = tf.function(model.train_step, autograph=False, jit_compile=model.jit_compile or None)
+    learn = tf.function(model.train_step, jit_compile=model.jit_compile or None)
 
     @tf.function(autograph=False)
     def step() -> Logs:
-        known = model.get_metrics_result()  # read after the last step, which is all that anyone sees
-        return {name: value for name, value in learn(batch_source.next_batch()).items() if name not in known}
+        logs = learn(batch_source.next_batch())
+        return logs if has_own_logs else {}
 
     @tf.function(autograph=False, jit_compile=jit_compile or None)
     def steps() -> Logs:
         specs = step.get_concrete_function().structured_outputs
-        others = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), specs)
-        _, others = tf.while_loop(
+        _, logs = tf.while_loop(
             lambda done, _: done < model.steps_per_execution,
             lambda done, _: (done + 1, step()),
-            [tf.constant(0), others],
+            [tf.constant(0), {name: _zeros(name, spec) for name, spec in specs.items()}],
             parallel_iterations=1,
         )
-        return {**model.get_metrics_result(), **others}
+        return logs if has_own_logs else model.get_metrics_result()
 
     def train_function(_: Any) -> Logs:
         batch_source.prepare()
         return steps()
 
     return train_function
+
+
+def _zeros(name: str, spec: tf.TensorSpec) -> tf.Tensor:
+    if not spec.shape.is_fully_defined():
+        raise ValueError(f"The log '{name}' of train_step must have a fixed shape. Received: {spec.shape}.")
+    return tf.zeros(spec.shape, spec.dtype)
 
 
 def _loop_over_iterator(model: keras.Model) -> TrainFunction:
@@ -116,7 +124,9 @@ def check_steps(dataset: Any, steps_per_epoch: int | None, steps_per_execution: 
         steps_per_epoch: Likewise.
         steps_per_execution: What `compile` was given.
     """
-    is_endless = isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+    is_endless = hasattr(dataset, "batch_source") or (
+        isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+    )
     if steps_per_epoch is None and is_endless:
         raise ValueError(
             "steps_per_epoch must say how many updates an epoch has, for the dataset has no end. Received: None. "

@@ -102,6 +102,18 @@ def test_car_on_hill_equals_scipys_integration():
     assert won.any()
 
 
+def test_car_on_hill_near_the_foot_at_any_speed():
+    """Where the car passes it slowly, or turns just beyond it."""
+    random = np.random.default_rng(1)
+    scales = np.array([1e-4, 1e-3, 1e-2])[random.integers(3, size=(300, 2))]
+    states = (random.uniform(-1.0, 1.0, (300, 2)) * scales * [1.0, 10.0]).astype(np.float32)
+    states[:4] = [[1e-4, -1e-5], [2e-4, -1e-4], [0.0, 0.0], [-1e-4, 1e-2]]
+    actions = np.concatenate([[0, 0, 1, 0], random.integers(2, size=296)])
+    reached, _, _ = CarOnHill().step(tf.constant(states), tf.constant(actions, tf.int32), tf.zeros([300, 1]))
+    expected = integrate(car_on_hill, states, np.where(actions == 1, 4.0, -4.0))
+    np.testing.assert_allclose(reached, expected, atol=1e-5)
+
+
 def test_inverted_pendulum_equals_scipys_integration():
     random = np.random.default_rng(0)
     states = random.uniform([-1.5, -3.0], [1.5, 3.0], (500, 2)).astype(np.float32)

@@ -57,8 +57,12 @@ class MtqInGraph:
         return self.experience.dataset(self.work.batch_size)
 
     def run(self, updates: int) -> None:
-        """As any user would."""
+        """As any user would. Checks that it updates as often as it is asked to."""
+        before = int(self.model.updates)
         self.model.fit(self.dataset, steps_per_epoch=updates, verbose=0)
+        made = int(self.model.updates) - before
+        if made != updates:
+            raise RuntimeError(f"mtq was to make {updates} updates. Made: {made}.")
 
     def env_steps(self) -> int:
         """Counted by the experience."""
@@ -106,6 +110,7 @@ class _FixedBatch:
 
     def __init__(self, tasks: mtq.TaskSet, batch_size: int) -> None:
         random = np.random.default_rng(0)
+        self.train_function = (None, None)
         self._batch = {name: self._transition(task, batch_size, random) for name, task in tasks.items()}
 
     def prepare(self) -> None:

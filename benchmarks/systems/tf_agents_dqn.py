@@ -41,6 +41,7 @@ class TfAgentsTutorial:
             optimizer=tf_keras.optimizers.Adam(work.learning_rate),
             epsilon_greedy=work.epsilon,
             target_update_period=work.target_update_period,
+            train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
             td_errors_loss_fn=common.element_wise_huber_loss,
             gamma=0.99,
         )
@@ -62,12 +63,20 @@ class TfAgentsTutorial:
         self._run, self._train = common.function(self.driver.run), common.function(self.agent.train)
 
     def run(self, updates: int) -> None:
-        """The loop of the tutorials."""
+        """The loop of the tutorials. Checks that it updates as often as it is asked to."""
+        before = int(self.agent.train_step_counter)
+        self.loop(updates)
+        self.steps += updates * self.work.num_envs
+        made = int(self.agent.train_step_counter) - before
+        if made != updates:
+            raise RuntimeError(f"tf-agents was to make {updates} updates. Made: {made}.")
+
+    def loop(self, updates: int) -> None:
+        """Collects and trains in turn."""
         for _ in range(updates):
             self._run()
             batch, _ = next(self.batches)
             self._train(batch)
-        self.steps += updates * self.work.num_envs
 
     def env_steps(self) -> int:
         """By construction: the driver does not tell."""
@@ -95,8 +104,7 @@ class TfAgentsOneGraph(TfAgentsTutorial):
 
         self._steps = steps
 
-    def run(self, updates: int) -> None:
+    def loop(self, updates: int) -> None:
         """Runs whole graphs."""
         for _ in range(updates // self.round_to):
             self._steps()
-        self.steps += updates * self.work.num_envs

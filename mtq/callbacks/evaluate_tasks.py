@@ -27,16 +27,18 @@ class EvaluateTasks(keras.callbacks.Callback):
         self, episodes: int = 20, every: int = 1, seed: int = 0, tasks: TaskSet | None = None, verbose: int = 1
     ) -> None:
         super().__init__()
-        self.episodes, self.every, self.seed, self.tasks, self.verbose = episodes, every, seed, tasks, verbose
+        self.episodes, self.every, self.seed, self.verbose = episodes, every, seed, verbose
+        self.tasks, self._given = tasks, tasks
         self._evaluator: Evaluator | None = None
+        self._evaluated: keras.Model | None = None
         self.random: dict[str, EpisodeReturns] = {}
         self.last: dict[str, EpisodeReturns] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Plays the random policy."""
-        self.tasks = self.model.tasks if self.tasks is None else self.tasks
-        self._evaluator = Evaluator(self.model, self.tasks, episodes=self.episodes)
-        if not self.random:
+        if self._evaluated is not self.model or self._evaluator is None:
+            self.tasks = self.model.tasks if self._given is None else self._given
+            self._evaluated, self._evaluator = self.model, Evaluator(self.model, self.tasks, episodes=self.episodes)
             self.random = self._evaluator.random(self.seed)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from mtq.dynamics.dynamics import Dynamics, runge_kutta
 
-_GRAVITY, _SECONDS, _FORCE, _MAX_SPEED, _SUBSTEPS = 9.81, 0.1, 4.0, 3.0, 8
+_GRAVITY, _SECONDS, _FORCE, _MAX_SPEED, _SUBSTEPS, _SLOWEST = 9.81, 0.1, 4.0, 3.0, 8, 1e-6
 
 
 class CarOnHill(Dynamics):
@@ -45,23 +45,25 @@ class CarOnHill(Dynamics):
 def _substep(state: tf.Tensor, force: tf.Tensor, seconds: float) -> tf.Tensor:
     """Integrates for a while, in two parts where the car passes the foot of the hill, at which h'' jumps.
 
-    The moment of passing is found by integrating time and velocity over the way there, after Hénon, "On the numerical
-    computation of Poincaré maps", 1982.
+    The moment of passing is estimated from speed and acceleration, and then corrected by one step of Newton's method.
     """
     position, velocity = tf.unstack(state, axis=-1)
     is_left = (position < 0) | (tf.equal(position, 0) & (velocity < 0))
-    end = runge_kutta(lambda s: _derivative(s, force, is_left), state, seconds, 1)
-    passes = ((end[:, 0] < 0) != is_left) & (velocity * position < 0)
 
-    def over_the_way(s: tf.Tensor) -> tf.Tensor:  # of time, velocity and position, by position
-        _, v, p = tf.unstack(s, axis=-1)
-        acceleration = _derivative(tf.stack([p, v], axis=-1), force, is_left)[:, 1]
-        return tf.stack([1.0 / v, acceleration / v, tf.ones_like(v)], axis=-1)
+    def ahead(duration: float | tf.Tensor) -> tf.Tensor:
+        return runge_kutta(lambda s: _derivative(s, force, is_left), state, duration, 1)
 
-    moving = tf.where(passes, velocity, tf.ones_like(velocity))
-    start = tf.stack([tf.zeros_like(moving), moving, position], axis=-1)
-    time, speed, _ = tf.unstack(runge_kutta(over_the_way, start, -position[:, None], 1), axis=-1)
-    foot = tf.stack([tf.zeros_like(speed), speed], axis=-1)
+    end = ahead(seconds)
+    passes = (end[:, 0] < 0) != is_left
+    to_the_foot = tf.where(is_left, 1.0, -1.0)
+    speed, distance = to_the_foot * velocity, tf.abs(position)
+    acceleration = to_the_foot * _derivative(state, force, is_left)[:, 1]
+    root = tf.sqrt(tf.maximum(tf.square(speed) + 2.0 * acceleration * distance, 0.0))
+    time = tf.clip_by_value(2.0 * distance / tf.maximum(speed + root, _SLOWEST), 0.0, seconds)
+    near_p, near_v = tf.unstack(ahead(time[:, None]), axis=-1)
+    correction = near_p / tf.where(tf.abs(near_v) > _SLOWEST, near_v, 1.0)
+    time = tf.clip_by_value(time - correction, 0.0, seconds)
+    foot = tf.stack([tf.zeros_like(time), ahead(time[:, None])[:, 1]], axis=-1)
     beyond = runge_kutta(lambda s: _derivative(s, force, ~is_left), foot, (seconds - time)[:, None], 1)
     return tf.where(passes[:, None], beyond, end)
 
