@@ -104,7 +104,7 @@ def draw(rows: list[dict[str, Any]], options: Options, path: Path) -> None:
             axis.fill_between(epochs, mean - margin, mean + margin, color=colour, alpha=0.15, lw=0)
             axis.plot(epochs, mean, color=colour, lw=2, label=arm.replace("_", "-"))
         axis.set_title(name)
-        axis.set_xlabel(f"thousands of updates ({options.updates_per_epoch / 1000:g} each)")
+        axis.set_xlabel(f"epochs of {options.updates_per_epoch:,} updates")
         axis.set_ylabel("greedy return")
         axis.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False)
