@@ -61,18 +61,17 @@ def run_together(drivers: Sequence[StepDriver], num_steps: tf.Tensor | int = 1) 
         drivers: Of one task each.
         num_steps: How many.
     """
+    if isinstance(num_steps, int) and num_steps <= 1:  # a loop costs more than what is in it
+        if num_steps == 1:
+            act_together(drivers)()
+        return
 
     def step(done: tf.Tensor, at: list[time_steps.TimeStep]) -> tuple[tf.Tensor, list[time_steps.TimeStep]]:
         return done + 1, _step(drivers, at, _act(drivers, at))
 
-    if isinstance(num_steps, int) and num_steps == 0:
-        return
-    if isinstance(num_steps, int) and num_steps == 1:  # a loop costs more than what is in it
-        _, after = step(tf.constant(0), _read(drivers))
-    else:
-        going_on = lambda done, _: done < num_steps  # noqa: E731
-        step = tf.autograph.experimental.do_not_convert(step)
-        _, after = tf.while_loop(going_on, step, [tf.constant(0), _read(drivers)], parallel_iterations=1)
+    going_on = lambda done, _: done < num_steps  # noqa: E731
+    step = tf.autograph.experimental.do_not_convert(step)
+    _, after = tf.while_loop(going_on, step, [tf.constant(0), _read(drivers)], parallel_iterations=1)
     _write(drivers, after)
 
 

@@ -39,7 +39,7 @@ class Evaluator:
                 f"The tasks to evaluate must be the model's. Received: {list(self.tasks)}, of which it does not know "
                 f"'{unknown[0]}'. It knows {list(model.paths)}."
             )
-        self._model, self._episodes, self._max_steps = model, episodes, max_steps
+        self.model, self._episodes, self._max_steps = model, episodes, max_steps
         self._greedy: dict[str, Callable[[int], EpisodeReturns]] = {}
         self._random: dict[str, Callable[[int], EpisodeReturns]] = {}
 
@@ -51,7 +51,7 @@ class Evaluator:
         """
         for name, task in self.tasks.items():
             if name not in self._greedy:
-                self._greedy[name] = self._greedy_player(task, self._model.paths[name])
+                self._greedy[name] = self._greedy_player(task, self.model.paths[name])
         return {name: self._greedy[name](task_seed(self.tasks, name, seed)) for name in self.tasks}
 
     def random(self, seed: int = 0) -> dict[str, EpisodeReturns]:
@@ -67,7 +67,7 @@ class Evaluator:
 
     def _greedy_player(self, task: Task, path: Any) -> Callable[[int], EpisodeReturns]:
         if task.spec.in_graph:
-            compilable = self._model.uses_xla and all(layer.supports_jit for layer in path._flatten_layers())
+            compilable = self.model.uses_xla and all(layer.supports_jit for layer in path._flatten_layers())
             return InGraphPlayer(task, lambda o, _: _best(path(o)), self._episodes, self._max_steps, compilable)
         policy = greedy_policy(path)
         return lambda seed: self._played(task, policy, seed)
@@ -75,7 +75,7 @@ class Evaluator:
     def _random_player(self, task: Task) -> Callable[[int], EpisodeReturns]:
         if task.spec.in_graph:
             any_action = lambda _, random: tf.cast(random * task.num_actions, tf.int32)  # noqa: E731
-            compilable = self._model is None or self._model.uses_xla
+            compilable = self.model is None or self.model.uses_xla
             return InGraphPlayer(task, any_action, self._episodes, self._max_steps, compilable)
         return lambda seed: self._played(task, _random_policy(task.num_actions, seed), seed)
 

@@ -177,9 +177,7 @@ class Experience:
         """
         number = self._batches.assign_add(1)  # of this batch, from 1
         if warm_up:
-            for num_envs, drivers in self._drivers_by_num_envs().items():
-                run_together(drivers, tf.where(self._is_warm, 0, self._warmup_rounds(num_envs)))
-            self._is_warm.assign(True)
+            self.warm_up()
         step_later = []
         for num_envs, drivers in self._drivers_by_num_envs().items():
             due = self._steps_due(num_envs, number)
@@ -199,9 +197,9 @@ class Experience:
         return bool(self._is_warm)
 
     def warm_up(self) -> None:
-        """Takes the warm-up's steps. For use in a graph."""
+        """Takes the warm-up's steps, if they were not taken yet. For use in a graph."""
         for num_envs, drivers in self._drivers_by_num_envs().items():
-            run_together(drivers, self._warmup_rounds(num_envs))
+            run_together(drivers, tf.where(self._is_warm, 0, self._warmup_rounds(num_envs)))
         self._is_warm.assign(True)
 
     def _drivers_by_num_envs(self) -> dict[int, list[StepDriver]]:

@@ -30,15 +30,14 @@ class EvaluateTasks(keras.callbacks.Callback):
         self.episodes, self.every, self.seed, self.verbose = episodes, every, seed, verbose
         self.tasks, self._given = tasks, tasks
         self._evaluator: Evaluator | None = None
-        self._evaluated: keras.Model | None = None
         self.random: dict[str, EpisodeReturns] = {}
         self.last: dict[str, EpisodeReturns] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Plays the random policy."""
-        if self._evaluated is not self.model or self._evaluator is None:
+        if self._evaluator is None or self._evaluator.model is not self.model:
             self.tasks = self.model.tasks if self._given is None else self._given
-            self._evaluated, self._evaluator = self.model, Evaluator(self.model, self.tasks, episodes=self.episodes)
+            self._evaluator = Evaluator(self.model, self.tasks, episodes=self.episodes)
             self.random = self._evaluator.random(self.seed)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
