@@ -27,7 +27,9 @@ class Experience:
     """Acts in every task's environments with the model's own policy, remembers, and yields batches.
 
     Collection and learning take strict turns: before every update each task's environments take `steps_per_update`
-    steps with the weights of that moment, and before the first one `warmup_steps` more with random actions.
+    steps with the weights of that moment, and before the first one `warmup_steps` more with random actions. Environments
+    that live in Python may take the last of these steps while the update is computed, but only where the batch does not
+    hold that step: all numbers are those of strict turns, to the bit.
 
     Args:
         tasks: The tasks.
@@ -42,8 +44,8 @@ class Experience:
             update. May be a fraction, such as 0.25 for four updates per step. After u updates a task's copies have
             taken ⌊u · steps_per_update / num_envs⌋ steps each, and those of the warm-up.
         n_step: How many steps the returns in a batch span.
-        overlap: Whether environments that live in Python take their last step before an update while the update is
-            computed. The actions are still those of the newest weights, but the batch is then drawn before that step
+        overlap: Whether environments that live in Python take their last step before an update always while the update
+            is computed. The actions are still those of the newest weights, but the batch is then drawn before that step
             is remembered, so it holds steps up to the one before. Nothing is left to chance by it: the same seed gives
             the same bits, though others than without it. It needs steps_per_update to be a multiple of every num_envs.
         seed: Of the environments, the exploration and the sampling. The same seed gives the same bits.
@@ -97,7 +99,7 @@ class Experience:
             raise ValueError(f"n_step must be a whole number from 1. Received: {n_step!r}.")
         self.tasks, self.replay_capacity, self.warmup_steps, self.n_step = tasks, replay_capacity, warmup_steps, n_step
         self.overlap = overlap
-        if overlap and not all(isinstance(self._steps_due(n, 1), int) for n in {t.num_envs for t in tasks.values()}):
+        if overlap and not self._has_whole_steps():
             raise ValueError(
                 f"steps_per_update must be a multiple of every task's num_envs where overlap=True. Received: "
                 f"{steps_per_update}, for { ({name: task.num_envs for name, task in tasks.items()}) }."
@@ -111,6 +113,11 @@ class Experience:
         self._drivers: dict[str, StepDriver] = {}
         for task, sequence in zip(tasks.values(), np.random.SeedSequence(seed).spawn(len(tasks)), strict=True):
             self._add_task(task, model.paths[task.name], explorations[task.name], sequence.generate_state(3).tolist())
+        # Where environments live in Python their last step before an update may be taken while that is computed, with
+        # actions chosen before: unless the batch holds that very step, which the draw knows beforehand, nothing of the
+        # update depends on it, and all numbers are those of strict turns.
+        in_graph = all(task.spec.in_graph for task in tasks.values())
+        self._steps_beside_updates = overlap or (not in_graph and self._has_whole_steps())
         self._batches = tf.Variable(0, dtype=tf.int64, trainable=False)  # drawn so far
         self._is_warm = tf.Variable(False, trainable=False)
         self._sources: dict[int, BatchSource] = {}
@@ -178,17 +185,30 @@ class Experience:
         number = self._batches.assign_add(1)  # of this batch, from 1
         if warm_up:
             self.warm_up()
-        step_later = []
+        if not self._steps_beside_updates:
+            for num_envs, drivers in self._drivers_by_num_envs().items():
+                run_together(drivers, self._steps_due(num_envs, number))
+            return {name: replay.sample(batch_size) for name, replay in self.replays.items()}
+
+        last_steps = []
         for num_envs, drivers in self._drivers_by_num_envs().items():
-            due = self._steps_due(num_envs, number)
-            if self.overlap:
-                run_together(drivers, due - 1)
-                step_later.append(act_together(drivers))
-            else:
-                run_together(drivers, due)
-        batch = {name: replay.sample(batch_size) for name, replay in self.replays.items()}
-        for step in step_later:
-            step()
+            run_together(drivers, self._steps_due(num_envs, number) - 1)
+            last_steps.append(act_together(drivers))
+
+        @tf.autograph.experimental.do_not_convert
+        def step() -> tf.Tensor:
+            for one in last_steps:
+                one()
+            return tf.constant(True)
+
+        wait = lambda: tf.constant(False)  # noqa: E731
+        draws = {
+            name: replay.draw(batch_size, coming=0 if self.overlap else 1) for name, replay in self.replays.items()
+        }
+        is_needed = tf.reduce_any([draw.needs_coming for draw in draws.values()])
+        tf.cond(is_needed, step, wait)
+        batch = {name: replay.take(draws[name]) for name, replay in self.replays.items()}
+        tf.cond(is_needed, wait, step)  # nothing that the update computes depends on it
         return batch
 
     @property
@@ -215,6 +235,9 @@ class Experience:
         if steps % updates == 0:
             return steps // updates
         return tf.cast(number * steps // updates - (number - 1) * steps // updates, tf.int32)
+
+    def _has_whole_steps(self) -> bool:
+        return all(isinstance(self._steps_due(task.num_envs, 1), int) for task in self.tasks.values())
 
     def _warmup_rounds(self, num_envs: int) -> int:
         return -(-self.warmup_steps // num_envs)

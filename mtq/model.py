@@ -11,10 +11,11 @@ from mtq import value_learning as vl
 from mtq.callbacks import with_defaults
 from mtq.environments.errors import environment_errors
 from mtq.export import export
+from mtq.networks.joint import JointNetwork
 from mtq.networks.paths import TaskPaths
 from mtq.numeric import is_whole
 from mtq.target_network import copy_of, hard_update, soft_update
-from mtq.task_gradients import TaskGradients, task_gradients
+from mtq.task_gradients import GradientRecorder, TaskGradients
 from mtq.task_metrics import TaskMetrics
 from mtq.tasks import TaskSet
 from mtq.td_losses import TDLoss
@@ -72,6 +73,7 @@ class MultiTaskDQN(keras.Model):
         self.network = network
         self.target_network = copy_of(network)
         self.target_paths = TaskPaths(self.target_network, tasks)
+        self._joint, self._target_joint = JointNetwork(self.paths), JointNetwork(self.target_paths)
         self.tasks = tasks
         self.target_update_period = int(target_update_period)
         self.target_update_tau = target_update_tau
@@ -274,26 +276,26 @@ class MultiTaskDQN(keras.Model):
         return cls(**{**config, "network": network, "tasks": tasks})
 
     def _task_gradients(self, batch: Batch) -> tuple[TaskGradients, dict[str, tf.Tensor]]:
-        losses, tapes, q_means, td_means = [], [], [], []
+        targets = self._targets(batch)
+        losses, q_means, td_means = [], [], []
+        with GradientRecorder(self.network.trainable_variables, self.paths) as recorder:
+            observations = {name: batch[name].observation for name in self.tasks}
+            q_tm1 = self._joint(observations, training=True, call_layer=recorder)
+            for name in self.tasks:
+                losses.append(self.td_loss(targets[name], vl.select_actions(q_tm1[name], batch[name].action)))
         for name in self.tasks:
-            transition = batch[name]
-            targets = self._targets(name, transition)
-            with tf.GradientTape() as tape:
-                q_tm1 = self.paths[name](transition.observation, training=True)
-                loss = self.td_loss(targets, vl.select_actions(q_tm1, transition.action))
-            losses.append(loss)
-            tapes.append(tape)
-            q_means.append(tf.reduce_mean(q_tm1))
-            td_means.append(tf.reduce_mean(tf.abs(vl.td_errors(q_tm1, transition.action, targets))))
-        gradients = task_gradients(losses, tapes, [v.value for v in self.network.trainable_variables])
+            q_means.append(tf.reduce_mean(q_tm1[name]))
+            td_means.append(tf.reduce_mean(tf.abs(vl.td_errors(q_tm1[name], batch[name].action, targets[name]))))
+        gradients = recorder.gradients(losses)
         return gradients, {"loss": tf.stack(losses), "q_mean": tf.stack(q_means), "td_error": tf.stack(td_means)}
 
-    def _targets(self, name: str, transition: vl.Transition) -> tf.Tensor:
-        q_t = self.target_paths[name](transition.next_observation, training=False)
+    def _targets(self, batch: Batch) -> dict[str, tf.Tensor]:
+        next_observations = {name: batch[name].next_observation for name in self.tasks}
+        q_t = self._target_joint(next_observations)
         if not self.double:
-            return vl.q_targets(transition.reward, transition.discount, q_t)
-        selector = self.paths[name](transition.next_observation, training=False)
-        return vl.double_q_targets(transition.reward, transition.discount, q_t, selector)
+            return {n: vl.q_targets(batch[n].reward, batch[n].discount, q_t[n]) for n in self.tasks}
+        selector = self._joint(next_observations)
+        return {n: vl.double_q_targets(batch[n].reward, batch[n].discount, q_t[n], selector[n]) for n in self.tasks}
 
     def _update_target_network(self) -> None:
         target, online = self.target_network.variables, self.network.variables

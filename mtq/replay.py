@@ -25,6 +25,18 @@ class Memory(NamedTuple):
     is_last: tf.Tensor
 
 
+class Draw(NamedTuple):
+    """Which steps a sample consists of.
+
+    Attributes:
+        rows: Of the replay, `[B, n_step]` int64.
+        needs_coming: Whether any of them is not remembered yet, a bool scalar.
+    """
+
+    rows: tf.Tensor
+    needs_coming: tf.Tensor
+
+
 class _Packing:
     """Memories as one vector per type of number, so that a row is written and read at once and not field by field.
 
@@ -99,14 +111,27 @@ class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
         Returns:
             Transitions with rewards scaled and clipped and discounts with γ in them, as the task says.
         """
-        newest = self._get_last_id()  # of the rows written to every copy, counted from the beginning
+        return self.take(self.draw(batch_size))
+
+    def draw(self, batch_size: int, coming: int = 0) -> Draw:
+        """Says which steps a sample consists of, as soon as it is known how many there will be.
+
+        Args:
+            batch_size: B.
+            coming: How many steps each copy will have taken, not remembered yet, when the sample is taken.
+        """
+        newest = self._get_last_id() + coming  # of the rows written to every copy, counted from the beginning
         oldest = tf.maximum(newest - self._max_length + 1, 0)
         starts = (newest - self._n_step + 2 - oldest) * self._batch_size  # of all copies
         drawn = self._random.uniform([batch_size], 0, starts, tf.int64)
         start, copy = oldest + drawn // self._batch_size, drawn % self._batch_size
         ahead = tf.range(self._n_step, dtype=tf.int64)
         rows = (start[:, None] + ahead) % self._max_length + copy[:, None] * self._max_length  # [B, n]
-        return self._fold(self.read(rows))
+        return Draw(rows, tf.reduce_any(start + self._n_step - 1 > newest - coming))
+
+    def take(self, draw: Draw) -> vl.Transition:
+        """The sample of a draw."""
+        return self._fold(self.read(draw.rows))
 
     def read(self, rows: tf.Tensor) -> Memory:
         """What is remembered in some rows; each copy has `capacity // num_envs` of them, one copy after the other."""

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent.parent / "mtq"
 LAYERS = [
     "_startup",
     "numeric",
+    "kept_per_graph",
     "random_numbers",
     "gymnasium_ids",
     "dynamics",

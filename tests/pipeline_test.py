@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mtq.environments import gymnasium_environment
 from tests.environments import Corridor, CountingEnvironment
 
 
@@ -182,10 +183,33 @@ def test_tf_agents_environments_are_tasks_too(make_model):
         assert batch[name].observation.shape == (200, 3)
 
 
-def test_all_gymnasium_tasks_share_one_crossing_a_step(two_tasks, make_model):
+def test_all_gymnasium_tasks_share_one_crossing_a_step(two_tasks, make_model, monkeypatch):
     experience = mtq.Experience(two_tasks, make_model(), warmup_steps=10, steps_per_update=2)
-    graph = tf.function(lambda: experience.next_batch(4, warm_up=False)).get_concrete_function().graph
-    assert [op.type for op in graph.get_operations()].count("PyFunc") == 1
+    crossings, packed = [], gymnasium_environment._packed_numbers
+    monkeypatch.setattr(gymnasium_environment, "_packed_numbers", lambda s: crossings.append(len(s)) or packed(s))
+    next_batch = tf.function(lambda: experience.next_batch(4), autograph=False)
+    next_batch()
+    crossings.clear()
+    for _ in range(20):
+        next_batch()
+    assert crossings == [2] * 20  # of two tasks each
+
+
+@pytest.mark.parametrize("options", [{}, {"n_step": 3}, {"replay_capacity": 40}])
+def test_steps_beside_updates_give_the_bits_of_strict_turns(options, make_model):
+    tasks = mtq.TaskSet([mtq.Task(name, "CartPole-v1", num_envs=2) for name in ("first", "second")])
+
+    def learn(beside):
+        model = make_model(tasks, compile_options={"steps_per_execution": 10})
+        experience = mtq.Experience(tasks, model, warmup_steps=20, steps_per_update=4, **options)
+        assert experience._steps_beside_updates
+        experience._steps_beside_updates = beside
+        model.fit(experience.dataset(8), steps_per_epoch=100, verbose=0)
+        remembered = [tf.nest.flatten(replay.gather_all()) for replay in experience.replays.values()]
+        return [v.numpy() for v in model.network.variables] + [t.numpy() for t in tf.nest.flatten(remembered)]
+
+    for beside, in_turns in zip(learn(True), learn(False), strict=True):
+        np.testing.assert_array_equal(beside, in_turns)
 
 
 def test_tasks_of_all_kinds_and_numbers_of_copies_learn_together(make_model):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mtq.task_gradients import TaskGradients, task_gradients
+from mtq.task_gradients import TaskGradients
 
 
 def gradients_of_two_tasks():
@@ -42,20 +42,6 @@ def test_lists_of_unequal_length_are_refused():
         TaskGradients([[None], [None, None]])
 
 
-def test_equal_to_one_tape_per_loss():
-    a, b = tf.Variable([1.0, 2.0]), tf.Variable([3.0])
-    tapes, losses = [], []
-    for scale in (1.0, 2.0):
-        with tf.GradientTape() as tape:
-            losses.append(scale * tf.reduce_sum(a**2) * b[0] if scale == 1.0 else scale * tf.reduce_sum(a**3))
-        tapes.append(tape)
-    gradients = task_gradients(losses, tapes, [a, b])
-    np.testing.assert_allclose(gradients.by_task[0][0], [6.0, 12.0])
-    np.testing.assert_allclose(gradients.by_task[0][1], [5.0])
-    np.testing.assert_allclose(gradients.by_task[1][0], [6.0, 24.0])
-    assert gradients.by_task[1][1] is None
-
-
 @pytest.mark.parametrize("scale", [1e-37, 1e-25, 1e-12, 1.0, 1e12, 1e19, 1e30])
 def test_norms_of_any_size(scale):
     gradients = TaskGradients([[tf.constant([3.0, 4.0]) * scale, tf.constant([12.0]) * scale], [tf.zeros(2), None]])
@@ -78,3 +64,23 @@ def test_what_is_not_finite_is_seen_in_the_norm(value):
     norms = gradients.norms().numpy()
     assert not np.isfinite(norms[0])
     np.testing.assert_allclose(norms[1], 2.0)
+
+
+@pytest.mark.parametrize("scale", [1e-37, 1e-25, 1.0, 1e12, 1e25])
+def test_cosines_of_any_size(scale):
+    shared = np.array([[3.0, 4.0], [4.0, 3.0], [0.0, 0.0]], np.float32) * np.float32(scale)
+    gradients = TaskGradients([[tf.constant(row)] for row in shared])
+    expected = [[1.0, 0.96, 0.0], [0.96, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    np.testing.assert_allclose(tf.function(gradients.cosines)(), expected, rtol=1e-5)
+
+
+def test_cosines_count_private_variables_only_in_the_whole():
+    np.testing.assert_allclose(gradients_of_two_tasks().cosines("shared"), [[1.0, 0.8], [0.8, 1.0]], rtol=1e-6)
+    across = 8.0 / (13.0 * 2.5)
+    np.testing.assert_allclose(gradients_of_two_tasks().cosines(), [[1.0, across], [across, 1.0]], rtol=1e-6)
+
+
+def test_norms_after_cosines_are_the_same():
+    gradients = gradients_of_two_tasks()
+    gradients.cosines()
+    np.testing.assert_allclose(gradients.norms(), [13.0, 2.5], rtol=1e-6)

@@ -1,6 +1,6 @@
 """Each task's own path through a network of several tasks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 
@@ -36,6 +36,11 @@ class TaskPaths(Mapping[str, keras.Model]):
 
     def __getitem__(self, name: str) -> keras.Model:
         return self._paths[name]
+
+    def tasks_of(self, variables: Sequence[keras.Variable]) -> list[tuple[int, ...]]:
+        """For each variable the numbers of the tasks in whose paths it is trained."""
+        trained = [{id(variable) for variable in path.trainable_variables} for path in self._paths.values()]
+        return [tuple(task for task, ids in enumerate(trained) if id(v) in ids) for v in variables]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)

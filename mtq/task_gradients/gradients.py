@@ -1,0 +1,185 @@
+"""One gradient per task, and what aggregators ask of them. T is the number of tasks."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from mtq.kept_per_graph import KeptPerGraph
+from mtq.task_gradients.parts import Copies, Part, sum_of_squares
+
+_SMALL, _LARGE = 1e-30, 1e30
+
+
+class TaskGradients:
+    """The gradients of T tasks' losses with respect to one network's variables.
+
+    A scope says which variables are meant: `"all"`, or `"shared"` for those of more than one task.
+
+    Args:
+        gradients: For each task a list with an entry per variable of the network: the gradient, or None where the
+            task's loss does not touch the variable.
+
+    Raises:
+        ValueError: There are no tasks, or the lists differ in length.
+    """
+
+    def __init__(self, gradients: Sequence[Sequence[tf.Tensor | None]]) -> None:
+        if not gradients or len({len(of_task) for of_task in gradients}) != 1:
+            raise ValueError(
+                "gradients must hold one list per task, with one entry per variable. "
+                f"Received: lists of lengths {[len(of_task) for of_task in gradients]}."
+            )
+        columns = [
+            {task: gradient for task, gradient in enumerate(column) if gradient is not None}
+            for column in zip(*gradients, strict=True)
+        ]
+        self._set([Copies(column) if column else None for column in columns], len(gradients))
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Part | None], num_tasks: int) -> "TaskGradients":
+        """From gradients in any form.
+
+        Args:
+            parts: For each variable of the network; None where no task's loss touches it.
+            num_tasks: T.
+        """
+        gradients = cls.__new__(cls)
+        gradients._set(parts, num_tasks)
+        return gradients
+
+    def _set(self, parts: Sequence[Part | None], num_tasks: int) -> None:
+        self.parts, self.num_tasks = list(parts), num_tasks
+        self.shared = [part is not None and (len(part.tasks) > 1 or num_tasks == 1) for part in self.parts]
+        self._kept = KeptPerGraph()
+
+    @property
+    def by_task(self) -> list[list[tf.Tensor | None]]:
+        """The gradients themselves: for each task a list with an entry per variable. They cost T times the memory."""
+        return self._kept.get("by_task", self._by_task)
+
+    def norms(self, scope: str = "all") -> tf.Tensor:
+        """Each task's gradient norm, `‖g_i‖₂`, `[T]` float32.
+
+        Args:
+            scope: Over which variables.
+        """
+        return self._kept.get(("norms", scope), lambda: self._norms(scope))
+
+    def cosines(self, scope: str = "all") -> tf.Tensor:
+        """The cosines of the angles between the tasks' gradients, `[T, T]` float32; 0 where one of them is zero.
+
+        With the norms they stand for the Gram matrix, `⟨g_i, g_j⟩ = ‖g_i‖ ‖g_j‖ cos_ij`, whose entries may be too small
+        or too large for float32. Asked for before the norms, both are computed at once.
+
+        Args:
+            scope: Over which variables.
+        """
+        return self._kept.get(("cosines", scope), lambda: self._cosines(scope))
+
+    def combine(self, coefficients: tf.Tensor, private_coefficients: tf.Tensor | None = None) -> list[tf.Tensor | None]:
+        """A weighted sum of the tasks' gradients, `Σ_i c_i g_i`.
+
+        Args:
+            coefficients: c, `[T]` float32.
+            private_coefficients: Coefficients `[T]` for the variables that a task has alone; by default the same.
+
+        Returns:
+            A gradient per variable; None for a variable that no task's loss touches.
+        """
+        private = coefficients if private_coefficients is None else private_coefficients
+        combined: list[tf.Tensor | None] = []
+        for part, is_shared in zip(self.parts, self.shared, strict=True):
+            c = coefficients if is_shared else private
+            combined.append(None if part is None else part.combine(self._of(part, c)))
+        return combined
+
+    def _of(self, part: Part, numbers: tf.Tensor) -> tf.Tensor:
+        """The numbers of a part's tasks, of those `[T]` of all."""
+        return numbers if len(part.tasks) == self.num_tasks else tf.gather(numbers, part.tasks)
+
+    def _by_task(self) -> list[list[tf.Tensor | None]]:
+        lists: list[list[tf.Tensor | None]] = [[None] * len(self.parts) for _ in range(self.num_tasks)]
+        for place, part in enumerate(self.parts):
+            if part is not None:
+                for task, copy in zip(part.tasks, part.copies(), strict=True):
+                    lists[task][place] = copy
+        return lists
+
+    def _norms(self, scope: str) -> tf.Tensor:
+        has_gram = self._kept.has(("gram", scope))
+        squares = tf.linalg.diag_part(self._gram(scope)) if has_gram else self._squares(scope)
+        return tf.cond(_is_safe(squares), lambda: tf.sqrt(squares), lambda: self._scaled(scope)[1])
+
+    def _cosines(self, scope: str) -> tf.Tensor:
+        gram = self._gram(scope)
+        norms = tf.sqrt(tf.linalg.diag_part(gram))
+        return tf.cond(
+            _is_safe(tf.linalg.diag_part(gram)),
+            lambda: gram / (norms[:, None] * norms[None, :]),
+            lambda: self._scaled(scope)[0],
+        )
+
+    def _gram(self, scope: str) -> tf.Tensor:
+        return self._kept.get(("gram", scope), lambda: self._compute_gram(scope))
+
+    def _squares(self, scope: str) -> tf.Tensor:
+        return self._total([part.squares() for part in self._in_scope(scope)], self._in_scope(scope))
+
+    def _compute_gram(self, scope: str) -> tf.Tensor:
+        shared = [part for part in self._in_scope(scope) if len(part.tasks) > 1]
+        private = [part for part in self._in_scope(scope) if len(part.tasks) == 1]
+        gram = tf.linalg.diag(self._total([part.squares() for part in private], private))
+        for part in shared:
+            if len(part.tasks) == self.num_tasks:
+                gram += part.gram()
+            else:
+                places = [[i, j] for i in part.tasks for j in part.tasks]
+                gram += tf.scatter_nd(places, tf.reshape(part.gram(), [-1]), [self.num_tasks, self.num_tasks])
+        return gram
+
+    def _total(self, numbers: Sequence[tf.Tensor], parts: Sequence[Part]) -> tf.Tensor:
+        """Sums `[T]` of numbers that each part has of its tasks."""
+        of_all = [n for n, part in zip(numbers, parts, strict=True) if len(part.tasks) == self.num_tasks]
+        of_one: list[list[tf.Tensor]] = [[] for _ in range(self.num_tasks)]
+        for n, part in zip(numbers, parts, strict=True):
+            if len(part.tasks) < self.num_tasks:
+                for task, number in zip(part.tasks, tf.unstack(n, len(part.tasks)), strict=True):
+                    of_one[task].append(number)
+        if any(of_one):
+            of_all.append(tf.stack([tf.add_n(of_task) if of_task else tf.constant(0.0) for of_task in of_one]))
+        return tf.add_n(of_all) if of_all else tf.zeros([self.num_tasks])
+
+    def _scaled(self, scope: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """Cosines and norms of gradients whose squares leave float32, by way of each task's largest entry."""
+        chosen = {id(part) for part in self._in_scope(scope)}
+        units, norms = [], []
+        for gradients in self.by_task:
+            own = [None if id(part) not in chosen else g for g, part in zip(gradients, self.parts, strict=True)]
+            unit, norm = _unit(own)
+            units.append(unit)
+            norms.append(norm)
+        return TaskGradients(units)._compute_gram("all"), tf.stack(norms)
+
+    def _in_scope(self, scope: str) -> list[Part]:
+        return [
+            part
+            for part, is_shared in zip(self.parts, self.shared, strict=True)
+            if part is not None and part.shape.num_elements() != 0 and (is_shared or scope == "all")
+        ]
+
+
+def _is_safe(squares: tf.Tensor) -> tf.Tensor:
+    """Squares of very small and very large gradients leave float32; then, and only then, they are scaled first."""
+    return tf.reduce_all((squares > _SMALL) & (squares < _LARGE))
+
+
+def _unit(gradient: Sequence[tf.Tensor | None]) -> tuple[list[tf.Tensor | None], tf.Tensor]:
+    """A gradient of length 1 (or 0), and its length before."""
+    given = [part for part in gradient if part is not None]
+    if not given:
+        return list(gradient), tf.constant(0.0)
+    largest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(part)) for part in given]))
+    scale = tf.where(largest > 0, largest, tf.ones_like(largest))
+    scaled = [None if part is None else part / scale for part in gradient]
+    norm = tf.sqrt(tf.add_n([sum_of_squares(part) for part in scaled if part is not None]))
+    return [None if part is None else tf.math.divide_no_nan(part, norm) for part in scaled], largest * norm

@@ -1,0 +1,140 @@
+"""One backward pass for all tasks, from which each task's gradient is told apart.
+
+Every row of a batch touches the loss of one task only. The gradient of the sum of all losses with respect to a layer's
+outputs therefore holds each task's own, in its own rows; only the products that make weight gradients of them have to
+be taken task by task.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.networks.joint import call_on_rows, pays_to_join
+from mtq.networks.paths import TaskPaths
+from mtq.networks.rows import Rows
+from mtq.task_gradients.gradients import TaskGradients
+from mtq.task_gradients.linear_layers import bias_part, is_linear, kernel_part, linear_outputs
+from mtq.task_gradients.parts import Copies, Part
+
+
+class GradientRecorder:
+    """Calls a network's layers, for `JointNetwork`, and differentiates with respect to their weights, task by task.
+
+    Args:
+        variables: The network's trainable variables.
+        paths: The tasks' paths through the network.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> import mtq
+        >>> from mtq.networks.joint import JointNetwork
+        >>> from mtq.networks.paths import TaskPaths
+        >>> tasks = mtq.TaskSet([mtq.Task("a", "CartPole-v1"), mtq.Task("b", "CartPole-v1")])
+        >>> network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]))
+        >>> paths = TaskPaths(network, tasks)
+        >>> with GradientRecorder(network.trainable_variables, paths) as recorder:
+        ...     q_values = JointNetwork(paths)({name: tf.ones([4, 4]) for name in tasks}, call_layer=recorder)
+        ...     losses = [tf.reduce_mean(q_values[name] ** 2) for name in tasks]
+        >>> recorder.gradients(losses).norms().shape
+        TensorShape([2])
+    """
+
+    def __init__(self, variables: Sequence[keras.Variable], paths: TaskPaths) -> None:
+        self._variables, self._touched_by = list(variables), paths.tasks_of(variables)
+        self._place = {id(variable): place for place, variable in enumerate(self._variables)}
+        self._tape = tf.GradientTape(watch_accessed_variables=False)
+        self._sources: list[tf.Tensor] = []
+        # For each variable, what makes parts of the gradients of which sources.
+        self._parts: list[list[tuple[Sequence[int], Callable[..., Part]]]] = [[] for _ in self._variables]
+
+    def __enter__(self) -> "GradientRecorder":
+        self._tape.__enter__()
+        for variable, tasks in zip(self._variables, self._touched_by, strict=True):
+            if len(tasks) == 1:
+                self._tape.watch(variable.value)
+                self._note(variable, [self._source(variable.value)], lambda g, task=tasks[0]: Copies({task: g}))
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._tape.__exit__(*exception)
+
+    def __call__(self, layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
+        """Calls a layer on `Rows`."""
+        shared = [v for v in getattr(layer, "trainable_variables", []) if self._is_shared(v)]
+        if not shared:
+            return call_on_rows(layer, args, kwargs, training)
+        if is_linear(layer):
+            return self._linear(layer, args[0])
+        return self._task_by_task(layer, shared, args, kwargs, training)
+
+    def gradients(self, losses: Sequence[tf.Tensor]) -> TaskGradients:
+        """Differentiates.
+
+        Args:
+            losses: A scalar per task.
+        """
+        found = self._tape.gradient(list(losses), self._sources)  # of their sum
+        parts: list[Part | None] = []
+        for contributions in self._parts:
+            gradients = [([found[source] for source in sources], make) for sources, make in contributions]
+            made = [make(*of_pieces) for of_pieces, make in gradients if of_pieces[0] is not None]
+            parts.append(_merged(made) if made else None)
+        return TaskGradients.of_parts(parts, num_tasks=len(losses))
+
+    def _linear(self, layer: Any, inputs: Rows) -> Rows:
+        inputs = inputs.map(lambda x: tf.cast(x, layer.compute_dtype), pays_to_join(layer, inputs))
+        outputs = inputs.map(lambda x: linear_outputs(layer, x))
+        self._tape.watch(outputs.pieces)
+        sources = [self._source(piece) for piece in outputs.pieces]
+        if self._is_shared(layer.kernel):
+            self._note(layer.kernel, sources, lambda *g: kernel_part(layer, inputs, outputs.of_pieces(g)))
+        if layer.use_bias and self._is_shared(layer.bias):
+            self._note(layer.bias, sources, lambda *g: bias_part(outputs.of_pieces(g)))
+        return outputs if layer.activation is None else outputs.map(layer.activation)
+
+    def _task_by_task(self, layer: Any, shared: Sequence[Any], args: Any, kwargs: Any, training: bool) -> Any:
+        """Any layer: every task sees a copy of the weights that is its own."""
+        rows = next(leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows))
+        outputs = []
+        for slot, task in enumerate(rows.tasks):
+            copies = [(variable, tf.identity(variable.value)) for variable in shared]
+            for variable, copy in copies:
+                self._tape.watch(copy)
+                self._note(variable, [self._source(copy)], lambda g, task=task: Copies({task: g}))
+            own = lambda leaf, slot=slot: _only(leaf, slot)  # noqa: E731
+            with keras.StatelessScope(state_mapping=copies) as scope:
+                own_args, own_kwargs = keras.tree.map_structure(own, (args, kwargs))
+                outputs.append(call_on_rows(layer, own_args, own_kwargs, training))
+            for variable in layer.non_trainable_variables:
+                changed = scope.get_current_value(variable)
+                if changed is not None:
+                    variable.assign(changed)
+        return keras.tree.map_structure(lambda *ones: Rows(rows.tasks, [one.joined for one in ones]), *outputs)
+
+    def _is_shared(self, variable: Any) -> bool:
+        place = self._place.get(id(variable))
+        return place is not None and len(self._touched_by[place]) > 1
+
+    def _source(self, tensor: tf.Tensor) -> int:
+        self._sources.append(tensor)
+        return len(self._sources) - 1
+
+    def _note(self, variable: Any, sources: Sequence[int], make: Callable[..., Part]) -> None:
+        self._parts[self._place[id(variable)]].append((sources, make))
+
+
+def _only(leaf: Any, slot: int) -> Any:
+    return Rows([leaf.tasks[slot]], [leaf.parts[slot]]) if isinstance(leaf, Rows) else leaf
+
+
+def _merged(parts: Sequence[Part]) -> Part:
+    """One part for a variable that was used several times."""
+    if len(parts) == 1:
+        return parts[0]
+    copies: dict[int, list[tf.Tensor]] = {}
+    for part in parts:
+        for task, copy in zip(part.tasks, part.copies(), strict=True):
+            copies.setdefault(task, []).append(copy)
+    return Copies({task: tf.add_n(copies[task]) for task in sorted(copies)})
