@@ -27,9 +27,9 @@ class Experience:
     """Acts in every task's environments with the model's own policy, remembers, and yields batches.
 
     Collection and learning take strict turns: before every update each task's environments take `steps_per_update`
-    steps with the weights of that moment, and before the first one `warmup_steps` more with random actions. Environments
-    that live in Python may take the last of these steps while the update is computed, but only where the batch does not
-    hold that step: all numbers are those of strict turns, to the bit.
+    steps with the weights of that moment, and before the first one `warmup_steps` more with random actions.
+    Environments that live in Python may take the last of these steps while the update is computed, but only where the
+    batch does not hold that step: all numbers are those of strict turns, to the bit.
 
     Args:
         tasks: The tasks.

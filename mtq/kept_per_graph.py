@@ -1,6 +1,6 @@
 """Tensors that are computed once in every graph."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -9,7 +9,8 @@ import tensorflow as tf
 class KeptPerGraph:
     """Values by key, each computed when it is first asked for.
 
-    A tensor belongs to the graph that it was made in: what was computed inside of a `tf.cond` is not known outside.
+    A tensor belongs to the graph that it was made in: what was computed inside of a `tf.cond` is not known outside, but
+    what was computed outside is known within.
     """
 
     def __init__(self) -> None:
@@ -17,14 +18,21 @@ class KeptPerGraph:
 
     def get(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         """The value of a key."""
-        if not self.has(key):
-            self._values[key, _graph()] = compute()
-        return self._values[key, _graph()]
+        for graph in _graphs():
+            if (key, graph) in self._values:
+                return self._values[key, graph]
+        value = compute()
+        self._values[key, next(_graphs())] = value
+        return value
 
     def has(self, key: Hashable) -> bool:
         """Whether it was computed already."""
-        return (key, _graph()) in self._values
+        return any((key, graph) in self._values for graph in _graphs())
 
 
-def _graph() -> tf.Graph | None:
-    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+def _graphs() -> Iterator[tf.Graph | None]:
+    """This graph, and those around it; None where operations are executed at once."""
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    yield graph
+    while (graph := getattr(graph, "outer_graph", None)) is not None:
+        yield graph

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.layers.convolutional.base_conv import BaseConv
 
 from mtq import aggregators, weightings
 from mtq import value_learning as vl
@@ -110,7 +111,7 @@ class MultiTaskDQN(keras.Model):
             run_eagerly: Whether to run the step in Python, for debugging.
             jit_compile: Whether XLA compiles the training. With in-graph tasks it is then the whole loop: acting,
                 storing, sampling and learning; with others the update. `"auto"` does it where it pays: with in-graph
-                tasks.
+                tasks, but not with convolutions on a CPU, of which XLA makes slow code.
             steps_per_execution: How many updates `fit` makes per call into the graph; callbacks run between calls.
 
         Raises:
@@ -232,6 +233,8 @@ class MultiTaskDQN(keras.Model):
     @property
     def uses_xla(self) -> bool:
         """Whether XLA may compile what it can."""
+        if self._xla == "auto" and any(isinstance(layer, BaseConv) for layer in self.network._flatten_layers()):
+            return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
         return self._xla is not False and not self.run_eagerly
 
     def _train_function_over(self, source: Any) -> Any:

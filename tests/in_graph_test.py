@@ -202,6 +202,16 @@ def test_overlapping_collection_keeps_the_ratio_and_draws_the_batch_before_the_s
     assert len(np.unique(np.concatenate([batch.observation, batch.next_observation], axis=1), axis=0)) == 1
 
 
+@pytest.mark.parametrize(("jit_compile", "uses_xla"), [("auto", False), (True, True)])
+def test_convolutions_are_not_compiled_on_a_cpu_unless_asked_for(jit_compile, uses_xla):
+    tasks = mtq.TaskSet([mtq.Task("catch", mtq.dynamics.Catch())])
+    assert mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4])), tasks).uses_xla
+    backbone = keras.Sequential([keras.layers.Reshape((-1, 1, 1)), keras.layers.Conv2D(2, 1), keras.layers.Flatten()])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, backbone), tasks)
+    model.compile(jit_compile=jit_compile)
+    assert model.uses_xla is uses_xla
+
+
 def test_overlap_needs_whole_steps():
     with pytest.raises(ValueError, match=r"steps_per_update must be a multiple of every task's num_envs.*Received: 3"):
         learn(10, overlap=True, steps_per_update=3)

@@ -108,7 +108,9 @@ class TaskGradients:
     def _norms(self, scope: str) -> tf.Tensor:
         has_gram = self._kept.has(("gram", scope))
         squares = tf.linalg.diag_part(self._gram(scope)) if has_gram else self._squares(scope)
-        return tf.cond(_is_safe(squares), lambda: tf.sqrt(squares), lambda: self._scaled(scope)[1])
+        return tf.cond(
+            _is_safe(squares), lambda: tf.sqrt(squares), lambda: tf.stack([_length(own) for own in self._chosen(scope)])
+        )
 
     def _cosines(self, scope: str) -> tf.Tensor:
         gram = self._gram(scope)
@@ -116,7 +118,7 @@ class TaskGradients:
         return tf.cond(
             _is_safe(tf.linalg.diag_part(gram)),
             lambda: gram / (norms[:, None] * norms[None, :]),
-            lambda: self._scaled(scope)[0],
+            lambda: TaskGradients([_unit(own) for own in self._chosen(scope)])._compute_gram("all"),
         )
 
     def _gram(self, scope: str) -> tf.Tensor:
@@ -149,16 +151,11 @@ class TaskGradients:
             of_all.append(tf.stack([tf.add_n(of_task) if of_task else tf.constant(0.0) for of_task in of_one]))
         return tf.add_n(of_all) if of_all else tf.zeros([self.num_tasks])
 
-    def _scaled(self, scope: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """Cosines and norms of gradients whose squares leave float32, by way of each task's largest entry."""
+    def _chosen(self, scope: str) -> list[list[tf.Tensor | None]]:
+        """`by_task`, without the variables out of scope."""
         chosen = {id(part) for part in self._in_scope(scope)}
-        units, norms = [], []
-        for gradients in self.by_task:
-            own = [None if id(part) not in chosen else g for g, part in zip(gradients, self.parts, strict=True)]
-            unit, norm = _unit(own)
-            units.append(unit)
-            norms.append(norm)
-        return TaskGradients(units)._compute_gram("all"), tf.stack(norms)
+        places = [place for place, part in enumerate(self.parts) if id(part) in chosen]
+        return [[gradients[place] for place in places] for gradients in self.by_task]
 
     def _in_scope(self, scope: str) -> list[Part]:
         return [
@@ -173,13 +170,17 @@ def _is_safe(squares: tf.Tensor) -> tf.Tensor:
     return tf.reduce_all((squares > _SMALL) & (squares < _LARGE))
 
 
-def _unit(gradient: Sequence[tf.Tensor | None]) -> tuple[list[tf.Tensor | None], tf.Tensor]:
-    """A gradient of length 1 (or 0), and its length before."""
+def _length(gradient: Sequence[tf.Tensor | None]) -> tf.Tensor:
+    """The Euclidean norm over all tensors together, by way of the largest entry, for its square may leave float32."""
     given = [part for part in gradient if part is not None]
     if not given:
-        return list(gradient), tf.constant(0.0)
+        return tf.constant(0.0)
     largest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(part)) for part in given]))
     scale = tf.where(largest > 0, largest, tf.ones_like(largest))
-    scaled = [None if part is None else part / scale for part in gradient]
-    norm = tf.sqrt(tf.add_n([sum_of_squares(part) for part in scaled if part is not None]))
-    return [None if part is None else tf.math.divide_no_nan(part, norm) for part in scaled], largest * norm
+    return largest * tf.sqrt(tf.add_n([sum_of_squares(part / scale) for part in given]))
+
+
+def _unit(gradient: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
+    """The gradient scaled to length 1, or 0."""
+    length = _length(gradient)
+    return [None if part is None else tf.math.divide_no_nan(part, length) for part in gradient]
