@@ -44,10 +44,11 @@ class Experience:
             update. May be a fraction, such as 0.25 for four updates per step. After u updates a task's copies have
             taken ⌊u · steps_per_update / num_envs⌋ steps each, and those of the warm-up.
         n_step: How many steps the returns in a batch span.
-        overlap: Whether environments that live in Python take their last step before an update always while the update
-            is computed. The actions are still those of the newest weights, but the batch is then drawn before that step
-            is remembered, so it holds steps up to the one before. Nothing is left to chance by it: the same seed gives
-            the same bits, though others than without it. It needs steps_per_update to be a multiple of every num_envs.
+        overlap: Whether environments that live in Python need not wait for the batch to be one that does not hold their
+            last step: it then never holds it, and the step is always taken while the update is computed. The actions
+            are still those of the newest weights. Nothing is left to chance by it: the same seed gives the same bits,
+            though others than without it. It needs steps_per_update to be a multiple of every num_envs, and changes
+            nothing where all tasks are in-graph.
         seed: Of the environments, the exploration and the sampling. The same seed gives the same bits.
 
     Raises:
@@ -113,18 +114,16 @@ class Experience:
         self._drivers: dict[str, StepDriver] = {}
         for task, sequence in zip(tasks.values(), np.random.SeedSequence(seed).spawn(len(tasks)), strict=True):
             self._add_task(task, model.paths[task.name], explorations[task.name], sequence.generate_state(3).tolist())
-        # Where environments live in Python their last step before an update may be taken while that is computed, with
-        # actions chosen before: unless the batch holds that very step, which the draw knows beforehand, nothing of the
-        # update depends on it, and all numbers are those of strict turns.
-        in_graph = all(task.spec.in_graph for task in tasks.values())
-        self._steps_beside_updates = overlap or (not in_graph and self._has_whole_steps())
         self._batches = tf.Variable(0, dtype=tf.int64, trainable=False)  # drawn so far
         self._is_warm = tf.Variable(False, trainable=False)
         self._sources: dict[int, BatchSource] = {}
         self.model = model
-        self.compilable = all(task.spec.in_graph for task in tasks.values()) and all(
-            layer.supports_jit for layer in model.network._flatten_layers()
-        )
+        in_graph = all(task.spec.in_graph for task in tasks.values())
+        self.compilable = in_graph and all(layer.supports_jit for layer in model.network._flatten_layers())
+        # Where environments live in Python their last step before an update may be taken while that is computed, with
+        # actions chosen before: unless the batch holds that very step, which the draw knows beforehand, nothing of the
+        # update depends on it, and all numbers are those of strict turns.
+        self._steps_beside_updates = not in_graph and self._has_whole_steps()
 
     @property
     def env_steps(self) -> dict[str, int]:
@@ -196,19 +195,21 @@ class Experience:
             last_steps.append(act_together(drivers))
 
         @tf.autograph.experimental.do_not_convert
-        def step() -> tf.Tensor:
-            for one in last_steps:
-                one()
+        def take_last_steps() -> tf.Tensor:
+            for take_step in last_steps:
+                take_step()
             return tf.constant(True)
 
-        wait = lambda: tf.constant(False)  # noqa: E731
-        draws = {
-            name: replay.draw(batch_size, coming=0 if self.overlap else 1) for name, replay in self.replays.items()
-        }
+        nothing = lambda: tf.constant(False)  # noqa: E731
+        draws = {name: replay.draw(batch_size, 0 if self.overlap else 1) for name, replay in self.replays.items()}
         is_needed = tf.reduce_any([draw.needs_coming for draw in draws.values()])
-        tf.cond(is_needed, step, wait)
+        if not self.overlap:
+            tf.cond(is_needed, take_last_steps, nothing)
         batch = {name: replay.take(draws[name]) for name, replay in self.replays.items()}
-        tf.cond(is_needed, wait, step)  # nothing that the update computes depends on it
+        if self.overlap:
+            take_last_steps()
+        else:
+            tf.cond(is_needed, nothing, take_last_steps)
         return batch
 
     @property

@@ -11,8 +11,10 @@ import tensorflow as tf
 from mtq.networks.joint import JointNetwork, call_on_rows
 from mtq.networks.paths import TaskPaths
 from mtq.networks.row_wise import is_row_wise
+from mtq.networks.rows import Rows
 from mtq.spaces import TaskSpec
 from mtq.task_gradients import GradientRecorder
+from mtq.task_gradients.row_products import RowProducts
 
 layers = keras.layers
 
@@ -78,6 +80,90 @@ class Scale(layers.Layer):
         return self.gain * (x - keras.ops.mean(x, axis=0))
 
 
+class Block(layers.Layer):
+    """A layer that does not ask whether it is for training, of layers that need to know."""
+
+    def __init__(self, inner, **options):
+        super().__init__(**options)
+        self.dense, self.inner = layers.Dense(6), inner
+
+    def call(self, x):
+        return self.inner(self.dense(x))
+
+
+class Embedding(layers.Layer):
+    """Adds a constant that is given to it."""
+
+    def call(self, x, constant):
+        return x + keras.ops.cast(constant, "float32")[: x.shape[-1]]
+
+
+class Centered(layers.Layer):
+    """Scales bytes; wrong in their own type."""
+
+    def call(self, x):
+        return (x - 128) / 64
+
+
+def stopped(which, backbone, side=None):
+    """Tasks some of which do not train what is shared."""
+    tasks = task_set([(5,) if side is None else (side, side, 4)] * 2, [2, 2])
+    inputs = {name: keras.Input(task.spec.observation_shape, name=name) for name, task in tasks.items()}
+    outputs = {}
+    for name, x in inputs.items():
+        features = backbone(x)
+        features = layers.Lambda(tf.stop_gradient)(features) if name in which else features
+        outputs[name] = layers.Dense(2, name=f"{name}_head")(features)
+    return tasks, keras.Model(inputs, outputs)
+
+
+def constants():
+    """One layer with a large constant for each task, which differ in the middle."""
+    tasks, layer, dense = task_set([(2_000,)] * 2, [2, 2]), Embedding(), layers.Dense(3)
+    inputs = {name: keras.Input((2_000,), name=name) for name in tasks}
+    given = [np.zeros(2_000), np.eye(1, 2_000, 1_000)[0]]
+    outputs = {name: layers.Dense(2)(dense(layer(x, c))) for (name, x), c in zip(inputs.items(), given, strict=True)}
+    return tasks, keras.Model(inputs, outputs)
+
+
+def wired(call):
+    """Two tasks on a function of a Keras tensor that makes of `[B, 5]` features."""
+    tasks = task_set([(5,), (5,)], [2, 2])
+    inputs = {name: keras.Input((5,), name=name) for name in tasks}
+    return tasks, keras.Model(inputs, {name: layers.Dense(2)(call(x)) for name, x in inputs.items()})
+
+
+def called_by_name():
+    z, a = keras.Input((5,), name="z"), keras.Input((5,), name="a")
+    inner = keras.Model([z, a], layers.Subtract()([layers.Dense(3)(z), layers.Dense(3)(a)]))
+    scaled = layers.Rescaling(2.0)
+    return wired(lambda x: inner({"z": x, "a": scaled(x)}))
+
+
+def explicitly_at_rest():
+    normalization, dense = layers.BatchNormalization(), layers.Dense(4)
+    return wired(lambda x: normalization(dense(x), training=False))
+
+
+def by_keyword():
+    dense = layers.Dense(4, "relu")
+    return wired(lambda x: dense(inputs=x))
+
+
+def masked():
+    return wired(
+        sequential(layers.Reshape((5, 1)), layers.ReLU(threshold=0.5), layers.Masking(), layers.Dense(3), layers.GRU(4))
+    )
+
+
+def bytes_into_floats(backbone):
+    """Observations of bytes on inputs that say float32, without anything that scales them."""
+    tasks = mtq.TaskSet([mtq.Task(n, None, spec=TaskSpec((6, 6, 2), "uint8", 255.0, 2)) for n in ("a", "b")])
+    inputs = {name: keras.Input((6, 6, 2), name=name) for name in tasks}
+    features = {name: layers.Flatten()(backbone(x)) for name, x in inputs.items()}
+    return tasks, keras.Model(inputs, {name: layers.Dense(2)(x) for name, x in features.items()})
+
+
 def sequential(*parts):
     return keras.Sequential(list(parts), name="backbone")
 
@@ -104,6 +190,27 @@ CASES = {
     "batch normalization": lambda: vectors(sequential(layers.Dense(8), layers.BatchNormalization(), layers.Dense(4))),
     "a layer of one's own": lambda: vectors(sequential(layers.Dense(8, "tanh"), Scale(), layers.Dense(4))),
     "frozen": lambda: vectors(sequential(layers.Dense(8, "tanh", trainable=False), layers.Dense(4))),
+    "a block with batch normalization": lambda: vectors(sequential(Block(layers.BatchNormalization()))),
+    "first task stopped": lambda: stopped({"task_0"}, layers.Dense(3, "relu")),
+    "second task stopped": lambda: stopped({"task_1"}, layers.Dense(3, "relu")),
+    "all tasks stopped": lambda: stopped({"task_0", "task_1"}, layers.Dense(3, "relu")),
+    "activation over the batch": lambda: images(
+        sequential(
+            layers.Conv2D(4, 3),
+            layers.Activation(lambda x: x - keras.ops.mean(x, axis=0)),
+            layers.Conv2D(4, 3, activation=lambda x: x / (1 + keras.ops.max(x, axis=0))),
+            layers.Flatten(),
+        ),
+        10,
+    ),
+    "softmax over the batch": lambda: images(sequential(layers.Conv2D(4, 3), layers.Softmax(0), layers.Flatten()), 8),
+    "constants": constants,
+    "called by name": called_by_name,
+    "explicitly at rest": explicitly_at_rest,
+    "by keyword": by_keyword,
+    "masked": masked,
+    "bytes": lambda: bytes_into_floats(layers.Conv2D(3, 3, activation="relu")),
+    "bytes in a layer of one's own": lambda: bytes_into_floats(Centered()),
     "partly shared": partly_shared,
     "opposite order": opposite_order,
     "two inputs": two_inputs,
@@ -112,8 +219,13 @@ CASES = {
 
 def observations_of(tasks, sizes, seed=0):
     random = np.random.default_rng(seed)
+
+    def observations(task, size):
+        shape, dtype = (size, *task.spec.observation_shape), task.spec.observation_dtype
+        return random.integers(256, size=shape) if dtype == "uint8" else random.normal(size=shape)
+
     return {
-        name: tf.constant(random.normal(size=(size, *task.spec.observation_shape)).astype(np.float32))
+        name: tf.constant(observations(task, size).astype(task.spec.observation_dtype))
         for (name, task), size in zip(tasks.items(), sizes, strict=True)
     }
 
@@ -136,7 +248,7 @@ def assert_as_with_a_tape(tasks, network, observations, gradients):
         with tf.GradientTape() as tape:
             value = loss(TaskPaths(network, tasks)[name](observations[name], training=True))
         expected = tape.gradient(value, [v.value for v in network.trainable_variables])
-        largest = max(np.abs(g).max() for g in expected if g is not None)
+        largest = max((np.abs(g).max() for g in expected if g is not None), default=0.0)
         for mine, theirs in zip(gradients.by_task[i], expected, strict=True):
             assert (mine is None) == (theirs is None)
             if theirs is not None:
@@ -150,7 +262,8 @@ def assert_as_with_a_tape(tasks, network, observations, gradients):
     np.testing.assert_allclose(gradients.norms(), norms, rtol=1e-5)
     np.testing.assert_allclose(gradients.cosines(), flat @ flat.T / np.outer(norms, norms), rtol=1e-4, atol=1e-5)
     combined = gradients.combine(tf.range(1.0, len(tasks) + 1.0))
-    combined = np.concatenate([np.ravel(g) for g in combined])
+    sizes = zip(combined, network.trainable_variables, strict=True)
+    combined = np.concatenate([np.ravel(np.zeros(v.shape) if g is None else g) for g, v in sizes])
     expected = flat.T @ np.arange(1.0, len(tasks) + 1.0)
     np.testing.assert_allclose(combined, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
@@ -223,12 +336,57 @@ def test_from_the_first_convolution_on_all_tasks_are_computed_together():
     assert len(called) == 6
 
 
-def test_the_moving_average_of_batch_normalization_moves():
+def test_the_moving_averages_of_batch_normalization_are_those_of_the_paths():
     tasks, network = CASES["batch normalization"]()
-    before = [v.numpy() for v in network.non_trainable_variables]
-    joint_gradients(tasks, network, observations_of(tasks, [8] * 3))
-    after = [v.numpy() for v in network.non_trainable_variables]
-    assert any((a != b).any() for a, b in zip(before, after, strict=True))
+    observations = observations_of(tasks, [8] * 3)
+    start = network.get_weights()
+    joint_gradients(tasks, network, observations)
+    joint = network.get_weights()
+    network.set_weights(start)
+    for name, path in TaskPaths(network, tasks).items():
+        path(observations[name], training=True)
+    assert any((a != b).any() for a, b in zip(start, joint, strict=True))
+    for a, b in zip(joint, network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_within_a_layer_learns_whether_it_is_for_training(training):
+    tasks, network = vectors(sequential(Block(layers.Dropout(0.9))))
+    seen = []
+
+    def look(layer, args, kwargs, training):
+        outputs = call_on_rows(layer, args, kwargs, training)
+        seen.append(float(tf.reduce_mean(tf.cast(outputs.joined == 0, tf.float32))) if type(layer) is Block else None)
+        return outputs
+
+    JointNetwork(TaskPaths(network, tasks))(observations_of(tasks, [64] * 3), training=training, call_layer=look)
+    assert all((share > 0.5) is training for share in seen if share is not None)
+
+
+@pytest.mark.parametrize("spread", [1e-2, 1e-3, 1e-4])
+def test_rows_that_all_but_cancel_each_other(spread):
+    """Near convergence observations are alike and errors average out; the gradient is what remains."""
+    random = np.random.default_rng(0)
+    inputs = (1.0 + spread * random.normal(size=(96, 512))).astype(np.float32)
+    errors = random.normal(size=(3, 32, 512)).astype(np.float32)
+    errors -= errors.mean(axis=1, keepdims=True)
+    rows = Rows(range(3), joined=tf.constant(inputs), sizes=[32] * 3)
+    part = RowProducts(rows, rows.like(tf.constant(errors.reshape(96, 512))))
+    exact = [h.T.astype(np.float64) @ d for h, d in zip(np.split(inputs, 3), errors, strict=True)]
+    squares = [np.sum(g**2) for g in exact]
+    gram = [[np.sum(a * b) for a in exact] for b in exact]
+    np.testing.assert_allclose(part.squares(), squares, rtol=1e-3)
+    np.testing.assert_allclose(part.gram(), gram, atol=1e-3 * np.max(gram))
+    in_graph = tf.function(lambda: (part.squares(), part.combine(tf.ones(3))), autograph=False)()
+    np.testing.assert_allclose(in_graph[0], squares, rtol=1e-3)
+
+
+def test_a_layer_that_is_frozen_later():
+    tasks, network = CASES["mlp"]()
+    network.get_layer("backbone").layers[0].trainable = False
+    observations = observations_of(tasks, [4] * 3)
+    assert_as_with_a_tape(tasks, network, observations, joint_gradients(tasks, network, observations)[0])
 
 
 def test_a_layer_may_say_that_it_is_row_wise():

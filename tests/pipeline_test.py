@@ -1,5 +1,8 @@
 """From the environments through driver, replay and dataset to the batch that is learnt from."""
 
+import random
+import time
+
 import mtq
 
 # isort: split
@@ -10,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from mtq.environments import gymnasium_environment
+from mtq.exploration import EpsilonGreedy
 from tests.environments import Corridor, CountingEnvironment
 
 
@@ -195,21 +199,47 @@ def test_all_gymnasium_tasks_share_one_crossing_a_step(two_tasks, make_model, mo
     assert crossings == [2] * 20  # of two tasks each
 
 
-@pytest.mark.parametrize("options", [{}, {"n_step": 3}, {"replay_capacity": 40}])
+class Sleepy(Corridor):
+    """Takes its time, now more and now less."""
+
+    def step(self, action):
+        time.sleep(random.choice([0.0, 0.0, 0.002]))
+        return super().step(action)
+
+
+@pytest.mark.parametrize("options", [{}, {"n_step": 3}, {"replay_capacity": 40}, {"steps_per_update": 8}])
 def test_steps_beside_updates_give_the_bits_of_strict_turns(options, make_model):
-    tasks = mtq.TaskSet([mtq.Task(name, "CartPole-v1", num_envs=2) for name in ("first", "second")])
+    tasks = mtq.TaskSet(
+        [
+            mtq.Task("sleepy", Sleepy, num_envs=2),
+            mtq.Task("counting", CountingEnvironment, num_envs=4),
+            mtq.Task("chain", "in_graph/Chain", num_envs=2),
+        ]
+    )
+    sizes = {name: mtq.networks.dense_encoder(task, 8) for name, task in tasks.items()}
+    settings = {"warmup_steps": 20, "steps_per_update": 4, "exploration": EpsilonGreedy(0.3, 2.0), **options}
 
     def learn(beside):
-        model = make_model(tasks, compile_options={"steps_per_execution": 10})
-        experience = mtq.Experience(tasks, model, warmup_steps=20, steps_per_update=4, **options)
+        model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), sizes, seed=0), tasks)
+        model.compile(keras.optimizers.Adam(1e-2), steps_per_execution=10)
+        experience = mtq.Experience(tasks, model, **settings)
         assert experience._steps_beside_updates
         experience._steps_beside_updates = beside
-        model.fit(experience.dataset(8), steps_per_epoch=100, verbose=0)
+        model.fit(experience.dataset(8), steps_per_epoch=50, verbose=0)
         remembered = [tf.nest.flatten(replay.gather_all()) for replay in experience.replays.values()]
         return [v.numpy() for v in model.network.variables] + [t.numpy() for t in tf.nest.flatten(remembered)]
 
     for beside, in_turns in zip(learn(True), learn(False), strict=True):
         np.testing.assert_array_equal(beside, in_turns)
+
+
+def test_with_overlap_the_batch_does_not_hold_the_last_step(two_tasks, make_model):
+    experience = mtq.Experience(two_tasks, make_model(), warmup_steps=2, steps_per_update=2, overlap=True)
+    source = experience.dataset(64).batch_source
+    source.prepare()
+    batch = source.next_batch()["counting"]
+    assert experience.env_steps["counting"] == 4
+    assert len(np.unique(np.concatenate([batch.observation, batch.next_observation], axis=1), axis=0)) <= 2
 
 
 def test_tasks_of_all_kinds_and_numbers_of_copies_learn_together(make_model):

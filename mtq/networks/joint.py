@@ -1,16 +1,15 @@
 """A network of several tasks computed at once: what they share sees the rows of all of them together."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
-from keras.src.layers.convolutional.base_conv import BaseConv
 from keras.src.models.functional import Functional
 
 from mtq.networks.paths import TaskPaths
-from mtq.networks.row_wise import is_row_wise
+from mtq.networks.row_wise import is_convolution, is_row_wise
 from mtq.networks.rows import Rows, gathered
 
 LayerCall: TypeAlias = Callable[[Any, Any, Any, bool], Any]
@@ -27,9 +26,9 @@ class _Call(NamedTuple):
 class JointNetwork:
     """Computes `{task: observation}` → `{task: q_values}`, where it pays with one call of a shared layer for all tasks.
 
-    Layers that treat every row for itself may be called on the rows of all tasks that come to them in one shape, joined
-    along the batch. Others, such as batch normalization, are called for each task alone, as `TaskPaths` does. Batches
-    of the tasks may differ in size.
+    From the first convolution on, layers that treat every row for itself are called on the rows of all tasks that come
+    to them in one shape, joined along the batch. Others, such as batch normalization, are called for each task alone,
+    as `TaskPaths` does. Batches of the tasks may differ in size.
 
     Args:
         paths: The tasks' own paths through the network.
@@ -37,7 +36,7 @@ class JointNetwork:
 
     def __init__(self, paths: TaskPaths) -> None:
         self._names = tuple(paths)
-        self._inputs = [id(paths[name].inputs[0]) for name in paths]
+        self._inputs = [paths[name].inputs[0] for name in paths]
         self._outputs = [id(paths[name].outputs[0]) for name in paths]
         self._calls = _schedule([paths[name] for name in paths])
 
@@ -54,10 +53,10 @@ class JointNetwork:
         Returns:
             `{task: q_values [B, num_actions]}`.
         """
-        values: list[dict[int, tuple[Rows, int]]] = [
-            {key: (Rows([task], [tf.convert_to_tensor(observations[name])]), 0)}
-            for task, (key, name) in enumerate(zip(self._inputs, self._names, strict=True))
-        ]
+        values: list[dict[int, tuple[Rows, int]]] = []
+        for task, (tensor, name) in enumerate(zip(self._inputs, self._names, strict=True)):
+            rows = Rows([task], [tf.convert_to_tensor(observations[name])])
+            values.append({id(tensor): (_cast(rows, tensor.dtype), 0)})
         for tasks, nodes in self._calls:
             inputs = iter(
                 [
@@ -89,13 +88,18 @@ def call_on_rows(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
     Returns:
         The outputs, `Rows` in the place of tensors.
     """
-    rows = next(leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows))
-    if "training" in inspect.signature(layer.call).parameters:
-        kwargs = {"training": training, **kwargs}
+    rows = first_rows(args, kwargs)
+    if isinstance(layer, keras.layers.Layer):
+        kwargs = {**kwargs, "training": training}  # layers inside of it learn of it even if it does not ask
     if len(rows.tasks) == 1 or (is_row_wise(layer) and pays_to_join(layer, rows)):
         return keras.tree.map_structure(rows.like, _call_on(layer, args, kwargs, lambda leaf: leaf.joined))
     by_task = [_call_on(layer, args, kwargs, _part(slot)) for slot in range(len(rows.tasks))]
     return keras.tree.map_structure(lambda *parts: Rows(rows.tasks, parts), *by_task)
+
+
+def first_rows(args: Any, kwargs: Any) -> Rows:
+    """The first tensor among a layer's arguments."""
+    return next(leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows))
 
 
 def _part(slot: int) -> Callable[[Rows], tf.Tensor]:
@@ -113,24 +117,46 @@ def pays_to_join(layer: Any, rows: Rows) -> bool:
     A convolution is, and what follows it finds the rows joined. Small dense layers are not: XLA does not share a
     product of a few hundred rows out over processors, but computes those of several tasks side by side.
     """
-    return rows.is_joined or isinstance(layer, BaseConv)
+    return rows.is_joined or is_convolution(layer)
 
 
 def _call(layer: Any, args: Any, kwargs: Any, training: bool, call_layer: LayerCall) -> Any:
     """Calls a layer, or in their order those that a model consists of."""
+    is_by_name = any(isinstance(argument, Mapping) for argument in (*args, *kwargs.values()))
+    if is_by_name or not _can_be_taken_apart(layer):
+        return call_layer(layer, args, kwargs, training)
     if type(layer) is keras.Sequential:
-        outputs = args[0]
+        outputs: Any = first_rows(args, kwargs)
         for inner in layer.layers:
             outputs = _call(inner, (outputs,), {}, training, call_layer)
         return outputs
-    if getattr(type(layer), "call", None) is not Functional.call:
-        return call_layer(layer, args, kwargs, training)
-    values = dict(zip([id(tensor) for tensor in layer.inputs], keras.tree.flatten(args[0]), strict=True))
+    given = [leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows)]
+    inputs = [_cast(rows, tensor.dtype) for rows, tensor in zip(given, layer.inputs, strict=True)]
+    values = dict(zip([id(tensor) for tensor in layer.inputs], inputs, strict=True))
     for node in _nodes(layer):
         args, kwargs = node.arguments.convert(lambda leaf: values[id(leaf)] if _is_tensor(leaf) else leaf)
         outputs = _call(node.operation, args, kwargs, training, call_layer)
         values.update(zip([id(tensor) for tensor in node.outputs], keras.tree.flatten(outputs), strict=True))
     return keras.tree.map_structure(lambda tensor: values[id(tensor)], layer.output)
+
+
+def _can_be_taken_apart(layer: Any) -> bool:
+    """Whether a model is no more than its layers: what is not recognized is called as a whole."""
+    is_functional = getattr(type(layer), "call", None) is Functional.call
+    if type(layer) is not keras.Sequential and not is_functional:
+        return False
+    return not any(_makes_masks(inner) for inner in layer._flatten_layers())
+
+
+def _makes_masks(layer: Any) -> bool:
+    """Masks travel beside tensors, which `Rows` do not let through."""
+    if type(layer).__module__.startswith("keras."):
+        return isinstance(layer, keras.layers.Masking) or bool(getattr(layer, "mask_zero", False))
+    return type(layer).compute_mask is not keras.layers.Layer.compute_mask
+
+
+def _cast(rows: Rows, dtype: str) -> Rows:
+    return rows if rows.pieces[0].dtype == dtype else rows.map(lambda piece: tf.cast(piece, dtype))
 
 
 def _schedule(paths: Sequence[keras.Model]) -> list[_Call]:
@@ -161,9 +187,16 @@ def _alike(by_task: Mapping[int, Any]) -> list[list[int]]:
     """The tasks whose calls of one layer agree in all but the rows."""
     groups: dict[str, list[int]] = {}
     for task, node in by_task.items():
-        describe = lambda leaf: f"{leaf.dtype}{tuple(leaf.shape[1:])}" if _is_tensor(leaf) else leaf  # noqa: E731
-        groups.setdefault(repr(node.arguments.convert(describe)), []).append(task)
+        groups.setdefault(repr(node.arguments.convert(_describe)), []).append(task)
     return list(groups.values())
+
+
+def _describe(argument: Any) -> Any:
+    """What must agree for two calls to be joined."""
+    if _is_tensor(argument):
+        return (argument.dtype, tuple(argument.shape[1:]))
+    is_array = hasattr(argument, "__array__")
+    return (argument.dtype, argument.shape, np.asarray(argument).tobytes()) if is_array else argument
 
 
 def _nodes(model: keras.Model) -> list[Any]:

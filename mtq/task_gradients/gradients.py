@@ -125,7 +125,12 @@ class TaskGradients:
         return self._kept.get(("gram", scope), lambda: self._compute_gram(scope))
 
     def _squares(self, scope: str) -> tf.Tensor:
-        return self._total([part.squares() for part in self._in_scope(scope)], self._in_scope(scope))
+        parts = self._in_scope(scope)
+        known = tf.zeros([self.num_tasks])
+        if self._kept.has(("gram", "shared")):  # computed for an aggregator
+            parts = [part for part in parts if len(part.tasks) == 1]
+            known = tf.linalg.diag_part(self._gram("shared"))
+        return known + self._total([part.squares() for part in parts], parts)
 
     def _compute_gram(self, scope: str) -> tf.Tensor:
         shared = [part for part in self._in_scope(scope) if len(part.tasks) > 1]

@@ -1,8 +1,9 @@
 """One backward pass for all tasks, from which each task's gradient is told apart.
 
 Every row of a batch touches the loss of one task only. The gradient of the sum of all losses with respect to a layer's
-outputs therefore holds each task's own, in its own rows; only the products that make weight gradients of them have to
-be taken task by task.
+outputs therefore holds each task's own, in its own rows; of dense layers and convolutions only the products that make
+weight gradients of them have to be taken task by task. Other layers with shared weights are computed for each task
+alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +12,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.networks.joint import call_on_rows, pays_to_join
+from mtq.networks.joint import call_on_rows, first_rows, pays_to_join
 from mtq.networks.paths import TaskPaths
+from mtq.networks.row_wise import has_known_activation
 from mtq.networks.rows import Rows
 from mtq.task_gradients.gradients import TaskGradients
 from mtq.task_gradients.linear_layers import bias_part, is_linear, kernel_part, linear_outputs
@@ -66,7 +68,7 @@ class GradientRecorder:
         if not shared:
             return call_on_rows(layer, args, kwargs, training)
         if is_linear(layer):
-            return self._linear(layer, args[0])
+            return self._linear(layer, first_rows(args, kwargs))
         return self._task_by_task(layer, shared, args, kwargs, training)
 
     def gradients(self, losses: Sequence[tf.Tensor]) -> TaskGradients:
@@ -79,7 +81,7 @@ class GradientRecorder:
         parts: list[Part | None] = []
         for contributions in self._parts:
             gradients = [([found[source] for source in sources], make) for sources, make in contributions]
-            made = [make(*of_pieces) for of_pieces, make in gradients if of_pieces[0] is not None]
+            made = [make(*of_pieces) for of_pieces, make in gradients if any(piece is not None for piece in of_pieces)]
             parts.append(_merged(made) if made else None)
         return TaskGradients.of_parts(parts, num_tasks=len(losses))
 
@@ -89,14 +91,16 @@ class GradientRecorder:
         self._tape.watch(outputs.pieces)
         sources = [self._source(piece) for piece in outputs.pieces]
         if self._is_shared(layer.kernel):
-            self._note(layer.kernel, sources, lambda *g: kernel_part(layer, inputs, outputs.of_pieces(g)))
+            self._note(layer.kernel, sources, lambda *g: kernel_part(layer, *_present(inputs, g)))
         if layer.use_bias and self._is_shared(layer.bias):
-            self._note(layer.bias, sources, lambda *g: bias_part(outputs.of_pieces(g)))
-        return outputs if layer.activation is None else outputs.map(layer.activation)
+            self._note(layer.bias, sources, lambda *g: bias_part(_present(inputs, g)[1]))
+        if layer.activation is None:
+            return outputs
+        return outputs.map(layer.activation, join=None if has_known_activation(layer) else False)
 
     def _task_by_task(self, layer: Any, shared: Sequence[Any], args: Any, kwargs: Any, training: bool) -> Any:
         """Any layer: every task sees a copy of the weights that is its own."""
-        rows = next(leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows))
+        rows = first_rows(args, kwargs)
         outputs = []
         for slot, task in enumerate(rows.tasks):
             copies = [(variable, tf.identity(variable.value)) for variable in shared]
@@ -107,10 +111,11 @@ class GradientRecorder:
             with keras.StatelessScope(state_mapping=copies) as scope:
                 own_args, own_kwargs = keras.tree.map_structure(own, (args, kwargs))
                 outputs.append(call_on_rows(layer, own_args, own_kwargs, training))
-            for variable in layer.non_trainable_variables:
-                changed = scope.get_current_value(variable)
-                if changed is not None:
-                    variable.assign(changed)
+            given = {id(copy) for _, copy in copies}
+            for variable in layer.variables:
+                value = scope.get_current_value(variable)
+                if value is not None and id(value) not in given:  # the layer changed it
+                    variable.assign(value)
         return keras.tree.map_structure(lambda *ones: Rows(rows.tasks, [one.joined for one in ones]), *outputs)
 
     def _is_shared(self, variable: Any) -> bool:
@@ -123,6 +128,15 @@ class GradientRecorder:
 
     def _note(self, variable: Any, sources: Sequence[int], make: Callable[..., Part]) -> None:
         self._parts[self._place[id(variable)]].append((sources, make))
+
+
+def _present(inputs: Rows, gradients: Sequence[tf.Tensor | None]) -> tuple[Rows, Rows]:
+    """Inputs, and the gradients of what was made of them, of the tasks whose losses depend on it."""
+    if inputs.is_joined:
+        return inputs, inputs.like(gradients[0])
+    slots = [slot for slot, gradient in enumerate(gradients) if gradient is not None]
+    tasks = [inputs.tasks[slot] for slot in slots]
+    return Rows(tasks, [inputs.parts[slot] for slot in slots]), Rows(tasks, [gradients[slot] for slot in slots])
 
 
 def _only(leaf: Any, slot: int) -> Any:

@@ -1,10 +1,14 @@
 """The tasks' gradients of a dense layer's kernel, from the rows that they are products of."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from mtq.kept_per_graph import KeptPerGraph
 from mtq.networks.rows import Rows
 from mtq.task_gradients.parts import Copies, Part
+
+_CANCELLATION = 1e-3  # of the sum of the products' magnitudes
 
 
 class RowProducts(Part):
@@ -34,7 +38,9 @@ class RowProducts(Part):
             return self._hold().squares()
         pairs = zip(self._inputs.parts, self._output_gradients.parts, strict=True)
         products = [tf.matmul(h, h, transpose_b=True) * tf.matmul(d, d, transpose_b=True) for h, d in pairs]
-        return tf.stack([tf.reduce_sum(product) for product in products])
+        squares = tf.stack([tf.reduce_sum(product) for product in products])
+        magnitudes = tf.stack([tf.reduce_sum(tf.abs(product)) for product in products])
+        return self._if_precise(squares, magnitudes, squares, lambda: self._hold().squares())
 
     def gram(self) -> tf.Tensor:
         """From products of all rows with each other, or the copies."""
@@ -42,7 +48,17 @@ class RowProducts(Part):
             return self._hold().gram()
         h, d = self._inputs.joined, self._output_gradients.joined
         products = tf.matmul(h, h, transpose_b=True) * tf.matmul(d, d, transpose_b=True)  # [Σ B, Σ B]
-        return self._inputs.sums(tf.transpose(self._inputs.sums(products)))
+        gram, magnitudes = (
+            self._inputs.sums(tf.transpose(self._inputs.sums(numbers))) for numbers in (products, tf.abs(products))
+        )
+        squares = tf.linalg.diag_part(gram)
+        return self._if_precise(squares, tf.linalg.diag_part(magnitudes), gram, lambda: self._hold().gram())
+
+    def _if_precise(
+        self, squares: tf.Tensor, magnitudes: tf.Tensor, result: tf.Tensor, otherwise: Callable[[], tf.Tensor]
+    ) -> tf.Tensor:
+        """Where rows all but cancel each other, what is left of their products are rounding errors."""
+        return tf.cond(tf.reduce_all(squares > _CANCELLATION * magnitudes), lambda: result, otherwise)
 
     def combine(self, coefficients: tf.Tensor) -> tf.Tensor:
         """One product of weighted rows, or of copies that are held already."""
@@ -52,8 +68,10 @@ class RowProducts(Part):
         return tf.matmul(self._inputs.joined, weighted, transpose_a=True)
 
     def _is_cheap_to_hold(self, factor: float) -> bool:
-        rows = self._inputs.sizes[0]
-        return not isinstance(rows, int) or self.shape[0] * self.shape[1] < factor * rows * sum(self.shape)
+        sizes = self._inputs.sizes
+        if not all(isinstance(size, int) for size in sizes):
+            return True
+        return self.shape[0] * self.shape[1] < factor * max(sizes) * sum(self.shape)
 
     def _hold(self) -> Copies:
         return self._kept.get("copies", self._multiply)
