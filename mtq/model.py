@@ -1,11 +1,11 @@
 """`MultiTaskDQN`: a Keras model that learns several tasks' action values with one network."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.layers.convolutional.base_conv import BaseConv
 
 from mtq import aggregators, weightings
 from mtq import value_learning as vl
@@ -14,6 +14,7 @@ from mtq.environments.errors import environment_errors
 from mtq.export import export
 from mtq.networks.joint import JointNetwork
 from mtq.networks.paths import TaskPaths
+from mtq.networks.row_wise import is_convolution
 from mtq.numeric import is_whole
 from mtq.target_network import copy_of, hard_update, soft_update
 from mtq.task_gradients import GradientRecorder, TaskGradients
@@ -130,6 +131,11 @@ class MultiTaskDQN(keras.Model):
             auto_scale_loss=False,
         )
         self.optimizer.build(self.network.trainable_variables)  # now, or the first step would be traced twice
+        variables = self.network.trainable_variables
+        tasks_of = self.paths.tasks_of(variables)
+        num_shared = sum(math.prod(v.shape) for v, of in zip(variables, tasks_of, strict=True) if len(of) > 1)
+        for pluggable in (weighting, aggregator):
+            pluggable.build(len(self.tasks), num_shared)
         self.weighting, self.aggregator, self._xla = weighting, aggregator, jit_compile
         self._compilation = object()  # what was made of an earlier one no longer holds
         self.task_weights.assign(weighting.initial_weights(self.tasks))
@@ -192,9 +198,9 @@ class MultiTaskDQN(keras.Model):
         weights = self.weighting(
             tf.convert_to_tensor(self.task_weights), quantities["loss"], tf.convert_to_tensor(self.updates), self.tasks
         )
-        quantities.update(gradient_norm=gradients.norms(), weight=weights)
         variables = self.network.trainable_variables
-        update = self.aggregator(gradients, weights)
+        update = self.aggregator(gradients, weights, tf.convert_to_tensor(self.updates))
+        quantities.update(gradient_norm=gradients.norms(), weight=weights)  # after it, which may have had them computed
         self.optimizer.apply(_without_non_finite(update, variables, quantities), variables)
         self.updates.assign_add(1)
         self._update_target_network()
@@ -233,9 +239,11 @@ class MultiTaskDQN(keras.Model):
     @property
     def uses_xla(self) -> bool:
         """Whether XLA may compile what it can."""
-        if self._xla == "auto" and any(isinstance(layer, BaseConv) for layer in self.network._flatten_layers()):
-            return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
-        return self._xla is not False and not self.run_eagerly
+        if self._xla is False or self.run_eagerly:
+            return False
+        has_convolutions = any(is_convolution(layer) for layer in self.network._flatten_layers())
+        on_cpu = not (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
+        return self._xla is True or not (has_convolutions and on_cpu)
 
     def _train_function_over(self, source: Any) -> Any:
         made_for, train_function = source.train_function

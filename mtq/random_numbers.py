@@ -1,5 +1,6 @@
-"""Uniform random numbers that are the same with and without XLA."""
+"""Random numbers that are the same with and without XLA."""
 
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -17,10 +18,17 @@ def uniform(random: tf.random.Generator, shape: Sequence[int]) -> tf.Tensor:
     return _as_fraction(random.uniform_full_int(shape, tf.uint32))
 
 
-def stateless_uniform(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-    """The same of a seed, `[2]` int32."""
-    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+def stateless_uniform(shape: Sequence[int], seed: tf.Tensor | Sequence[int | tf.Tensor]) -> tf.Tensor:
+    """The same as a function of a seed, two integers."""
+    numbers = seed if tf.is_tensor(seed) else tf.stack([tf.cast(number, tf.int64) for number in seed])
+    bits = tf.random.stateless_uniform(shape, numbers, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
     return _as_fraction(bits)
+
+
+def stateless_normal(shape: Sequence[int], seed: tf.Tensor | Sequence[int | tf.Tensor]) -> tf.Tensor:
+    """Numbers from a normal distribution, float32, by Box and Muller's method."""
+    first, second = tf.unstack(stateless_uniform([2, *shape], seed))
+    return tf.sqrt(-2 * tf.math.log(1 - first)) * tf.cos(2 * math.pi * second)
 
 
 def _as_fraction(bits: tf.Tensor) -> tf.Tensor:

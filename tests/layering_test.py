@@ -17,6 +17,7 @@ LAYERS = [
     "environments",
     "suites",
     "named",
+    "stateful",
     "networks",
     "value_learning",
     "td_losses",

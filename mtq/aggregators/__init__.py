@@ -6,12 +6,68 @@ import keras
 
 from mtq import named
 from mtq.aggregators.aggregator import Aggregator, WeightedSum
+from mtq.aggregators.aligned_mtl import AlignedMTL
+from mtq.aggregators.cagrad import CAGrad
+from mtq.aggregators.config import ConFIG
+from mtq.aggregators.dualproj import DualProj
+from mtq.aggregators.fairgrad import FairGrad
+from mtq.aggregators.graddrop import GradDrop
+from mtq.aggregators.gradvac import GradVac
+from mtq.aggregators.gram import GramAggregator
+from mtq.aggregators.imtl_g import IMTLG
+from mtq.aggregators.mean import Mean
+from mtq.aggregators.mgda import MGDA
+from mtq.aggregators.nash_mtl import NashMTL
 from mtq.aggregators.normalized_sum import NormalizedSum
+from mtq.aggregators.pcgrad import PCGrad
+from mtq.aggregators.random_weighting import RandomWeighting
 from mtq.aggregators.sum import Sum
+from mtq.aggregators.upgrad import UPGrad
 
-__all__ = ["Aggregator", "NormalizedSum", "Sum", "WeightedSum", "deserialize", "get", "names", "serialize"]
+__all__ = [
+    "IMTLG",
+    "MGDA",
+    "Aggregator",
+    "AlignedMTL",
+    "CAGrad",
+    "ConFIG",
+    "DualProj",
+    "FairGrad",
+    "GradDrop",
+    "GradVac",
+    "GramAggregator",
+    "Mean",
+    "NashMTL",
+    "NormalizedSum",
+    "PCGrad",
+    "RandomWeighting",
+    "Sum",
+    "UPGrad",
+    "WeightedSum",
+    "deserialize",
+    "get",
+    "names",
+    "serialize",
+]
 
-_BY_NAME: dict[str, type[Aggregator]] = {"normalized_sum": NormalizedSum, "sum": Sum}
+_BY_NAME: dict[str, type[Aggregator]] = {
+    "aligned_mtl": AlignedMTL,
+    "cagrad": CAGrad,
+    "config": ConFIG,
+    "dualproj": DualProj,
+    "fairgrad": FairGrad,
+    "graddrop": GradDrop,
+    "gradvac": GradVac,
+    "imtl_g": IMTLG,
+    "mean": Mean,
+    "mgda": MGDA,
+    "nash_mtl": NashMTL,
+    "normalized_sum": NormalizedSum,
+    "pcgrad": PCGrad,
+    "random_weighting": RandomWeighting,
+    "sum": Sum,
+    "upgrad": UPGrad,
+}
 
 
 def names() -> list[str]:

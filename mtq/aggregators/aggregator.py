@@ -5,12 +5,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from mtq.stateful import Stateful
 from mtq.task_gradients import TaskGradients
 
 _SCOPES = ("all", "shared")
 
 
-class Aggregator(abc.ABC):
+class Aggregator(Stateful, abc.ABC):
     """Turns the gradients of T tasks into one update. Serializable by Keras; usable by name in `compile`.
 
     Args:
@@ -27,12 +28,15 @@ class Aggregator(abc.ABC):
         self.scope = scope
 
     @abc.abstractmethod
-    def __call__(self, gradients: TaskGradients, weights: tf.Tensor) -> list[tf.Tensor | None]:
+    def __call__(
+        self, gradients: TaskGradients, weights: tf.Tensor, updates: tf.Tensor | int = 0
+    ) -> list[tf.Tensor | None]:
         """Aggregates.
 
         Args:
             gradients: Of the T tasks' unweighted losses.
             weights: Task weights, `[T]` float32.
+            updates: How many updates were made before; whatever is random is drawn from it.
 
         Returns:
             A gradient per variable, None for a variable that no task touches.
@@ -55,7 +59,9 @@ class WeightedSum(Aggregator):
     def coefficients(self, gradients: TaskGradients, weights: tf.Tensor) -> tf.Tensor:
         """The coefficients c, `[T]` float32."""
 
-    def __call__(self, gradients: TaskGradients, weights: tf.Tensor) -> list[tf.Tensor | None]:
+    def __call__(
+        self, gradients: TaskGradients, weights: tf.Tensor, updates: tf.Tensor | int = 0
+    ) -> list[tf.Tensor | None]:
         """Aggregates."""
         c = self.coefficients(gradients, weights)
         return gradients.combine(c, private_coefficients=weights if self.scope == "shared" else None)

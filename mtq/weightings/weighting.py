@@ -7,12 +7,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.stateful import Stateful
 from mtq.tasks import TaskSet, check_weight
 
 _LOOKED_AT = (0, *(10**power for power in range(8)))  # updates at which a schedule is tried out
 
 
-class Weighting(abc.ABC):
+class Weighting(Stateful, abc.ABC):
     """Gives the weights of T tasks at every update. Serializable by Keras."""
 
     def initial_weights(self, tasks: TaskSet) -> list[float]:
@@ -33,7 +34,7 @@ class Weighting(abc.ABC):
             `[T]` float32.
         """
 
-    def check(self, tasks: TaskSet) -> None:  # noqa: B027  (most fit any tasks)
+    def check(self, tasks: TaskSet) -> None:
         """Raises a ValueError if the weighting does not fit the tasks."""
 
     def get_config(self) -> dict[str, Any]:

@@ -13,9 +13,26 @@ from mtq.task_gradients import TaskGradients
 SCALES = [1e-12, 1.0, 1e12]
 
 
+RANDOM = {"gradvac", "graddrop", "pcgrad", "random_weighting"}
+NON_CONFLICTING = {"mgda", "upgrad", "dualproj", "config", "nash_mtl", "fairgrad"}
+IGNORES_SCALES = {"normalized_sum", "nash_mtl"}  # of single tasks, up to one factor
+DEPENDS_ON_THE_SCALE = {"normalized_sum"}  # of all tasks together
+KEEPS_WEIGHT_ZERO_OUT = set(mtq.aggregators.names()) - {"mean", "random_weighting"}  # which count or draw for all tasks
+
+
+def build(aggregator, num_tasks=8, num_shared=4):
+    aggregator.build(num_tasks, num_shared)
+    return aggregator
+
+
 @pytest.fixture(params=mtq.aggregators.names())
-def aggregator(request):
-    return mtq.aggregators.get(request.param)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def aggregator(name):
+    return mtq.aggregators.get(name)
 
 
 def gradients(rows, scale=1.0):
@@ -49,36 +66,83 @@ HARD = {
 @pytest.mark.parametrize("scale", SCALES)
 def test_finite_and_of_the_right_shapes(aggregator, rows, scale):
     given = gradients(rows, scale)
-    update = aggregator(given, tf.ones(len(rows)))
+    update = build(aggregator, len(rows))(given, tf.ones(len(rows)))
     for i, tensor in enumerate(update):
         like = next(task[i] for task in given.by_task if task[i] is not None)
         assert tensor.shape == like.shape
         assert np.all(np.isfinite(tensor))
 
 
-def test_permuting_the_tasks_changes_nothing(aggregator):
-    rows, order = random_rows(4), [2, 0, 3, 1]
-    weights = tf.constant([1.0, 2.0, 0.5, 3.0])
-    first = aggregator(gradients(rows), weights)
-    second = aggregator(gradients(rows[order]), tf.gather(weights, order))
-    for a, b in zip(first[:2], second[:2], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    for place, task in enumerate(order):
-        np.testing.assert_allclose(first[2 + task], second[2 + place], rtol=1e-5)
+def shared(update):
+    return np.concatenate([np.ravel(update[0]), np.ravel(update[1])])
 
 
-def test_a_task_of_weight_zero_has_no_say(aggregator):
+def mean_update(aggregator, rows, weights, draws):
+    """Of the shared variables, over what is drawn at several updates."""
+    build(aggregator, len(rows))
+    compiled = tf.function(lambda n: aggregator(gradients(rows), tf.constant(weights), n)[:2], autograph=False)
+    return np.mean([shared(compiled(tf.constant(n, tf.int64))) for n in range(draws)], axis=0)
+
+
+def test_permuting_the_tasks_changes_nothing(name, aggregator):
+    """In the mean, where it is random."""
+    rows, order, weights = random_rows(4), [2, 0, 3, 1], np.array([1.0, 2.0, 0.5, 3.0], np.float32)
+    draws, tolerance = (400, 0.25) if name in RANDOM else (1, 1e-4)
+    first = mean_update(aggregator, rows, weights, draws)
+    second = mean_update(aggregator, rows[order], weights[order], draws)
+    np.testing.assert_allclose(first, second, rtol=0, atol=tolerance * np.abs(first).max())
+
+
+def test_a_task_of_weight_zero_has_no_say(name, aggregator):
     rows = random_rows(3)
-    with_third = aggregator(gradients(rows), tf.constant([1.0, 2.0, 0.0]))
-    without = aggregator(gradients(rows[:2]), tf.constant([1.0, 2.0]))
-    for a, b in zip(with_third[:4], without, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    with_third = build(aggregator, 3)(gradients(rows), tf.constant([1.0, 2.0, 0.0]))
     np.testing.assert_array_equal(with_third[4], [0.0])
+    if name in KEEPS_WEIGHT_ZERO_OUT - RANDOM:
+        without = build(aggregator, 2)(gradients(rows[:2]), tf.constant([1.0, 2.0]))
+        for a, b in zip(with_third[:4], without, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", ["few", "many", "dependent", "unequal"])
+def test_in_conflict_with_no_task(name, aggregator, kind, seed):
+    if name not in NON_CONFLICTING:
+        pytest.skip("not promised")
+    shape = {"few": (3, 6), "many": (8, 30), "dependent": (4, 6), "unequal": (4, 8)}[kind]
+    rows = np.random.default_rng(seed).normal(size=shape)
+    if kind == "dependent":
+        rows[3] = rows[0] + rows[1]
+    if kind == "unequal":
+        rows *= np.array([1e-3, 1.0, 10.0, 0.1])[:, None]
+    given = mtq_gradients(rows)
+    update = build(aggregator, len(rows))(given, tf.ones(len(rows)))[0].numpy().astype(np.float64)
+    projections = rows @ update / np.linalg.norm(rows, axis=1) / max(np.linalg.norm(update), 1e-12)
+    assert projections.min() > -1e-4 or np.linalg.norm(update) < 1e-4 * np.linalg.norm(rows, axis=1).max()
+
+
+def mtq_gradients(rows):
+    return TaskGradients([[tf.constant(row, tf.float32)] for row in rows])
+
+
+def test_scaling_all_gradients_scales_the_update(name, aggregator):
+    rows, weights = random_rows(3), tf.ones(3)
+    once = shared(build(aggregator, 3)(gradients(rows), weights))
+    twice = shared(build(aggregator, 3)(gradients(rows, 2.0), weights))
+    np.testing.assert_allclose(twice, once if name in DEPENDS_ON_THE_SCALE else 2 * once, rtol=1e-3, atol=1e-4)
+
+
+def test_scaling_one_gradient_keeps_the_direction(name, aggregator):
+    if name not in IGNORES_SCALES:
+        pytest.skip("not promised")
+    rows = random_rows(3)
+    first = build(aggregator, 3)(mtq_gradients(rows), tf.ones(3))[0].numpy()
+    second = build(aggregator, 3)(mtq_gradients(rows * [[1.0], [1e3], [1e-3]]), tf.ones(3))[0].numpy()
+    np.testing.assert_allclose(first / np.linalg.norm(first), second / np.linalg.norm(second), atol=1e-4)
 
 
 @pytest.mark.parametrize("scope", ["all", "shared"])
 def test_config_round_trip(aggregator, scope):
-    aggregator = type(aggregator)(scope=scope)
+    aggregator = build(type(aggregator)(scope=scope))
     again = mtq.aggregators.deserialize(mtq.aggregators.serialize(aggregator))
     assert type(again) is type(aggregator)
     assert again.get_config() == aggregator.get_config()
@@ -87,13 +151,14 @@ def test_config_round_trip(aggregator, scope):
 
 def test_shared_scope_gives_private_variables_their_weighted_gradient(aggregator):
     rows = random_rows(2)
-    update = type(aggregator)(scope="shared")(gradients(rows), tf.constant([0.5, 3.0]))
+    update = build(type(aggregator)(scope="shared"), 2)(gradients(rows), tf.constant([0.5, 3.0]))
     np.testing.assert_allclose(update[2], 0.5 * rows[0, 4:], rtol=1e-5)
     np.testing.assert_allclose(update[3], 3.0 * rows[1, 4:], rtol=1e-5)
 
 
 def test_compiles_and_traces_once(aggregator):
     traces = []
+    build(aggregator, 2)
 
     def of_two_tasks(shared, private):
         return TaskGradients([[shared[0], private[0], None], [shared[1], None, private[1]]])
@@ -107,9 +172,12 @@ def test_compiles_and_traces_once(aggregator):
         rows = random_rows(2, seed).astype(np.float32)
         weights = tf.constant([1.0, 2.0 + seed])
         shared, private = tf.constant(rows[:, :4]), tf.constant(rows[:, 4:])
+        state = {key: variable.numpy() for key, variable in aggregator.variables.items()}
         update = compiled(shared, private, weights)
+        for key, value in state.items():
+            aggregator.variables[key].assign(value)
         for a, b in zip(update, aggregator(of_two_tasks(shared, private), weights), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5)
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert len(traces) == 1
 
 

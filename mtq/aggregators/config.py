@@ -1,0 +1,29 @@
+"""Conflict-free inverse gradients."""
+
+import keras
+import tensorflow as tf
+
+from mtq.aggregators.equal_angles import equal_angles
+from mtq.aggregators.gram import GramAggregator
+
+
+@keras.saving.register_keras_serializable("mtq")
+class ConFIG(GramAggregator):
+    """The direction at equal angles to all gradients, as long as the gradients' projections on it together.
+
+    In conflict with no task. Where no direction has equal angles to all gradients it is 0.
+
+    Reference:
+        Liu, Chu and Thuerey, "ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks", ICLR 2025,
+        equations 2 and 3.
+    """
+
+    def coefficients(
+        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """The direction, times the sum of the projections."""
+        x, length = equal_angles(cosines, is_there)
+        exists = length > 0
+        direction = tf.where(exists, x / tf.where(exists, length, 1.0), 0.0)
+        projections = tf.linalg.matvec(cosines, direction) * tf.where(is_there, lengths, 0.0)
+        return tf.reduce_sum(projections) * direction / lengths

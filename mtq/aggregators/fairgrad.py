@@ -1,0 +1,44 @@
+"""α-fair gradients."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.aggregators.gram import GramAggregator
+from mtq.aggregators.solvers import power_balance
+
+_RIDGE = 1e-8
+
+
+@keras.saving.register_keras_serializable("mtq")
+class FairGrad(GramAggregator):
+    """The update of greatest α-fair utility: `Σ_i c_i g_i` with `G c = c^(−1/α)`, G the Gram matrix.
+
+    α = 1 is proportional fairness, the direction of Nash-MTL; α → ∞ max-min fairness, that of MGDA.
+
+    Args:
+        alpha: α, at least 1.
+        scope: Over which variables.
+
+    Reference:
+        Ban and Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024, equation 6.
+    """
+
+    def __init__(self, alpha: float = 2.0, scope: str = "shared") -> None:
+        super().__init__(scope)
+        if not alpha >= 1:
+            raise ValueError(f"alpha of FairGrad must be at least 1. Received: {alpha!r}.")
+        self.alpha = alpha
+
+    def coefficients(
+        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """With `x_i = c_i ‖g_i‖` the equation is `(cos · x)_i = ‖g_i‖^(1/α − 1) x_i^(−1/α)`."""
+        power = tf.constant(1 / self.alpha, tf.float64)
+        ridge = _RIDGE * tf.eye(lengths.shape[0], dtype=tf.float64)
+        return power_balance(cosines + ridge, lengths ** (power - 1), power) / lengths
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {**super().get_config(), "alpha": self.alpha}

@@ -1,0 +1,74 @@
+"""Gradient vaccine."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.aggregators.gram import GramAggregator
+from mtq.aggregators.projections import others, random_orders
+from mtq.aggregators.solvers import compiled
+
+
+@keras.saving.register_keras_serializable("mtq")
+class GradVac(GramAggregator):
+    """Turns gradients towards each other until they are as much alike as they usually are; then sums.
+
+    For each task i, and the other tasks j in an order drawn for i anew, with `φ = cos(g_i', g_j)` and its running mean
+    `φ̂_ij`: where `φ < φ̂`, `g_i' ← g_i' + ‖g_i'‖ (φ̂ √(1−φ²) − φ √(1−φ̂²)) / (‖g_j‖ √(1−φ̂²)) g_j`, which brings the
+    cosine to `φ̂`. Then `φ̂ ← (1−β) φ̂ + β φ`. The update is `Σ_i g_i'`. With `φ̂ = 0` it would be PCGrad.
+
+    Args:
+        scope: Over which variables.
+        beta: β.
+        seed: Of the orders, which are a function of it and of the number of updates.
+
+    Reference:
+        Wang et al., "Gradient Vaccine", ICLR 2021, equation 3 and Algorithm 1.
+    """
+
+    def __init__(self, scope: str = "shared", beta: float = 0.01, seed: int = 0) -> None:
+        super().__init__(scope)
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta of GradVac must be from 0 to 1. Received: {beta!r}.")
+        self.beta, self.seed = beta, seed
+
+    def build(self, num_tasks: int, num_shared: int) -> None:
+        """Makes the running means."""
+        self.targets = self.add_variable("targets", tf.zeros([num_tasks, num_tasks]))
+
+    def coefficients(
+        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """The sums of the turned gradients' coefficients."""
+        orders = random_orders(lengths.shape[0], self.seed, updates)
+        targets = tf.cast(tf.convert_to_tensor(self.targets), tf.float64)
+        c, seen = _coefficients(lengths, cosines, orders, targets)
+        moved = targets + self.beta * (seen - targets)
+        pairs = is_there[:, None] & is_there[None, :]
+        self.targets.assign(tf.cast(tf.where(pairs, moved, targets), tf.float32))
+        return c
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {**super().get_config(), "beta": self.beta, "seed": self.seed}
+
+
+@compiled
+def _coefficients(
+    lengths: tf.Tensor, cosines: tf.Tensor, orders: tf.Tensor, targets: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    turned = tf.linalg.diag(lengths)  # row i: g_i' in terms of the unit vectors of all gradients
+    seen = tf.zeros_like(cosines)
+    for j in tf.unstack(orders, axis=1):  # for each i its own
+        is_other = others(j)
+        inner = tf.matmul(turned, cosines)
+        length = tf.sqrt(tf.maximum(tf.reduce_sum(inner * turned, axis=1), 0.0))
+        cosine = tf.reduce_sum(tf.math.divide_no_nan(inner, length[:, None]) * is_other, axis=1)
+        cosine = tf.clip_by_value(cosine, -1.0, 1.0)
+        target = tf.clip_by_value(tf.reduce_sum(targets * is_other, axis=1), -1.0, 1.0 - 1e-6)
+        wanted = tf.sqrt(1 - target**2)
+        more = length * (target * tf.sqrt(1 - cosine**2) - cosine * wanted) / wanted
+        turned += tf.where(cosine < target, more, 0.0)[:, None] * is_other
+        seen += cosine[:, None] * is_other
+    return tf.reduce_sum(turned, axis=0) / lengths, seen

@@ -1,0 +1,66 @@
+"""Aggregators that ask no more of the gradients than their lengths and angles."""
+
+import abc
+
+import tensorflow as tf
+
+from mtq.aggregators.aggregator import Aggregator
+from mtq.task_gradients import TaskGradients
+
+
+class GramAggregator(Aggregator):
+    """An aggregator whose update is `Σ_i c_i w_i g_i`, with coefficients that follow from `⟨w_i g_i, w_j g_j⟩`.
+
+    By default it aggregates over the shared variables, the only ones on which tasks can be in conflict. A task whose
+    gradient or weight is zero counts as if it were not there.
+
+    Attributes:
+        needs_cosines: Whether the coefficients depend on the angles; if not, they need not be computed.
+
+    Args:
+        scope: `"shared"`, or `"all"` to count the tasks' own variables to the lengths of their gradients.
+    """
+
+    def __init__(self, scope: str = "shared") -> None:
+        super().__init__(scope)
+
+    needs_cosines = True
+
+    @abc.abstractmethod
+    def coefficients(
+        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """The coefficients of the weighted gradients.
+
+        Args:
+            lengths: `‖w_i g_i‖`, divided by the largest of them, `[T]` float64; 1 for a task that is not there.
+            cosines: Between the gradients, `[T, T]` float64, with ones on the diagonal; otherwise 0 for a task that is
+                not there.
+            is_there: Which tasks have a gradient and a weight, `[T]` bool.
+            updates: How many updates were made before, int64 scalar.
+
+        Returns:
+            `[T]` float64; what stands there for a task that is not there does not matter if it is finite.
+        """
+
+    def __call__(
+        self, gradients: TaskGradients, weights: tf.Tensor, updates: tf.Tensor | int = 0
+    ) -> list[tf.Tensor | None]:
+        """Aggregates."""
+        # Cosines first, for they bring the norms along.
+        identity = tf.eye(gradients.num_tasks, dtype=tf.float64)
+        cosines = tf.cast(gradients.cosines(self.scope), tf.float64) if self.needs_cosines else identity
+        lengths = tf.cast(weights, tf.float64) * tf.cast(gradients.norms(self.scope), tf.float64)
+        is_there = lengths > 0
+        pairs = is_there[:, None] & is_there[None, :]
+        cosines = tf.linalg.set_diag(tf.where(pairs, tf.clip_by_value(cosines, -1.0, 1.0), 0.0), tf.ones_like(lengths))
+        largest = tf.reduce_max(lengths)
+        lengths = tf.where(is_there, lengths / tf.where(largest > 0, largest, 1.0), 1.0)
+        c = self.coefficients(lengths, cosines, is_there, tf.cast(updates, tf.int64))
+        c = weights * tf.cast(tf.where(is_there, c, 0.0), tf.float32)
+        return gradients.combine(c, private_coefficients=weights if self.scope == "shared" else None)
+
+
+def number_of(is_there: tf.Tensor) -> tf.Tensor:
+    """How many tasks are there, at least 1, float64."""
+    return tf.maximum(tf.reduce_sum(tf.cast(is_there, tf.float64)), 1.0)

@@ -1,0 +1,26 @@
+"""The shortest vector between the gradients."""
+
+import keras
+import tensorflow as tf
+
+from mtq.aggregators.gram import GramAggregator
+from mtq.aggregators.solvers import smallest_on_simplex
+
+
+@keras.saving.register_keras_serializable("mtq")
+class MGDA(GramAggregator):
+    """`Σ_i c_i g_i` for `c = argmin ‖Σ_i c_i g_i‖²` with `c ≥ 0, Σ_i c_i = 1`.
+
+    In conflict with no task: `⟨update, g_i⟩ ≥ ‖update‖²`. Where the gradients cancel each other it is 0. It is the
+    shorter the closer any task is to its optimum, and leans towards the task with the smallest gradient.
+
+    Reference:
+        Désidéri, "Multiple-gradient descent algorithm (MGDA) for multiobjective optimization", 2012; Sener and Koltun,
+        "Multi-Task Learning as Multi-Objective Optimization", NeurIPS 2018, equation 3.
+    """
+
+    def coefficients(
+        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """The minimum on the simplex."""
+        return smallest_on_simplex(cosines * lengths[:, None] * lengths[None, :], is_there)

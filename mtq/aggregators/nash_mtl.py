@@ -1,0 +1,28 @@
+"""The Nash bargaining solution."""
+
+import keras
+import tensorflow as tf
+
+from mtq.aggregators.gram import GramAggregator
+from mtq.aggregators.solvers import power_balance
+
+_RIDGE = 1e-8
+
+
+@keras.saving.register_keras_serializable("mtq")
+class NashMTL(GramAggregator):
+    """The update on which the tasks would agree in bargaining: `Σ_i c_i g_i` with `G c = 1/c`, G the Gram matrix.
+
+    Its direction does not change with the scales of the gradients; its length is `√T`. The paper solves the equation by
+    a sequence of convex programs outside of the graph; here it is the minimum of the convex `½ cᵀ G c − Σ log c_i`.
+
+    Reference:
+        Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022, claim 3.1 and equation 3.
+    """
+
+    def coefficients(
+        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """With unit vectors in the place of the gradients, the same equation; then divided by the lengths."""
+        ridge = _RIDGE * tf.eye(lengths.shape[0], dtype=tf.float64)
+        return power_balance(cosines + ridge, tf.ones_like(lengths), tf.constant(1.0, tf.float64)) / lengths

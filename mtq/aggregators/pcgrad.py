@@ -1,0 +1,50 @@
+"""Projecting conflicting gradients."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.aggregators.gram import GramAggregator
+from mtq.aggregators.projections import others, random_orders
+from mtq.aggregators.solvers import compiled
+
+
+@keras.saving.register_keras_serializable("mtq")
+class PCGrad(GramAggregator):
+    """Takes out of each task's gradient what points against another's; then sums.
+
+    For each task i, and the other tasks j in an order drawn for i anew: where `⟨g_i', g_j⟩ < 0`,
+    `g_i' ← g_i' − ⟨g_i', g_j⟩ / ‖g_j‖² g_j`. The update is `Σ_i g_i'`. With two tasks it is in conflict with neither.
+
+    Args:
+        scope: Over which variables.
+        seed: Of the orders, which are a function of it and of the number of updates.
+
+    Reference:
+        Yu et al., "Gradient Surgery for Multi-Task Learning", NeurIPS 2020, Algorithm 1.
+    """
+
+    def __init__(self, scope: str = "shared", seed: int = 0) -> None:
+        super().__init__(scope)
+        self.seed = seed
+
+    def coefficients(
+        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """The sums of the projected gradients' coefficients."""
+        return _coefficients(lengths, cosines, random_orders(lengths.shape[0], self.seed, updates))
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {**super().get_config(), "seed": self.seed}
+
+
+@compiled
+def _coefficients(lengths: tf.Tensor, cosines: tf.Tensor, orders: tf.Tensor) -> tf.Tensor:
+    projected = tf.linalg.diag(lengths)  # row i: g_i' in terms of the unit vectors of all gradients
+    for j in tf.unstack(orders, axis=1):  # for each i its own
+        is_other = others(j)
+        inner = tf.reduce_sum(tf.matmul(projected, cosines) * is_other, axis=1)
+        projected -= tf.minimum(inner, 0.0)[:, None] * is_other
+    return tf.reduce_sum(projected, axis=0) / lengths

@@ -1,0 +1,189 @@
+"""Small convex problems over T numbers, solved within the graph in a number of iterations that has a bound.
+
+All are compiled by XLA, in float64, whatever is around them: they are loops of tiny operations.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+_EXCLUDED = 1e12
+_MOST_ITERATIONS = 40
+_PRECISION = 1e-12
+_TO_THE_BORDER = 0.99
+_CENTERING = 0.1
+_RIDGE = 1e-13
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Has XLA compile a function of small tensors, whatever is around it."""
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
+def solve(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Solves positive definite systems by elimination, which needs no pivoting there.
+
+    Args:
+        matrix: `[..., T, T]`.
+        right: `[..., T, k]`.
+
+    Returns:
+        `[..., T, k]`.
+    """
+    size = matrix.shape[-1]
+    joined = tf.concat([matrix, right], axis=-1)
+    for k in range(size):
+        row = joined[..., k : k + 1, :] / joined[..., k : k + 1, k : k + 1]
+        is_row = tf.one_hot(k, size, on_value=True, off_value=False, dtype=tf.bool)[:, None]
+        joined = tf.where(is_row, row, joined - joined[..., :, k : k + 1] * row)
+    return joined[..., size:]
+
+
+def minimum(
+    gradient: Callable[[tf.Tensor], tf.Tensor],
+    hessian: Callable[[tf.Tensor], tf.Tensor],
+    start: tf.Tensor,
+    on_simplex: bool,
+) -> tf.Tensor:
+    """Minimizes convex functions of `x ≥ 0`, or of `x` on the simplex, by a primal-dual interior-point method.
+
+    Args:
+        gradient: `x [..., T]` → `[..., T]`.
+        hessian: `x [..., T]` → `[..., T, T]`.
+        start: Positive numbers `[..., T]`, summing to one where x is on the simplex.
+        on_simplex: Whether `Σ x_i = 1`.
+
+    Returns:
+        x, `[..., T]`.
+
+    Reference:
+        Nocedal and Wright, "Numerical Optimization", 2006, section 16.6.
+    """
+
+    def iteration(done: tf.Tensor, x: tf.Tensor, slack: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        gap = tf.reduce_mean(x * slack, axis=-1, keepdims=True)
+        target = _CENTERING * gap
+        system = hessian(x) + tf.linalg.diag(slack / x + _RIDGE)
+        right = target / x - gradient(x)
+        if on_simplex:
+            both = solve(system, tf.stack([right, tf.ones_like(right)], axis=-1))
+            free, along = both[..., 0], both[..., 1]
+            excess = tf.reduce_sum(x + free, axis=-1, keepdims=True) - 1
+            step = free - along * excess / tf.reduce_sum(along, axis=-1, keepdims=True)
+        else:
+            step = solve(system, right[..., None])[..., 0]
+        slack_step = target / x - slack - slack / x * step
+        is_open = gap > _PRECISION
+        x, slack = (
+            tf.where(is_open, now + _length(now, change) * change, now)
+            for now, change in ((x, step), (slack, slack_step))
+        )
+        return done + 1, x, slack
+
+    def is_open(done: tf.Tensor, x: tf.Tensor, slack: tf.Tensor) -> tf.Tensor:
+        return (done < _MOST_ITERATIONS) & tf.reduce_any(tf.reduce_mean(x * slack, axis=-1) > _PRECISION)
+
+    slack = tf.maximum(gradient(start), 1.0)
+    return tf.while_loop(is_open, iteration, [tf.constant(0), start, slack], parallel_iterations=1)[1]
+
+
+def _length(x: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """How far a step may go before x is no longer positive."""
+    limit = tf.where(step < 0, -x / tf.where(step < 0, step, -1.0), float("inf"))
+    return tf.minimum(_TO_THE_BORDER * tf.reduce_min(limit, axis=-1, keepdims=True), 1.0)
+
+
+@compiled
+def smallest_on_simplex(quadratic: tf.Tensor, is_there: tf.Tensor) -> tf.Tensor:
+    """`argmin_x xᵀ Q x` for x on the simplex.
+
+    Args:
+        quadratic: Q, `[T, T]` float64, positive semidefinite.
+        is_there: Which of the numbers may differ from 0, `[T]` bool.
+    """
+    quadratic = _without(quadratic, is_there)
+    start = _uniform(is_there)
+    return minimum(lambda x: tf.linalg.matvec(quadratic, x), lambda x: quadratic, start, on_simplex=True)
+
+
+@compiled
+def smallest_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
+    """`argmin_x xᵀ Q x` for `x ≥ bound`.
+
+    Args:
+        quadratic: Q, `[T, T]` float64, positive semidefinite with ones on its diagonal.
+        bound: Of one problem or of several, `[..., T]` float64, 0 or more.
+
+    Returns:
+        `[..., T]`.
+    """
+    scale = tf.reduce_max(bound, axis=-1, keepdims=True)
+    scale = tf.where(scale > 0, scale, 1.0)
+    bound = bound / scale
+    gradient = lambda x: tf.linalg.matvec(quadratic, x + bound)  # noqa: E731
+    hessian = lambda x: tf.broadcast_to(quadratic, [*x.shape, x.shape[-1]])  # noqa: E731
+    return (minimum(gradient, hessian, tf.ones_like(bound), on_simplex=False) + bound) * scale
+
+
+@compiled
+def linear_and_norm_on_simplex(
+    quadratic: tf.Tensor, linear: tf.Tensor, factor: tf.Tensor, is_there: tf.Tensor
+) -> tf.Tensor:
+    """`argmin_x lᵀ x + f √(xᵀ Q x)` for x on the simplex.
+
+    Args:
+        quadratic: Q, `[T, T]` float64, positive semidefinite.
+        linear: l, `[T]` float64.
+        factor: f, float64 scalar, 0 or more.
+        is_there: Which of the numbers may differ from 0, `[T]` bool.
+    """
+    quadratic = _without(quadratic, is_there)
+
+    def parts(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        moved = tf.linalg.matvec(quadratic, x)
+        return moved, tf.sqrt(tf.tensordot(x, moved, 1) + 1e-16)
+
+    def gradient(x: tf.Tensor) -> tf.Tensor:
+        moved, norm = parts(x)
+        return linear + factor * moved / norm
+
+    def hessian(x: tf.Tensor) -> tf.Tensor:
+        moved, norm = parts(x)
+        return factor * (quadratic / norm - moved[:, None] * moved[None, :] / norm**3)
+
+    return minimum(gradient, hessian, _uniform(is_there), on_simplex=True)
+
+
+@compiled
+def power_balance(quadratic: tf.Tensor, constants: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
+    """Solves `(Q x)_i = k_i x_i^(−p)` for positive x, by Newton's method on the convex function with this gradient.
+
+    Args:
+        quadratic: Q, `[T, T]` float64, positive definite.
+        constants: k, `[T]` float64, positive.
+        exponent: p, float64 scalar, above 0 and at most 1.
+
+    Returns:
+        x, `[T]`.
+    """
+
+    def iteration(done: tf.Tensor, log: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x = tf.exp(log)
+        pull = constants * x**-exponent
+        residual = tf.linalg.matvec(quadratic, x) - pull
+        step = solve(quadratic + tf.linalg.diag(exponent * pull / x), -residual[:, None])[:, 0]
+        return done + 1, tf.math.log(x + _length(x, step) * step)
+
+    start = tf.math.log(constants) / (1 + exponent)
+    keep_going = lambda done, _: done < _MOST_ITERATIONS  # noqa: E731
+    return tf.exp(tf.while_loop(keep_going, iteration, [tf.constant(0), start], parallel_iterations=1)[1])
+
+
+def _without(quadratic: tf.Tensor, is_there: tf.Tensor) -> tf.Tensor:
+    return quadratic + tf.linalg.diag(tf.where(is_there, tf.zeros_like(quadratic[0]), _EXCLUDED))
+
+
+def _uniform(is_there: tf.Tensor) -> tf.Tensor:
+    there = tf.where(is_there, tf.constant(1.0, tf.float64), 1e-9)
+    return there / tf.reduce_sum(there)

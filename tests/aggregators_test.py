@@ -1,0 +1,196 @@
+"""Each aggregator against golden values by hand, the equations of its paper, and independent solvers."""
+
+import mtq
+
+# isort: split
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+from mtq.task_gradients import TaskGradients
+
+CASES = [(tasks, size, seed) for tasks, size in ((2, 5), (3, 5), (5, 20), (8, 5), (20, 100)) for seed in range(2)]
+
+
+def update_of(aggregator, rows, weights=None, updates=0):
+    rows = np.asarray(rows, np.float32)
+    if isinstance(aggregator, str):
+        aggregator = mtq.aggregators.get(aggregator)
+        aggregator.build(*rows.shape)
+    weights = np.ones(len(rows), np.float32) if weights is None else np.asarray(weights, np.float32)
+    gradients = TaskGradients([[tf.constant(row)] for row in rows])
+    return aggregator(gradients, tf.constant(weights), updates)[0].numpy().astype(np.float64)
+
+
+def random_rows(tasks, size, seed):
+    random = np.random.default_rng(seed)
+    return random.normal(size=(tasks, size)) * random.uniform(0.3, 3.0, size=(tasks, 1))
+
+
+def on_simplex(function, tasks):
+    """The minimum of several runs of SciPy's SLSQP."""
+    runs = [
+        scipy.optimize.minimize(
+            function,
+            np.random.default_rng(seed).dirichlet(np.ones(tasks)),
+            bounds=[(0, 1)] * tasks,
+            constraints={"type": "eq", "fun": lambda x: x.sum() - 1},
+            method="SLSQP",
+            options={"ftol": 1e-16, "maxiter": 1000},
+        )
+        for seed in range(3)
+    ]
+    return min(runs, key=lambda run: run.fun).x
+
+
+def projected_on_the_cone(rows, vector):
+    """The nearest vector in conflict with no row, by SciPy's non-negative least squares."""
+    multipliers, _ = scipy.optimize.nnls(rows.T, -vector, maxiter=10_000)
+    return vector + multipliers @ rows
+
+
+def assert_equal(update, expected, rows):
+    size = max(np.abs(expected).max(), 1e-2 * np.abs(rows).max())
+    np.testing.assert_allclose(update, expected, atol=1e-4 * size)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mgda_is_the_shortest_vector_of_the_convex_hull(case):
+    rows = random_rows(*case)
+    gram = rows @ rows.T
+    assert_equal(update_of("mgda", rows), on_simplex(lambda x: x @ gram @ x, len(rows)) @ rows, rows)
+
+
+@pytest.mark.parametrize("c", [0.0, 0.4, 0.9])
+@pytest.mark.parametrize("case", CASES)
+def test_cagrad_solves_the_dual_problem(case, c):
+    rows = random_rows(*case)
+    gram, mean = rows @ rows.T, np.ones(len(rows)) / len(rows)
+    radius = c * np.linalg.norm(mean @ rows)
+    w = on_simplex(lambda x: x @ gram @ mean + radius * np.sqrt(x @ gram @ x + 1e-18), len(rows)) @ rows
+    update = update_of(mtq.aggregators.CAGrad(c), rows)
+    assert_equal(update, mean @ rows + radius * w / np.linalg.norm(w), rows)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_upgrad_is_the_mean_of_the_projections(case):
+    rows = random_rows(*case)
+    assert_equal(update_of("upgrad", rows), np.mean([projected_on_the_cone(rows, row) for row in rows], axis=0), rows)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_dualproj_is_the_projection_of_the_mean(case):
+    rows = random_rows(*case)
+    assert_equal(update_of("dualproj", rows), projected_on_the_cone(rows, rows.mean(axis=0)), rows)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] < case[1]])
+def test_the_bargaining_and_fairness_equations(case):
+    """`(G c)_i ∝ c_i^(−1/α)` with `update = Σ c_i g_i`."""
+    rows = random_rows(*case)
+    for aggregator, alpha in (("nash_mtl", 1.0), ("fairgrad", 2.0), (mtq.aggregators.FairGrad(5.0), 5.0)):
+        update = update_of(aggregator, rows)
+        c = np.linalg.lstsq(rows.T, update, rcond=None)[0]
+        assert (c > 0).all()
+        constant = rows @ update * c ** (1 / alpha)
+        np.testing.assert_allclose(constant, constant.mean(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] < case[1]])
+def test_equal_angles(case):
+    rows = random_rows(*case)
+    norms = np.linalg.norm(rows, axis=1)
+    for name in ("config", "imtl_g"):
+        update = update_of(name, rows)
+        np.testing.assert_allclose(rows @ update / norms, (rows @ update / norms).mean(), rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.lstsq(rows.T, update, rcond=None)[0].sum(), 1.0, rtol=1e-4)  # imtl_g's
+    config = update_of("config", rows)
+    np.testing.assert_allclose(np.linalg.norm(config), (rows @ config).sum() / np.linalg.norm(config), rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] < case[1]])
+def test_aligned_mtl_makes_the_gradients_orthogonal_and_equally_long(case):
+    rows = random_rows(*case)
+    left, values, right = np.linalg.svd(rows, full_matrices=False)
+    aligned = values.min() * left @ right
+    assert_equal(update_of("aligned_mtl", rows), aligned.mean(axis=0), rows)
+
+
+def test_pcgrad_by_hand():
+    """⟨g_1, g_2⟩ = −1: g_1' = g_1 + g_2 / 2, g_2' = g_2 + g_1."""
+    np.testing.assert_allclose(update_of("pcgrad", [[1.0, 0.0], [-1.0, 1.0]]), [0.5, 1.5], rtol=1e-6)
+    np.testing.assert_allclose(update_of("pcgrad", [[1.0, 0.0], [1.0, 1.0]]), [2.0, 1.0], rtol=1e-6)
+
+
+def test_pcgrad_draws_an_order_for_each_task():
+    rows = random_rows(4, 4, 1)
+    drawn = {tuple(np.round(update_of("pcgrad", rows, updates=n), 5)) for n in range(200)}
+    by_order = set()
+
+    def projected(i, order):
+        gradient = rows[i].copy()
+        for j in order:
+            gradient -= min(gradient @ rows[j], 0.0) / (rows[j] @ rows[j]) * rows[j]
+        return gradient
+
+    import itertools
+
+    ways = [
+        {tuple(projected(i, order)) for order in itertools.permutations([j for j in range(4) if j != i])}
+        for i in range(4)
+    ]
+    for choice in itertools.product(*ways):
+        by_order.add(tuple(np.round(np.sum(choice, axis=0), 5)))
+    assert len(drawn) > 4
+    for update in drawn:
+        assert min(np.abs(np.array(update) - np.array(other)).max() for other in by_order) < 1e-4
+
+
+def test_gradvac_brings_the_cosine_to_its_running_mean():
+    aggregator = mtq.aggregators.GradVac(beta=0.5)
+    aggregator.build(2, 2)
+    aggregator.targets.assign([[0.0, 0.6], [0.6, 0.0]])
+    rows = np.array([[2.0, 0.0], [0.0, 1.0]])
+    # g_1' = g_1 + 2 · (0.6 · 1 − 0) / 0.8 · g_2 = (2, 1.5), whose cosine with g_2 is 0.6; g_2' = g_2 + 0.75 g_1 / 2.
+    np.testing.assert_allclose(update_of(aggregator, rows), [2.75, 2.5], rtol=1e-5)
+    np.testing.assert_allclose(aggregator.targets.numpy(), [[0.0, 0.3], [0.3, 0.0]], atol=1e-6)  # 0.6 / 2 + 0 / 2
+
+
+def test_gradvac_with_targets_of_zero_is_pcgrad():
+    rows = random_rows(4, 6, 3)
+    np.testing.assert_allclose(update_of("gradvac", rows), update_of("pcgrad", rows), rtol=1e-4)
+
+
+def test_graddrop_chooses_a_sign_with_the_probability_of_the_paper():
+    updates = np.array([update_of("graddrop", [[3.0, 1.0, 2.0], [-1.0, 1.0, 0.0]], updates=n) for n in range(2000)])
+    assert set(updates[:, 0]) == {3.0, -1.0}
+    assert np.mean(updates[:, 0] == 3.0) == pytest.approx(0.75, abs=0.03)  # ½ (1 + 2/4)
+    assert (updates[:, 1] == 2.0).all()
+    assert (updates[:, 2] == 2.0).all()
+
+
+def test_random_weighting_has_the_mean_as_its_mean():
+    rows = random_rows(3, 4, 0)
+    updates = np.mean([update_of("random_weighting", rows, updates=n) for n in range(1500)], axis=0)
+    np.testing.assert_allclose(updates, rows.mean(axis=0), atol=0.05)
+
+
+def test_weights_are_factors_of_the_gradients():
+    rows, weights = random_rows(3, 6, 0), np.array([0.5, 2.0, 1.0])
+    for name in set(mtq.aggregators.names()) - {"normalized_sum"}:
+        weighted = update_of(name, rows * weights[:, None])
+        np.testing.assert_allclose(update_of(name, rows, weights), weighted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mtq.aggregators.CAGrad(c=-1.0), "c of CAGrad must be 0 or more. Received: -1.0"),
+        (lambda: mtq.aggregators.FairGrad(alpha=0.5), "alpha of FairGrad must be at least 1. Received: 0.5"),
+        (lambda: mtq.aggregators.GradVac(beta=2.0), "beta of GradVac must be from 0 to 1. Received: 2.0"),
+    ],
+)
+def test_settings_out_of_range(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
