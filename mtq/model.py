@@ -87,6 +87,7 @@ class MultiTaskDQN(keras.Model):
         self.task_metrics = TaskMetrics(tasks.names)
         self._xla: bool | str = "auto"
         self._compilation: object = None
+        self._gradient_statistics: Any = None
         self.train_function: Any = None
         self.built = True
 
@@ -133,7 +134,8 @@ class MultiTaskDQN(keras.Model):
         self.optimizer.build(self.network.trainable_variables)  # now, or the first step would be traced twice
         variables = self.network.trainable_variables
         tasks_of = self.paths.tasks_of(variables)
-        num_shared = sum(math.prod(v.shape) for v, of in zip(variables, tasks_of, strict=True) if len(of) > 1)
+        is_shared = [len(of) > 1 or len(self.tasks) == 1 for of in tasks_of]
+        num_shared = sum(math.prod(v.shape) for v, shared in zip(variables, is_shared, strict=True) if shared)
         for pluggable in (weighting, aggregator):
             pluggable.build(len(self.tasks), num_shared)
         self.weighting, self.aggregator, self._xla = weighting, aggregator, jit_compile
@@ -195,12 +197,13 @@ class MultiTaskDQN(keras.Model):
         batch = keras.utils.unpack_x_y_sample_weight(batch)[0]  # train_on_batch wraps it
         self._check_batch(batch)
         gradients, quantities = self._task_gradients(batch)
-        weights = self.weighting(
-            tf.convert_to_tensor(self.task_weights), quantities["loss"], tf.convert_to_tensor(self.updates), self.tasks
-        )
+        task_weights, updates = tf.convert_to_tensor(self.task_weights), tf.convert_to_tensor(self.updates)
+        weights = self.weighting(task_weights, quantities["loss"], updates, self.tasks, gradients)
         variables = self.network.trainable_variables
-        update = self.aggregator(gradients, weights, tf.convert_to_tensor(self.updates))
+        update = self.aggregator(gradients, weights, updates)
         quantities.update(gradient_norm=gradients.norms(), weight=weights)  # after it, which may have had them computed
+        if self._gradient_statistics is not None:
+            self._gradient_statistics.look(gradients, weights, updates)
         self.optimizer.apply(_without_non_finite(update, variables, quantities), variables)
         self.updates.assign_add(1)
         self._update_target_network()
@@ -218,6 +221,7 @@ class MultiTaskDQN(keras.Model):
         """
         check_steps(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
+        self._look_at_gradients(callbacks)
         kept, source = self.train_function, batch_source_of(x, self)
         if source is not None and self.compiled:
             self.train_function = self._train_function_over(source)
@@ -229,6 +233,15 @@ class MultiTaskDQN(keras.Model):
         finally:
             if source is not None:
                 self.train_function = kept
+
+    def _look_at_gradients(self, callbacks: Any) -> None:
+        """Lets a callback that asks for it see the gradients, from the next tracing on."""
+        given = getattr(callbacks, "callbacks", callbacks)
+        given = given if isinstance(given, list | tuple) else [given]
+        asking = [callback for callback in given if hasattr(callback, "statistics_for")]
+        statistics = asking[0].statistics_for(self) if asking and self.compiled else None
+        if statistics is not self._gradient_statistics:
+            self._gradient_statistics, self._compilation, self.train_function = statistics, object(), None
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""

@@ -29,6 +29,7 @@ LAYERS = [
     "task_gradients",
     "aggregators",
     "weightings",
+    "gradient_statistics",
     "target_network",
     "task_metrics",
     "train_function",

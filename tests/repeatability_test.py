@@ -35,6 +35,10 @@ def test_the_same_seed_gives_the_same_bits_after_500_updates(make_model, two_tas
     assert first_logs == second_logs
 
 
+def slow(options):
+    return pytest.param(options, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -46,7 +50,12 @@ def test_the_same_seed_gives_the_same_bits_after_500_updates(make_model, two_tas
             "aggregator": mtq.aggregators.NormalizedSum(scope="shared"),
             "optimizer": keras.optimizers.RMSprop(keras.optimizers.schedules.ExponentialDecay(1e-2, 10, 0.9)),
         },
+        {"loss_weights": mtq.weightings.DynamicWeightAverage(period=2), "aggregator": "gradvac"},
+        {"loss_weights": "famo", "aggregator": "upgrad"},
+        *(slow({"aggregator": name}) for name in mtq.aggregators.names()),
+        *(slow({"loss_weights": name}) for name in mtq.weightings.names() if name != "return_progress"),
     ],
+    ids=lambda options: "-".join(str(option) for option in options.values()) if isinstance(options, dict) else None,
 )
 def test_a_saved_model_goes_on_bit_for_bit(make_model, two_tasks, tmp_path, options):
     model = make_model(compile_options=options, target_update_period=7, double=True)
@@ -67,6 +76,9 @@ def test_a_saved_model_goes_on_bit_for_bit(make_model, two_tasks, tmp_path, opti
     assert int(loaded.updates) == 15
     for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+    for pluggable in ("aggregator", "weighting"):
+        for name, variable in getattr(model, pluggable).variables.items():
+            np.testing.assert_array_equal(variable, getattr(loaded, pluggable).variables[name])
 
 
 def test_processes_agree_on_every_bit():

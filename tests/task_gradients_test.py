@@ -84,3 +84,8 @@ def test_norms_after_cosines_are_the_same():
     gradients = gradients_of_two_tasks()
     gradients.cosines()
     np.testing.assert_allclose(gradients.norms(), [13.0, 2.5], rtol=1e-6)
+
+
+def test_the_matrix_has_zeros_where_a_task_does_not_touch_a_variable():
+    np.testing.assert_array_equal(gradients_of_two_tasks().matrix("shared"), [[3.0, 4.0], [0.0, 2.0]])
+    np.testing.assert_array_equal(gradients_of_two_tasks().matrix("all"), [[3.0, 4.0, 12.0, 0.0], [0.0, 2.0, 0.0, 1.5]])

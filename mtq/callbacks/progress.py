@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from mtq.callbacks.non_finite import StopOnNonFiniteLoss
+from mtq.callbacks.tell_returns import TellReturns
 
 _SHOWN = ("loss", "return")
 
@@ -45,12 +46,16 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
         model: That is trained.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        guard = StopOnNonFiniteLoss()
-        guard.set_model(model)
-        callbacks.callbacks.append(guard)
+        for callback in (StopOnNonFiniteLoss(), *_of_weighting(model)):
+            callback.set_model(model)
+            callbacks.callbacks.append(callback)
         return callbacks
     given: Sequence[keras.callbacks.Callback] = (
         [] if callbacks is None else [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
     )
     has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
-    return [StopOnNonFiniteLoss(), *given, *([] if has_bar else [TaskProgress()])]
+    return [StopOnNonFiniteLoss(), *given, *_of_weighting(model), *([] if has_bar else [TaskProgress()])]
+
+
+def _of_weighting(model: keras.Model) -> list[keras.callbacks.Callback]:
+    return [TellReturns()] if hasattr(getattr(model, "weighting", None), "observe_returns") else []

@@ -57,6 +57,22 @@ class TaskGradients:
         """The gradients themselves: for each task a list with an entry per variable. They cost T times the memory."""
         return self._kept.get("by_task", self._by_task)
 
+    def matrix(self, scope: str = "shared") -> tf.Tensor:
+        """The gradients as rows of one matrix, `[T, numbers]` float32; it costs T times the memory.
+
+        Args:
+            scope: Over which variables; where a task does not touch one, there are zeros.
+        """
+        rows = []
+        for gradients in self._chosen(scope):
+            shapes = [part.shape for part in self._in_scope(scope)]
+            flat = [
+                tf.zeros(shape.num_elements()) if gradient is None else tf.reshape(gradient, [-1])
+                for gradient, shape in zip(gradients, shapes, strict=True)
+            ]
+            rows.append(tf.concat(flat, axis=0) if flat else tf.zeros(0))
+        return tf.stack(rows)
+
     def norms(self, scope: str = "all") -> tf.Tensor:
         """Each task's gradient norm, `‖g_i‖₂`, `[T]` float32.
 

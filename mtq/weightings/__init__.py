@@ -6,13 +6,57 @@ from typing import Any
 from mtq import named
 from mtq.numeric import is_real
 from mtq.tasks import TaskSet
+from mtq.weightings.adaptive import Adaptive
 from mtq.weightings.constant import Constant
+from mtq.weightings.db_mtl import DBMTL
+from mtq.weightings.dynamic_weight_average import DynamicWeightAverage
+from mtq.weightings.excess_mtl import ExcessMTL
+from mtq.weightings.famo import FAMO
+from mtq.weightings.geometric_loss import GeometricLoss
+from mtq.weightings.gradnorm import GradNorm
+from mtq.weightings.imtl_l import IMTLL
+from mtq.weightings.random_loss_weighting import RandomLossWeighting
+from mtq.weightings.return_progress import ReturnProgress
 from mtq.weightings.schedule import Schedule
+from mtq.weightings.smooth_tchebycheff import SmoothTchebycheff
+from mtq.weightings.uncertainty import Uncertainty
 from mtq.weightings.weighting import Weighting, check_task_weights
 
-__all__ = ["Constant", "Schedule", "Weighting", "check_task_weights", "get", "names"]
+__all__ = [
+    "DBMTL",
+    "FAMO",
+    "IMTLL",
+    "Adaptive",
+    "Constant",
+    "DynamicWeightAverage",
+    "ExcessMTL",
+    "GeometricLoss",
+    "GradNorm",
+    "RandomLossWeighting",
+    "ReturnProgress",
+    "Schedule",
+    "SmoothTchebycheff",
+    "Uncertainty",
+    "Weighting",
+    "check_task_weights",
+    "get",
+    "names",
+]
 
-_BY_NAME: dict[str, type[Weighting]] = {"constant": Constant}
+_BY_NAME: dict[str, type[Weighting]] = {
+    "constant": Constant,
+    "db_mtl": DBMTL,
+    "dynamic_weight_average": DynamicWeightAverage,
+    "excess_mtl": ExcessMTL,
+    "famo": FAMO,
+    "geometric_loss": GeometricLoss,
+    "gradnorm": GradNorm,
+    "imtl_l": IMTLL,
+    "random_loss_weighting": RandomLossWeighting,
+    "return_progress": ReturnProgress,
+    "smooth_tchebycheff": SmoothTchebycheff,
+    "uncertainty": Uncertainty,
+}
 
 
 def names() -> list[str]:
@@ -37,7 +81,7 @@ def get(loss_weights: Any, tasks: TaskSet) -> Weighting:
     if loss_weights is None:
         return Constant({name: task.weight for name, task in tasks.items()})
     if isinstance(loss_weights, str):
-        return named.find("weighting", loss_weights, _BY_NAME)()
+        loss_weights = named.find("weighting", loss_weights, _BY_NAME)()
     if isinstance(loss_weights, Mapping) and "class_name" not in loss_weights:
         check_task_weights(loss_weights, tasks)
         is_constant = all(is_real(weight) for weight in loss_weights.values())

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.task_gradients import TaskGradients
 from mtq.tasks import TaskSet
 from mtq.weightings.weighting import Weighting, check_task_weights
 
@@ -27,7 +28,14 @@ class Constant(Weighting):
             return super().initial_weights(tasks)
         return [self.weights[name] for name in tasks]
 
-    def __call__(self, task_weights: tf.Tensor, losses: tf.Tensor, updates: tf.Tensor, tasks: TaskSet) -> tf.Tensor:
+    def __call__(
+        self,
+        task_weights: tf.Tensor,
+        losses: tf.Tensor,
+        updates: tf.Tensor,
+        tasks: TaskSet,
+        gradients: TaskGradients | None = None,
+    ) -> tf.Tensor:
         """The variable."""
         return task_weights
 

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
+from mtq.task_gradients import TaskGradients
 from mtq.tasks import TaskSet
 from mtq.weightings.weighting import Weighting, check_task_weights
 
@@ -26,7 +27,14 @@ class Schedule(Weighting):
         """The numbers, and 1 for each schedule: a user who changes it multiplies the schedule."""
         return [1.0 if isinstance(self.weights[name], LearningRateSchedule) else self.weights[name] for name in tasks]
 
-    def __call__(self, task_weights: tf.Tensor, losses: tf.Tensor, updates: tf.Tensor, tasks: TaskSet) -> tf.Tensor:
+    def __call__(
+        self,
+        task_weights: tf.Tensor,
+        losses: tf.Tensor,
+        updates: tf.Tensor,
+        tasks: TaskSet,
+        gradients: TaskGradients | None = None,
+    ) -> tf.Tensor:
         """The model's variable, times the schedules at this update."""
         now = [
             weight(updates) if isinstance(weight, LearningRateSchedule) else 1.0

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from mtq.stateful import Stateful
+from mtq.task_gradients import TaskGradients
 from mtq.tasks import TaskSet, check_weight
 
 _LOOKED_AT = (0, *(10**power for power in range(8)))  # updates at which a schedule is tried out
@@ -21,7 +22,14 @@ class Weighting(Stateful, abc.ABC):
         return [task.weight for task in tasks.values()]
 
     @abc.abstractmethod
-    def __call__(self, task_weights: tf.Tensor, losses: tf.Tensor, updates: tf.Tensor, tasks: TaskSet) -> tf.Tensor:
+    def __call__(
+        self,
+        task_weights: tf.Tensor,
+        losses: tf.Tensor,
+        updates: tf.Tensor,
+        tasks: TaskSet,
+        gradients: TaskGradients | None = None,
+    ) -> tf.Tensor:
         """The weights for one update.
 
         Args:
@@ -29,6 +37,7 @@ class Weighting(Stateful, abc.ABC):
             losses: Of the tasks, `[T]` float32.
             updates: How many updates were made before, int64 scalar.
             tasks: The tasks.
+            gradients: Of the unweighted losses.
 
         Returns:
             `[T]` float32.

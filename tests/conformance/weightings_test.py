@@ -8,45 +8,116 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mtq.task_gradients import TaskGradients
+from tests.batches import random_batch
+from tests.environments import Corridor, CountingEnvironment
+
 WEIGHTINGS = {
-    "constant": mtq.weightings.Constant(),
-    "constant by task": mtq.weightings.Constant({"corridor": 0.5, "counting": 2.0}),
-    "schedule": mtq.weightings.Schedule(
+    **{name: (lambda name=name: mtq.weightings.get(name, make_tasks())) for name in mtq.weightings.names()},
+    "constant by task": lambda: mtq.weightings.Constant({"corridor": 0.5, "counting": 2.0}),
+    "schedule": lambda: mtq.weightings.Schedule(
         {"corridor": keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0), "counting": 2.0}
     ),
 }
+LOSSES = {
+    "usual": [1.0, 2.0],
+    "zero": [0.0, 0.0],
+    "one zero": [0.0, 3.0],
+    "tiny": [1e-12, 1e-10],
+    "large": [1e10, 1e12],
+    "unequal": [1e-8, 1e8],
+}
+
+
+def make_tasks():
+    return mtq.TaskSet(
+        [
+            mtq.Task("corridor", Corridor, reference_return=1.0),
+            mtq.Task("counting", CountingEnvironment, reference_return=10.0),
+        ]
+    )
 
 
 @pytest.fixture(params=WEIGHTINGS)
 def weighting(request):
-    return WEIGHTINGS[request.param]
+    made = WEIGHTINGS[request.param]()
+    made.check(make_tasks())
+    made.build(2, 3)
+    return made
 
 
-def weights(weighting, tasks, updates=3):
+def gradients(losses):
+    """Of the lengths of the losses, over one shared variable and one of each task."""
+    rows = tf.constant([[1.0, 2.0, -1.0], [0.5, -2.0, 1.0]]) * tf.convert_to_tensor(losses, tf.float32)[:, None]
+    return TaskGradients([[rows[0], tf.ones(1), None], [rows[1], None, tf.ones(1)]])
+
+
+def weights(weighting, losses=(1.0, 2.0), updates=3):
+    tasks = make_tasks()
     initial = tf.constant(weighting.initial_weights(tasks), tf.float32)
-    return weighting(initial, tf.constant([1.0, 2.0]), tf.constant(updates, tf.int64), tasks)
+    losses = tf.constant(losses, tf.float32)
+    return weighting(initial, losses, tf.constant(updates, tf.int64), tasks, gradients(losses))
 
 
-def test_one_finite_weight_for_each_task(weighting, two_tasks):
-    weighting.check(two_tasks)
-    given = weights(weighting, two_tasks)
-    assert given.shape == (2,)
-    assert np.all(np.isfinite(given) & (given.numpy() >= 0))
+@pytest.mark.parametrize("losses", LOSSES.values(), ids=LOSSES.keys())
+def test_finite_weights_for_each_task_time_after_time(weighting, losses):
+    for updates in range(5):
+        given = weights(weighting, losses, updates)
+        assert given.shape == (2,)
+        assert np.all(np.isfinite(given) & (given.numpy() >= 0))
 
 
-def test_config_round_trip(weighting, two_tasks):
-    again = mtq.weightings.get(keras.saving.serialize_keras_object(weighting), two_tasks)
+def test_a_loss_that_is_not_finite_is_not_remembered(weighting):
+    weights(weighting)
+    weights(weighting, [np.nan, 1.0])
+    for variable in weighting.variables.values():
+        assert np.isfinite(variable.numpy()).all() or "return" in variable.name
+    assert np.isfinite(weights(weighting)).all()
+
+
+def test_config_round_trip(weighting):
+    again = mtq.weightings.get(keras.saving.serialize_keras_object(weighting), make_tasks())
+    again.build(2, 3)
     assert type(again) is type(weighting)
-    np.testing.assert_array_equal(weights(again, two_tasks), weights(weighting, two_tasks))
+    np.testing.assert_array_equal(weights(again), weights(weighting))
 
 
-def test_compiles(weighting, two_tasks):
-    compiled = tf.function(lambda: weights(weighting, two_tasks), jit_compile=True)
-    np.testing.assert_allclose(compiled(), weights(weighting, two_tasks), rtol=1e-6)
+def test_compiles_and_traces_once(weighting):
+    traces = []
+
+    @tf.function(jit_compile=True)
+    def compiled(losses, updates):
+        traces.append(1)
+        tasks = make_tasks_once
+        initial = tf.constant(weighting.initial_weights(tasks), tf.float32)
+        return weighting(initial, losses, updates, tasks, gradients(losses))
+
+    make_tasks_once = make_tasks()
+    start = {name: variable.numpy() for name, variable in weighting.variables.items()}
+    in_graph = [compiled(tf.constant([1.0, 2.0 + n]), tf.constant(n, tf.int64)).numpy() for n in range(3)]
+    for name, value in start.items():
+        weighting.variables[name].assign(value)
+    eagerly = [weights(weighting, [1.0, 2.0 + n], n).numpy() for n in range(3)]
+    np.testing.assert_allclose(in_graph, eagerly, rtol=1e-4)
+    assert len(traces) == 1
+
+
+def test_the_summed_loss_of_a_toy_falls_beside_an_aggregator(weighting, make_model):
+    tasks = make_tasks()
+    model = make_model(
+        tasks,
+        compile_options={"optimizer": keras.optimizers.Adam(3e-3), "loss_weights": weighting, "aggregator": "pcgrad"},
+    )
+    step, batch, losses = tf.function(model.train_step), random_batch(tasks, 16), []
+    for _ in range(200):
+        model.task_metrics.reset_state()
+        logs = step(batch)
+        losses.append(sum(float(logs[f"{task}/loss"]) for task in tasks))
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_every_name_makes_one(two_tasks):
     for name in mtq.weightings.names():
-        assert isinstance(mtq.weightings.get(name, two_tasks), mtq.weightings.Weighting)
+        assert isinstance(mtq.weightings.get(name, make_tasks()), mtq.weightings.Weighting)
     with pytest.raises(ValueError, match="Did you mean 'constant'"):
         mtq.weightings.get("constnat", two_tasks)

@@ -1,0 +1,184 @@
+"""What it costs to tell the tasks' gradients apart, and to aggregate them: step time over the plain summed step.
+
+    python -m benchmarks.task_gradients
+
+The plain step is what one would write by hand: one tape over the sum of the losses, the same targets, the same Adam, no
+gradient norms and no logs; with each shared layer called once for all tasks or once for each, whichever is faster. All
+steps of one network and number of tasks take turns, and the figures are medians over the rounds. Dense networks are
+compiled by XLA, convolutional ones are not, as `fit` would have it on a CPU. Everything takes about half an hour.
+
+The last line is one JSON object.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import simple_parsing
+
+import mtq
+
+# isort: split
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mtq import value_learning as vl
+from mtq.spaces import TaskSpec
+
+_NETWORKS: dict[str, tuple[tuple[int, ...], Callable[[], keras.Sequential]]] = {
+    "mlp": ((8,), lambda: mtq.networks.mlp([256, 256])),
+    "minatar": ((10, 10, 4), mtq.networks.minatar_cnn),
+    "nature": ((84, 84, 4), mtq.networks.nature_cnn),
+}
+_PLAIN = {"plain, joined": True, "plain, apart": False}
+
+
+@dataclasses.dataclass
+class Options:
+    """What is measured, and for how long."""
+
+    networks: str = ",".join(_NETWORKS)
+    """By name."""
+    tasks: str = "2,5,10,20"
+    """Numbers of tasks."""
+    aggregators: str = ",".join(mtq.aggregators.names())
+    """By name."""
+    batch_size: int = 32
+    """Per task."""
+    rounds: int = 7
+    """In each of which every step runs."""
+    seconds: float = 0.15
+    """About how long a step is repeated in one round."""
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Prints a table and returns what the last line of the output holds."""
+    rows = []
+    aggregators = [name for name in options.aggregators.split(",") if name]
+    print(f"{'network':10}{'tasks':>6}  {'aggregator':18}{'ms':>9}{'ratio':>8}{'first call':>12}")
+    for network in options.networks.split(","):
+        for num_tasks in map(int, options.tasks.split(",")):
+            for name, milliseconds, ratio, first in _one(network, num_tasks, aggregators, options):
+                print(
+                    f"{network:10}{num_tasks:>6}  {name:18}{milliseconds:>9.2f}{ratio:>8.2f}{first:>10.1f} s",
+                    flush=True,
+                )
+                rows.append(
+                    {
+                        "network": network,
+                        "tasks": num_tasks,
+                        "aggregator": name,
+                        "milliseconds": milliseconds,
+                        "ratio_to_sum": ratio,
+                    }
+                )
+    return {"rows": rows}
+
+
+def _one(
+    network: str, num_tasks: int, aggregators: list[str], options: Options
+) -> list[tuple[str, float, float, float]]:
+    loops, first = {}, {}
+    for name in [*_PLAIN, *aggregators]:
+        print(f"[{time.strftime('%H:%M:%S')}] {network}, {num_tasks} tasks: {name} …", file=sys.stderr, flush=True)
+        loops[name] = _loop(network, num_tasks, name, options.batch_size)
+        started = time.perf_counter()
+        loops[name](1)
+        first[name] = time.perf_counter() - started
+    times: dict[str, list[float]] = {name: [] for name in loops}
+    repeats = dict.fromkeys(loops, 1)
+    for _ in range(options.rounds + 1):  # the first only sets how often a step is repeated
+        for name, loop in loops.items():
+            started = time.perf_counter()
+            loop(repeats[name])
+            seconds = (time.perf_counter() - started) / repeats[name]
+            times[name].append(seconds)
+            repeats[name] = max(1, round(options.seconds / seconds))
+    medians = {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
+    plain = min(medians[name] for name in _PLAIN)
+    order = [min(_PLAIN, key=lambda name: medians[name]), *aggregators]
+    return [
+        ("plain sum" if name in _PLAIN else name, 1e3 * medians[name], medians[name] / plain, first[name])
+        for name in order
+    ]
+
+
+def _loop(network: str, num_tasks: int, name: str, batch_size: int) -> Callable[[int], None]:
+    """Repeats one step within one graph."""
+    shape, backbone = _NETWORKS[network]
+    tasks = mtq.TaskSet(
+        [mtq.Task(f"task_{i}", None, spec=TaskSpec(shape, "float32", None, 6)) for i in range(num_tasks)]
+    )
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, backbone(), seed=0), tasks)
+    aggregator = "sum" if name in _PLAIN else name
+    model.compile(keras.optimizers.Adam(1e-4), loss="huber", aggregator=aggregator)
+    batch = _batch(tasks, batch_size)
+    if name in _PLAIN:
+        step = lambda: _plain_step(model, batch, _PLAIN[name])  # noqa: E731
+    else:
+        step = lambda: model.train_step(tf.nest.map_structure(tf.convert_to_tensor, batch))["loss"]  # noqa: E731
+
+    @tf.function(jit_compile=model.uses_xla or None, autograph=False)
+    def loop(times: tf.Tensor) -> tf.Tensor:
+        another = lambda done, _: (done + 1, step())  # noqa: E731
+        return tf.while_loop(lambda done, _: done < times, another, [tf.constant(0), tf.constant(0.0)])[1]
+
+    return lambda times: float(loop(tf.constant(times)))
+
+
+def _plain_step(model: mtq.MultiTaskDQN, batch: dict[str, vl.Transition], joined: bool) -> tf.Tensor:
+    transitions = tf.nest.map_structure(tf.convert_to_tensor, batch)
+    variables = model.network.trainable_variables
+    targets = {}
+    for name, q_t in _forward(model.target_network, transitions, "next_observation", joined).items():
+        targets[name] = vl.q_targets(transitions[name].reward, transitions[name].discount, q_t)
+    with tf.GradientTape() as tape:
+        q_tm1 = _forward(model.network, transitions, "observation", joined)
+        losses = [
+            model.td_loss(targets[name], vl.select_actions(q_tm1[name], transition.action))
+            for name, transition in transitions.items()
+        ]
+        loss = tf.add_n(losses)
+    model.optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+    model.updates.assign_add(1)
+    model._update_target_network()
+    return loss
+
+
+def _forward(network: keras.Model, transitions: dict[str, vl.Transition], field: str, joined: bool) -> dict[str, Any]:
+    """Backbone and heads; these networks have nothing else."""
+    backbone, inputs = network.get_layer("backbone"), [getattr(t, field) for t in transitions.values()]
+    if joined:
+        features = tf.split(backbone(tf.concat(inputs, axis=0)), len(inputs))
+    else:
+        features = [backbone(observation) for observation in inputs]
+    heads = [network.get_layer(f"{name}_q_values") for name in transitions]
+    return {name: head(x) for name, head, x in zip(transitions, heads, features, strict=True)}
+
+
+def _batch(tasks: mtq.TaskSet, size: int) -> dict[str, vl.Transition]:
+    """Variables, so that nothing of a step can be computed beforehand."""
+    random = np.random.default_rng(0)
+
+    def numbers(*shape: int) -> tf.Variable:
+        return tf.Variable(random.normal(size=(size, *shape)).astype(np.float32))
+
+    return {
+        name: vl.Transition(
+            numbers(*task.spec.observation_shape),
+            tf.Variable(random.integers(task.num_actions, size=size).astype(np.int32)),
+            numbers(),
+            tf.Variable(np.full(size, 0.99, np.float32)),
+            numbers(*task.spec.observation_shape),
+        )
+        for name, task in tasks.items()
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(simple_parsing.parse(Options))))

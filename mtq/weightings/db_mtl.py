@@ -1,0 +1,25 @@
+"""Dual balancing."""
+
+import keras
+import tensorflow as tf
+
+from mtq.task_gradients import TaskGradients
+from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive
+
+
+@keras.saving.register_keras_serializable("mtq")
+class DBMTL(Adaptive):
+    """Balances losses by their logarithm, and the gradients of these to the length of the longest.
+
+    With `n_i = ‖∇ log L_i‖ = ‖∇L_i‖ / L_i` over the shared variables, `w_i = max_j n_j / ‖∇L_i‖`. This is the paper's
+    method without its running mean of gradients (β = 0).
+
+    Reference:
+        Lin et al., "Dual-Balancing for Multi-Task Learning", 2023, equations 1 and 2.
+    """
+
+    def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
+        """From losses and norms; 0 where there is no gradient."""
+        norms = gradients.norms("shared")
+        longest = tf.reduce_max(norms / tf.maximum(losses, SMALLEST_LOSS))
+        return tf.math.divide_no_nan(longest, norms)

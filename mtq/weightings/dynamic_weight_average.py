@@ -1,0 +1,53 @@
+"""Weights from how fast the losses fall."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.numeric import is_whole
+from mtq.task_gradients import TaskGradients
+from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, check_positive
+
+
+@keras.saving.register_keras_serializable("mtq")
+class DynamicWeightAverage(Adaptive):
+    """`w_i = T · softmax(r_i / temperature)` with `r_i = L_i(k−1) / L_i(k−2)`, L the mean losses of two periods.
+
+    A task whose loss falls more slowly gets more weight. In the first two periods all weights are one.
+
+    Args:
+        temperature: The higher, the more alike the weights.
+        period: Over how many updates losses are averaged; the paper's is an epoch.
+
+    Reference:
+        Liu, Johns and Davison, "End-to-End Multi-Task Learning with Attention", CVPR 2019, equation 7.
+    """
+
+    def __init__(self, temperature: float = 2.0, period: int = 1_000) -> None:
+        check_positive("DynamicWeightAverage", "temperature", temperature)
+        if not is_whole(period) or period < 1:
+            raise ValueError(f"period of DynamicWeightAverage must be a whole number from 1. Received: {period!r}.")
+        self.temperature, self.period = temperature, int(period)
+
+    def build(self, num_tasks: int, num_shared: int) -> None:
+        """Makes the means of two periods, the sum of the present one, and the number of its losses."""
+        self.means = self.add_variable("means", tf.zeros([2, num_tasks]))  # the last, and the one before; 0 is none
+        self.sums = self.add_variable("sums", tf.zeros(num_tasks))
+        self.count = self.add_variable("count", tf.zeros([]))
+
+    def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
+        """From the last two periods."""
+        last, before = tf.unstack(tf.convert_to_tensor(self.means))
+        rates = tf.where(tf.reduce_all(before > 0), last / tf.maximum(before, SMALLEST_LOSS), tf.ones_like(last))
+        weights = losses.shape[0] * tf.nn.softmax(rates / self.temperature)
+        sums, count = self.sums + tf.maximum(losses, SMALLEST_LOSS), self.count + 1.0
+        is_over = count >= self.period
+        assign_if_finite(self.means, tf.where(is_over, tf.stack([sums / count, last]), tf.stack([last, before])))
+        assign_if_finite(self.sums, tf.where(is_over, tf.zeros_like(sums), sums))
+        self.count.assign(tf.where(is_over, 0.0, count))
+        return weights
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {"temperature": self.temperature, "period": self.period}

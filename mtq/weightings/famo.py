@@ -1,0 +1,64 @@
+"""Fast adaptive multitask optimization."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.task_gradients import TaskGradients
+from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, check_positive, log_losses
+
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+@keras.saving.register_keras_serializable("mtq")
+class FAMO(Adaptive):
+    """Lets all losses fall at about the same rate, in logarithms, without looking at single gradients.
+
+    `w_i = c z_i / L_i` with `z = softmax(ξ)` and `c = 1 / Σ_i z_i / L_i`. After an update ξ descends by Adam along
+    `Jᵀ (log L(t) − log L(t+1)) + γ ξ`, J the Jacobian of the softmax. The paper computes the losses after an update
+    once more on the same batch; here they are those of the next batch.
+
+    Args:
+        learning_rate: Of ξ.
+        gamma: γ, how strongly ξ is drawn to 0.
+
+    Reference:
+        Liu et al., "FAMO: Fast Adaptive Multitask Optimization", NeurIPS 2023, Algorithm 1.
+    """
+
+    def __init__(self, learning_rate: float = 0.025, gamma: float = 0.001) -> None:
+        check_positive("FAMO", "learning_rate", learning_rate)
+        if not gamma >= 0:
+            raise ValueError(f"gamma of FAMO must be 0 or more. Received: {gamma!r}.")
+        self.learning_rate, self.gamma = learning_rate, gamma
+
+    def build(self, num_tasks: int, num_shared: int) -> None:
+        """Makes ξ, Adam's moments of it, the last losses' logarithms, and the number of steps."""
+        self.xi = self.add_variable("xi", tf.zeros(num_tasks))
+        self.moments = self.add_variable("moments", tf.zeros([2, num_tasks]))
+        self.last_logs = self.add_variable("last_logs", tf.zeros(num_tasks))
+        self.seen = self.add_variable("seen", tf.zeros([]))  # losses so far
+
+    def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
+        """A step of ξ for what came of the last update; then the weights."""
+        logs, xi = log_losses(losses), tf.convert_to_tensor(self.xi)
+        z = tf.nn.softmax(xi)
+        fall = self.last_logs - logs
+        slope = z * (fall - tf.reduce_sum(z * fall)) + self.gamma * xi
+        moments = tf.convert_to_tensor(self.moments)
+        first = _BETA_1 * moments[0] + (1 - _BETA_1) * slope
+        second = _BETA_2 * moments[1] + (1 - _BETA_2) * slope**2
+        steps = tf.maximum(tf.convert_to_tensor(self.seen), 1.0)
+        step = first / (1 - _BETA_1**steps) / (tf.sqrt(second / (1 - _BETA_2**steps)) + _EPSILON)
+        is_going = self.seen > 0
+        assign_if_finite(self.moments, tf.where(is_going, tf.stack([first, second]), moments))
+        assign_if_finite(self.xi, tf.where(is_going, xi - self.learning_rate * step, xi))
+        assign_if_finite(self.last_logs, logs)
+        self.seen.assign_add(1.0)
+        shares = tf.nn.softmax(tf.convert_to_tensor(self.xi)) / tf.maximum(losses, SMALLEST_LOSS)
+        return shares / tf.reduce_sum(shares)
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {"learning_rate": self.learning_rate, "gamma": self.gamma}

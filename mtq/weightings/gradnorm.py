@@ -1,0 +1,59 @@
+"""Weights that bring the tasks' gradients to one size, and tasks to one pace."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.task_gradients import TaskGradients
+from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, check_positive
+
+_SMALLEST_WEIGHT = 1e-4
+
+
+@keras.saving.register_keras_serializable("mtq")
+class GradNorm(Adaptive):
+    """Weights learnt by descending `Σ_i |G_i − Ḡ r_i^α|`, whose targets count as constants.
+
+    `G_i = w_i ‖∇L_i‖` over the shared variables, `Ḡ` their mean, and `r_i` the loss relative to the first one, over the
+    mean of these. After each step the weights are scaled to sum to T. Steps are taken relative to `Ḡ`, so that the
+    learning rate does not depend on the losses' scale.
+
+    Args:
+        alpha: α: how strongly tasks that learn more slowly are favoured; 0 asks for equal sizes alone.
+        learning_rate: Of the weights.
+
+    Reference:
+        Chen et al., "GradNorm", ICML 2018, equations 1 and 2 and Algorithm 1.
+    """
+
+    def __init__(self, alpha: float = 1.5, learning_rate: float = 0.025) -> None:
+        check_positive("GradNorm", "learning_rate", learning_rate)
+        if not alpha >= 0:
+            raise ValueError(f"alpha of GradNorm must be 0 or more. Received: {alpha!r}.")
+        self.alpha, self.learning_rate = alpha, learning_rate
+
+    def build(self, num_tasks: int, num_shared: int) -> None:
+        """Makes the weights, of ones, and the first losses."""
+        self.weights = self.add_variable("weights", tf.ones(num_tasks))
+        self.first_losses = self.add_variable("first_losses", tf.zeros(num_tasks))  # 0 where there was none yet
+
+    def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
+        """The weights of now; then a step of them."""
+        weights, first = tf.convert_to_tensor(self.weights), tf.convert_to_tensor(self.first_losses)
+        losses = tf.maximum(losses, SMALLEST_LOSS)
+        first = tf.where(first > 0, first, losses)
+        assign_if_finite(self.first_losses, first)
+        norms = gradients.norms("shared")
+        sizes = weights * norms
+        mean = tf.reduce_mean(sizes)
+        pace = losses / first
+        targets = mean * (pace / tf.reduce_mean(pace)) ** self.alpha
+        step = tf.math.divide_no_nan(tf.sign(sizes - targets) * norms, mean)
+        moved = tf.maximum(weights - self.learning_rate * tf.clip_by_value(step, -1.0, 1.0), _SMALLEST_WEIGHT)
+        assign_if_finite(self.weights, moved * losses.shape[0] / tf.reduce_sum(moved))
+        return weights
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {"alpha": self.alpha, "learning_rate": self.learning_rate}

@@ -1,0 +1,43 @@
+"""Weights from the tasks' uncertainty."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.task_gradients import TaskGradients
+from mtq.weightings.adaptive import Adaptive, assign_if_finite, check_positive
+
+
+@keras.saving.register_keras_serializable("mtq")
+class Uncertainty(Adaptive):
+    """`w_i = ½ e^(−s_i)`, where `s_i = log σ_i²` is learnt by descending `Σ_i ½ e^(−s_i) L_i + ½ s_i`.
+
+    At its optimum `w_i = 1 / (2 L_i)`. Steps of s are cut off at `learning_rate`, for large losses would throw it far.
+
+    Args:
+        learning_rate: Of s.
+
+    Reference:
+        Kendall, Gal and Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR 2018, equation 7.
+    """
+
+    def __init__(self, learning_rate: float = 0.01) -> None:
+        check_positive("Uncertainty", "learning_rate", learning_rate)
+        self.learning_rate = learning_rate
+
+    def build(self, num_tasks: int, num_shared: int) -> None:
+        """Makes s, of zeros."""
+        self.log_variances = self.add_variable("log_variances", tf.zeros(num_tasks))
+
+    def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
+        """The weights of now; then a step of s."""
+        s = tf.convert_to_tensor(self.log_variances)
+        weights = 0.5 * tf.exp(-s)
+        step = tf.clip_by_value(0.5 - weights * losses, -1.0, 1.0)
+        assign_if_finite(self.log_variances, s - self.learning_rate * step)
+        return weights
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {"learning_rate": self.learning_rate}

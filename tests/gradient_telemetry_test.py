@@ -1,0 +1,60 @@
+"""The callback that shows how the tasks' gradients stand to each other."""
+
+import csv
+
+import mtq
+
+# isort: split
+import numpy as np
+import pytest
+
+
+def learn(directory, in_graph, every=10, steps_per_execution=20, epochs=2):
+    prefix, suffix = ("in_graph/", "") if in_graph else ("", "-v1")
+    names = {"cart_pole": "CartPole", "acrobot": "Acrobot"}
+    tasks = mtq.TaskSet([mtq.Task(name, f"{prefix}{known}{suffix}") for name, known in names.items()])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), seed=0), tasks)
+    model.compile("adam", steps_per_execution=steps_per_execution)
+    dataset = mtq.Experience(tasks, model, warmup_steps=20).dataset(8)
+    telemetry = mtq.callbacks.GradientTelemetry(directory, every=every)
+    history = model.fit(dataset, steps_per_epoch=60, epochs=epochs, verbose=0, callbacks=[telemetry])
+    return model, dataset, telemetry, history
+
+
+@pytest.mark.parametrize("in_graph", [True, False])
+def test_a_line_for_every_look_and_a_picture(tmp_path, in_graph):
+    _, _, telemetry, history = learn(tmp_path / "run", in_graph)
+    lines = list(csv.DictReader((tmp_path / "run" / "gradients.csv").read_text().splitlines()))
+    assert [int(line["update"]) for line in lines] == list(range(0, 120, 10))
+    assert set(lines[0]) == {
+        *("update", "in_conflict", "cosine/cart_pole/acrobot"),
+        *(f"{what}/{task}" for what in ("norm", "weight") for task in ("cart_pole", "acrobot")),
+    }
+    for line, record in zip(lines, telemetry.records, strict=True):
+        assert -1 <= float(line["cosine/cart_pole/acrobot"]) <= 1
+        assert float(line["norm/acrobot"]) > 0
+        assert (float(line["in_conflict"]) == 1) is (float(line["cosine/cart_pole/acrobot"]) < 0)
+        np.testing.assert_allclose(np.diag(record.cosines), 1.0, rtol=1e-5)
+    shares = history.history["gradients_in_conflict"]
+    assert np.mean(shares) == pytest.approx(np.mean([float(line["in_conflict"]) for line in lines]))
+    assert (tmp_path / "run" / "gradient_cosines.png").stat().st_size > 1000
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+
+
+def test_it_changes_nothing_that_is_learnt_and_can_be_taken_away(tmp_path):
+    watched, dataset, telemetry, _ = learn(tmp_path, True)
+    unwatched, *_ = learn(tmp_path, True, every=10**6)
+    for a, b in zip(watched.get_weights(), unwatched.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    watched.fit(dataset, steps_per_epoch=20, verbose=0)
+    assert len(telemetry.records) == 12
+
+
+def test_looks_are_not_lost_where_an_execution_has_many(tmp_path):
+    telemetry = learn(tmp_path, True, every=1, steps_per_execution=60, epochs=1)[2]
+    assert [record.update for record in telemetry.records] == list(range(60))
+
+
+def test_every_must_be_a_whole_number(tmp_path):
+    with pytest.raises(ValueError, match=r"every of GradientTelemetry must be a whole number from 1. Received: 0"):
+        mtq.callbacks.GradientTelemetry(tmp_path, every=0)
