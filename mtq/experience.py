@@ -200,16 +200,16 @@ class Experience:
                 take_step()
             return tf.constant(True)
 
-        nothing = lambda: tf.constant(False)  # noqa: E731
         draws = {name: replay.draw(batch_size, 0 if self.overlap else 1) for name, replay in self.replays.items()}
-        is_needed = tf.reduce_any([draw.needs_coming for draw in draws.values()])
-        if not self.overlap:
-            tf.cond(is_needed, take_last_steps, nothing)
-        batch = {name: replay.take(draws[name]) for name, replay in self.replays.items()}
         if self.overlap:
+            batch = {name: replay.take(draws[name]) for name, replay in self.replays.items()}
             take_last_steps()
-        else:
-            tf.cond(is_needed, nothing, take_last_steps)
+            return batch
+        nothing = lambda: tf.constant(False)  # noqa: E731
+        is_needed = tf.reduce_any([draw.needs_coming for draw in draws.values()])
+        tf.cond(is_needed, take_last_steps, nothing)
+        batch = {name: replay.take(draws[name]) for name, replay in self.replays.items()}
+        tf.cond(is_needed, nothing, take_last_steps)
         return batch
 
     @property

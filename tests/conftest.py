@@ -7,6 +7,13 @@ import pytest
 from tests.environments import Corridor, CountingEnvironment
 
 
+def pytest_collection_modifyitems(items):
+    """The names of the tests are the same in every process, or pytest-xdist collects them and runs none."""
+    of_one_process = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if of_one_process:
+        raise pytest.UsageError(f"tests named by an address in memory: {of_one_process}")
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)

@@ -35,27 +35,31 @@ def test_the_same_seed_gives_the_same_bits_after_500_updates(make_model, two_tas
     assert first_logs == second_logs
 
 
-def slow(options):
-    return pytest.param(options, marks=pytest.mark.slow)
+COMPILE_OPTIONS = {
+    "default": {},
+    "weights": {"loss": "huber", "loss_weights": {"corridor": 0.5, "counting": 2.0}, "aggregator": "sum"},
+    "schedules": {
+        "loss": keras.losses.Huber(0.7),
+        "loss_weights": {"corridor": keras.optimizers.schedules.CosineDecay(1.0, 40), "counting": 1.0},
+        "aggregator": mtq.aggregators.NormalizedSum(scope="shared"),
+        "optimizer": keras.optimizers.RMSprop(keras.optimizers.schedules.ExponentialDecay(1e-2, 10, 0.9)),
+    },
+    "averages": {"loss_weights": mtq.weightings.DynamicWeightAverage(period=2), "aggregator": "gradvac"},
+    "famo_upgrad": {"loss_weights": "famo", "aggregator": "upgrad"},
+}
+EVERY_AGGREGATOR = {name: {"aggregator": name} for name in mtq.aggregators.names()}
+EVERY_WEIGHTING = {name: {"loss_weights": name} for name in mtq.weightings.names() if name != "return_progress"}
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {},
-        {"loss": "huber", "loss_weights": {"corridor": 0.5, "counting": 2.0}, "aggregator": "sum"},
-        {
-            "loss": keras.losses.Huber(0.7),
-            "loss_weights": {"corridor": keras.optimizers.schedules.CosineDecay(1.0, 40), "counting": 1.0},
-            "aggregator": mtq.aggregators.NormalizedSum(scope="shared"),
-            "optimizer": keras.optimizers.RMSprop(keras.optimizers.schedules.ExponentialDecay(1e-2, 10, 0.9)),
-        },
-        {"loss_weights": mtq.weightings.DynamicWeightAverage(period=2), "aggregator": "gradvac"},
-        {"loss_weights": "famo", "aggregator": "upgrad"},
-        *(slow({"aggregator": name}) for name in mtq.aggregators.names()),
-        *(slow({"loss_weights": name}) for name in mtq.weightings.names() if name != "return_progress"),
+        *(pytest.param(options, id=name) for name, options in COMPILE_OPTIONS.items()),
+        *(
+            pytest.param(options, id=name, marks=pytest.mark.slow)
+            for name, options in (EVERY_AGGREGATOR | EVERY_WEIGHTING).items()
+        ),
     ],
-    ids=lambda options: "-".join(str(option) for option in options.values()) if isinstance(options, dict) else None,
 )
 def test_a_saved_model_goes_on_bit_for_bit(make_model, two_tasks, tmp_path, options):
     model = make_model(compile_options=options, target_update_period=7, double=True)

@@ -8,8 +8,6 @@ import tensorflow as tf
 from mtq.aggregators.gram import GramAggregator
 from mtq.aggregators.solvers import power_balance
 
-_RIDGE = 1e-8
-
 
 @keras.saving.register_keras_serializable("mtq")
 class FairGrad(GramAggregator):
@@ -36,8 +34,7 @@ class FairGrad(GramAggregator):
     ) -> tf.Tensor:
         """With `x_i = c_i ‖g_i‖` the equation is `(cos · x)_i = ‖g_i‖^(1/α − 1) x_i^(−1/α)`."""
         power = tf.constant(1 / self.alpha, tf.float64)
-        ridge = _RIDGE * tf.eye(lengths.shape[0], dtype=tf.float64)
-        return power_balance(cosines + ridge, lengths ** (power - 1), power) / lengths
+        return power_balance(cosines, lengths ** (power - 1), power) / lengths
 
     def get_config(self) -> dict[str, Any]:
         """The settings as Keras saves them."""

@@ -6,8 +6,6 @@ import tensorflow as tf
 from mtq.aggregators.gram import GramAggregator
 from mtq.aggregators.solvers import power_balance
 
-_RIDGE = 1e-8
-
 
 @keras.saving.register_keras_serializable("mtq")
 class NashMTL(GramAggregator):
@@ -24,5 +22,4 @@ class NashMTL(GramAggregator):
         self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
     ) -> tf.Tensor:
         """With unit vectors in the place of the gradients, the same equation; then divided by the lengths."""
-        ridge = _RIDGE * tf.eye(lengths.shape[0], dtype=tf.float64)
-        return power_balance(cosines + ridge, tf.ones_like(lengths), tf.constant(1.0, tf.float64)) / lengths
+        return power_balance(cosines, tf.ones_like(lengths), tf.constant(1.0, tf.float64)) / lengths

@@ -14,6 +14,7 @@ _PRECISION = 1e-12
 _TO_THE_BORDER = 0.99
 _CENTERING = 0.1
 _RIDGE = 1e-13
+_BALANCE_RIDGE = 1e-8
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,13 +161,14 @@ def power_balance(quadratic: tf.Tensor, constants: tf.Tensor, exponent: tf.Tenso
     """Solves `(Q x)_i = k_i x_i^(−p)` for positive x, by Newton's method on the convex function with this gradient.
 
     Args:
-        quadratic: Q, `[T, T]` float64, positive definite.
+        quadratic: Q, `[T, T]` float64, positive semidefinite with ones on its diagonal; a ridge is added.
         constants: k, `[T]` float64, positive.
         exponent: p, float64 scalar, above 0 and at most 1.
 
     Returns:
         x, `[T]`.
     """
+    quadratic += _BALANCE_RIDGE * tf.eye(quadratic.shape[0], dtype=quadratic.dtype)
 
     def iteration(done: tf.Tensor, log: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x = tf.exp(log)

@@ -146,12 +146,12 @@ class TaskGradients:
         if self._kept.has(("gram", "shared")):  # computed for an aggregator
             parts = [part for part in parts if len(part.tasks) == 1]
             known = tf.linalg.diag_part(self._gram("shared"))
-        return known + self._total([part.squares() for part in parts], parts)
+        return known + self._sum_of_squares(parts)
 
     def _compute_gram(self, scope: str) -> tf.Tensor:
         shared = [part for part in self._in_scope(scope) if len(part.tasks) > 1]
         private = [part for part in self._in_scope(scope) if len(part.tasks) == 1]
-        gram = tf.linalg.diag(self._total([part.squares() for part in private], private))
+        gram = tf.linalg.diag(self._sum_of_squares(private))
         for part in shared:
             if len(part.tasks) == self.num_tasks:
                 gram += part.gram()
@@ -160,17 +160,17 @@ class TaskGradients:
                 gram += tf.scatter_nd(places, tf.reshape(part.gram(), [-1]), [self.num_tasks, self.num_tasks])
         return gram
 
-    def _total(self, numbers: Sequence[tf.Tensor], parts: Sequence[Part]) -> tf.Tensor:
-        """Sums `[T]` of numbers that each part has of its tasks."""
-        of_all = [n for n, part in zip(numbers, parts, strict=True) if len(part.tasks) == self.num_tasks]
-        of_one: list[list[tf.Tensor]] = [[] for _ in range(self.num_tasks)]
-        for n, part in zip(numbers, parts, strict=True):
-            if len(part.tasks) < self.num_tasks:
-                for task, number in zip(part.tasks, tf.unstack(n, len(part.tasks)), strict=True):
-                    of_one[task].append(number)
-        if any(of_one):
-            of_all.append(tf.stack([tf.add_n(of_task) if of_task else tf.constant(0.0) for of_task in of_one]))
-        return tf.add_n(of_all) if of_all else tf.zeros([self.num_tasks])
+    def _sum_of_squares(self, parts: Sequence[Part]) -> tf.Tensor:
+        """Each task's sum over the parts that it has a share in, `[T]`."""
+        of_all, of_one = [], [[tf.constant(0.0)] for _ in range(self.num_tasks)]
+        for part in parts:
+            squares = part.squares()
+            if len(part.tasks) == self.num_tasks:
+                of_all.append(squares)
+                continue
+            for task, square in zip(part.tasks, tf.unstack(squares, len(part.tasks)), strict=True):
+                of_one[task].append(square)
+        return tf.add_n([*of_all, tf.stack([tf.add_n(squares) for squares in of_one])])
 
     def _chosen(self, scope: str) -> list[list[tf.Tensor | None]]:
         """`by_task`, without the variables out of scope."""
