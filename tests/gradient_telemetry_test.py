@@ -7,6 +7,7 @@ import mtq
 # isort: split
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
 def learn(directory, in_graph, every=10, steps_per_execution=20, epochs=2):
@@ -38,7 +39,12 @@ def test_a_line_for_every_look_and_a_picture(tmp_path, in_graph):
     shares = history.history["gradients_in_conflict"]
     assert np.mean(shares) == pytest.approx(np.mean([float(line["in_conflict"]) for line in lines]))
     assert (tmp_path / "run" / "gradient_cosines.png").stat().st_size > 1000
-    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+    (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    accumulator = EventAccumulator(str(events)).Reload()
+    assert set(accumulator.Tags()["scalars"]) == {f"gradients/{name}" for name in set(lines[0]) - {"update"}}
+    scalars = accumulator.Scalars("gradients/norm/acrobot")
+    assert [event.step for event in scalars] == list(range(0, 120, 10))
+    np.testing.assert_allclose([event.value for event in scalars], [float(line["norm/acrobot"]) for line in lines])
 
 
 def test_it_changes_nothing_that_is_learnt_and_can_be_taken_away(tmp_path):
@@ -53,6 +59,13 @@ def test_it_changes_nothing_that_is_learnt_and_can_be_taken_away(tmp_path):
 def test_looks_are_not_lost_where_an_execution_has_many(tmp_path):
     telemetry = learn(tmp_path, True, every=1, steps_per_execution=60, epochs=1)[2]
     assert [record.update for record in telemetry.records] == list(range(60))
+
+
+def test_the_file_of_other_tasks_is_not_continued(tmp_path):
+    (tmp_path / "gradients.csv").write_text("update,in_conflict,cosine/a/b\n")
+    with pytest.raises(ValueError, match=r"gradients.csv is of other tasks than \['cart_pole', 'acrobot'\]"):
+        learn(tmp_path, True)
+    assert (tmp_path / "gradients.csv").read_text() == "update,in_conflict,cosine/a/b\n"
 
 
 def test_every_must_be_a_whole_number(tmp_path):

@@ -2,13 +2,16 @@
 
 import csv
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
+from mtq.callbacks.pictures import save_figure
 from mtq.gradient_statistics import GradientRecord, GradientStatistics
 from mtq.numeric import is_whole
 
@@ -16,26 +19,29 @@ from mtq.numeric import is_whole
 class GradientTelemetry(keras.callbacks.Callback):
     """Writes the cosines between the tasks' gradients, their norms and weights, and how often they are in conflict.
 
-    It looks at one update in `every`. In the directory it writes `gradients.csv` with a line for each look,
-    TensorBoard's event files, and after each epoch `gradient_cosines.png`, the mean cosines so far. To the epoch's logs
-    it adds `"gradients_in_conflict"`: in what share of the epoch's looks any two tasks' gradients pointed away from
-    each other.
+    It looks at one update in `every`. After each epoch it adds a line for each look to the directory's `gradients.csv`,
+    and the same numbers to TensorBoard's event files. `gradient_cosines.png`, the mean cosines so far, is drawn anew at
+    most every `seconds`, and at the end. The epoch's logs get `"gradients_in_conflict"`: in what share of the epoch's
+    looks any two tasks' gradients pointed away from each other.
 
     Args:
-        directory: Where to write; a file of an earlier run is continued.
+        directory: Where to write; the CSV file of an earlier run of the same tasks is continued.
         every: Updates from one look to the next.
+        seconds: Between two drawings.
 
     Raises:
-        ValueError: `every` is not a whole number from 1.
+        ValueError: `every` is not a whole number from 1; when training begins, the directory holds the file of other
+            tasks.
     """
 
-    def __init__(self, directory: str | Path, every: int = 100) -> None:
+    def __init__(self, directory: str | Path, every: int = 100, seconds: float = 30.0) -> None:
         super().__init__()
         if not is_whole(every) or every < 1:
             raise ValueError(f"every of GradientTelemetry must be a whole number from 1. Received: {every!r}.")
-        self.directory, self.every = Path(directory), int(every)
+        self.directory, self.every, self.seconds = Path(directory), int(every), seconds
         self.records: list[GradientRecord] = []
         self._written = 0
+        self._drawn = time.monotonic()
         self._statistics: GradientStatistics | None = None
         self._writer: Any = None
 
@@ -49,6 +55,7 @@ class GradientTelemetry(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Opens the files."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._begin_csv()
         self._writer = tf.summary.create_file_writer(str(self.directory))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -59,48 +66,75 @@ class GradientTelemetry(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes."""
         new = self.records[self._written :]
-        self._written = len(self.records)
         if not new:
             return
-        self._append(new)
-        self._summarize(new)
-        self._draw()
+        self._write(new)
+        if time.monotonic() - self._drawn > self.seconds:
+            self.draw()
         if logs is not None:
             logs["gradients_in_conflict"] = float(np.mean([record.in_conflict for record in new]))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Closes TensorBoard's file."""
+        """Writes what the last, unfinished epoch left, and closes TensorBoard's file."""
+        self._write(self.records[self._written :])
+        if self.records:
+            self.draw()
         self._writer.close()
 
-    def _values(self, record: GradientRecord) -> dict[str, float]:
+    @property
+    def _path(self) -> Path:
+        return self.directory / "gradients.csv"
+
+    def _names(self) -> list[str]:
         tasks = list(self.model.tasks)
-        pairs = itertools.combinations(range(len(tasks)), 2)
-        return {
-            "in_conflict": float(record.in_conflict),
-            **{f"cosine/{tasks[i]}/{tasks[j]}": float(record.cosines[i, j]) for i, j in pairs},
-            **{f"norm/{name}": float(norm) for name, norm in zip(tasks, record.norms, strict=True)},
-            **{f"weight/{name}": float(weight) for name, weight in zip(tasks, record.weights, strict=True)},
-        }
+        pairs = [f"{first}/{second}" for first, second in itertools.combinations(tasks, 2)]
+        return [
+            "in_conflict",
+            *(
+                f"{what}/{which}"
+                for what, which in [
+                    *(("cosine", pair) for pair in pairs),
+                    *(("norm", task) for task in tasks),
+                    *(("weight", task) for task in tasks),
+                ]
+            ),
+        ]
 
-    def _append(self, records: list[GradientRecord]) -> None:
-        path = self.directory / "gradients.csv"
-        is_new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, ["update", *self._values(records[0])])
-            if is_new:
-                writer.writeheader()
-            writer.writerows({"update": record.update, **self._values(record)} for record in records)
+    def _values(self, record: GradientRecord) -> list[float]:
+        pairs = record.cosines[np.triu_indices(len(record.norms), k=1)]
+        return [float(record.in_conflict), *pairs.tolist(), *record.norms.tolist(), *record.weights.tolist()]
 
-    def _summarize(self, records: list[GradientRecord]) -> None:
+    def _begin_csv(self) -> None:
+        header = ["update", *self._names()]
+        if not self._path.exists():
+            with self._path.open("w", newline="") as file:
+                csv.writer(file).writerow(header)
+            return
+        with self._path.open(newline="") as file:
+            found = next(csv.reader(file), [])
+        if found != header:
+            raise ValueError(
+                f"{self._path} is of other tasks than {list(self.model.tasks)}: its columns are {found}. "
+                "Give GradientTelemetry another directory."
+            )
+
+    def _write(self, records: list[GradientRecord]) -> None:
+        names = self._names()
+        rows = [(record.update, self._values(record)) for record in records]
+        with self._path.open("a", newline="") as file:
+            csv.writer(file).writerows([update, *values] for update, values in rows)
         with self._writer.as_default():
-            for record in records:
-                for name, value in self._values(record).items():
-                    tf.summary.scalar(f"gradients/{name}", value, step=record.update)
+            for update, values in rows:  # one event for all the numbers: an event for each costs more than the update
+                scalars = zip(names, values, strict=True)
+                summary = tf.compat.v1.Summary(
+                    value=[{"tag": f"gradients/{name}", "simple_value": value} for name, value in scalars]
+                )
+                tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=update)
         self._writer.flush()
+        self._written += len(records)
 
-    def _draw(self) -> None:
-        from matplotlib.figure import Figure
-
+    def draw(self) -> None:
+        """Writes the picture."""
         tasks = list(self.model.tasks)
         mean = np.mean([record.cosines for record in self.records], axis=0)
         side = 2.5 + 0.7 * len(tasks)
@@ -115,4 +149,5 @@ class GradientTelemetry(keras.callbacks.Callback):
         figure.colorbar(image, label="cosine of the gradients")
         conflict = np.mean([record.in_conflict for record in self.records])
         axes.set_title(f"mean of {len(self.records)} updates, {conflict:.0%} in conflict")
-        figure.savefig(self.directory / "gradient_cosines.png", dpi=120)
+        save_figure(figure, self.directory / "gradient_cosines.png")
+        self._drawn = time.monotonic()

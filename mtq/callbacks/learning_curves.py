@@ -1,7 +1,6 @@
 """A picture of a run."""
 
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 import keras
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+
+from mtq.callbacks.pictures import save_figure
 
 _GREEDY, _TRAINING, _OTHER = "#0072b2", "#d55e00", "#777777"  # Okabe and Ito's, for all eyes
 
@@ -42,7 +43,7 @@ class LearningCurves(keras.callbacks.Callback):
             self.draw()
 
     def draw(self) -> None:
-        """Writes the picture, beside its place first."""
+        """Writes the picture."""
         tasks = self.model.tasks
         columns = min(len(tasks), 3)
         lines = math.ceil(len(tasks) / columns)
@@ -53,10 +54,7 @@ class LearningCurves(keras.callbacks.Callback):
         for axis, task in zip(axes, tasks.values(), strict=False):
             self._draw_task(axis, task.name, task.reference_return)
         figure.legend(*_distinct(axes), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
-        self.filepath.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.filepath.with_name(f".{self.filepath.name}.part")
-        figure.savefig(beside, dpi=120, format="png")
-        os.replace(beside, self.filepath)
+        save_figure(figure, self.filepath)
         self._drawn = time.monotonic()
 
     def _draw_task(self, axis: Any, name: str, reference: float | None) -> None:

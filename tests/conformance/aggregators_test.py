@@ -3,12 +3,12 @@
 import mtq
 
 # isort: split
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mtq.task_gradients import TaskGradients
+from tests.toy import summed_losses
 
 SCALES = [1e-12, 1.0, 1e12]
 
@@ -105,9 +105,8 @@ def test_a_task_of_weight_zero_has_no_say(name, aggregator):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("kind", ["few", "many", "dependent", "unequal"])
-def test_in_conflict_with_no_task(name, aggregator, kind, seed):
-    if name not in NON_CONFLICTING:
-        pytest.skip("not promised")
+@pytest.mark.parametrize("name", sorted(NON_CONFLICTING))
+def test_in_conflict_with_no_task(aggregator, kind, seed):
     shape = {"few": (3, 6), "many": (8, 30), "dependent": (4, 6), "unequal": (4, 8)}[kind]
     rows = np.random.default_rng(seed).normal(size=shape)
     if kind == "dependent":
@@ -131,9 +130,8 @@ def test_scaling_all_gradients_scales_the_update(name, aggregator):
     np.testing.assert_allclose(twice, once if name in DEPENDS_ON_THE_SCALE else 2 * once, rtol=1e-3, atol=1e-4)
 
 
-def test_scaling_one_gradient_keeps_the_direction(name, aggregator):
-    if name not in IGNORES_SCALES:
-        pytest.skip("not promised")
+@pytest.mark.parametrize("name", sorted(IGNORES_SCALES))
+def test_scaling_one_gradient_keeps_the_direction(aggregator):
     rows = random_rows(3)
     first = build(aggregator, 3)(mtq_gradients(rows), tf.ones(3))[0].numpy()
     second = build(aggregator, 3)(mtq_gradients(rows * [[1.0], [1e3], [1e-3]]), tf.ones(3))[0].numpy()
@@ -181,15 +179,9 @@ def test_compiles_and_traces_once(aggregator):
     assert len(traces) == 1
 
 
-def test_the_summed_loss_of_a_toy_falls(aggregator, make_model, two_tasks):
-    from tests.batches import random_batch
-
-    model = make_model(compile_options={"optimizer": keras.optimizers.Adam(3e-3), "aggregator": aggregator})
-    step, batch, losses = tf.function(model.train_step), random_batch(two_tasks, 16), []
-    for _ in range(200):
-        model.task_metrics.reset_state()
-        losses.append(float(step(batch)["loss"]))
-    assert losses[-1] < 0.5 * losses[0]
+def test_the_summed_loss_of_a_toy_falls(aggregator):
+    losses = summed_losses(build(aggregator, 2, 3), lambda losses, updates, gradients: tf.ones(2))
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_an_unknown_scope():
