@@ -301,15 +301,15 @@ class MultiTaskDQN(keras.Model):
 
     def _task_gradients(self, batch: Batch) -> tuple[TaskGradients, dict[str, tf.Tensor]]:
         targets = self._targets(batch)
-        losses, q_means, td_means = [], [], []
+        losses, chosen = [], []
         with GradientRecorder(self.network.trainable_variables, self.paths) as recorder:
             observations = {name: batch[name].observation for name in self.tasks}
             q_tm1 = self._joint(observations, training=True, call_layer=recorder)
             for name in self.tasks:
-                losses.append(self.td_loss(targets[name], vl.select_actions(q_tm1[name], batch[name].action)))
-        for name in self.tasks:
-            q_means.append(tf.reduce_mean(q_tm1[name]))
-            td_means.append(tf.reduce_mean(tf.abs(vl.td_errors(q_tm1[name], batch[name].action, targets[name]))))
+                chosen.append(vl.select_actions(q_tm1[name], batch[name].action))
+                losses.append(self.td_loss(targets[name], chosen[-1]))
+        q_means = [tf.reduce_mean(q_tm1[name]) for name in self.tasks]
+        td_means = [tf.reduce_mean(tf.abs(targets[n] - q)) for n, q in zip(self.tasks, chosen, strict=True)]
         gradients = recorder.gradients(losses)
         return gradients, {"loss": tf.stack(losses), "q_mean": tf.stack(q_means), "td_error": tf.stack(td_means)}
 
@@ -346,5 +346,7 @@ def _without_non_finite(
     """
     watched = [quantities[name] for name in ("loss", "gradient_norm", "weight")]
     finite = tf.reduce_all(tf.math.is_finite(tf.stack(watched)))
-    zeros = [tf.zeros_like(variable.value) for variable in variables]
-    return [zero if g is None else tf.where(finite, g, zero) for g, zero in zip(update, zeros, strict=True)]
+    return [
+        tf.zeros_like(variable.value) if g is None else tf.math.multiply_no_nan(g, tf.cast(finite, g.dtype))
+        for g, variable in zip(update, variables, strict=True)
+    ]

@@ -13,7 +13,8 @@ from mtq.networks.paths import TaskPaths
 from mtq.networks.row_wise import is_row_wise
 from mtq.networks.rows import Rows
 from mtq.spaces import TaskSpec
-from mtq.task_gradients import GradientRecorder
+from mtq.task_gradients import GradientRecorder, TaskGradients
+from mtq.task_gradients.parts import Coefficients
 from mtq.task_gradients.row_products import RowProducts
 
 layers = keras.layers
@@ -373,13 +374,16 @@ def test_rows_that_all_but_cancel_each_other(spread):
     errors -= errors.mean(axis=1, keepdims=True)
     rows = Rows(range(3), joined=tf.constant(inputs), sizes=[32] * 3)
     part = RowProducts(rows, rows.like(tf.constant(errors.reshape(96, 512))))
-    exact = [h.T.astype(np.float64) @ d for h, d in zip(np.split(inputs, 3), errors, strict=True)]
-    squares = [np.sum(g**2) for g in exact]
-    gram = [[np.sum(a * b) for a in exact] for b in exact]
-    np.testing.assert_allclose(part.squares(), squares, rtol=1e-3)
-    np.testing.assert_allclose(part.gram(), gram, atol=1e-3 * np.max(gram))
-    in_graph = tf.function(lambda: (part.squares(), part.combine(tf.ones(3))), autograph=False)()
-    np.testing.assert_allclose(in_graph[0], squares, rtol=1e-3)
+    exact = np.array([np.ravel(h.T.astype(np.float64) @ d) for h, d in zip(np.split(inputs, 3), errors, strict=True)])
+    norms = np.linalg.norm(exact, axis=1)
+    cosines = exact @ exact.T / norms[:, None] / norms[None, :]
+    gradients = lambda: TaskGradients.of_parts([part], num_tasks=3)  # noqa: E731
+    np.testing.assert_allclose(gradients().norms(), norms, rtol=1e-3)
+    np.testing.assert_allclose(gradients().cosines(), cosines, atol=1e-3)
+    in_graph = tf.function(lambda: (gradients().norms(), part.combine(Coefficients(tf.ones(3)))), autograph=False)()
+    np.testing.assert_allclose(in_graph[0], norms, rtol=1e-3)
+    np.testing.assert_allclose(np.ravel(in_graph[1]), exact.sum(axis=0), atol=1e-3 * norms.max())
+    assert (np.isneginf(part.squares()) | (np.abs(part.squares() - norms**2) < 1e-3 * norms**2)).all()
 
 
 def test_a_layer_that_is_frozen_later():

@@ -34,11 +34,11 @@ def solve(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """
     size = matrix.shape[-1]
     joined = tf.concat([matrix, right], axis=-1)
-    for k in range(size):
-        row = joined[..., k : k + 1, :] / joined[..., k : k + 1, k : k + 1]
+    for k in range(size):  # each time the first column is done with
+        row = joined[..., k : k + 1, 1:] / joined[..., k : k + 1, :1]
         is_row = tf.one_hot(k, size, on_value=True, off_value=False, dtype=tf.bool)[:, None]
-        joined = tf.where(is_row, row, joined - joined[..., :, k : k + 1] * row)
-    return joined[..., size:]
+        joined = tf.where(is_row, row, joined[..., 1:] - joined[..., :1] * row)
+    return joined
 
 
 def minimum(

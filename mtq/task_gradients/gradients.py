@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from mtq.kept_per_graph import KeptPerGraph
-from mtq.task_gradients.parts import Copies, Part, sum_of_squares
+from mtq.task_gradients.parts import Coefficients, Copies, Part, sum_of_squares, sums_of_squares
 
 _SMALL, _LARGE = 1e-30, 1e30
 
@@ -102,16 +102,13 @@ class TaskGradients:
         Returns:
             A gradient per variable; None for a variable that no task's loss touches.
         """
-        private = coefficients if private_coefficients is None else private_coefficients
-        combined: list[tf.Tensor | None] = []
-        for part, is_shared in zip(self.parts, self.shared, strict=True):
-            c = coefficients if is_shared else private
-            combined.append(None if part is None else part.combine(self._of(part, c)))
-        return combined
-
-    def _of(self, part: Part, numbers: tf.Tensor) -> tf.Tensor:
-        """The numbers of a part's tasks, of those `[T]` of all."""
-        return numbers if len(part.tasks) == self.num_tasks else tf.gather(numbers, part.tasks)
+        of_shared = of_private = Coefficients(coefficients)
+        if private_coefficients is not None:
+            of_private = Coefficients(private_coefficients)
+        return [
+            None if part is None else part.combine(of_shared if is_shared else of_private)
+            for part, is_shared in zip(self.parts, self.shared, strict=True)
+        ]
 
     def _by_task(self) -> list[list[tf.Tensor | None]]:
         lists: list[list[tf.Tensor | None]] = [[None] * len(self.parts) for _ in range(self.num_tasks)]
@@ -162,15 +159,21 @@ class TaskGradients:
 
     def _sum_of_squares(self, parts: Sequence[Part]) -> tf.Tensor:
         """Each task's sum over the parts that it has a share in, `[T]`."""
-        of_all, of_one = [], [[tf.constant(0.0)] for _ in range(self.num_tasks)]
+        of_all = [part.squares() for part in parts if len(part.tasks) > 1]
+        tasks_of = [part.tasks for part in parts if len(part.tasks) > 1]
+        alike: dict[tuple[int, ...], list[Part]] = {}  # such as the heads of tasks with equally many actions
         for part in parts:
-            squares = part.squares()
-            if len(part.tasks) == self.num_tasks:
-                of_all.append(squares)
-                continue
-            for task, square in zip(part.tasks, tf.unstack(squares, len(part.tasks)), strict=True):
-                of_one[task].append(square)
-        return tf.add_n([*of_all, tf.stack([tf.add_n(squares) for squares in of_one])])
+            if len(part.tasks) == 1:
+                alike.setdefault(tuple(part.shape), []).append(part)
+        for of_one in alike.values():
+            of_all.append(sums_of_squares([part.copies()[0] for part in of_one]))
+            tasks_of.append(tuple(part.tasks[0] for part in of_one))
+        everyone, totals = tuple(range(self.num_tasks)), [tf.zeros([self.num_tasks])]
+        for tasks, squares in zip(tasks_of, of_all, strict=True):
+            if tasks != everyone:
+                squares = tf.math.unsorted_segment_sum(squares, tasks, self.num_tasks)
+            totals.append(squares)
+        return tf.add_n(totals)
 
     def _chosen(self, scope: str) -> list[list[tf.Tensor | None]]:
         """`by_task`, without the variables out of scope."""
@@ -187,7 +190,7 @@ class TaskGradients:
 
 
 def _is_safe(squares: tf.Tensor) -> tf.Tensor:
-    """Squares of very small and very large gradients leave float32; then, and only then, they are scaled first."""
+    """Squares of very small and very large gradients leave float32; then, and only then, copies are scaled first."""
     return tf.reduce_all((squares > _SMALL) & (squares < _LARGE))
 
 

@@ -4,11 +4,15 @@ Every form answers the same questions.
 """
 
 import abc
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-_MANY = 8  # tasks, from which on a Gram matrix is faster from many small products than from one of long rows
+from mtq.kept_per_graph import KeptPerGraph
+
+_SMALL = 2**14  # numbers, up to which the gradients of several tasks are better put together than added up singly
+_BLOCK = 4  # tasks: products of few long rows with few others are many times faster than of many with many
 
 
 class Part(abc.ABC):
@@ -28,15 +32,15 @@ class Part(abc.ABC):
 
     @abc.abstractmethod
     def squares(self) -> tf.Tensor:
-        """Squared norms, `[n]`."""
+        """Squared norms, `[n]`; `-∞` where this form cannot tell them in float32, and copies have to be looked at."""
 
     @abc.abstractmethod
     def gram(self) -> tf.Tensor:
-        """Inner products, `[n, n]`."""
+        """Inner products, `[n, n]`, with squared norms on the diagonal."""
 
     @abc.abstractmethod
-    def combine(self, coefficients: tf.Tensor) -> tf.Tensor:
-        """`Σ_i c_i g_i` in the shape of the variable, from c `[n]`."""
+    def combine(self, coefficients: "Coefficients") -> tf.Tensor:
+        """`Σ_i c_i g_i` in the shape of the variable."""
 
 
 class Copies(Part):
@@ -55,23 +59,18 @@ class Copies(Part):
         return self._copies
 
     def squares(self) -> tf.Tensor:
-        """One by one."""
-        return tf.stack([sum_of_squares(copy) for copy in self._copies])
+        """All at once, or of large variables one by one."""
+        return sums_of_squares(self._copies)
 
     def gram(self) -> tf.Tensor:
-        """From one matrix with a row per task, or of many tasks from one per row of the variable."""
+        """From a matrix with a row per task."""
         if len(self.tasks) == 1:
             return self.squares()[:, None]
-        if len(self.tasks) >= _MANY and self.shape.rank > 1:
-            rows = tf.stack([tf.reshape(copy, [-1, self.shape[-1]]) for copy in self._copies], axis=1)
-            return tf.reduce_sum(tf.matmul(rows, rows, transpose_b=True), axis=0)
-        flat = tf.stack([tf.reshape(copy, [-1]) for copy in self._copies])
-        return tf.matmul(flat, flat, transpose_b=True)
+        return _inner_products(tf.stack([tf.reshape(copy, [-1]) for copy in self._copies]))
 
-    def combine(self, coefficients: tf.Tensor) -> tf.Tensor:
+    def combine(self, coefficients: "Coefficients") -> tf.Tensor:
         """A weighted sum."""
-        c = tf.unstack(coefficients, len(self.tasks))
-        return tf.add_n([c[i] * copy for i, copy in enumerate(self._copies)])
+        return tf.add_n([c * copy for c, copy in zip(coefficients.each(self.tasks), self._copies, strict=True)])
 
 
 class Stacked(Part):
@@ -95,21 +94,67 @@ class Stacked(Part):
 
     def gram(self) -> tf.Tensor:
         """The stack times itself."""
-        return tf.matmul(self._flat(), self._flat(), transpose_b=True)
+        return _inner_products(self._flat())
 
-    def combine(self, coefficients: tf.Tensor) -> tf.Tensor:
+    def combine(self, coefficients: "Coefficients") -> tf.Tensor:
         """C times the stack."""
-        return tf.reshape(tf.linalg.matvec(self._flat(), coefficients, transpose_a=True), self.shape)
+        c = coefficients.vector(self.tasks)
+        return tf.reshape(tf.linalg.matvec(self._flat(), c, transpose_a=True), self.shape)
 
     def _flat(self) -> tf.Tensor:
         return tf.reshape(self._stack, [len(self.tasks), self.shape.num_elements()])
 
 
-def sum_of_squares(tensor: tf.Tensor) -> tf.Tensor:
-    """Over the whole tensor.
+class Coefficients:
+    """A number per task, taken apart once for all variables.
 
-    XLA adds up a whole tensor one number after the other, but the rows of a matrix side by side, seven times as fast;
-    the condition, which is never met, keeps it from making one sum of the two.
+    Args:
+        numbers: `[T]` float32.
     """
-    columns = tf.reduce_sum(tf.square(tensor), axis=list(range(tensor.shape.rank - 1)))
-    return tf.reduce_sum(tf.where(columns < 0, 0.0, columns))
+
+    def __init__(self, numbers: tf.Tensor) -> None:
+        self._numbers, self._num_tasks, self._kept = numbers, numbers.shape[0], KeptPerGraph()
+
+    def vector(self, tasks: Sequence[int]) -> tf.Tensor:
+        """Those of n tasks, `[n]`."""
+        return self._numbers if len(tasks) == self._num_tasks else tf.stack(self.each(tasks))
+
+    def each(self, tasks: Sequence[int]) -> list[tf.Tensor]:
+        """Those of n tasks, n scalars."""
+        scalars = self._kept.get("scalars", lambda: tf.unstack(self._numbers, self._num_tasks))
+        return [scalars[task] for task in tasks]
+
+
+def _inner_products(rows: tf.Tensor) -> tf.Tensor:
+    """`R Rᵀ` of few long rows, `[n, numbers]` → `[n, n]`."""
+    n = rows.shape[0]
+    if n <= _BLOCK + 1:
+        return tf.matmul(rows, rows, transpose_b=True)
+    blocks = tf.split(rows, [min(_BLOCK, n - start) for start in range(0, n, _BLOCK)])
+    products: dict[tuple[int, int], tf.Tensor] = {}
+    for i, j in itertools.combinations_with_replacement(range(len(blocks)), 2):
+        products[i, j] = tf.matmul(blocks[i], blocks[j], transpose_b=True)
+        products[j, i] = tf.transpose(products[i, j])
+    return tf.concat([tf.concat([products[i, j] for j in range(len(blocks))], 1) for i in range(len(blocks))], 0)
+
+
+def sums_of_squares(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Over each of n tensors of one shape, `[n]`."""
+    if tensors[0].shape.num_elements() > _SMALL:
+        return tf.stack([sum_of_squares(tensor) for tensor in tensors])
+    return _sums(tf.square(tf.stack(tensors)), first_axes=1)
+
+
+def sum_of_squares(tensor: tf.Tensor) -> tf.Tensor:
+    """Over the whole tensor."""
+    return _sums(tf.square(tensor), first_axes=0)
+
+
+def _sums(tensor: tf.Tensor, first_axes: int) -> tf.Tensor:
+    """Over all axes but the first.
+
+    XLA adds up whole tensors one number after the other, but the rows of a matrix side by side, seven times as fast;
+    the condition, which is never met for squares, keeps it from making one sum of the two.
+    """
+    columns = tf.reduce_sum(tensor, axis=list(range(first_axes, tensor.shape.rank - 1)))
+    return tf.reduce_sum(tf.where(columns < 0, 0.0, columns), axis=-1) if columns.shape.rank > first_axes else columns

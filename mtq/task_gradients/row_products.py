@@ -1,12 +1,10 @@
 """The tasks' gradients of a dense layer's kernel, from the rows that they are products of."""
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from mtq.kept_per_graph import KeptPerGraph
 from mtq.networks.rows import Rows
-from mtq.task_gradients.parts import Copies, Part
+from mtq.task_gradients.parts import Coefficients, Copies, Part
 
 _CANCELLATION = 1e-3  # of the sum of the products' magnitudes
 
@@ -36,35 +34,36 @@ class RowProducts(Part):
         """From products of each task's rows with themselves, or the copies."""
         if self._is_cheap_to_hold(1.5):
             return self._hold().squares()
-        pairs = zip(self._inputs.parts, self._output_gradients.parts, strict=True)
-        products = [tf.matmul(h, h, transpose_b=True) * tf.matmul(d, d, transpose_b=True) for h, d in pairs]
-        squares = tf.stack([tf.reduce_sum(product) for product in products])
-        magnitudes = tf.stack([tf.reduce_sum(tf.abs(product)) for product in products])
-        return self._if_precise(squares, magnitudes, squares, lambda: self._hold().squares())
+        if self._inputs.has_equal_sizes:
+            h, d = self._inputs.stacked, self._output_gradients.stacked
+            products = _products(h, d, h, d)  # [n, B, B]
+            squares, magnitudes = (tf.reduce_sum(numbers, axis=[1, 2]) for numbers in (products, tf.abs(products)))
+        else:
+            pairs = zip(self._inputs.parts, self._output_gradients.parts, strict=True)
+            of_tasks = [_products(h, d, h, d) for h, d in pairs]
+            squares = tf.stack([tf.reduce_sum(numbers) for numbers in of_tasks])
+            magnitudes = tf.stack([tf.reduce_sum(tf.abs(numbers)) for numbers in of_tasks])
+        return _if_precise(squares, magnitudes)
 
     def gram(self) -> tf.Tensor:
-        """From products of all rows with each other, or the copies."""
-        if self._is_cheap_to_hold(len(self.tasks) / 2):
+        """From products of each task's rows with their own and those of later tasks, or the copies."""
+        if self._is_cheap_to_hold(0.65 * (len(self.tasks) + 1)):  # products grow with T², the other way with T
             return self._hold().gram()
-        h, d = self._inputs.joined, self._output_gradients.joined
-        products = tf.matmul(h, h, transpose_b=True) * tf.matmul(d, d, transpose_b=True)  # [Σ B, Σ B]
-        gram, magnitudes = (
-            self._inputs.sums(tf.transpose(self._inputs.sums(numbers))) for numbers in (products, tf.abs(products))
-        )
-        squares = tf.linalg.diag_part(gram)
-        return self._if_precise(squares, tf.linalg.diag_part(magnitudes), gram, lambda: self._hold().gram())
+        sizes, sums, magnitudes = self._inputs.sizes, [], []
+        for i, (h, d) in enumerate(zip(self._inputs.parts, self._output_gradients.parts, strict=True)):
+            before = sum(sizes[:i])  # products with earlier tasks are known
+            products = _products(h, d, self._inputs.joined[before:], self._output_gradients.joined[before:])
+            sums.append(tf.pad(tf.reduce_sum(products, axis=0), [[before, 0]]))
+            magnitudes.append(tf.reduce_sum(tf.abs(products[:, : sizes[i]])))
+        upper = tf.transpose(self._inputs.sums(tf.stack(sums, axis=1)))
+        squares = _if_precise(tf.linalg.diag_part(upper), tf.stack(magnitudes))
+        return tf.linalg.set_diag(upper + tf.transpose(upper), squares)
 
-    def _if_precise(
-        self, squares: tf.Tensor, magnitudes: tf.Tensor, result: tf.Tensor, otherwise: Callable[[], tf.Tensor]
-    ) -> tf.Tensor:
-        """Where rows all but cancel each other, what is left of their products are rounding errors."""
-        return tf.cond(tf.reduce_all(squares > _CANCELLATION * magnitudes), lambda: result, otherwise)
-
-    def combine(self, coefficients: tf.Tensor) -> tf.Tensor:
+    def combine(self, coefficients: Coefficients) -> tf.Tensor:
         """One product of weighted rows, or of copies that are held already."""
         if self._kept.has("copies"):
             return self._hold().combine(coefficients)
-        weighted = self._output_gradients.joined * self._inputs.repeated(coefficients)[:, None]
+        weighted = self._output_gradients.joined * self._inputs.repeated(coefficients.vector(self.tasks))[:, None]
         return tf.matmul(self._inputs.joined, weighted, transpose_a=True)
 
     def _is_cheap_to_hold(self, factor: float) -> bool:
@@ -79,3 +78,17 @@ class RowProducts(Part):
     def _multiply(self) -> Copies:
         pairs = zip(self.tasks, self._inputs.parts, self._output_gradients.parts, strict=True)
         return Copies({task: tf.matmul(h, d, transpose_a=True) for task, h, d in pairs})
+
+
+def _products(
+    inputs: tf.Tensor, output_gradients: tf.Tensor, others: tf.Tensor, gradients_of_others: tf.Tensor
+) -> tf.Tensor:
+    """`(H H'ᵀ) ∘ (D D'ᵀ)`: the inner products of the gradients of every two rows."""
+    return tf.matmul(inputs, others, transpose_b=True) * tf.matmul(
+        output_gradients, gradients_of_others, transpose_b=True
+    )
+
+
+def _if_precise(squares: tf.Tensor, magnitudes: tf.Tensor) -> tf.Tensor:
+    """Where rows all but cancel each other, what is left of their products are rounding errors."""
+    return tf.where(squares > _CANCELLATION * magnitudes, squares, -float("inf"))
