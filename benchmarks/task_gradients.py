@@ -86,7 +86,7 @@ def _one(
     loops, first = {}, {}
     for name in [*_PLAIN, *aggregators]:
         print(f"[{time.strftime('%H:%M:%S')}] {network}, {num_tasks} tasks: {name} …", file=sys.stderr, flush=True)
-        loops[name] = _loop(network, num_tasks, name, options.batch_size)
+        loops[name], _ = make_loop(network, num_tasks, name, options.batch_size)
         started = time.perf_counter()
         loops[name](1)
         first[name] = time.perf_counter() - started
@@ -108,8 +108,20 @@ def _one(
     ]
 
 
-def _loop(network: str, num_tasks: int, name: str, batch_size: int) -> Callable[[int], None]:
-    """Repeats one step within one graph."""
+def make_loop(
+    network: str, num_tasks: int, name: str, batch_size: int
+) -> tuple[Callable[[int], float], mtq.MultiTaskDQN]:
+    """Makes what repeats one step within one graph, always on the same batch.
+
+    Args:
+        network: By name.
+        num_tasks: T.
+        name: Of an aggregator, or of one of the two plain steps.
+        batch_size: Per task.
+
+    Returns:
+        A function of the number of steps, and the model that it trains.
+    """
     shape, backbone = _NETWORKS[network]
     tasks = mtq.TaskSet(
         [mtq.Task(f"task_{i}", None, spec=TaskSpec(shape, "float32", None, 6)) for i in range(num_tasks)]
@@ -128,7 +140,7 @@ def _loop(network: str, num_tasks: int, name: str, batch_size: int) -> Callable[
         another = lambda done, _: (done + 1, step())  # noqa: E731
         return tf.while_loop(lambda done, _: done < times, another, [tf.constant(0), tf.constant(0.0)])[1]
 
-    return lambda times: float(loop(tf.constant(times)))
+    return lambda times: float(loop(tf.constant(times))), model
 
 
 def _plain_step(model: mtq.MultiTaskDQN, batch: dict[str, vl.Transition], joined: bool) -> tf.Tensor:

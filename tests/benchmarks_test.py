@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import same_curves, throughput
+from benchmarks import same_curves, task_gradients, telemetry, throughput
 from benchmarks.systems.work import Work
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,3 +75,32 @@ def test_arms_are_compared_by_the_area_under_their_curves(tmp_path):
     assert 0.5 < figures["p"] < 0.9  # Welch: t = 0.447 with 1.47 degrees of freedom
     same_curves.draw(rows, options, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1_000
+
+
+def test_every_aggregators_step_is_set_against_the_plain_one(capsys):
+    names = ["normalized_sum", "upgrad"]
+    options = task_gradients.Options(networks="minatar", tasks="2", aggregators=",".join(names), rounds=1, seconds=0.01)
+    rows = task_gradients.measure(options)["rows"]
+    assert [(row["network"], row["tasks"], row["aggregator"]) for row in rows] == [
+        ("minatar", 2, name) for name in ("plain sum", *names)
+    ]
+    for row in rows:
+        assert row["ratio_to_sum"] == pytest.approx(row["milliseconds"] / rows[0]["milliseconds"])
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(rows)
+
+
+def test_the_plain_step_learns_what_the_aggregator_sum_does():
+    """Or the benchmark would be on easier work than it claims."""
+    weights = []
+    for name in ("plain, joined", "plain, apart", "sum"):
+        loop, model = task_gradients.make_loop("mlp", 2, name, batch_size=8)
+        loop(5)
+        weights.append(model.get_weights())
+    for plain in weights[:2]:
+        for a, b in zip(plain, weights[2], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_cost_of_telemetry():
+    figures = telemetry.measure(telemetry.Options(rounds=1, updates=200, epochs=1))
+    assert figures["cost"] == pytest.approx(figures["with_seconds"] / figures["without_seconds"] - 1)

@@ -64,6 +64,8 @@ def bias_part(output_gradients: Rows) -> Part:
 
 def _matrix(rows: Rows) -> Rows:
     """float32 `[rows, features]`; of tensors with more axes the inner ones become rows."""
-    inner = rows.joined.shape[1:-1].num_elements()
-    matrix = tf.reshape(tf.cast(rows.joined, tf.float32), [-1, rows.joined.shape[-1]])
-    return Rows(rows.tasks, joined=matrix, sizes=[size * inner for size in rows.sizes])
+    inner = rows.pieces[0].shape[1:-1].num_elements()
+    matrices = [tf.reshape(tf.cast(piece, tf.float32), [-1, piece.shape[-1]]) for piece in rows.pieces]
+    if rows.is_joined:
+        return Rows(rows.tasks, joined=matrices[0], sizes=[size * inner for size in rows.sizes])
+    return Rows(rows.tasks, matrices)

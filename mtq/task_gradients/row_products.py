@@ -23,7 +23,7 @@ class RowProducts(Part):
 
     def __init__(self, inputs: Rows, output_gradients: Rows) -> None:
         self.tasks, self._inputs, self._output_gradients = inputs.tasks, inputs, output_gradients
-        self.shape = tf.TensorShape([inputs.joined.shape[-1], output_gradients.joined.shape[-1]])
+        self.shape = tf.TensorShape([inputs.pieces[0].shape[-1], output_gradients.pieces[0].shape[-1]])
         self._kept = KeptPerGraph()
 
     def copies(self) -> list[tf.Tensor]:
@@ -34,7 +34,7 @@ class RowProducts(Part):
         """From products of each task's rows with themselves, or the copies."""
         if self._is_cheap_to_hold(1.5):
             return self._hold().squares()
-        if self._inputs.has_equal_sizes:
+        if self._inputs.is_joined and self._inputs.has_equal_sizes:
             h, d = self._inputs.stacked, self._output_gradients.stacked
             products = _products(h, d, h, d)  # [n, B, B]
             squares, magnitudes = (tf.reduce_sum(numbers, axis=[1, 2]) for numbers in (products, tf.abs(products)))

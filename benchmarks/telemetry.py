@@ -1,0 +1,74 @@
+"""What it costs to look at the tasks' gradients while they are learnt from.
+
+    python -m benchmarks.telemetry
+
+The classic suite, in-graph, is learnt by two models that take turns: one with `mtq.callbacks.GradientTelemetry` at its
+default period, one without. Figures are medians over the rounds. The last line is one JSON object.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import simple_parsing
+
+import mtq
+
+# isort: split
+import keras
+
+
+@dataclasses.dataclass
+class Options:
+    """What is measured, and for how long."""
+
+    rounds: int = 9
+    """In each of which both models train."""
+    updates: int = 10_000
+    """Of each model in a round."""
+    epochs: int = 5
+    """Among which a round's updates are shared out; the callback writes after each."""
+    every: int = 100
+    """Updates from one look to the next."""
+
+
+def measure(options: Options) -> dict[str, float]:
+    """Prints what it found, and returns it."""
+    with tempfile.TemporaryDirectory() as directory:
+        telemetry = mtq.callbacks.GradientTelemetry(directory, every=options.every)
+        arms = {"without": _trainer([], options), "with": _trainer([telemetry], options)}
+        seconds: dict[str, list[float]] = {name: [] for name in arms}
+        for train in arms.values():  # traced and compiled
+            train()
+        for number in range(options.rounds):
+            print(f"[{time.strftime('%H:%M:%S')}] round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+            for name, train in arms.items():
+                started = time.perf_counter()
+                train()
+                seconds[name].append(time.perf_counter() - started)
+    medians = {f"{name}_seconds": statistics.median(times) for name, times in seconds.items()}
+    figures = {**medians, "cost": medians["with_seconds"] / medians["without_seconds"] - 1}
+    print(f"{options.updates:,} updates without a look: {figures['without_seconds']:.2f} s")
+    print(f"with one every {options.every} updates: {figures['with_seconds']:.2f} s, {figures['cost']:+.1%}")
+    return figures
+
+
+def _trainer(callbacks: list[keras.callbacks.Callback], options: Options) -> Callable[[], None]:
+    tasks = mtq.suites.classic(num_envs=4)
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([128, 128]), seed=0), tasks)
+    model.compile("adam", steps_per_execution=100)
+    dataset = mtq.Experience(tasks, model, warmup_steps=200).dataset(32)
+    steps = options.updates // options.epochs
+
+    def train() -> None:
+        model.fit(dataset, steps_per_epoch=steps, epochs=options.epochs, verbose=0, callbacks=list(callbacks))
+
+    return train
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(simple_parsing.parse(Options))))
