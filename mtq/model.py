@@ -86,7 +86,7 @@ class MultiTaskDQN(keras.Model):
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.task_metrics = TaskMetrics(tasks.names)
         self._xla: bool | str = "auto"
-        self._compilation: object = None
+        self._identity, self._compilation = object(), object()
         self._gradient_statistics: Any = None
         self.train_function: Any = None
         self.built = True
@@ -107,9 +107,10 @@ class MultiTaskDQN(keras.Model):
         Args:
             optimizer: A Keras optimizer or the name of one.
             loss: Of the temporal-difference errors: `"squared"`, `"huber"`, or any Keras loss of targets and values.
-            loss_weights: None for the tasks' own weights, a dict with a number or a schedule for each task, or a
-                `mtq.weightings.Weighting`.
-            aggregator: A name, such as `"normalized_sum"` or `"sum"`, or a `mtq.aggregators.Aggregator`.
+            loss_weights: None for the tasks' own weights, a dict with a number or a schedule for each task, a name, or
+                a `mtq.weightings.Weighting`.
+            aggregator: A name, such as `"normalized_sum"` or `"sum"`, or a `mtq.aggregators.Aggregator`. An object that
+                this model was compiled with before, like a weighting, goes on with what it remembers.
             run_eagerly: Whether to run the step in Python, for debugging.
             jit_compile: Whether XLA compiles the training. With in-graph tasks it is then the whole loop: acting,
                 storing, sampling and learning; with others the update. `"auto"` does it where it pays: with in-graph
@@ -137,7 +138,7 @@ class MultiTaskDQN(keras.Model):
         is_shared = [len(of) > 1 or len(self.tasks) == 1 for of in tasks_of]
         num_shared = sum(math.prod(v.shape) for v, shared in zip(variables, is_shared, strict=True) if shared)
         for pluggable in (weighting, aggregator):
-            pluggable.build(len(self.tasks), num_shared)
+            pluggable.build_for(self._identity, len(self.tasks), num_shared)
         self.weighting, self.aggregator, self._xla = weighting, aggregator, jit_compile
         self._compilation = object()  # what was made of an earlier one no longer holds
         self.task_weights.assign(weighting.initial_weights(self.tasks))
@@ -221,7 +222,7 @@ class MultiTaskDQN(keras.Model):
         """
         check_steps(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
-        self._look_at_gradients(callbacks)
+        telemetry = self._look_at_gradients(callbacks)
         kept, source = self.train_function, batch_source_of(x, self)
         if source is not None and self.compiled:
             self.train_function = self._train_function_over(source)
@@ -231,17 +232,22 @@ class MultiTaskDQN(keras.Model):
                 callbacks = with_defaults(callbacks, verbose, self)
                 return super().fit(x, *args, verbose=verbose, callbacks=callbacks, **kwargs)
         finally:
+            if telemetry is not None:
+                telemetry.finish()
             if source is not None:
                 self.train_function = kept
 
-    def _look_at_gradients(self, callbacks: Any) -> None:
-        """Lets a callback that asks for it see the gradients, from the next tracing on."""
+    def _look_at_gradients(self, callbacks: Any) -> Any:
+        """Lets a callback that asks for it see the gradients, from the next tracing on, and returns it."""
         given = getattr(callbacks, "callbacks", callbacks)
         given = given if isinstance(given, list | tuple) else [given]
         asking = [callback for callback in given if hasattr(callback, "statistics_for")]
+        if len(asking) > 1:
+            raise ValueError("fit takes one GradientTelemetry among its callbacks. Received: several.")
         statistics = asking[0].statistics_for(self) if asking and self.compiled else None
         if statistics is not self._gradient_statistics:
             self._gradient_statistics, self._compilation, self.train_function = statistics, object(), None
+        return asking[0] if asking else None
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""

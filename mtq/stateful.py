@@ -12,8 +12,27 @@ class Stateful(KerasSaveable):
     A subclass makes them in `build`.
     """
 
+    def build_for(self, owner: object, num_tasks: int, num_shared: int) -> None:
+        """Makes the variables, or keeps them where the same owner has had them made.
+
+        Args:
+            owner: Stands for a model.
+            num_tasks: T.
+            num_shared: As in `build`.
+
+        Raises:
+            ValueError: The variables are those of another owner.
+        """
+        known = self.__dict__.get("_owner")
+        if known is not owner and known is not None and self.variables:
+            name = type(self).__name__
+            raise ValueError(f"This {name} holds the state of another model. Make a {name} for each model.")
+        if known is None or not self.variables:
+            self.build(num_tasks, num_shared)
+        self._owner = owner
+
     def build(self, num_tasks: int, num_shared: int) -> None:
-        """Makes the variables, once.
+        """Makes the variables.
 
         Args:
             num_tasks: T.
@@ -39,6 +58,11 @@ class Stateful(KerasSaveable):
     def load_own_variables(self, store: dict[str, Any]) -> None:
         """Called by Keras."""
         for name, variable in self.variables.items():
+            if name not in store:
+                raise ValueError(
+                    f"There is no {name!r} of {type(self).__name__} in the file. Compile the model as it was when the "
+                    "file was saved, load the weights, and then compile it anew."
+                )
             variable.assign(store[name])
 
     def _obj_type(self) -> str:

@@ -185,6 +185,51 @@ def test_random_weighting_has_the_mean_as_its_mean():
     np.testing.assert_allclose(updates.mean(axis=0), rows.mean(axis=0), atol=0.05)
 
 
+@pytest.mark.parametrize(
+    "combinations", [[[1, 0], [0, 1], [1, 1]], [[1, 0], [2, 0], [3, 0]], [[1, 0], [0, 1], [1, -2]]]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_aligned_mtl_of_dependent_gradients(combinations, seed):
+    rows = np.array(combinations) @ np.random.default_rng(seed).normal(size=(2, 3000))
+    rank = np.linalg.matrix_rank(rows)
+    left, singular, right = np.linalg.svd(rows.astype(np.float64), full_matrices=False)
+    expected = singular[rank - 1] * np.mean(left[:, :rank] @ right[:rank], axis=0)
+    assert_equal(update_of("aligned_mtl", rows), expected, rows)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1e-3, 1e-7, 1e-12])
+@pytest.mark.parametrize("cosine", [-0.5, 0.0, 0.5])
+def test_mgda_of_gradients_of_very_different_lengths(ratio, cosine):
+    rows = np.array([[1.0, 0.0], [cosine * ratio, np.sqrt(1 - cosine**2) * ratio]])
+    difference = rows[0] - rows[1]
+    first = np.clip(-rows[1] @ difference / (difference @ difference), 0, 1)
+    expected = first * rows[0] + (1 - first) * rows[1]
+    np.testing.assert_allclose(update_of("mgda", rows), expected, atol=1e-4 * np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize("alpha", [2.0, 5.0, 10.0])
+@pytest.mark.parametrize("decades", [0, 2, 4])
+def test_fairgrad_of_gradients_of_different_lengths(alpha, decades):
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        rows = random.normal(size=(5, 20)) * 10.0 ** -random.uniform(0, decades, size=(5, 1))
+        update = update_of(mtq.aggregators.FairGrad(alpha), rows)
+        projections = rows @ update / np.linalg.norm(rows, axis=1) / np.linalg.norm(update)
+        assert projections.min() > 0
+        if decades > 2:
+            continue  # the update in float32 no longer tells how much of the smallest is in it
+        c = np.linalg.lstsq(rows.T, update, rcond=None)[0]
+        constant = rows @ update * np.maximum(c, 0) ** (1 / alpha)
+        np.testing.assert_allclose(constant, constant.mean(), rtol=1e-2)
+
+
+def test_gradvac_does_not_remember_what_is_not_finite():
+    aggregator = mtq.aggregators.GradVac(beta=0.5)
+    aggregator.build(2, 2)
+    update_of(aggregator, [[np.inf, 1.0], [1.0, -1.0]])
+    assert np.isfinite(aggregator.targets.numpy()).all()
+
+
 def test_weights_are_factors_of_the_gradients():
     rows, weights = random_rows(3, 6, 0), np.array([0.5, 2.0, 1.0])
     for name in set(mtq.aggregators.names()) - {"normalized_sum"}:
@@ -196,7 +241,7 @@ def test_weights_are_factors_of_the_gradients():
     ("make", "message"),
     [
         (lambda: mtq.aggregators.CAGrad(c=-1.0), "c of CAGrad must be 0 or more. Received: -1.0"),
-        (lambda: mtq.aggregators.FairGrad(alpha=0.5), "alpha of FairGrad must be at least 1. Received: 0.5"),
+        (lambda: mtq.aggregators.FairGrad(alpha=0.5), "alpha of FairGrad must be from 1 to 10. Received: 0.5"),
         (lambda: mtq.aggregators.GradVac(beta=2.0), "beta of GradVac must be from 0 to 1. Received: 2.0"),
     ],
 )

@@ -5,6 +5,7 @@ import csv
 import mtq
 
 # isort: split
+import keras
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -59,6 +60,42 @@ def test_it_changes_nothing_that_is_learnt_and_can_be_taken_away(tmp_path):
 def test_looks_are_not_lost_where_an_execution_has_many(tmp_path):
     telemetry = learn(tmp_path, True, every=1, steps_per_execution=60, epochs=1)[2]
     assert [record.update for record in telemetry.records] == list(range(60))
+
+
+def test_epochs_without_a_look(tmp_path):
+    shares = learn(tmp_path, True, every=100, epochs=3)[3].history["gradients_in_conflict"]
+    assert np.isnan(shares).tolist() == [False, False, True]
+
+
+def test_a_run_that_fails_is_seen(tmp_path):
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch >= 39:
+                raise KeyboardInterrupt
+
+    tasks = mtq.TaskSet([mtq.Task("cart_pole", "in_graph/CartPole")])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8])), tasks)
+    model.compile("adam", steps_per_execution=20)
+    telemetry = mtq.callbacks.GradientTelemetry(tmp_path, every=10)
+    dataset = mtq.Experience(tasks, model, warmup_steps=20).dataset(8)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(dataset, steps_per_epoch=100, verbose=0, callbacks=[Fails(), telemetry])
+    lines = list(csv.DictReader((tmp_path / "gradients.csv").read_text().splitlines()))
+    assert [int(line["update"]) for line in lines] == [0, 10, 20, 30]
+    assert (tmp_path / "gradient_cosines.png").exists()
+
+
+def test_another_model_starts_anew_and_two_are_refused(tmp_path):
+    _, _, telemetry, _ = learn(tmp_path / "a", True, epochs=1)
+    tasks = mtq.TaskSet([mtq.Task("cart_pole", "in_graph/CartPole")])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8])), tasks)
+    model.compile("adam", steps_per_execution=20)
+    dataset = mtq.Experience(tasks, model, warmup_steps=20).dataset(8)
+    telemetry.directory = tmp_path / "b"
+    model.fit(dataset, steps_per_epoch=20, verbose=0, callbacks=[telemetry])
+    assert [record.norms.shape for record in telemetry.records] == [(1,)] * 2
+    with pytest.raises(ValueError, match="fit takes one GradientTelemetry"):
+        model.fit(dataset, steps_per_epoch=20, verbose=0, callbacks=[telemetry, telemetry])
 
 
 def test_the_file_of_other_tasks_is_not_continued(tmp_path):

@@ -100,3 +100,19 @@ print(hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights()
     first, second = (run.communicate()[0] for run in runs)
     assert len(first.strip()) == 64
     assert first == second
+
+
+def test_compiling_again_with_the_same_objects_keeps_what_they_remember(make_model, two_tasks):
+    options = {"loss_weights": mtq.weightings.GradNorm(), "aggregator": mtq.aggregators.GradVac()}
+    model = make_model(compile_options=options)
+    model.train_on_batch(random_batch(two_tasks))
+    remembered = [model.weighting.variables, model.aggregator.variables]
+    before = [{name: variable.numpy() for name, variable in of.items()} for of in remembered]
+    model.compile(keras.optimizers.Adam(1e-5), loss_weights=model.weighting, aggregator=model.aggregator)
+    for old, now in zip(before, [model.weighting.variables, model.aggregator.variables], strict=True):
+        for name, value in old.items():
+            np.testing.assert_array_equal(value, now[name])
+    with pytest.raises(ValueError, match=r"This GradNorm holds the state of another model\. Make a GradNorm for each"):
+        make_model(compile_options=options)
+    model.compile("adam", loss_weights="gradnorm", aggregator="gradvac")
+    assert not model.aggregator.targets.numpy().any()

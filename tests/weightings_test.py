@@ -29,10 +29,23 @@ def test_geometric_loss_is_the_gradient_of_the_geometric_mean():
 
 
 def test_smooth_tchebycheff_is_the_gradient_of_the_smooth_maximum():
-    losses, mu = tf.Variable([1.0, 2.0]), 0.5
+    losses, preferences, mu, ideal = tf.Variable([1.0, 2.0, 10.0]), tf.constant([2.0, 0.5, 0.0]), 0.5, 0.1
     with tf.GradientTape() as tape:
-        value = mu * tf.reduce_logsumexp(losses / mu)
-    np.testing.assert_allclose(weigh(W.SmoothTchebycheff(mu), [1.0, 2.0]), tape.gradient(value, losses), rtol=1e-6)
+        value = mu * tf.reduce_logsumexp(preferences * (losses - ideal) / mu)
+    weights = W.SmoothTchebycheff(mu, ideal)(preferences, losses, tf.constant(0, tf.int64), None)
+    np.testing.assert_allclose(weights, tape.gradient(value, losses), rtol=1e-5)
+    assert weights[2] == 0
+    assert weights[0] > 1.5  # the loss of a task that does not count takes nothing from the others
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "start"), [(W.IMTLL, "log_scales", 80.0), (W.Uncertainty, "log_variances", -80.0)]
+)
+def test_the_weight_of_a_loss_that_stays_zero_has_an_end(make, state, start):
+    weighting = built(make())
+    getattr(weighting, state).assign([start, 0.0])
+    before = weigh(weighting, [0.0, 1.0])[0]
+    assert weigh(weighting, [0.0, 1.0])[0] < before
 
 
 def test_uncertainty_and_imtl_l_reach_their_optima():

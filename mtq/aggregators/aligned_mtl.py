@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from mtq.aggregators.gram import GramAggregator, number_of
 
+_IS_ZERO = 1e-6  # of cosines computed in float32
+
 
 @keras.saving.register_keras_serializable("mtq")
 class AlignedMTL(GramAggregator):
@@ -23,8 +25,12 @@ class AlignedMTL(GramAggregator):
         """From the eigenvectors of the Gram matrix."""
         there = tf.cast(is_there, tf.float64)
         sizes = lengths * there
+        num_tasks = lengths.shape[0]
+        # The rank is that of the unit vectors: of the gradients themselves, some may be as short as rounding errors.
+        is_dimension = tf.linalg.eigvalsh(cosines * there[:, None] * there[None, :]) > _IS_ZERO * num_tasks
         values, vectors = tf.linalg.eigh(cosines * sizes[:, None] * sizes[None, :])
-        counts = values > 1e-12 * tf.reduce_max(values) * lengths.shape[0]
+        rank = tf.reduce_sum(tf.cast(is_dimension, tf.int32))
+        counts = (tf.range(num_tasks) >= num_tasks - rank) & (values > 0)  # eigenvalues ascend
         smallest = tf.reduce_min(tf.where(counts, values, tf.reduce_max(values)))
         scales = tf.where(counts, tf.sqrt(smallest / tf.where(counts, values, 1.0)), 0.0)
         mean = there / number_of(is_there)

@@ -13,10 +13,11 @@ from mtq.aggregators.solvers import power_balance
 class FairGrad(GramAggregator):
     """The update of greatest α-fair utility: `Σ_i c_i g_i` with `G c = c^(−1/α)`, G the Gram matrix.
 
-    α = 1 is proportional fairness, the direction of Nash-MTL; α → ∞ max-min fairness, that of MGDA.
+    α = 1 is proportional fairness, the direction of Nash-MTL; α → ∞ max-min fairness, that of MGDA. The gradients are
+    first divided by the length of the longest, and the update is multiplied by it. 0 where gradients cancel.
 
     Args:
-        alpha: α, at least 1.
+        alpha: α, from 1 to 10; for more take MGDA.
         scope: Over which variables.
 
     Reference:
@@ -25,8 +26,8 @@ class FairGrad(GramAggregator):
 
     def __init__(self, alpha: float = 2.0, scope: str = "shared") -> None:
         super().__init__(scope)
-        if not alpha >= 1:
-            raise ValueError(f"alpha of FairGrad must be at least 1. Received: {alpha!r}.")
+        if not 1 <= alpha <= 10:
+            raise ValueError(f"alpha of FairGrad must be from 1 to 10. Received: {alpha!r}.")
         self.alpha = alpha
 
     def coefficients(

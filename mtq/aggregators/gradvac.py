@@ -45,7 +45,7 @@ class GradVac(GramAggregator):
         targets = tf.cast(tf.convert_to_tensor(self.targets), tf.float64)
         c, seen = _coefficients(lengths, cosines, orders, targets)
         moved = targets + self.beta * (seen - targets)
-        pairs = is_there[:, None] & is_there[None, :]
+        pairs = is_there[:, None] & is_there[None, :] & tf.math.is_finite(moved)
         self.targets.assign(tf.cast(tf.where(pairs, moved, targets), tf.float32))
         return c
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from mtq.aggregators.gram import GramAggregator
-from mtq.aggregators.solvers import smallest_on_simplex
+from mtq.aggregators.solvers import smallest_with_products_above
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -22,5 +22,11 @@ class MGDA(GramAggregator):
     def coefficients(
         self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
     ) -> tf.Tensor:
-        """The minimum on the simplex."""
-        return smallest_on_simplex(cosines * lengths[:, None] * lengths[None, :], is_there)
+        """The update is the shortest whose product with every gradient is as large, scaled to the convex hull.
+
+        In terms of unit vectors, so that lengths may differ by many orders of magnitude.
+        """
+        shortest = tf.reduce_min(tf.where(is_there, lengths, 1.0))
+        c = smallest_with_products_above(cosines, tf.where(is_there, shortest / lengths, 0.0)) / lengths
+        c = tf.where(is_there, c, 0.0)
+        return c / tf.maximum(tf.reduce_sum(c), 1e-30)

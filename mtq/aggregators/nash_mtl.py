@@ -11,8 +11,9 @@ from mtq.aggregators.solvers import power_balance
 class NashMTL(GramAggregator):
     """The update on which the tasks would agree in bargaining: `Σ_i c_i g_i` with `G c = 1/c`, G the Gram matrix.
 
-    Its direction does not change with the scales of the gradients; its length is `√T`. The paper solves the equation by
-    a sequence of convex programs outside of the graph; here it is the minimum of the convex `½ cᵀ G c − Σ log c_i`.
+    Its direction does not change with the scales of the gradients; its length is `√T` times that of the longest, as in
+    the authors' code. 0 where gradients cancel. The paper solves the equation by a sequence of convex programs outside
+    of the graph; here it is the minimum of the convex `½ cᵀ G c − Σ log c_i`.
 
     Reference:
         Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022, claim 3.1 and equation 3.

@@ -14,7 +14,9 @@ _PRECISION = 1e-12
 _TO_THE_BORDER = 0.99
 _CENTERING = 0.1
 _RIDGE = 1e-13
-_BALANCE_RIDGE = 1e-8
+_MOST_NEWTON_STEPS = 200
+_BALANCED = 1e-10
+_IS_ZERO = 3e-7  # of cosines computed in float32
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,16 +98,19 @@ def _length(x: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
 
 
 @compiled
-def smallest_on_simplex(quadratic: tf.Tensor, is_there: tf.Tensor) -> tf.Tensor:
-    """`argmin_x xᵀ Q x` for x on the simplex.
+def smallest_with_products_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
+    """`argmin_x xᵀ Q x` for `Q x ≥ bound`, by way of its dual, `argmin_x ½ xᵀ Q x − boundᵀ x` for `x ≥ 0`.
 
     Args:
-        quadratic: Q, `[T, T]` float64, positive semidefinite.
-        is_there: Which of the numbers may differ from 0, `[T]` bool.
+        quadratic: Q, `[T, T]` float64, positive semidefinite with ones on its diagonal.
+        bound: `[T]` float64, 0 to 1.
+
+    Returns:
+        x, `[T]`; large numbers of which `Q x` is nearly 0 if there is no such x.
     """
-    quadratic = _without(quadratic, is_there)
-    start = _uniform(is_there)
-    return minimum(lambda x: tf.linalg.matvec(quadratic, x), lambda x: quadratic, start, on_simplex=True)
+    quadratic = _with_ridge(quadratic, 1e-7)
+    gradient = lambda x: tf.linalg.matvec(quadratic, x) - bound  # noqa: E731
+    return minimum(gradient, lambda x: quadratic, tf.ones_like(bound), on_simplex=False)
 
 
 @compiled
@@ -119,6 +124,7 @@ def smallest_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
     Returns:
         `[..., T]`.
     """
+    quadratic = _with_ridge(quadratic, 2e-7)
     scale = tf.reduce_max(bound, axis=-1, keepdims=True)
     scale = tf.where(scale > 0, scale, 1.0)
     bound = bound / scale
@@ -166,20 +172,29 @@ def power_balance(quadratic: tf.Tensor, constants: tf.Tensor, exponent: tf.Tenso
         exponent: p, float64 scalar, above 0 and at most 1.
 
     Returns:
-        x, `[T]`.
+        x, `[T]`; zeros if `xᵀ Q x` is no more than rounding errors, for then there is no x.
     """
-    quadratic += _BALANCE_RIDGE * tf.eye(quadratic.shape[0], dtype=quadratic.dtype)
+    given, quadratic = quadratic, _with_ridge(quadratic, 1e-8)
 
-    def iteration(done: tf.Tensor, log: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def iteration(done: tf.Tensor, log: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         x = tf.exp(log)
         pull = constants * x**-exponent
         residual = tf.linalg.matvec(quadratic, x) - pull
         step = solve(quadratic + tf.linalg.diag(exponent * pull / x), -residual[:, None])[:, 0]
-        return done + 1, tf.math.log(x + _length(x, step) * step)
+        return done + 1, tf.math.log(x + _length(x, step) * step), tf.reduce_max(tf.abs(residual) / pull)
 
-    start = tf.math.log(constants) / (1 + exponent)
-    keep_going = lambda done, _: done < _MOST_ITERATIONS  # noqa: E731
-    return tf.exp(tf.while_loop(keep_going, iteration, [tf.constant(0), start], parallel_iterations=1)[1])
+    def is_open(done: tf.Tensor, _: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
+        return (done < _MOST_NEWTON_STEPS) & (error > _BALANCED)
+
+    start = [tf.constant(0), tf.math.log(constants) / (1 + exponent), tf.constant(float("inf"), tf.float64)]
+    x = tf.exp(tf.while_loop(is_open, iteration, start, parallel_iterations=1)[1])
+    square = tf.tensordot(x, tf.linalg.matvec(given, x), 1)
+    return tf.where(square > _IS_ZERO * tf.reduce_sum(x) ** 2, x, tf.zeros_like(x))
+
+
+def _with_ridge(quadratic: tf.Tensor, ridge: float) -> tf.Tensor:
+    """Makes positive definite what rounding errors of float32 may have left with negative eigenvalues."""
+    return quadratic + ridge * tf.eye(quadratic.shape[-1], dtype=quadratic.dtype)
 
 
 def _without(quadratic: tf.Tensor, is_there: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class GradientTelemetry(keras.callbacks.Callback):
     It looks at one update in `every`. After each epoch it adds a line for each look to the directory's `gradients.csv`,
     and the same numbers to TensorBoard's event files. `gradient_cosines.png`, the mean cosines so far, is drawn anew at
     most every `seconds`, and at the end. The epoch's logs get `"gradients_in_conflict"`: in what share of the epoch's
-    looks any two tasks' gradients pointed away from each other.
+    looks any two tasks' gradients pointed away from each other, NaN without a look.
 
     Args:
         directory: Where to write; the CSV file of an earlier run of the same tasks is continued.
@@ -43,10 +44,13 @@ class GradientTelemetry(keras.callbacks.Callback):
         self._written = 0
         self._drawn = time.monotonic()
         self._statistics: GradientStatistics | None = None
+        self._watched: Any = None
         self._writer: Any = None
 
     def statistics_for(self, model: Any) -> GradientStatistics:
         """What the model is to note its gradients in; asked for by `fit` before it is traced."""
+        if model is not self._watched:
+            self._watched, self._statistics, self.records, self._written = model, None, [], 0
         capacity = -(-model.steps_per_execution // self.every) + 1
         if self._statistics is None or self._statistics.capacity < capacity:
             self._statistics = GradientStatistics(len(model.tasks), self.every, capacity)
@@ -60,26 +64,35 @@ class GradientTelemetry(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Fetches what was seen in the last execution."""
-        if self._statistics is not None:
-            self.records += self._statistics.fetch()
+        self._fetch()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes."""
-        new = self.records[self._written :]
-        if not new:
-            return
-        self._write(new)
-        if time.monotonic() - self._drawn > self.seconds:
+        new = self._write()
+        if new and time.monotonic() - self._drawn > self.seconds:
             self.draw()
         if logs is not None:
-            logs["gradients_in_conflict"] = float(np.mean([record.in_conflict for record in new]))
+            share = np.mean([record.in_conflict for record in new]) if new else math.nan
+            logs["gradients_in_conflict"] = float(share)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Writes what the last, unfinished epoch left, and closes TensorBoard's file."""
-        self._write(self.records[self._written :])
+        """Draws, and closes TensorBoard's file."""
+        self.finish()
+
+    def finish(self) -> None:
+        """Writes what an unfinished epoch has left; called by `fit` however it ends, for failed runs to be seen."""
+        if self._writer is None:
+            return
+        self._fetch()
+        self._write()
         if self.records:
             self.draw()
         self._writer.close()
+        self._writer = None
+
+    def _fetch(self) -> None:
+        if self._statistics is not None:
+            self.records += self._statistics.fetch()
 
     @property
     def _path(self) -> Path:
@@ -106,7 +119,7 @@ class GradientTelemetry(keras.callbacks.Callback):
 
     def _begin_csv(self) -> None:
         header = ["update", *self._names()]
-        if not self._path.exists():
+        if not self._path.exists() or not self._path.stat().st_size:
             with self._path.open("w", newline="") as file:
                 csv.writer(file).writerow(header)
             return
@@ -118,8 +131,9 @@ class GradientTelemetry(keras.callbacks.Callback):
                 "Give GradientTelemetry another directory."
             )
 
-    def _write(self, records: list[GradientRecord]) -> None:
-        names = self._names()
+    def _write(self) -> list[GradientRecord]:
+        """Writes and returns what is not written yet."""
+        names, records = self._names(), self.records[self._written :]
         rows = [(record.update, self._values(record)) for record in records]
         with self._path.open("a", newline="") as file:
             csv.writer(file).writerows([update, *values] for update, values in rows)
@@ -132,6 +146,7 @@ class GradientTelemetry(keras.callbacks.Callback):
                 tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=update)
         self._writer.flush()
         self._written += len(records)
+        return records
 
     def draw(self) -> None:
         """Writes the picture."""

@@ -6,6 +6,8 @@ import tensorflow as tf
 from mtq.task_gradients import TaskGradients
 from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive
 
+_LARGEST_WEIGHT = 1e12
+
 
 @keras.saving.register_keras_serializable("mtq")
 class DBMTL(Adaptive):
@@ -22,4 +24,4 @@ class DBMTL(Adaptive):
         """From losses and norms; 0 where there is no gradient."""
         norms = gradients.norms("shared")
         longest = tf.reduce_max(norms / tf.maximum(losses, SMALLEST_LOSS))
-        return tf.math.divide_no_nan(longest, norms)
+        return tf.minimum(tf.math.divide_no_nan(longest, norms), _LARGEST_WEIGHT)

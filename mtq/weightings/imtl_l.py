@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from mtq.task_gradients import TaskGradients
-from mtq.weightings.adaptive import Adaptive, assign_if_finite, check_positive
+from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, check_positive
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -34,7 +34,7 @@ class IMTLL(Adaptive):
         """The weights of now; then a step of s."""
         s = tf.convert_to_tensor(self.log_scales)
         weights = tf.exp(s)
-        step = tf.clip_by_value(weights * losses - 1.0, -1.0, 1.0)
+        step = tf.clip_by_value(weights * tf.maximum(losses, SMALLEST_LOSS) - 1.0, -1.0, 1.0)
         assign_if_finite(self.log_scales, s - self.learning_rate * step)
         return weights
 

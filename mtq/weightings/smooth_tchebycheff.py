@@ -6,14 +6,17 @@ import keras
 import tensorflow as tf
 
 from mtq.task_gradients import TaskGradients
-from mtq.weightings.adaptive import Adaptive, check_positive
+from mtq.tasks import TaskSet
+from mtq.weightings.adaptive import check_positive
+from mtq.weightings.weighting import Weighting
 
 
 @keras.saving.register_keras_serializable("mtq")
-class SmoothTchebycheff(Adaptive):
-    """`w = softmax((L − ideal) / mu)`: the gradient of `mu · log Σ_i exp((L_i − ideal) / mu)`, a smooth maximum.
+class SmoothTchebycheff(Weighting):
+    """`w = λ · softmax(λ (L − ideal) / mu)`: the gradient of `mu · log Σ_i exp(λ_i (L_i − ideal) / mu)`.
 
-    The smaller mu, the more the task with the largest loss counts alone. The paper's preferences are the task weights.
+    That is a smooth maximum: the smaller mu, the more the task with the largest weighted loss counts alone. λ, the
+    paper's preferences, are the model's `task_weights`.
 
     Args:
         mu: In units of the losses.
@@ -27,9 +30,16 @@ class SmoothTchebycheff(Adaptive):
         check_positive("SmoothTchebycheff", "mu", mu)
         self.mu, self.ideal = mu, ideal
 
-    def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
+    def __call__(
+        self,
+        task_weights: tf.Tensor,
+        losses: tf.Tensor,
+        updates: tf.Tensor,
+        tasks: TaskSet,
+        gradients: TaskGradients | None = None,
+    ) -> tf.Tensor:
         """The gradient of the smooth maximum."""
-        return tf.nn.softmax((losses - self.ideal) / self.mu)
+        return task_weights * tf.nn.softmax(task_weights * (tf.stop_gradient(losses) - self.ideal) / self.mu)
 
     def get_config(self) -> dict[str, Any]:
         """The settings as Keras saves them."""

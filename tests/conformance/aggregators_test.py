@@ -119,6 +119,19 @@ def test_in_conflict_with_no_task(aggregator, kind, seed):
     assert projections.min() > -1e-4 or np.linalg.norm(update) < 1e-4 * np.linalg.norm(rows, axis=1).max()
 
 
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("name", sorted(NON_CONFLICTING))
+def test_in_conflict_with_no_task_of_dependent_gradients(aggregator, seed):
+    """Many numbers, of which float32 makes Gram matrices with small negative eigenvalues."""
+    random = np.random.default_rng(seed)
+    tasks = int(random.integers(3, 9))
+    rank = int(random.integers(1, tasks))
+    rows = (random.normal(size=(tasks, rank)) @ random.normal(size=(rank, 3000))).astype(np.float32)
+    update = build(aggregator, tasks)(mtq_gradients(rows), tf.ones(tasks))[0].numpy().astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1)
+    assert np.min(rows @ update / lengths) > -1e-3 * lengths.max()
+
+
 def mtq_gradients(rows):
     return TaskGradients([[tf.constant(row, tf.float32)] for row in rows])
 
