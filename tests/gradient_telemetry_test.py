@@ -11,12 +11,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
-def learn(directory, in_graph, every=10, steps_per_execution=20, epochs=2):
+def learn(directory, in_graph, every=10, steps_per_execution=20, epochs=2, jit_compile=False):
     prefix, suffix = ("in_graph/", "") if in_graph else ("", "-v1")
     names = {"cart_pole": "CartPole", "acrobot": "Acrobot"}
     tasks = mtq.TaskSet([mtq.Task(name, f"{prefix}{known}{suffix}") for name, known in names.items()])
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), seed=0), tasks)
-    model.compile("adam", steps_per_execution=steps_per_execution)
+    model.compile("adam", steps_per_execution=steps_per_execution, jit_compile=jit_compile)
     dataset = mtq.Experience(tasks, model, warmup_steps=20).dataset(8)
     telemetry = mtq.callbacks.GradientTelemetry(directory, every=every)
     history = model.fit(dataset, steps_per_epoch=60, epochs=epochs, verbose=0, callbacks=[telemetry])
@@ -25,7 +25,7 @@ def learn(directory, in_graph, every=10, steps_per_execution=20, epochs=2):
 
 @pytest.mark.parametrize("in_graph", [True, False])
 def test_a_line_for_every_look_and_a_picture(tmp_path, in_graph):
-    _, _, telemetry, history = learn(tmp_path / "run", in_graph)
+    _, _, telemetry, history = learn(tmp_path / "run", in_graph, jit_compile="auto")
     lines = list(csv.DictReader((tmp_path / "run" / "gradients.csv").read_text().splitlines()))
     assert [int(line["update"]) for line in lines] == list(range(0, 120, 10))
     assert set(lines[0]) == {
@@ -75,7 +75,7 @@ def test_a_run_that_fails_is_seen(tmp_path):
 
     tasks = mtq.TaskSet([mtq.Task("cart_pole", "in_graph/CartPole")])
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8])), tasks)
-    model.compile("adam", steps_per_execution=20)
+    model.compile("adam", steps_per_execution=20, jit_compile=False)
     telemetry = mtq.callbacks.GradientTelemetry(tmp_path, every=10)
     dataset = mtq.Experience(tasks, model, warmup_steps=20).dataset(8)
     with pytest.raises(KeyboardInterrupt):
@@ -89,7 +89,7 @@ def test_another_model_starts_anew_and_two_are_refused(tmp_path):
     _, _, telemetry, _ = learn(tmp_path / "a", True, epochs=1)
     tasks = mtq.TaskSet([mtq.Task("cart_pole", "in_graph/CartPole")])
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8])), tasks)
-    model.compile("adam", steps_per_execution=20)
+    model.compile("adam", steps_per_execution=20, jit_compile=False)
     dataset = mtq.Experience(tasks, model, warmup_steps=20).dataset(8)
     telemetry.directory = tmp_path / "b"
     model.fit(dataset, steps_per_epoch=20, verbose=0, callbacks=[telemetry])

@@ -100,17 +100,11 @@ class GradientTelemetry(keras.callbacks.Callback):
 
     def _names(self) -> list[str]:
         tasks = list(self.model.tasks)
-        pairs = [f"{first}/{second}" for first, second in itertools.combinations(tasks, 2)]
         return [
             "in_conflict",
-            *(
-                f"{what}/{which}"
-                for what, which in [
-                    *(("cosine", pair) for pair in pairs),
-                    *(("norm", task) for task in tasks),
-                    *(("weight", task) for task in tasks),
-                ]
-            ),
+            *(f"cosine/{first}/{second}" for first, second in itertools.combinations(tasks, 2)),
+            *(f"norm/{task}" for task in tasks),
+            *(f"weight/{task}" for task in tasks),
         ]
 
     def _values(self, record: GradientRecord) -> list[float]:
