@@ -8,6 +8,7 @@ import tensorflow as tf
 from mtq.aggregators.aggregator import Aggregator
 from mtq.random_numbers import stateless_uniform
 from mtq.task_gradients import TaskGradients
+from mtq.task_gradients.parts import Coefficients
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -33,12 +34,13 @@ class GradDrop(Aggregator):
         self, gradients: TaskGradients, weights: tf.Tensor, updates: tf.Tensor | int = 0
     ) -> list[tf.Tensor | None]:
         """Aggregates."""
-        update = gradients.combine(weights)  # where a variable is one task's alone there is nothing to choose
+        coefficients, update = Coefficients(weights), []
         for place, part in enumerate(gradients.parts):
-            if part is not None and len(part.tasks) > 1:
-                own = tf.unstack(tf.gather(weights, part.tasks), len(part.tasks))
-                weighted = [w * copy for w, copy in zip(own, part.copies(), strict=True)]
-                update[place] = self._drop(weighted, [self.seed + 65_537 * place, tf.cast(updates, tf.int64)])
+            if part is None or len(part.tasks) == 1:  # where a variable is one task's alone there is nothing to choose
+                update.append(None if part is None else part.combine(coefficients))
+                continue
+            weighted = [w * copy for w, copy in zip(coefficients.each(part.tasks), part.copies(), strict=True)]
+            update.append(self._drop(weighted, [self.seed + 65_537 * place, tf.cast(updates, tf.int64)]))
         return update
 
     def _drop(self, gradients: list[tf.Tensor], seed: list[Any]) -> tf.Tensor:
