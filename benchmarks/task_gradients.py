@@ -3,9 +3,11 @@
     python -m benchmarks.task_gradients
 
 The plain step is what one would write by hand: one tape over the sum of the losses, the same targets, the same Adam, no
-gradient norms and no logs; with each shared layer called once for all tasks or once for each, whichever is faster. All
-steps of one network and number of tasks take turns, and the figures are medians over the rounds. Dense networks are
-compiled by XLA, convolutional ones are not, as `fit` would have it on a CPU. Everything takes about half an hour.
+gradient norms and no logs; with each shared layer called once for all tasks or once for each, whichever is faster, and
+compiled by XLA where the network is dense (of convolutions XLA makes slow code on a CPU). Beside it stands the same
+step with the forward pass of mtq, which XLA compiles well: against that, the other figures are the price of telling the
+gradients apart alone. All steps of one network and number of tasks take turns, and the figures are medians over the
+rounds. Everything takes about half an hour.
 
 The last line is one JSON object.
 """
@@ -35,7 +37,9 @@ _NETWORKS: dict[str, tuple[tuple[int, ...], Callable[[], keras.Sequential]]] = {
     "minatar": ((10, 10, 4), mtq.networks.minatar_cnn),
     "nature": ((84, 84, 4), mtq.networks.nature_cnn),
 }
-_PLAIN = {"plain, joined": True, "plain, apart": False}
+_BY_HAND = ("plain, joined", "plain, apart")
+_WITH_OUR_FORWARD_PASS = "plain sum, our pass"
+_PLAIN = (*_BY_HAND, _WITH_OUR_FORWARD_PASS)
 
 
 @dataclasses.dataclass
@@ -60,12 +64,12 @@ def measure(options: Options) -> dict[str, Any]:
     """Prints a table and returns what the last line of the output holds."""
     rows = []
     aggregators = [name for name in options.aggregators.split(",") if name]
-    print(f"{'network':10}{'tasks':>6}  {'aggregator':18}{'ms':>9}{'ratio':>8}{'first call':>12}")
+    print(f"{'network':10}{'tasks':>6}  {'aggregator':20}{'ms':>9}{'ratio':>8}{'first call':>12}")
     for network in options.networks.split(","):
         for num_tasks in map(int, options.tasks.split(",")):
             for name, milliseconds, ratio, first in _one(network, num_tasks, aggregators, options):
                 print(
-                    f"{network:10}{num_tasks:>6}  {name:18}{milliseconds:>9.2f}{ratio:>8.2f}{first:>10.1f} s",
+                    f"{network:10}{num_tasks:>6}  {name:20}{milliseconds:>9.2f}{ratio:>8.2f}{first:>10.1f} s",
                     flush=True,
                 )
                 rows.append(
@@ -100,10 +104,10 @@ def _one(
             times[name].append(seconds)
             repeats[name] = max(1, round(options.seconds / seconds))
     medians = {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
-    plain = min(medians[name] for name in _PLAIN)
-    order = [min(_PLAIN, key=lambda name: medians[name]), *aggregators]
+    by_hand = min(_BY_HAND, key=lambda name: medians[name])
+    plain, order = medians[by_hand], [by_hand, _WITH_OUR_FORWARD_PASS, *aggregators]
     return [
-        ("plain sum" if name in _PLAIN else name, 1e3 * medians[name], medians[name] / plain, first[name])
+        ("plain sum" if name == by_hand else name, 1e3 * medians[name], medians[name] / plain, first[name])
         for name in order
     ]
 
@@ -116,7 +120,7 @@ def make_loop(
     Args:
         network: By name.
         num_tasks: T.
-        name: Of an aggregator, or of one of the two plain steps.
+        name: Of an aggregator, or of one of the plain steps.
         batch_size: Per task.
 
     Returns:
@@ -131,11 +135,13 @@ def make_loop(
     model.compile(keras.optimizers.Adam(1e-4), loss="huber", aggregator=aggregator)
     batch = _batch(tasks, batch_size)
     if name in _PLAIN:
-        step = lambda: _plain_step(model, batch, _PLAIN[name])  # noqa: E731
+        step = lambda: _plain_step(model, batch, name)  # noqa: E731
     else:
         step = lambda: model.train_step(tf.nest.map_structure(tf.convert_to_tensor, batch))["loss"]  # noqa: E731
 
-    @tf.function(jit_compile=model.uses_xla or None, autograph=False)
+    uses_xla = network == "mlp" if name in _BY_HAND else model.uses_xla
+
+    @tf.function(jit_compile=uses_xla or None, autograph=False)
     def loop(times: tf.Tensor) -> tf.Tensor:
         another = lambda done, _: (done + 1, step())  # noqa: E731
         return tf.while_loop(lambda done, _: done < times, another, [tf.constant(0), tf.constant(0.0)])[1]
@@ -143,14 +149,14 @@ def make_loop(
     return lambda times: float(loop(tf.constant(times))), model
 
 
-def _plain_step(model: mtq.MultiTaskDQN, batch: dict[str, vl.Transition], joined: bool) -> tf.Tensor:
+def _plain_step(model: mtq.MultiTaskDQN, batch: dict[str, vl.Transition], way: str) -> tf.Tensor:
     transitions = tf.nest.map_structure(tf.convert_to_tensor, batch)
     variables = model.network.trainable_variables
     targets = {}
-    for name, q_t in _forward(model.target_network, transitions, "next_observation", joined).items():
+    for name, q_t in _forward(model, model.target_network, transitions, "next_observation", way).items():
         targets[name] = vl.q_targets(transitions[name].reward, transitions[name].discount, q_t)
     with tf.GradientTape() as tape:
-        q_tm1 = _forward(model.network, transitions, "observation", joined)
+        q_tm1 = _forward(model, model.network, transitions, "observation", way)
         losses = [
             model.td_loss(targets[name], vl.select_actions(q_tm1[name], transition.action))
             for name, transition in transitions.items()
@@ -162,15 +168,21 @@ def _plain_step(model: mtq.MultiTaskDQN, batch: dict[str, vl.Transition], joined
     return loss
 
 
-def _forward(network: keras.Model, transitions: dict[str, vl.Transition], field: str, joined: bool) -> dict[str, Any]:
+def _forward(
+    model: mtq.MultiTaskDQN, network: keras.Model, transitions: dict[str, vl.Transition], field: str, way: str
+) -> dict[str, Any]:
     """Backbone and heads; these networks have nothing else."""
-    backbone, inputs = network.get_layer("backbone"), [getattr(t, field) for t in transitions.values()]
-    if joined:
+    observations = {task: getattr(transition, field) for task, transition in transitions.items()}
+    if way == _WITH_OUR_FORWARD_PASS:
+        is_target = network is model.target_network
+        return model.q_learning.q_values(observations, of_target=is_target, writes_patches=model.uses_xla)
+    backbone, inputs = network.get_layer("backbone"), list(observations.values())
+    if way == "plain, joined":
         features = tf.split(backbone(tf.concat(inputs, axis=0)), len(inputs))
     else:
         features = [backbone(observation) for observation in inputs]
-    heads = [network.get_layer(f"{name}_q_values") for name in transitions]
-    return {name: head(x) for name, head, x in zip(transitions, heads, features, strict=True)}
+    heads = [network.get_layer(f"{task}_q_values") for task in transitions]
+    return {task: head(x) for task, head, x in zip(transitions, heads, features, strict=True)}
 
 
 def _batch(tasks: mtq.TaskSet, size: int) -> dict[str, vl.Transition]:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 _SERIALIZABLE_MODULES = ("mtq.tasks", "mtq.aggregators", "mtq.weightings", "mtq.networks", "mtq.model")
 
@@ -38,33 +39,54 @@ def prepare() -> None:
 
 
 def _import_serializable_classes() -> None:
-    if not any(name in sys.modules for name in _SERIALIZABLE_MODULES):  # else it is one of them that imports Keras
-        for name in _SERIALIZABLE_MODULES:
-            importlib.import_module(name)
+    for name in _SERIALIZABLE_MODULES:
+        importlib.import_module(name)
 
 
-class _AfterKeras(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports mtq's serializable classes right after Keras.
+class _AfterKeras(importlib.abc.MetaPathFinder):
+    """Imports mtq's serializable classes once Keras was imported, by itself or by a module of mtq.
 
-    With it `keras.models.load_model` finds them although `import mtq` did not load TensorFlow.
+    With it `keras.models.load_model` finds them although `import mtq` did not load TensorFlow. Where a module of mtq is
+    what imports Keras, they wait until that is done, or they would find it half imported.
     """
+
+    def __init__(self) -> None:
+        self.is_importing = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != "keras":
+        if self.is_importing or not (fullname == "keras" or fullname.startswith("mtq.")):
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self.is_importing = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.is_importing = False
         if spec is not None and spec.loader is not None:
-            self._loader = spec.loader
-            spec.loader = self
+            spec.loader = _Watched(spec.loader, self)
         return spec
+
+
+class _Watched(importlib.abc.Loader):
+    """A loader, but for what happens when it is done."""
+
+    def __init__(self, loader: Any, finder: _AfterKeras) -> None:
+        self._loader, self._finder = loader, finder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
         module.__loader__ = module.__spec__.loader = self._loader  # type: ignore[union-attr]
-        _import_serializable_classes()
+        self._finder.is_importing = True
+        try:
+            self._loader.exec_module(module)
+        finally:
+            self._finder.is_importing = False
+        if "keras" in sys.modules and self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
+            _import_serializable_classes()

@@ -8,22 +8,18 @@ import keras
 import tensorflow as tf
 
 from mtq import aggregators, weightings
-from mtq import value_learning as vl
 from mtq.callbacks import with_defaults
+from mtq.compilation import is_on_cpu, xla_pays, xla_pays_for_update
 from mtq.environments.errors import environment_errors
 from mtq.export import export
-from mtq.networks.joint import JointNetwork
 from mtq.networks.paths import TaskPaths
-from mtq.networks.row_wise import is_convolution
 from mtq.numeric import is_whole
+from mtq.q_learning import Batch, QLearning
 from mtq.target_network import copy_of, hard_update, soft_update
-from mtq.task_gradients import GradientRecorder, TaskGradients
 from mtq.task_metrics import TaskMetrics
 from mtq.tasks import TaskSet
 from mtq.td_losses import TDLoss
 from mtq.train_function import batch_source_of, check_steps, make_train_function
-
-Batch = Mapping[str, vl.Transition]
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -75,7 +71,7 @@ class MultiTaskDQN(keras.Model):
         self.network = network
         self.target_network = copy_of(network)
         self.target_paths = TaskPaths(self.target_network, tasks)
-        self._joint, self._target_joint = JointNetwork(self.paths), JointNetwork(self.target_paths)
+        self.q_learning = QLearning(self.paths, self.target_paths, double)
         self.tasks = tasks
         self.target_update_period = int(target_update_period)
         self.target_update_tau = target_update_tau
@@ -114,7 +110,8 @@ class MultiTaskDQN(keras.Model):
             run_eagerly: Whether to run the step in Python, for debugging.
             jit_compile: Whether XLA compiles the training. With in-graph tasks it is then the whole loop: acting,
                 storing, sampling and learning; with others the update. `"auto"` does it where it pays: with in-graph
-                tasks, but not with convolutions on a CPU, of which XLA makes slow code.
+                tasks, or where convolutions are of small images; on a CPU not with large images, of whose convolutions
+                XLA makes slow code.
             steps_per_execution: How many updates `fit` makes per call into the graph; callbacks run between calls.
 
         Raises:
@@ -128,7 +125,7 @@ class MultiTaskDQN(keras.Model):
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
-            jit_compile=jit_compile is True,
+            jit_compile=jit_compile is True or (jit_compile == "auto" and not run_eagerly and self._compiles_update()),
             steps_per_execution=steps_per_execution,
             auto_scale_loss=False,
         )
@@ -197,10 +194,12 @@ class MultiTaskDQN(keras.Model):
         """
         batch = keras.utils.unpack_x_y_sample_weight(batch)[0]  # train_on_batch wraps it
         self._check_batch(batch)
-        gradients, quantities = self._task_gradients(batch)
+        variables = self.network.trainable_variables
+        gradients, quantities = self.q_learning.gradients(
+            batch, self.td_loss, variables, writes_patches=self.uses_xla and is_on_cpu()
+        )
         task_weights, updates = tf.convert_to_tensor(self.task_weights), tf.convert_to_tensor(self.updates)
         weights = self.weighting(task_weights, quantities["loss"], updates, self.tasks, gradients)
-        variables = self.network.trainable_variables
         update = self.aggregator(gradients, weights, updates)
         quantities.update(gradient_norm=gradients.norms(), weight=weights)  # after it, which may have had them computed
         if self._gradient_statistics is not None:
@@ -260,9 +259,10 @@ class MultiTaskDQN(keras.Model):
         """Whether XLA may compile what it can."""
         if self._xla is False or self.run_eagerly:
             return False
-        has_convolutions = any(is_convolution(layer) for layer in self.network._flatten_layers())
-        on_cpu = not (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
-        return self._xla is True or not (has_convolutions and on_cpu)
+        return self._xla is True or xla_pays(self.network)
+
+    def _compiles_update(self) -> bool:
+        return self.distribute_strategy.num_replicas_in_sync == 1 and xla_pays_for_update(self.network)
 
     def _train_function_over(self, source: Any) -> Any:
         made_for, train_function = source.train_function
@@ -304,28 +304,6 @@ class MultiTaskDQN(keras.Model):
         network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
         tasks = keras.saving.deserialize_keras_object(config["tasks"], custom_objects=custom_objects)
         return cls(**{**config, "network": network, "tasks": tasks})
-
-    def _task_gradients(self, batch: Batch) -> tuple[TaskGradients, dict[str, tf.Tensor]]:
-        targets = self._targets(batch)
-        losses, chosen = [], []
-        with GradientRecorder(self.network.trainable_variables, self.paths) as recorder:
-            observations = {name: batch[name].observation for name in self.tasks}
-            q_tm1 = self._joint(observations, training=True, call_layer=recorder)
-            for name in self.tasks:
-                chosen.append(vl.select_actions(q_tm1[name], batch[name].action))
-                losses.append(self.td_loss(targets[name], chosen[-1]))
-        q_means = [tf.reduce_mean(q_tm1[name]) for name in self.tasks]
-        td_means = [tf.reduce_mean(tf.abs(targets[n] - q)) for n, q in zip(self.tasks, chosen, strict=True)]
-        gradients = recorder.gradients(losses)
-        return gradients, {"loss": tf.stack(losses), "q_mean": tf.stack(q_means), "td_error": tf.stack(td_means)}
-
-    def _targets(self, batch: Batch) -> dict[str, tf.Tensor]:
-        next_observations = {name: batch[name].next_observation for name in self.tasks}
-        q_t = self._target_joint(next_observations)
-        if not self.double:
-            return {n: vl.q_targets(batch[n].reward, batch[n].discount, q_t[n]) for n in self.tasks}
-        selector = self._joint(next_observations)
-        return {n: vl.double_q_targets(batch[n].reward, batch[n].discount, q_t[n], selector[n]) for n in self.tasks}
 
     def _update_target_network(self) -> None:
         target, online = self.target_network.variables, self.network.variables

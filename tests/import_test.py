@@ -56,6 +56,16 @@ def test_keras_knows_our_classes_after_import_mtq_alone():
     assert python(code).stdout == "MultiTaskDQN\n"
 
 
+FIRST = ["callbacks", "export", "stateful", "target_network", "td_losses", "train_function", "networks.rows", "cli"]
+
+
+@pytest.mark.parametrize("module", FIRST)
+def test_any_module_may_be_the_first_to_be_imported(module):
+    code = f"import mtq.{module}, keras; print(keras.saving.get_registered_object('mtq>MultiTaskDQN').__name__)"
+    result = python(code)
+    assert result.stdout == "MultiTaskDQN\n", result.stderr
+
+
 def test_what_serves_and_learns_does_not_load_tf_agents():
     code = "import mtq, sys; mtq.MultiTaskDQN; mtq.callbacks; mtq.runs; mtq.suites; import mtq.export"
     result = python(f"{code}; assert 'tf_agents' not in sys.modules")

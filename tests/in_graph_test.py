@@ -13,6 +13,7 @@ from mtq.dynamics import CartPole, Dynamics
 from mtq.evaluation import Evaluator, evaluate, evaluate_random
 from mtq.playing import InGraphPlayer, play
 from mtq.random_numbers import stateless_uniform, uniform
+from mtq.spaces import TaskSpec
 
 
 def two_tasks(num_envs=2):
@@ -194,13 +195,28 @@ def test_overlap_changes_nothing_where_all_tasks_are_in_graph():
 
 
 @pytest.mark.parametrize(("jit_compile", "uses_xla"), [("auto", False), (True, True)])
-def test_convolutions_are_not_compiled_on_a_cpu_unless_asked_for(jit_compile, uses_xla):
+def test_unusual_convolutions_are_not_compiled_on_a_cpu_unless_asked_for(jit_compile, uses_xla):
     tasks = mtq.TaskSet([mtq.Task("catch", mtq.dynamics.Catch())])
     assert mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4])), tasks).uses_xla
-    backbone = keras.Sequential([keras.layers.Reshape((-1, 1, 1)), keras.layers.Conv2D(2, 1), keras.layers.Flatten()])
+    layers = [keras.layers.Reshape((-1, 1, 1)), keras.layers.DepthwiseConv2D(1), keras.layers.Flatten()]
+    backbone = keras.Sequential(layers)
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, backbone), tasks)
     model.compile(jit_compile=jit_compile)
     assert model.uses_xla is uses_xla
+
+
+@pytest.mark.parametrize(("size", "compiled"), [((10, 10, 4), True), ((84, 84, 4), False), ((5,), False)])
+def test_updates_of_small_images_are_compiled_by_themselves(size, compiled):
+    tasks = mtq.TaskSet([mtq.Task("images", None, spec=TaskSpec(size, "float32", None, 3))])
+    backbone = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.Flatten()])
+    backbone = backbone if len(size) == 3 else mtq.networks.mlp([4])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, backbone), tasks)
+    model.compile()
+    assert model.jit_compile is compiled
+    model.compile(jit_compile=False)
+    assert not model.jit_compile
+    model.compile(run_eagerly=True)
+    assert not model.jit_compile
 
 
 @pytest.mark.parametrize("layer", ["Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose"])

@@ -1,4 +1,4 @@
-"""Layers `activation(x · W + b)`: of the gradient of `x · W + b` theirs are made, task by task."""
+"""Layers `activation(x · W + b)`: of the gradients of `x · W + b` those of W and b are made, task by task."""
 
 from typing import Any
 
@@ -10,39 +10,21 @@ from mtq.task_gradients.parts import Copies, Part, Stacked
 from mtq.task_gradients.row_products import RowProducts
 
 
-def is_linear(layer: Any) -> bool:
-    """Whether the functions below know a layer: Keras's own `Dense` or `Conv2D`, as plain as they come."""
-    if type(layer) not in (keras.layers.Dense, keras.layers.Conv2D):
-        return False
-    if layer.lora_enabled or layer.quantization_mode is not None or layer.activity_regularizer is not None:
-        return False
-    is_dense = type(layer) is keras.layers.Dense
-    return is_dense or (layer.groups == 1 and layer.data_format == "channels_last" and set(layer.dilation_rate) == {1})
-
-
-def linear_outputs(layer: Any, inputs: tf.Tensor) -> tf.Tensor:
-    """`x · W + b` in the layer's own precision.
-
-    Args:
-        layer: A linear layer.
-        inputs: x, in that precision.
-    """
-    kernel = tf.cast(layer.kernel, layer.compute_dtype)
-    is_dense = type(layer) is keras.layers.Dense
-    outputs = keras.ops.matmul(inputs, kernel) if is_dense else layer.convolution_op(inputs, kernel)
-    return outputs + tf.cast(layer.bias, layer.compute_dtype) if layer.use_bias else outputs
-
-
-def kernel_part(layer: Any, inputs: Rows, output_gradients: Rows) -> Part:
+def kernel_part(layer: Any, inputs: Rows, output_gradients: Rows, are_patches: bool = False) -> Part:
     """The tasks' gradients of W.
 
     Args:
         layer: A linear layer.
         inputs: x.
         output_gradients: The gradients of `x · W + b`.
+        are_patches: Whether x are the `image_patches` of a convolution.
     """
     if type(layer) is keras.layers.Dense:
         return RowProducts(_matrix(inputs), _matrix(output_gradients))
+    if are_patches:
+        products = RowProducts(_matrix(inputs), _matrix(output_gradients))  # kernels are small: they are always held
+        shaped = [tf.reshape(copy, layer.kernel.shape) for copy in products.copies()]
+        return Copies(dict(zip(products.tasks, shaped, strict=True)))
     copies = {}
     for task, x, gradient in zip(inputs.tasks, inputs.parts, output_gradients.parts, strict=True):
         copy = tf.raw_ops.Conv2DBackpropFilter(

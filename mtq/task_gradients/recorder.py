@@ -13,11 +13,12 @@ import keras
 import tensorflow as tf
 
 from mtq.networks.joint import call_on_rows, first_rows, pays_to_join
+from mtq.networks.linear import call_on_patches, has_patches, image_patches, is_linear, linear_outputs
 from mtq.networks.paths import TaskPaths
 from mtq.networks.row_wise import has_known_activation
 from mtq.networks.rows import Rows
 from mtq.task_gradients.gradients import TaskGradients
-from mtq.task_gradients.linear_layers import bias_part, is_linear, kernel_part, linear_outputs
+from mtq.task_gradients.linear_layers import bias_part, kernel_part
 from mtq.task_gradients.parts import Copies, Part
 
 
@@ -27,6 +28,7 @@ class GradientRecorder:
     Args:
         variables: The network's trainable variables.
         paths: The tasks' paths through the network.
+        writes_patches: Whether convolutions are written out as products of image patches, which XLA wants on a CPU.
 
     Example:
         >>> import tensorflow as tf
@@ -43,7 +45,8 @@ class GradientRecorder:
         TensorShape([2])
     """
 
-    def __init__(self, variables: Sequence[keras.Variable], paths: TaskPaths) -> None:
+    def __init__(self, variables: Sequence[keras.Variable], paths: TaskPaths, writes_patches: bool = False) -> None:
+        self._writes_patches, self._call = writes_patches, call_on_patches if writes_patches else call_on_rows
         self._variables, self._touched_by = list(variables), paths.tasks_of(variables)
         self._place = {id(variable): place for place, variable in enumerate(self._variables)}
         self._tape = tf.GradientTape(watch_accessed_variables=False)
@@ -66,7 +69,7 @@ class GradientRecorder:
         """Calls a layer on `Rows`."""
         shared = [v for v in getattr(layer, "trainable_variables", []) if self._is_shared(v)]
         if not shared:
-            return call_on_rows(layer, args, kwargs, training)
+            return self._call(layer, args, kwargs, training)
         if is_linear(layer):
             return self._linear(layer, first_rows(args, kwargs))
         return self._task_by_task(layer, shared, args, kwargs, training)
@@ -87,11 +90,14 @@ class GradientRecorder:
 
     def _linear(self, layer: Any, inputs: Rows) -> Rows:
         inputs = inputs.map(lambda x: tf.cast(x, layer.compute_dtype), pays_to_join(layer, inputs))
-        outputs = inputs.map(lambda x: linear_outputs(layer, x))
+        are_patches = self._writes_patches and has_patches(layer, inputs)
+        if are_patches:
+            inputs = inputs.map(lambda x: image_patches(layer, x))
+        outputs = inputs.map(lambda x: linear_outputs(layer, x, are_patches))
         self._tape.watch(outputs.pieces)
         sources = [self._source(piece) for piece in outputs.pieces]
         if self._is_shared(layer.kernel):
-            self._note(layer.kernel, sources, lambda *g: kernel_part(layer, *_present(inputs, g)))
+            self._note(layer.kernel, sources, lambda *g: kernel_part(layer, *_present(inputs, g), are_patches))
         if layer.use_bias and self._is_shared(layer.bias):
             self._note(layer.bias, sources, lambda *g: bias_part(_present(inputs, g)[1]))
         if layer.activation is None:
@@ -110,7 +116,7 @@ class GradientRecorder:
             own = lambda leaf, slot=slot: _only(leaf, slot)  # noqa: E731
             with keras.StatelessScope(state_mapping=copies) as scope:
                 own_args, own_kwargs = keras.tree.map_structure(own, (args, kwargs))
-                outputs.append(call_on_rows(layer, own_args, own_kwargs, training))
+                outputs.append(self._call(layer, own_args, own_kwargs, training))
             given = {id(copy) for _, copy in copies}
             for variable in layer.variables:
                 value = scope.get_current_value(variable)

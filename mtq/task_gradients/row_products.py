@@ -34,15 +34,10 @@ class RowProducts(Part):
         """From products of each task's rows with themselves, or the copies."""
         if self._is_cheap_to_hold(1.5):
             return self._hold().squares()
-        if self._inputs.is_joined and self._inputs.has_equal_sizes:
-            h, d = self._inputs.stacked, self._output_gradients.stacked
-            products = _products(h, d, h, d)  # [n, B, B]
-            squares, magnitudes = (tf.reduce_sum(numbers, axis=[1, 2]) for numbers in (products, tf.abs(products)))
-        else:
-            pairs = zip(self._inputs.parts, self._output_gradients.parts, strict=True)
-            of_tasks = [_products(h, d, h, d) for h, d in pairs]
-            squares = tf.stack([tf.reduce_sum(numbers) for numbers in of_tasks])
-            magnitudes = tf.stack([tf.reduce_sum(tf.abs(numbers)) for numbers in of_tasks])
+        pairs = zip(self._inputs.parts, self._output_gradients.parts, strict=True)
+        of_tasks = [_products(h, d, h, d) for h, d in pairs]
+        squares = tf.stack([tf.reduce_sum(numbers) for numbers in of_tasks])
+        magnitudes = tf.stack([tf.reduce_sum(tf.abs(numbers)) for numbers in of_tasks])
         return _if_precise(squares, magnitudes)
 
     def gram(self) -> tf.Tensor:
