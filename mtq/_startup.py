@@ -88,5 +88,9 @@ class _Watched(importlib.abc.Loader):
         finally:
             self._finder.is_importing = False
         if "keras" in sys.modules and self._finder in sys.meta_path:
+            self._finder.is_importing = True
+            try:
+                _import_serializable_classes()
+            finally:
+                self._finder.is_importing = False
             sys.meta_path.remove(self._finder)
-            _import_serializable_classes()

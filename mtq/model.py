@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.trainers.trainer import model_supports_jit
 
 from mtq import aggregators, weightings
 from mtq.callbacks import with_defaults
@@ -75,7 +76,6 @@ class MultiTaskDQN(keras.Model):
         self.tasks = tasks
         self.target_update_period = int(target_update_period)
         self.target_update_tau = target_update_tau
-        self.double = double
         self.task_weights = self.add_weight(
             shape=(len(tasks),), initializer="ones", trainable=False, name="task_weights"
         )
@@ -125,7 +125,7 @@ class MultiTaskDQN(keras.Model):
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
-            jit_compile=jit_compile is True or (jit_compile == "auto" and not run_eagerly and self._compiles_update()),
+            jit_compile=jit_compile is True,
             steps_per_execution=steps_per_execution,
             auto_scale_loss=False,
         )
@@ -196,7 +196,7 @@ class MultiTaskDQN(keras.Model):
         self._check_batch(batch)
         variables = self.network.trainable_variables
         gradients, quantities = self.q_learning.gradients(
-            batch, self.td_loss, variables, writes_patches=self.uses_xla and is_on_cpu()
+            batch, self.td_loss, variables, writes_patches=self.compiles_update and is_on_cpu()
         )
         task_weights, updates = tf.convert_to_tensor(self.task_weights), tf.convert_to_tensor(self.updates)
         weights = self.weighting(task_weights, quantities["loss"], updates, self.tasks, gradients)
@@ -261,8 +261,18 @@ class MultiTaskDQN(keras.Model):
             return False
         return self._xla is True or xla_pays(self.network)
 
-    def _compiles_update(self) -> bool:
-        return self.distribute_strategy.num_replicas_in_sync == 1 and xla_pays_for_update(self.network)
+    @property
+    def compiles_update(self) -> bool:
+        """Whether XLA compiles the update, be it by itself."""
+        if self._xla != "auto":
+            return bool(self.jit_compile)
+        is_possible = not self.run_eagerly and self.distribute_strategy.num_replicas_in_sync == 1
+        return is_possible and model_supports_jit(self) and xla_pays_for_update(self.network)
+
+    @property
+    def double(self) -> bool:
+        """Whether targets are those of Double DQN."""
+        return self.q_learning.double
 
     def _train_function_over(self, source: Any) -> Any:
         made_for, train_function = source.train_function

@@ -25,7 +25,7 @@ class QLearning:
     """
 
     def __init__(self, paths: TaskPaths, target_paths: TaskPaths, double: bool) -> None:
-        self._paths, self._names, self._double = paths, tuple(paths), double
+        self._paths, self._names, self.double = paths, tuple(paths), double
         self._online, self._target = JointNetwork(paths), JointNetwork(target_paths)
 
     def q_values(
@@ -50,7 +50,7 @@ class QLearning:
         """
         observations = {name: batch[name].next_observation for name in self._names}
         q_t = self.q_values(observations, of_target=True, writes_patches=writes_patches)
-        if not self._double:
+        if not self.double:
             return {n: vl.q_targets(batch[n].reward, batch[n].discount, q_t[n]) for n in self._names}
         selector = self.q_values(observations, writes_patches=writes_patches)
         return {n: vl.double_q_targets(batch[n].reward, batch[n].discount, q_t[n], selector[n]) for n in self._names}

@@ -50,7 +50,7 @@ def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool, has
 
     Both halves of a step are traced into one graph, whose automatic control dependencies keep them in turn.
     """
-    learn = tf.function(model.train_step, jit_compile=model.jit_compile or None)
+    learn = tf.function(model.train_step, jit_compile=_compiles_update(model) or None)
 
     @tf.function(autograph=False)
     def step() -> Logs:
@@ -75,6 +75,10 @@ def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool, has
     return train_function
 
 
+def _compiles_update(model: keras.Model) -> bool:
+    return bool(getattr(model, "compiles_update", model.jit_compile))
+
+
 def _zeros(name: str, spec: tf.TensorSpec) -> tf.Tensor:
     if not spec.shape.is_fully_defined():
         raise ValueError(f"The log '{name}' of train_step must have a fixed shape. Received: {spec.shape}.")
@@ -89,7 +93,7 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
         return reduce_per_replica(strategy.run(model.train_step, args=(batch,)), strategy, reduction="auto")
 
     if not model.run_eagerly:
-        step = tf.function(step, jit_compile=model.jit_compile)
+        step = tf.function(step, jit_compile=_compiles_update(model))
 
     def one_by_one(iterator: Iterator[Any]) -> Logs:
         return [step(next(iterator)) for _ in range(model.steps_per_execution)][-1]

@@ -212,11 +212,13 @@ def test_updates_of_small_images_are_compiled_by_themselves(size, compiled):
     backbone = backbone if len(size) == 3 else mtq.networks.mlp([4])
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, backbone), tasks)
     model.compile()
-    assert model.jit_compile is compiled
+    assert model.compiles_update is compiled
     model.compile(jit_compile=False)
-    assert not model.jit_compile
+    assert not model.compiles_update
     model.compile(run_eagerly=True)
-    assert not model.jit_compile
+    assert not model.compiles_update
+    model.compile(jit_compile=True)
+    assert model.compiles_update
 
 
 @pytest.mark.parametrize("layer", ["Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose"])

@@ -70,6 +70,33 @@ def test_others_are_called_as_they_are(layer):
     np.testing.assert_array_equal(call_on_patches(layer, (Rows([0], [x]),), {}, True).joined, layer(x))
 
 
+def test_large_images_and_a_missing_activation():
+    layer, x = keras.layers.Conv2D(5, 3, activation=None), images(3, 7, 7, 2)
+    layer(x)
+    layer.activation = None
+    outputs = call_on_patches(layer, (Rows([0], [x]),), {}, True).joined
+    np.testing.assert_allclose(outputs, layer(x), rtol=1e-4, atol=1e-5)
+    large = images(1, 84, 84, 4)
+    assert has_patches(layer, Rows([0], [x]))
+    layer = keras.layers.Conv2D(5, 8, strides=4)
+    layer(large)
+    assert not has_patches(layer, Rows([0], [large]))
+
+
+class OwnsAnother(keras.layers.Layer):
+    """A layer with a convolution that it never calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = keras.layers.Conv2D(4, 3)
+
+    def build(self, input_shape):
+        pass
+
+    def call(self, x):
+        return 2 * x
+
+
 def network(*layers, shape):
     inputs = keras.Input(shape)
     return keras.Model(inputs, keras.Sequential(list(layers))(inputs))
@@ -82,4 +109,6 @@ def test_which_networks_suit_xla():
     assert not suits_xla_on_cpu(network(mtq.networks.nature_cnn(), shape=(84, 84, 4)))
     assert not suits_xla_on_cpu(network(convolution(4, 3), shape=(None, None, 3)))
     assert not suits_xla_on_cpu(network(convolution(4, 3, dilation_rate=2), shape=(10, 10, 3)))
+    assert not suits_xla_on_cpu(network(keras.layers.TimeDistributed(convolution(4, 3)), shape=(2, 84, 84, 3)))
+    assert not suits_xla_on_cpu(network(OwnsAnother(), shape=(4,)))
     assert not suits_xla_on_cpu(network(convolution(4, 3), keras.layers.DepthwiseConv2D(3), shape=(10, 10, 3)))

@@ -48,8 +48,11 @@ def linear_outputs(layer: Any, inputs: tf.Tensor, are_patches: bool = False) -> 
 
 
 def has_patches(layer: Any, images: Rows) -> bool:
-    """Whether a layer is a linear convolution, of images whose size is known."""
-    return is_linear(layer) and type(layer) is keras.layers.Conv2D and None not in images.pieces[0].shape[1:]
+    """Whether a layer is a linear convolution, of small images of known size."""
+    if not is_linear(layer) or type(layer) is not keras.layers.Conv2D:
+        return False
+    shape = images.pieces[0].shape
+    return None not in shape[1:] and _are_small(layer, layer.compute_output_shape(shape))
 
 
 def image_patches(layer: Any, images: tf.Tensor) -> tf.Tensor:
@@ -96,7 +99,8 @@ def call_on_patches(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
 
     def outputs(piece: tf.Tensor) -> tf.Tensor:
         patches = image_patches(layer, tf.cast(piece, layer.compute_dtype))
-        return layer.activation(linear_outputs(layer, patches, are_patches=True))
+        outputs = linear_outputs(layer, patches, are_patches=True)
+        return outputs if layer.activation is None else layer.activation(outputs)
 
     return images.map(outputs, join=is_row_wise(layer))
 
@@ -111,10 +115,10 @@ def suits_xla_on_cpu(network: keras.Model) -> bool:
 
 
 def _has_small_patches(layer: Any) -> bool:
-    if not is_linear(layer):
-        return False
-    shapes = [node.outputs[0].shape[1:-1] for node in layer._inbound_nodes]
-    if any(None in shape for shape in shapes):
-        return False
-    of_a_filter = math.prod(layer.kernel.shape[:-1])
-    return all(math.prod(shape) * of_a_filter <= _SMALL for shape in shapes)
+    shapes = [node.outputs[0].shape for node in layer._inbound_nodes]  # none where another layer calls it
+    is_known = layer.built and shapes and not any(None in shape[1:] for shape in shapes)
+    return bool(is_known) and is_linear(layer) and all(_are_small(layer, shape) for shape in shapes)
+
+
+def _are_small(layer: Any, output_shape: tuple[int | None, ...]) -> bool:
+    return math.prod(output_shape[1:-1]) * math.prod(layer.kernel.shape[:-1]) <= _SMALL  # type: ignore[arg-type]
