@@ -22,6 +22,7 @@ _SUBMODULES = (
     "networks",
     "runs",
     "spaces",
+    "study",
     "suites",
     "value_learning",
     "weightings",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from mtq import networks as networks
     from mtq import runs as runs
     from mtq import spaces as spaces
+    from mtq import study as study
     from mtq import suites as suites
     from mtq import value_learning as value_learning
     from mtq import weightings as weightings

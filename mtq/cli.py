@@ -1,4 +1,4 @@
-"""The command line: `mtq tasks`, `mtq train`, `mtq evaluate`, `mtq export`.
+"""The command line: `mtq tasks`, `mtq train`, `mtq evaluate`, `mtq export`, `mtq study`, `mtq report`.
 
 TensorFlow is imported by the commands that need it, so that `mtq --help` answers at once.
 """
@@ -8,6 +8,10 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+
+from mtq.arguments import count
+from mtq.study_command import add_commands
+from mtq.study_error import StudyError
 
 _EXAMPLE = """examples:
   mtq train --tasks cart_pole,acrobot --steps 100000 --out runs/two
@@ -28,9 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except (ValueError, FileExistsError, FileNotFoundError, ImportError, ArithmeticError) as error:
+    except (ValueError, FileExistsError, FileNotFoundError, ImportError, ArithmeticError, StudyError) as error:
         print(f"mtq: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("mtq: stopped.", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -55,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--tasks", required=True, help="names from `mtq tasks` or Gymnasium ids, with commas between them")
     add(
         "--steps",
-        type=_count,
+        type=count,
         required=True,
         help="environment steps of each task, rounded up to whole updates",
     )
@@ -64,29 +71,29 @@ def _parser() -> argparse.ArgumentParser:
     add("--backbone", default=None, choices=["mlp", "minatar_cnn", "nature_cnn"], help="by default what fits the tasks")
     add("--loss", default="huber", help="squared, huber or a loss of Keras")
     add("--learning-rate", type=float, default=1e-3, help="of Adam")
-    add("--batch-size", type=_count, default=32, help="per task")
-    add("--num-envs", type=_count, default=8, help="copies of each environment, stepped at once")
+    add("--batch-size", type=count, default=32, help="per task")
+    add("--num-envs", type=count, default=8, help="copies of each environment, stepped at once")
     add("--steps-per-update", type=float, default=4.0, help="environment steps of each task per update")
-    add("--target-update-period", type=_count, default=500, help="updates between copies to the target network")
-    add("--exploration-steps", type=_count, default=None, help="in which ε falls from 1 to 0.05; a fifth of --steps")
-    add("--replay-capacity", type=_count, default=100_000, help="environment steps remembered of each task")
+    add("--target-update-period", type=count, default=500, help="updates between copies to the target network")
+    add("--exploration-steps", type=count, default=None, help="in which ε falls from 1 to 0.05; a fifth of --steps")
+    add("--replay-capacity", type=count, default=100_000, help="environment steps remembered of each task")
     add(
         "--warmup-steps",
-        type=_count,
+        type=count,
         default=1_000,
         help="random environment steps of each task before the first update",
     )
     add("--double", action="store_true", help="Double DQN")
     add("--dueling", action="store_true", help="dueling heads")
-    add("--evaluations", type=_count, default=20, help="how often to evaluate in all")
-    add("--episodes", type=_count, default=20, help="of each task at each evaluation")
+    add("--evaluations", type=count, default=20, help="how often to evaluate in all")
+    add("--episodes", type=count, default=20, help="of each task at each evaluation")
     add("--seed", type=int, default=0, help="of everything")
     add("--overwrite", action="store_true", help="replace a run that is already in the folder")
     train.set_defaults(command=_train)
 
     evaluate = commands.add_parser("evaluate", help="play the best model of a run, greedily")
     evaluate.add_argument("run", help="folder of the run")
-    evaluate.add_argument("--episodes", type=_count, default=20, help="of each task")
+    evaluate.add_argument("--episodes", type=count, default=20, help="of each task")
     evaluate.add_argument("--seed", type=int, default=1, help="of the environments")
     evaluate.add_argument("--json", action="store_true", help="print JSON")
     evaluate.set_defaults(command=_evaluate)
@@ -96,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", required=True, help="folder to write, by custom NAME/VERSION")
     export.add_argument("--overwrite", action="store_true", help="replace an export that is already there")
     export.set_defaults(command=_export)
+
+    add_commands(commands)
     return parser
 
 
@@ -202,16 +211,6 @@ def _export(options: argparse.Namespace) -> None:
 
     mtq.runs.load_best(options.run).export(options.to, overwrite=options.overwrite)
     print(f"Wrote {options.to}: a SavedModel with a signature per task, and serving_default for all of them.")
-
-
-def _count(text: str) -> int:
-    try:
-        number = int(text.replace("_", ""))
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1. Received: {text!r}.")
-    return number
 
 
 if __name__ == "__main__":

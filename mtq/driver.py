@@ -33,6 +33,16 @@ class StepDriver(driver.Driver):
         self._reward, self._discount = first.reward, first.discount  # no policy looks at them
         self._at = tuple(tf.Variable(tensor, trainable=False) for tensor in (first.step_type, first.observation))
 
+    def reset(self, environment_seed: int, policy_seed: int) -> None:
+        """Begins anew, with other random numbers."""
+        self.env.reseed(environment_seed)
+        self.policy.reset(policy_seed)
+        self.write(self.env.reset())
+
+    def restart(self) -> None:
+        """Begins a new episode in every copy."""
+        self.write(self.env.restart())
+
     def read(self) -> time_steps.TimeStep:
         """The time step to act on."""
         step_type, observation = self._at

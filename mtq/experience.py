@@ -2,7 +2,6 @@
 
 import fractions
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from mtq import exploration as exploration_lib
 from mtq import value_learning as vl
+from mtq.batch_source import BatchSource
 from mtq.driver import StepDriver, act_together, run_together
 from mtq.environments.checker import check_task
 from mtq.environments.gymnasium_environment import GymnasiumEnvironment
@@ -20,7 +20,6 @@ from mtq.statistics import CollectionStatistics
 from mtq.tasks import Task, TaskSet
 
 _SMALLEST_RATIO = 1e-4
-_LONG_WARM_UP = 5_000
 
 
 class Experience:
@@ -94,8 +93,6 @@ class Experience:
                 f"steps_per_update must be finite and at least {_SMALLEST_RATIO}. Received: {steps_per_update!r}."
             )
         self._ratio = fractions.Fraction(float(steps_per_update)).limit_denominator(round(1 / _SMALLEST_RATIO))
-        if not is_whole(seed) or seed < 0:
-            raise ValueError(f"seed must be a whole number from 0. Received: {seed!r}.")
         if not is_whole(n_step) or n_step < 1:
             raise ValueError(f"n_step must be a whole number from 1. Received: {n_step!r}.")
         self.tasks, self.replay_capacity, self.warmup_steps, self.n_step = tasks, replay_capacity, warmup_steps, n_step
@@ -105,6 +102,7 @@ class Experience:
                 f"steps_per_update must be a multiple of every task's num_envs where overlap=True. Received: "
                 f"{steps_per_update}, for { ({name: task.num_envs for name, task in tasks.items()}) }."
             )
+        seeds = _seeds(tasks, seed)
         explorations = exploration_lib.by_task(exploration, tasks)
         for task in tasks.values():
             self._check_warmup(task)
@@ -112,8 +110,8 @@ class Experience:
         self.statistics: dict[str, CollectionStatistics] = {}
         self.replays: dict[str, UniformReplay] = {}
         self._drivers: dict[str, StepDriver] = {}
-        for task, sequence in zip(tasks.values(), np.random.SeedSequence(seed).spawn(len(tasks)), strict=True):
-            self._add_task(task, model.paths[task.name], explorations[task.name], sequence.generate_state(3).tolist())
+        for name, task in tasks.items():
+            self._add_task(task, model.paths[name], explorations[name], seeds[name])
         self._batches = tf.Variable(0, dtype=tf.int64, trainable=False)  # drawn so far
         self._is_warm = tf.Variable(False, trainable=False)
         self._sources: dict[int, BatchSource] = {}
@@ -136,6 +134,29 @@ class Experience:
         Returns are as the environments gave them: undiscounted, unscaled.
         """
         return {name: statistics.take_mean_return() for name, statistics in self.statistics.items()}
+
+    def restart(self) -> None:
+        """Begins new episodes everywhere; the open ones count as truncated, and not among the returns."""
+        for name, driver in self._drivers.items():
+            self.statistics[name].drop_open_episodes()
+            self.replays[name].end_episodes()
+            driver.restart()
+
+    def reset(self, seed: int) -> None:
+        """Forgets everything and begins anew, as if made with this seed. Nothing that was compiled is lost.
+
+        Args:
+            seed: As the constructor takes it.
+
+        Raises:
+            ValueError: It is not a whole number from 0.
+        """
+        for name, (of_environment, of_replay, of_policy) in _seeds(self.tasks, seed).items():
+            self.statistics[name].reset()
+            self.replays[name].reset(of_replay)
+            self._drivers[name].reset(of_environment, of_policy)
+        self._batches.assign(0)
+        self._is_warm.assign(False)
 
     def dataset(self, batch_size: int = 32) -> tf.data.Dataset:
         """Batches without end, each made when it is asked for and not before.
@@ -266,53 +287,9 @@ class Experience:
         self._drivers[task.name] = StepDriver(environment, policy, [replay.add_batch, statistics])
 
 
-class BatchSource:
-    """Batches drawn within a graph, for `fit`.
-
-    Args:
-        experience: What is sampled.
-        batch_size: B, of each task.
-
-    Attributes:
-        compilable: Whether XLA can compile the drawing of a batch, acting and stepping included: where all tasks are
-            in-graph.
-    """
-
-    def __init__(self, experience: Experience, batch_size: int) -> None:
-        self._experience, self._batch_size = experience, batch_size
-        self.compilable = experience.compilable
-        self._draw: dict[bool, Any] = {}
-        self.train_function: tuple[Any, Any] = (None, None)  # the last model compiled for it, and what that made of it
-
-    def prepare(self) -> None:
-        """Takes the warm-up's steps, if they were not taken yet. Called outside of graphs."""
-        if not self._experience.is_warm:
-            is_long = self._experience.warmup_steps > _LONG_WARM_UP  # else compiling it takes longer than it does
-            warm_up = self._experience.warm_up
-            tf.function(warm_up, autograph=False, jit_compile=(is_long and self._uses_xla()) or None)()
-
-    def next_batch(self) -> dict[str, vl.Transition]:
-        """Graph code that takes the steps that are due and gives `{task: Transition}`; only after `prepare`."""
-        return self._experience.next_batch(self._batch_size, warm_up=False)
-
-    def generate(self) -> Iterator[dict[str, vl.Transition]]:
-        """The same from Python, without end."""
-        uses_xla = self._uses_xla()
-        if uses_xla not in self._draw:
-            self._draw[uses_xla] = tf.function(self.next_batch, autograph=False, jit_compile=uses_xla or None)
-        while True:
-            self.prepare()
-            yield self._draw[uses_xla]()
-
-    def _uses_xla(self) -> bool:
-        return self.compilable and self._experience.model.uses_xla
-
-    def signature(self) -> dict[str, vl.Transition]:
-        """The batches' shapes and types."""
-
-        def of_task(task: Task) -> vl.Transition:
-            observation = tf.TensorSpec([self._batch_size, *task.spec.observation_shape], task.spec.observation_dtype)
-            number = tf.TensorSpec([self._batch_size], tf.float32)
-            return vl.Transition(observation, tf.TensorSpec([self._batch_size], tf.int32), number, number, observation)
-
-        return {name: of_task(task) for name, task in self._experience.tasks.items()}
+def _seeds(tasks: TaskSet, seed: int) -> dict[str, list[int]]:
+    """For each task a seed of its environments, its replay and its policy."""
+    if not is_whole(seed) or seed < 0:
+        raise ValueError(f"seed must be a whole number from 0. Received: {seed!r}.")
+    sequences = np.random.SeedSequence(seed).spawn(len(tasks))
+    return {name: sequence.generate_state(3).tolist() for name, sequence in zip(tasks, sequences, strict=True)}

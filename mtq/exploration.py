@@ -120,6 +120,13 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
             weights = np.arange(1, _LONGEST_REPEAT + 1, dtype=np.float64) ** -exploration.repeat_exponent
             self._duration_cdf = tf.constant(np.cumsum(weights / weights.sum()), tf.float32)
 
+    def reset(self, seed: int) -> None:
+        """Draws from another seed; no action is being repeated."""
+        self._random.reset_from_seed(seed)
+        if self._exploration.repeat_exponent is not None:
+            self._repeats.assign(tf.zeros_like(self._repeats))
+            self._repeated.assign(tf.zeros_like(self._repeated))
+
     def _variables(self) -> list[tf.Variable]:
         return []
 

@@ -102,6 +102,25 @@ class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
         self._n_step = n_step
         self._random = tf.random.Generator.from_seed(seed)
 
+    def reset(self, seed: int) -> None:
+        """Forgets everything, and draws from another seed."""
+        self.clear()
+        self._random.reset_from_seed(seed)
+
+    def end_episodes(self) -> None:
+        """Says of the newest step of each copy that its episode was truncated there; does nothing without steps."""
+        newest = self._get_last_id() % self._max_length
+        rows = newest + tf.range(self._batch_size, dtype=tf.int64) * self._max_length
+
+        def mark() -> tf.Tensor:
+            memory = self.read(rows)
+            marked = self._packing.pack(memory._replace(is_last=tf.ones_like(memory.is_last)))
+            with tf.device(self._device), tf.name_scope(self._scope):
+                self._data_table.write(rows, marked)
+            return tf.constant(True)
+
+        tf.cond(self._get_last_id() >= 0, mark, lambda: tf.constant(False))
+
     def sample(self, batch_size: int) -> vl.Transition:
         """Draws transitions with replacement, each start equally likely.
 

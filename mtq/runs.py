@@ -59,8 +59,8 @@ class Run:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
-        record = {"options": dict(options), "command": sys.argv, "versions": _versions()}
-        _write_json(self.folder / "run.json", record)
+        record = {"options": dict(options), "command": sys.argv, "versions": versions()}
+        write_json(self.folder / "run.json", record)
 
     @property
     def best(self) -> Path:
@@ -133,7 +133,7 @@ class Run:
             "updates": int(model.updates),
             "seconds": round(time.monotonic() - self.started, 1),
         }
-        _write_json(self.folder / "metrics.json", metrics)
+        write_json(self.folder / "metrics.json", metrics)
         print(f"\nMean return over {episodes} fresh episodes, greedy, of the best checkpoint:")
         print(results_table(metrics["tasks"]))
         print(
@@ -175,7 +175,7 @@ def results_table(tasks: Mapping[str, Mapping[str, float]]) -> str:
 
 def save_tasks(tasks: TaskSet, filepath: str | Path) -> None:
     """Writes the tasks as JSON; environments that are Python objects are left out."""
-    _write_json(Path(filepath), keras.saving.serialize_keras_object(tasks))
+    write_json(Path(filepath), keras.saving.serialize_keras_object(tasks))
 
 
 def load_tasks(filepath: str | Path) -> TaskSet:
@@ -201,17 +201,19 @@ def load_best(folder: str | Path) -> Any:
     )
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """The versions of Python and of what mtq stands on."""
+    found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            versions[package] = importlib.metadata.version(package)
+            found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+            found[package] = "not installed"
+    return found
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON beside its place and renames it."""
     beside = path.with_name(f".{path.name}.part")
     beside.write_text(json.dumps(value, indent=2) + "\n")
     os.replace(beside, path)

@@ -27,6 +27,15 @@ class CollectionStatistics(tf.Module):
         self._running.assign(tf.where(memory.is_last, 0.0, returns))
         return self.steps.assign_add(self._num_envs)
 
+    def reset(self) -> None:
+        """Forgets everything."""
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))
+
+    def drop_open_episodes(self) -> None:
+        """Forgets the returns of unfinished episodes."""
+        self._running.assign(tf.zeros_like(self._running))
+
     def take_mean_return(self) -> float | None:
         """The mean return of the episodes finished since the last call, None if there were none."""
         number, total = self._finished.numpy().tolist()

@@ -22,7 +22,7 @@ def make_train_function(
 
     Args:
         model: A compiled model with a `train_step`.
-        batch_source: If given, a `mtq.experience.BatchSource`: batches are drawn from it and not from the iterator.
+        batch_source: If given, a `mtq.batch_source.BatchSource`: batches are drawn from it and not from the iterator.
         jit_compile: Whether XLA compiles the whole loop over a `batch_source`.
         has_own_logs: Whether the `train_step` returns other logs than the model's metrics. Those are read only once.
 
@@ -35,7 +35,7 @@ def make_train_function(
 
 
 def batch_source_of(dataset: Any, model: keras.Model) -> Any:
-    """The `mtq.experience.BatchSource` that a dataset is made of, if the model can draw batches from it in its graph.
+    """The `mtq.batch_source.BatchSource` that a dataset is made of, if the model can draw batches from it in its graph.
 
     Args:
         dataset: What `fit` was given.

@@ -104,7 +104,7 @@ class MtqUpdate(MtqInGraph):
 
 
 class _FixedBatch:
-    """In the place of a `mtq.experience.BatchSource`."""
+    """In the place of a `mtq.batch_source.BatchSource`."""
 
     compilable = True
 

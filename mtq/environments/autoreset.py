@@ -15,6 +15,18 @@ class AutoresetEnvironment(tf_environment.TFEnvironment, abc.ABC):
     """
 
     @abc.abstractmethod
+    def reseed(self, seed: int) -> None:
+        """Draws all random numbers from another seed, from the next `reset` on.
+
+        Args:
+            seed: As the constructor takes it.
+        """
+
+    def restart(self) -> time_steps.TimeStep:
+        """Begins a new episode in every copy, with the random numbers that come next."""
+        return self.reset()
+
+    @abc.abstractmethod
     def step_and_restart(self, action: tf.Tensor) -> tuple[time_steps.TimeStep, time_steps.TimeStep]:
         """Takes one action in each copy.
 

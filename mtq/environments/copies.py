@@ -43,17 +43,24 @@ class EnvironmentCopies:
     def __init__(self, task: Task, num_copies: int, seed: int) -> None:
         self.task = task
         self._environments = [as_gymnasium(task.make_environment()) for _ in range(num_copies)]
-        self._seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(num_copies)]
+        self.reseed(seed)
         self._dtype = np.dtype(task.spec.observation_dtype)
         self._first_action = [int(getattr(env.action_space, "start", 0)) for env in self._environments]
 
     def __len__(self) -> int:
         return len(self._environments)
 
+    def reseed(self, seed: int) -> None:
+        """Begins with another seed at the next `reset`."""
+        self._seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(self))]
+
     def reset(self) -> np.ndarray:
         """Begins an episode in every copy. Returns the observations, `[N, ...]`."""
-        observations = [env.reset(seed=seed)[0] for env, seed in zip(self._environments, self._seeds, strict=True)]
-        return self._checked(np.stack([self._observation(observation) for observation in observations]))
+        return self._first([env.reset(seed=seed)[0] for env, seed in zip(self._environments, self._seeds, strict=True)])
+
+    def restart(self) -> np.ndarray:
+        """Begins another episode in every copy, without seeding it. Returns as `reset`."""
+        return self._first([environment.reset()[0] for environment in self._environments])
 
     def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
         """Takes one action in each copy.
@@ -93,6 +100,9 @@ class EnvironmentCopies:
         """Closes the copies."""
         for environment in self._environments:
             environment.close()
+
+    def _first(self, observations: list[Any]) -> np.ndarray:
+        return self._checked(np.stack([self._observation(observation) for observation in observations]))
 
     def _observation(self, observed: Any) -> np.ndarray:
         observed = np.asarray(observed)

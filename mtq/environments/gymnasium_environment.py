@@ -1,6 +1,6 @@
 """Gymnasium's environments on tf-agents' interface."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -27,8 +27,19 @@ class GymnasiumEnvironment(AutoresetEnvironment):
         self.copies = EnvironmentCopies(task, task.num_envs, seed)
         self.spec = task.spec
 
+    def reseed(self, seed: int) -> None:
+        """Begins with another seed at the next `reset`."""
+        self.copies.reseed(seed)
+
+    def restart(self) -> time_steps.TimeStep:
+        """Begins a new episode in every copy, with the random numbers that come next."""
+        return self._first(self.copies.restart)
+
     def _reset(self) -> time_steps.TimeStep:
-        observation = tf.numpy_function(self.copies.reset, [], self.spec.observation_dtype)
+        return self._first(self.copies.reset)
+
+    def _first(self, begin: Callable[[], np.ndarray]) -> time_steps.TimeStep:
+        observation = tf.numpy_function(begin, [], self.spec.observation_dtype)
         observation = tf.ensure_shape(observation, [self.batch_size, *self.spec.observation_shape])
         return time_steps.restart(observation, batch_size=self.batch_size)
 

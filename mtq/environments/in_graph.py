@@ -28,6 +28,10 @@ class InGraphEnvironment(AutoresetEnvironment):
         self._state = tf.Variable(tf.zeros([num_envs, size]), trainable=False)
         self._steps = tf.Variable(tf.zeros([num_envs], tf.int32), trainable=False)  # of the open episodes
 
+    def reseed(self, seed: int) -> None:
+        """Draws from another seed; to be followed by `reset`."""
+        self._random.reset_from_seed(seed)
+
     def _reset(self) -> time_steps.TimeStep:
         self._state.assign(self._dynamics.initial_state(self._draw(1)[0]))
         self._steps.assign(tf.zeros_like(self._steps))

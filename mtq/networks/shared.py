@@ -7,6 +7,7 @@ import keras
 from mtq.networks.encoders import Encoder, default_encoders
 from mtq.networks.heads import head_layers
 from mtq.networks.initialization import initialize
+from mtq.networks.sharing_depth import copy_of_layer, split_backbone
 from mtq.tasks import TaskSet
 
 
@@ -17,6 +18,7 @@ def shared_q_network(
     heads: Sequence[int] | Mapping[str, Sequence[int]] = (),
     dueling: bool = False,
     seed: int | None = None,
+    shared_layers: int | None = None,
 ) -> keras.Model:
     """Joins a shared backbone with an encoder and a head for each task.
 
@@ -31,13 +33,17 @@ def shared_q_network(
         heads: The widths of hidden layers in each head, the same for all tasks or by task.
         dueling: Whether the heads are `DuelingHead`s.
         seed: Draws the weights from this seed alone; without one they are drawn as Keras draws them.
+        shared_layers: How many of the backbone's layers with weights are shared, counted from its input. Each task has
+            the others to itself, named `"<task>_<layer>"`. By default all are shared; with 0 there is a network for
+            each task, and nothing in common. A backbone that is no `keras.Sequential` counts as one layer.
 
     Returns:
         A functional model `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`. The shared part is its
         layer `"backbone"`.
 
     Raises:
-        ValueError: encoders or heads are given for other tasks than these, or the encoded shapes do not agree.
+        ValueError: encoders or heads are given for other tasks than these, the encoded shapes do not agree, or there
+            are no so many layers to share.
 
     Example:
         >>> import mtq
@@ -65,10 +71,12 @@ def shared_q_network(
             encoded[name] = encoders[name](encoded[name])  # type: ignore[misc]
     _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()})
 
+    shared, private = split_backbone(backbone, shared_layers)
     outputs = {}
     for name, task in tasks.items():
-        outputs[name] = backbone(encoded[name])
-        for layer in head_layers(task, hidden[name], dueling):
+        own = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
+        outputs[name] = encoded[name]
+        for layer in [*shared, *own, *head_layers(task, hidden[name], dueling)]:
             outputs[name] = layer(outputs[name])
     network = keras.Model(inputs, outputs, name="shared_q_network")
     if seed is not None:

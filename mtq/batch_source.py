@@ -1,0 +1,68 @@
+"""Batches drawn within a graph."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from mtq import value_learning as vl
+from mtq.tasks import Task
+
+_LONG_WARM_UP = 5_000
+
+
+class BatchSource:
+    """Batches drawn within a graph, for `fit`.
+
+    Args:
+        experience: The `mtq.Experience` that is sampled.
+        batch_size: B, of each task.
+
+    Attributes:
+        compilable: Whether XLA can compile the drawing of a batch, acting and stepping included: where all tasks are
+            in-graph.
+    """
+
+    def __init__(self, experience: Any, batch_size: int) -> None:
+        self._experience, self._batch_size = experience, batch_size
+        self.compilable = experience.compilable
+        self._draw: dict[bool, Any] = {}
+        self._warm_up: Any = None
+        self.train_function: tuple[Any, Any] = (None, None)  # the last model compiled for it, and what that made of it
+
+    def prepare(self) -> None:
+        """Takes the warm-up's steps, if they were not taken yet. Called outside of graphs."""
+        if self._experience.is_warm:
+            return
+        if self._warm_up is None:
+            is_long = self._experience.warmup_steps > _LONG_WARM_UP  # else compiling it takes longer than it does
+            uses_xla = is_long and self._uses_xla()
+            warm_up = tf.function(self._experience.warm_up, autograph=False, jit_compile=uses_xla or None)
+            self._warm_up = warm_up.get_concrete_function()
+        self._warm_up()
+
+    def next_batch(self) -> dict[str, vl.Transition]:
+        """Graph code that takes the steps that are due and gives `{task: Transition}`; only after `prepare`."""
+        return self._experience.next_batch(self._batch_size, warm_up=False)
+
+    def generate(self) -> Iterator[dict[str, vl.Transition]]:
+        """The same from Python, without end."""
+        uses_xla = self._uses_xla()
+        if uses_xla not in self._draw:
+            self._draw[uses_xla] = tf.function(self.next_batch, autograph=False, jit_compile=uses_xla or None)
+        while True:
+            self.prepare()
+            yield self._draw[uses_xla]()
+
+    def _uses_xla(self) -> bool:
+        return self.compilable and self._experience.model.uses_xla
+
+    def signature(self) -> dict[str, vl.Transition]:
+        """The batches' shapes and types."""
+
+        def of_task(task: Task) -> vl.Transition:
+            observation = tf.TensorSpec([self._batch_size, *task.spec.observation_shape], task.spec.observation_dtype)
+            number = tf.TensorSpec([self._batch_size], tf.float32)
+            return vl.Transition(observation, tf.TensorSpec([self._batch_size], tf.int32), number, number, observation)
+
+        return {name: of_task(task) for name, task in self._experience.tasks.items()}

@@ -1,0 +1,63 @@
+"""How deep tasks share a backbone: its first layers are common to all, the rest each task has to itself."""
+
+from typing import Any
+
+import keras
+
+from mtq.numeric import is_whole
+
+
+def split_backbone(
+    backbone: keras.layers.Layer, shared_layers: int | None
+) -> tuple[list[keras.layers.Layer], list[keras.layers.Layer]]:
+    """Splits a backbone into the part that tasks share and the layers of which each has a copy.
+
+    Args:
+        backbone: A `keras.Sequential`; any other layer or model counts as one layer.
+        shared_layers: How many of its layers with weights are shared, from its input on; None for all.
+
+    Returns:
+        The shared part, a layer named `"backbone"` or nothing; and the layers to be copied, in order.
+
+    Raises:
+        ValueError: There are no so many layers.
+    """
+    if shared_layers is None:
+        return [backbone], []
+    while isinstance(backbone, keras.Sequential) and [type(layer) for layer in backbone.layers] == [keras.Sequential]:
+        backbone = backbone.layers[0]
+    layers = list(backbone.layers) if isinstance(backbone, keras.Sequential) else [backbone]
+    with_weights = [place for place, layer in enumerate(layers) if _has_weights(layer)]
+    if not is_whole(shared_layers) or not 0 <= shared_layers <= len(with_weights):
+        raise ValueError(
+            f"shared_layers must be a whole number from 0 to {len(with_weights)}, how many layers with weights the "
+            f"backbone has. Received: {shared_layers!r}."
+        )
+    ends = [*with_weights, len(layers)]  # what has no weights goes with the layer before it
+    cut = ends[shared_layers] if shared_layers else 0
+    shared = [keras.Sequential(layers[:cut], name="backbone")] if cut else []
+    return shared, layers[cut:]
+
+
+def copy_of_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
+    """A layer with the same settings, whose weights are drawn anew.
+
+    Args:
+        layer: What to copy.
+        name: Of the copy.
+    """
+    return type(layer).from_config({**_without_seeds(layer.get_config()), "name": name})
+
+
+def _without_seeds(config: Any) -> Any:
+    """The config with its initializers' seeds left to chance, or a copy would begin with the very same weights."""
+    if isinstance(config, dict):
+        return {key: None if key == "seed" else _without_seeds(value) for key, value in config.items()}
+    return [_without_seeds(value) for value in config] if isinstance(config, list) else config
+
+
+def _has_weights(layer: keras.layers.Layer) -> bool:
+    """Whether it will have weights when it is built."""
+    if layer.built:
+        return bool(layer.weights)
+    return isinstance(layer, keras.Model) or type(layer).build is not keras.layers.Layer.build

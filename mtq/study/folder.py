@@ -1,0 +1,112 @@
+"""The folder of a study: what it consists of, and every run that is finished."""
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mtq.runs import versions, write_json
+from mtq.study.record import RunRecord
+
+
+class StudyFolder:
+    """A folder with `study.json` and a folder for each finished run, `runs/<arm>/seed_<n>`.
+
+    Args:
+        path: Where.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the study consists of.
+
+        Raises:
+            FileNotFoundError: There is no study.
+        """
+        if not self._plan_path.exists():
+            raise FileNotFoundError(
+                f"There must be a study in the folder. Received: {str(self.path)!r}, which has no study.json. "
+                "Give the folder that `mtq study --out` or Study.run wrote."
+            )
+        return json.loads(self._plan_path.read_text())
+
+    @property
+    def _plan_path(self) -> Path:
+        return self.path / "study.json"
+
+    def begin(self, plan: dict[str, Any], command: list[str]) -> None:
+        """Writes what the study consists of, or adds to it the arms that are new.
+
+        Args:
+            plan: As JSON values, with the arms by name under `"arms"`.
+            command: By which it is run, for the record.
+
+        Raises:
+            ValueError: The folder holds runs of another plan.
+        """
+        plan = json.loads(json.dumps(plan))
+        if self._plan_path.exists():
+            before = self.plan
+            for key in plan.keys() - {"arms"}:
+                self._check_same(key, before.get(key), plan[key])
+            for name in plan["arms"].keys() & before["arms"].keys():
+                self._check_same(f"arm '{name}'", before["arms"][name], plan["arms"][name])
+            plan["arms"] = {**before["arms"], **plan["arms"]}
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self._plan_path, {**plan, "command": command, "versions": versions()})
+
+    def _check_same(self, what: str, before: Any, now: Any) -> None:
+        if before == now:
+            return
+        if isinstance(before, dict) and isinstance(now, dict):
+            other = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+            before, now = ({key: one.get(key) for key in other} for one in (before, now))
+        raise ValueError(
+            f"The study in {str(self.path)!r} has another {what}, so its runs cannot be gone on with. Received: "
+            f"{_short(now)}, where it has {_short(before)}. Choose another folder, or delete this one."
+        )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder against other processes, until this one ends in whatever way.
+
+        Raises:
+            ValueError: Another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ValueError(
+                    f"The folder of a study must not be in use. Received: {str(self.path)!r}, in which another process "
+                    "is running it. Wait for that, or choose another folder."
+                ) from error
+            yield
+
+    def place(self, arm: str, seed: int) -> Path:
+        """Where a run is, or will be."""
+        return self.path / "runs" / arm / f"seed_{seed}"
+
+    def has(self, arm: str, seed: int) -> bool:
+        """Whether a run is finished."""
+        return (self.place(arm, seed) / "scores.json").exists()
+
+    def seeds(self, arm: str) -> list[int]:
+        """The seeds of an arm's finished runs."""
+        places = (self.path / "runs" / arm).glob("seed_*/scores.json")
+        return sorted(int(place.parent.name.removeprefix("seed_")) for place in places)
+
+    def records(self, arm: str) -> list[RunRecord]:
+        """An arm's finished runs, by seed."""
+        return [RunRecord.load(self.place(arm, seed)) for seed in self.seeds(arm)]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 300 else f"{text[:300]}…"

@@ -1,0 +1,117 @@
+"""What all runs of a study have in common, unless an arm says otherwise."""
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+
+from mtq import exploration
+from mtq.numeric import is_real, is_whole
+
+_WHOLE = (
+    "epochs",
+    "updates_per_epoch",
+    "batch_size",
+    "target_update_period",
+    "replay_capacity",
+    "warmup_steps",
+    "exploration_steps",
+    "n_step",
+    "evaluation_episodes",
+    "cosines_every",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How long, from how much experience, and by what settings every network of a study learns.
+
+    Args:
+        epochs: Each ends with an evaluation; there is one more before the first.
+        updates_per_epoch: Of the network, from one batch of every task each.
+        batch_size: B, of each task.
+        steps_per_update: Environment steps of each task per update.
+        learning_rate: Of Adam.
+        final_learning_rate: To which it falls on a cosine until the last update; by default it stays.
+        loss: Of the temporal-difference errors.
+        double: Double DQN's targets.
+        n_step: Steps that a return spans.
+        target_update_period: Updates between two copies to the target network.
+        target_update_tau: If given, the target network instead moves this part of the way after each update.
+        replay_capacity: Environment steps of each task that are remembered.
+        warmup_steps: Random environment steps of each task before the first update.
+        initial_epsilon: ε after these.
+        final_epsilon: ε from `exploration_steps` on.
+        exploration_steps: In which ε falls, on a line, in environment steps of a task.
+        restarts_episodes: Whether every epoch begins with new episodes; those that are open then count as truncated.
+        evaluation_episodes: Greedy episodes of each task at every evaluation. The score is their mean return.
+        evaluation_steps: If given, instead so many greedy steps of each task. The score is the mean discounted return
+            of the episodes that ended within them.
+        evaluates_target: Whether the target network plays in evaluations, and not the online one. With a small
+            `target_update_tau` it is a running mean of the online network.
+        cosines_every: Updates between two looks at the cosines of the tasks' gradients.
+
+    Raises:
+        ValueError: A setting is out of its range.
+    """
+
+    epochs: int = 20
+    updates_per_epoch: int = 1_000
+    batch_size: int = 32
+    steps_per_update: float = 1.0
+    learning_rate: float = 1e-3
+    final_learning_rate: float | None = None
+    loss: str = "huber"
+    double: bool = False
+    n_step: int = 1
+    target_update_period: int = 100
+    target_update_tau: float | None = None
+    replay_capacity: int = 20_000
+    warmup_steps: int = 1_000
+    initial_epsilon: float = 1.0
+    final_epsilon: float = 0.05
+    exploration_steps: int = 5_000
+    restarts_episodes: bool = False
+    evaluation_episodes: int = 20
+    evaluation_steps: int | None = None
+    evaluates_target: bool = False
+    cosines_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name in _WHOLE:
+            if not is_whole(getattr(self, name)) or getattr(self, name) < 1:
+                raise ValueError(f"{name} of a study must be a whole number from 1. Received: {getattr(self, name)!r}.")
+        for name in ("steps_per_update", "learning_rate"):
+            if not is_real(getattr(self, name)) or not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} of a study must be a number above 0. Received: {getattr(self, name)!r}.")
+        for name in ("initial_epsilon", "final_epsilon"):
+            if not is_real(getattr(self, name)) or not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} of a study must be from 0 to 1. Received: {getattr(self, name)!r}.")
+        steps = self.evaluation_steps
+        if steps is not None and (not is_whole(steps) or steps < 1):
+            raise ValueError(f"evaluation_steps must be a whole number from 1, or None. Received: {steps!r}.")
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps of each task in one run, the warm-up's not included."""
+        return math.floor(self.epochs * self.updates_per_epoch * self.steps_per_update)
+
+    @property
+    def score(self) -> str:
+        """What an evaluation reports."""
+        if self.evaluation_steps is None:
+            return f"mean return of {self.evaluation_episodes} greedy episodes"
+        return f"mean discounted return over {self.evaluation_steps:,} greedy steps"
+
+    def optimizer(self) -> keras.optimizers.Optimizer:
+        """A new optimizer."""
+        rate: Any = self.learning_rate
+        if self.final_learning_rate is not None:
+            updates = self.epochs * self.updates_per_epoch
+            rate = keras.optimizers.schedules.CosineDecay(rate, updates, alpha=self.final_learning_rate / rate)
+        return keras.optimizers.Adam(rate, epsilon=1e-8)
+
+    def exploration(self) -> exploration.Exploration:
+        """ε over a task's environment steps."""
+        return exploration.linear(self.initial_epsilon, self.final_epsilon, self.exploration_steps)

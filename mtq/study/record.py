@@ -1,0 +1,59 @@
+"""What came of one run, and where it is kept."""
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What came of one run. T tasks, E epochs.
+
+    Attributes:
+        arm: Its name.
+        seed: Of the run.
+        scores: `[E + 1, T]`; the first row is the untrained network's.
+        cosines: Mean cosines between the tasks' gradients in each epoch, `[E, T, T]`; None where nothing is shared.
+        probes: Observations that the run came by, for each task `[P, …]`.
+        seconds: That it took.
+    """
+
+    arm: str
+    seed: int
+    scores: np.ndarray
+    cosines: np.ndarray | None
+    probes: dict[str, np.ndarray]
+    seconds: float
+
+    def save(self, folder: Path, network: Any) -> None:
+        """Writes it beside its place and renames it, so that there is a whole run or none.
+
+        Args:
+            folder: Its place: `scores.json`, `network.keras` and `arrays.npz` will lie there.
+            network: The trained network, a `keras.Model`.
+        """
+        beside = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        network.save(beside / "network.keras")
+        arrays = {f"probes/{name}": probes for name, probes in self.probes.items()}
+        if self.cosines is not None:
+            arrays["cosines"] = self.cosines
+        np.savez_compressed(beside / "arrays.npz", **arrays)
+        record = {"arm": self.arm, "seed": self.seed, "seconds": self.seconds, "scores": self.scores.tolist()}
+        (beside / "scores.json").write_text(json.dumps(record) + "\n")
+        os.replace(beside, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "RunRecord":
+        """Reads what `save` wrote."""
+        record = json.loads((folder / "scores.json").read_text())
+        with np.load(folder / "arrays.npz") as arrays:
+            cosines = arrays.get("cosines")
+            probes = {name.removeprefix("probes/"): arrays[name] for name in arrays if name.startswith("probes/")}
+        return cls(record["arm"], record["seed"], np.array(record["scores"]), cosines, probes, record["seconds"])

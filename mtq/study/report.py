@@ -1,0 +1,77 @@
+"""The report of a study: HTML, Markdown, pictures, and a CSV file of every number."""
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtq.callbacks.pictures import save_figure
+from mtq.study.document import Block, Picture
+from mtq.study.html import as_html
+from mtq.study.installed import check_installed
+from mtq.study.looks import style
+from mtq.study.markdown import as_markdown
+from mtq.study.numbers import write_numbers
+from mtq.study.published import Published
+from mtq.study.results import Results
+from mtq.study.sections import blocks_of
+from mtq.study.summary import Summary, summarize
+
+_PICTURES = "figures"
+
+
+class Report:
+    """What a study has found, to be read.
+
+    Args:
+        results: Of the study.
+        path: Its folder, where the trained networks are and the report is written. Without it the networks' features
+            are not compared.
+        publication: Published figures to be laid beside.
+    """
+
+    def __init__(self, results: Results, path: str | Path | None = None, publication: Published | None = None) -> None:
+        self.results, self.path, self.publication = results, path, publication
+
+    @functools.cached_property
+    def summary(self) -> Summary:
+        """Every statistic in it."""
+        return summarize(self.results, self.path, self.publication)
+
+    def write(self, title: str = "What sharing the network does", to: str | Path | None = None) -> Path:
+        """Writes `report.html`, `report.md` with its `figures/`, and `numbers.csv`; replaces an earlier report.
+
+        Args:
+            title: Of the report.
+            to: Another folder to write to.
+
+        Returns:
+            Where `report.html` is.
+
+        Raises:
+            ValueError: There is no folder to write to.
+        """
+        if to is None and self.path is None:
+            raise ValueError("to must say where the report is written, as it was made without a path. Received: None.")
+        check_installed()
+        folder = Path(to if to is not None else self.path)  # type: ignore[arg-type]
+        folder.mkdir(parents=True, exist_ok=True)
+        with style():
+            blocks = blocks_of(self.summary)
+            _write(folder / "report.html", as_html(title, blocks))
+            _save_pictures(blocks, folder / _PICTURES)
+        _write(folder / "report.md", as_markdown(title, blocks, _PICTURES))
+        write_numbers(self.summary, folder / "numbers.csv")
+        return folder / "report.html"
+
+
+def _save_pictures(blocks: Sequence[Block], folder: Path) -> None:
+    for block in blocks:
+        if isinstance(block, Picture):
+            save_figure(block.figure, folder / f"{block.name}.png")
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

@@ -1,0 +1,145 @@
+"""What a study's folder holds, as arrays."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtq.study.folder import StudyFolder
+
+LAST = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmResult:
+    """All finished runs of one arm. R runs, E epochs, T tasks.
+
+    Attributes:
+        name: Of the arm.
+        scores: `[R, E + 1, T]`; row 0 of the epochs is before training.
+        seeds: Of the runs.
+        seconds: That each run took.
+        cosines: Mean cosines between the tasks' gradients, `[E, T, T]`, over all runs; None where nothing is shared.
+        parameters: How many the network has.
+        settings: As the arm was defined.
+    """
+
+    name: str
+    scores: np.ndarray
+    seeds: list[int] = dataclasses.field(default_factory=list)
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    cosines: np.ndarray | None = None
+    parameters: int | None = None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def runs(self) -> int:
+        """R."""
+        return len(self.scores)
+
+    @property
+    def final(self) -> np.ndarray:
+        """Each run's score after the last epoch, `[R, T]`."""
+        return self.scores[:, -1]
+
+    @property
+    def last(self) -> np.ndarray:
+        """Each run's mean over the last ten epochs, or over all if there are fewer, `[R, T]`."""
+        return self.scores[:, 1:][:, -LAST:].mean(axis=1)
+
+    @property
+    def area(self) -> np.ndarray:
+        """Each run's mean over all epochs but the one before training: the area under its curve, `[R, T]`."""
+        return self.scores[:, 1:].mean(axis=1)
+
+
+FIGURES = {
+    "last": f"mean of the last {LAST} epochs",
+    "final": "last epoch",
+    "area": "mean of all epochs (area under the curve)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What a study has found out so far.
+
+    Attributes:
+        tasks: Their names.
+        arms: In the order of the study; those without a finished run are left out.
+        reference: Name of the arm that others are compared to.
+        random: A random policy's scores, `[T]`.
+        plan: What the study consists of.
+    """
+
+    tasks: tuple[str, ...]
+    arms: list[ArmResult]
+    reference: str
+    random: np.ndarray
+    plan: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> ArmResult:
+        return next(arm for arm in self.arms if arm.name == name)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the arms."""
+        return [arm.name for arm in self.arms]
+
+    @property
+    def others(self) -> list[ArmResult]:
+        """All arms but the reference."""
+        return [arm for arm in self.arms if arm.name != self.reference]
+
+    def normalized(self, values: np.ndarray) -> np.ndarray:
+        """Scores on a scale on which a random policy has 0, and the reference's mean over its last epochs is 1.
+
+        Args:
+            values: `[…, T]`.
+
+        Returns:
+            `[…, T]`; NaN for tasks on which the reference is no better than random.
+        """
+        span = self[self.reference].last.mean(axis=0) - self.random
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(span > 0, (values - self.random) / span, np.nan)
+
+
+def load_results(path: str | Path) -> Results:
+    """Reads all finished runs of a study.
+
+    Args:
+        path: Its folder.
+
+    Raises:
+        FileNotFoundError: There is no study, or it has no finished run of its reference yet.
+    """
+    folder = StudyFolder(path)
+    plan = folder.plan
+    tasks = tuple(task["config"]["name"] for task in plan["tasks"]["config"]["tasks"])
+    arms = []
+    for name, settings in plan["arms"].items():
+        records = folder.records(name)
+        if not records:
+            continue
+        cosines = [record.cosines for record in records if record.cosines is not None]
+        arms.append(
+            ArmResult(
+                name,
+                np.stack([record.scores for record in records]),
+                [record.seed for record in records],
+                [record.seconds for record in records],
+                np.mean(cosines, axis=0) if cosines else None,
+                settings["parameters"],
+                settings,
+            )
+        )
+    if plan["reference"] not in [arm.name for arm in arms]:
+        raise FileNotFoundError(
+            f"There must be a finished run of the reference, {plan['reference']!r}. Received: {str(path)!r}, which has "
+            f"runs of {[arm.name for arm in arms]}. Run the study on."
+        )
+    random = json.loads((folder.path / "random.json").read_text())
+    return Results(tasks, arms, plan["reference"], np.array([random[name] for name in tasks]), plan)

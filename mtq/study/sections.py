@@ -1,0 +1,253 @@
+"""What a report says, section by section."""
+
+import math
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from mtq.study import map_figures, score_figures
+from mtq.study.document import Block, Code, Heading, Paragraph, Picture, Table
+from mtq.study.results import FIGURES, LAST, ArmResult
+from mtq.study.similarity import BETWEEN_SEEDS
+from mtq.study.statistics import Interval
+from mtq.study.summary import Summary
+from mtq.study.transfer import HELPED, HURT, NO_EVIDENCE, NOT_TESTED, Transfer
+
+_CAPTIONS = {
+    "learning_curves": "Mean score of each task over the epochs; bands are 95 % intervals of the mean.",
+    "last_scores": f"Mean of the last {LAST} epochs with its 95 % interval; dots are runs, diamonds published means.",
+    "aggregates": "Left: interquartile mean of all runs and tasks. Right: performance profile. 95 % by bootstrap.",
+    "transfer": "Difference to the reference in normalized scores; words where the corrected test finds a difference.",
+    "cosines": "Above: mean cosine between the tasks' gradients over the shared layers. Below: mean of all pairs.",
+    "similarity": "CKA between the features before the heads of each arm and of the reference, on like observations.",
+}
+_NOT_SETTINGS = {"name", "parameters", "network", "width", "parameters_of", "shared_layers"}
+
+
+def blocks_of(summary: Summary) -> list[Block]:
+    """The whole report.
+
+    Args:
+        summary: Of the study.
+    """
+    parts = (_arms, _in_short, _curves, _published, _scores, _aggregates, _transfer, _cosines, _similarity, _made)
+    return [block for part in parts for block in part(summary)]
+
+
+def _arms(summary: Summary) -> Iterator[Block]:
+    results = summary.results
+    yield Paragraph(
+        f"{len(results.arms)} ways to learn {len(results.tasks)} tasks ({', '.join(results.tasks)}), each from several "
+        f"seeds. Score: {results.plan['protocol']['score']}. All arms take the same number of environment steps. "
+        f"Others are compared to “{results.reference}”."
+    )
+    rows = [
+        (
+            arm.name,
+            _sharing(arm),
+            f"{arm.parameters:,}",
+            _settings(arm),
+            str(arm.runs),
+            f"{sum(arm.seconds) / arm.runs:.0f} s",
+        )
+        for arm in results.arms
+    ]
+    yield Table(("arm", "shared", "parameters", "otherwise", "runs", "time of a run"), rows)
+    short = [arm.name for arm in results.arms if arm.runs == 1]
+    if short:
+        yield Paragraph(
+            f"There is one run only of {', '.join(short)}: nothing is known of how much runs differ, so its figures "
+            "have no intervals and are not tested. Give the study more seeds."
+        )
+
+
+def _sharing(arm: ArmResult) -> str:
+    shared, width = arm.settings.get("shared_layers"), arm.settings.get("width", 1.0)
+    text = "all of the backbone" if shared is None else "nothing" if shared == 0 else f"{shared} layers"
+    return text if width == 1 else f"{text}, width × {width:.3g}"
+
+
+def _settings(arm: ArmResult) -> str:
+    def shown(value: Any) -> str:
+        if isinstance(value, dict) and "class_name" in value:
+            inner = ", ".join(f"{k}={v}" for k, v in value["config"].items() if k != "name")
+            return f"{value['class_name']}({inner})"
+        return str(value)
+
+    given = {key: value for key, value in arm.settings.items() if key not in _NOT_SETTINGS and value is not None}
+    return ", ".join(f"{key}={shown(value)}" for key, value in given.items())
+
+
+def _in_short(summary: Summary) -> Iterator[Block]:
+    results = summary.results
+    yield Heading("In short")
+    by_arm: dict[str, list[Transfer]] = {}
+    for row in summary.transfer["last"]:
+        by_arm.setdefault(row.arm, []).append(row)
+    for name, rows in by_arm.items():
+        said = []
+        for verdict, words in ((HELPED, "helped"), (HURT, "hurt"), (NO_EVIDENCE, "no evidence on")):
+            tasks = [row.task for row in rows if row.verdict == verdict]
+            if tasks:
+                said.append(f"{words} {', '.join(tasks)}")
+        text = "; ".join(said) if said else NOT_TESTED
+        iqm = f" Interquartile mean {_interval(summary.iqm[name])}." if name in summary.iqm else ""
+        yield Paragraph(f"{name}, against {results.reference}: {text}.{iqm}")
+
+
+def _curves(summary: Summary) -> Iterator[Block]:
+    yield Heading("Learning curves")
+    yield Picture("learning_curves", score_figures.learning_curves(summary), _CAPTIONS["learning_curves"])
+
+
+def _published(summary: Summary) -> Iterator[Block]:
+    rows, marks = [], {}
+    for name, by_task in summary.published.items():
+        for task, comparison in by_task.items():
+            published = comparison.published
+            rows.append(
+                (
+                    f"{name}, {task}",
+                    f"{published.mean:.4g} ± {published.half_interval:.2g}",
+                    f"{comparison.ours:.4g}",
+                    f"{comparison.ours - published.mean:+.2g}",
+                    f"{comparison.tolerance:.2g}",
+                    "yes" if comparison.agrees else "no",
+                )
+            )
+            marks[len(rows) - 1, 5] = "good" if comparison.agrees else "bad"
+    if not rows:
+        return
+    assert summary.publication is not None
+    yield Heading("Beside the published figures")
+    yield Paragraph(
+        f"Source: {summary.publication.source}. Mean of the last epochs; the tolerance is two standard errors of "
+        "the mean of as many published runs as there are of ours."
+    )
+    header = ("arm and task", "published, 95 %", "ours", "difference", "tolerance", "within")
+    yield Table(header, rows, marks)
+
+
+def _scores(summary: Summary) -> Iterator[Block]:
+    results = summary.results
+    yield Heading("Scores")
+    yield Picture("last_scores", score_figures.last_scores(summary), _CAPTIONS["last_scores"])
+    for figure, meaning in FIGURES.items():
+        yield Paragraph(f"{meaning[0].upper()}{meaning[1:]}, mean over runs and 95 % interval:")
+        rows = [
+            (name, *(_interval(interval) for interval in intervals))
+            for name, intervals in summary.figures[figure].items()
+        ]
+        random = ("random policy", *(f"{value:.4g}" for value in results.random))
+        yield Table(("arm", *results.tasks), [*rows, random])
+
+
+def _aggregates(summary: Summary) -> Iterator[Block]:
+    results = summary.results
+    yield Heading("All tasks together")
+    yield Paragraph(
+        f"Normalized scores: 0 is a random policy's, 1 the mean of “{results.reference}”, of the last epochs. The "
+        "interquartile mean leaves out the lowest and the highest quarter of all runs."
+    )
+    missing = [
+        task
+        for task, one in zip(results.tasks, summary.normalized[results.reference], strict=True)
+        if math.isnan(one.value)
+    ]
+    if missing:
+        yield Paragraph(
+            f"{', '.join(missing)}: “{results.reference}” is no better than random there, so there is no scale, and "
+            "the task is left out."
+        )
+    if not summary.iqm:
+        return
+    yield Picture("aggregates", score_figures.aggregates(summary), _CAPTIONS["aggregates"])
+    rows = [
+        (name, _interval(summary.iqm[name]), *(_interval(one) for one in summary.normalized[name]))
+        for name in summary.iqm
+    ]
+    yield Table(("arm", "interquartile mean", *results.tasks), rows)
+
+
+def _transfer(summary: Summary) -> Iterator[Block]:
+    results = summary.results
+    if not results.others:
+        return
+    yield Heading("Transfer: what helped, what hurt")
+    yield Picture("transfer", map_figures.transfer_map(summary), _CAPTIONS["transfer"])
+    for figure, rows in summary.transfer.items():
+        yield Paragraph(
+            f"{FIGURES[figure][0].upper()}{FIGURES[figure][1:]}, difference to “{results.reference}”. Two-sided "
+            "studentized permutation tests; p-values corrected by Holm's method over the whole table."
+        )
+        known = {(row.arm, row.task): row for row in rows}
+        cells, marks = [], {}
+        for i, arm in enumerate(results.others):
+            cells.append((arm.name, *(_verdict(known[arm.name, task]) for task in results.tasks)))
+            for j, task in enumerate(results.tasks, 1):
+                mark = {HELPED: "good", HURT: "bad"}.get(known[arm.name, task].verdict)
+                if mark:
+                    marks[i, j] = mark
+        yield Table(("arm", *results.tasks), cells, marks)
+
+
+def _verdict(row: Transfer) -> str:
+    if row.verdict == NOT_TESTED:
+        return f"{row.difference:+.3g} ({NOT_TESTED})"
+    p = "p < 0.001" if row.p_corrected < 0.001 else f"p = {row.p_corrected:.3f}"
+    return f"{row.verdict}: {row.difference:+.3g} ({p})"
+
+
+def _cosines(summary: Summary) -> Iterator[Block]:
+    figure = map_figures.cosine_maps(summary)
+    if figure is not None:
+        yield Heading("Do the tasks' gradients agree?")
+        yield Picture("cosines", figure, _CAPTIONS["cosines"])
+
+
+def _similarity(summary: Summary) -> Iterator[Block]:
+    figure = map_figures.similarity_map(summary)
+    if figure is None:
+        return
+    yield Heading("Do the networks see alike?")
+    if any(row.arm == BETWEEN_SEEDS for row in summary.similarity):
+        yield Paragraph(
+            f"The row “{BETWEEN_SEEDS}” is the yardstick: networks that were trained in the same way and differ in "
+            "their seed. Lower numbers than that mean features of another kind."
+        )
+    yield Picture("similarity", figure, _CAPTIONS["similarity"])
+
+
+def _made(summary: Summary) -> Iterator[Block]:
+    results, plan = summary.results, summary.results.plan
+    seconds = sum(sum(arm.seconds) for arm in results.arms)
+    yield Heading("How it was made")
+    yield Code(shlex.join(["python", *plan["command"]]))
+    yield Paragraph(
+        f"{sum(arm.runs for arm in results.arms)} runs, {seconds / 60:.0f} minutes of them all together. Seeds: "
+        + "; ".join(f"{arm.name} {_ranges(arm.seeds)}" for arm in results.arms)
+        + "."
+    )
+    protocol = {key: value for key, value in plan["protocol"].items() if key != "score"}
+    yield Table(("setting", "value"), [(key, str(value)) for key, value in protocol.items()])
+    yield Table(("package", "version"), list(plan["versions"].items()))
+    yield Paragraph("Every number of this page is in numbers.csv.")
+
+
+def _ranges(seeds: list[int]) -> str:
+    """`0–3, 7`."""
+    parts: list[list[int]] = []
+    for seed in seeds:
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
+
+
+def _interval(interval: Interval) -> str:
+    if math.isnan(interval.value):
+        return "–"
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:.4g} (one run)"
+    return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]"

@@ -1,0 +1,150 @@
+"""What may be said of a few runs: means with intervals, robust aggregates, and tests."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+CONFIDENCE, SIGNIFICANCE = 0.95, 0.05
+_RESAMPLES, _BOOTSTRAPS = 9_999, 2_000
+
+
+class Interval(NamedTuple):
+    """A figure and where it may lie.
+
+    Attributes:
+        value: The figure.
+        low: Lower end of the 95 % interval; None where one run gives no interval.
+        high: Upper end.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def mean_interval(values: np.ndarray) -> list[Interval]:
+    """The mean over runs and its 95 % interval by Student's t.
+
+    Args:
+        values: `[R, K]`, of R runs.
+
+    Returns:
+        K intervals; with one run they have no ends.
+    """
+    from scipy import stats
+
+    runs, means = len(values), np.mean(values, axis=0)
+    if runs < 2:
+        return [Interval(float(mean), None, None) for mean in means]
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, runs - 1) * np.std(values, axis=0, ddof=1) / np.sqrt(runs)
+    return [Interval(float(m), float(m - h), float(m + h)) for m, h in zip(means, half, strict=True)]
+
+
+def interquartile_mean(values: np.ndarray, seed: int = 0) -> Interval:
+    """The mean of the middle half of all runs' normalized scores, with a 95 % interval by stratified bootstrap.
+
+    Args:
+        values: `[R, T]`.
+        seed: Of the bootstrap.
+
+    Reference:
+        Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021, section 4.
+    """
+    from rliable import metrics
+
+    def aggregate(scores: np.ndarray) -> np.ndarray:
+        return np.array([metrics.aggregate_iqm(scores)])
+
+    if len(values) < 2:
+        return Interval(float(aggregate(values)[0]), None, None)
+    points, (low, high) = _bootstrapped(values, aggregate, seed)
+    return Interval(float(points[0]), float(low[0]), float(high[0]))
+
+
+def performance_profile(values: np.ndarray, thresholds: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The share of runs, over all tasks, above each threshold, with 95 % bands by stratified bootstrap.
+
+    Args:
+        values: Normalized scores, `[R, T]`.
+        thresholds: `[K]`.
+        seed: Of the bootstrap.
+
+    Returns:
+        Shares `[K]`, and the band's ends `[2, K]`; with one run these are NaN.
+
+    Reference:
+        Agarwal et al., NeurIPS 2021, equation 2.
+    """
+    from rliable import library
+
+    def profile(scores: np.ndarray) -> np.ndarray:
+        return np.array([library.run_score_deviation(scores, threshold) for threshold in thresholds])
+
+    if len(values) < 2:
+        return profile(values), np.full([2, len(thresholds)], np.nan)
+    return _bootstrapped(values, profile, seed)
+
+
+def _bootstrapped(
+    values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The statistic `[K]`, and the ends of its intervals `[2, K]`."""
+    from rliable import library
+
+    before = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        points, intervals = library.get_interval_estimates({"arm": values}, statistic, reps=_BOOTSTRAPS)
+    finally:
+        np.random.set_state(before)
+    return points["arm"], intervals["arm"]
+
+
+def permutation_p_value(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
+    """How often two arms without a difference would differ as much as these: a two-sided permutation test.
+
+    The statistic is Welch's t, so that the test holds for arms of unlike spread too. With up to 9,999 partitions all
+    are looked at, with more 9,999 of them.
+
+    Args:
+        first: `[R₁]`, from two runs.
+        second: `[R₂]`, from two runs.
+        seed: Of the partitions that are drawn.
+
+    Reference:
+        Janssen, "Studentized permutation tests for non-i.i.d. hypotheses and the generalized Behrens-Fisher problem",
+        Statistics & Probability Letters 1997.
+    """
+    from scipy import stats
+
+    scale = np.ptp(np.concatenate([first, second]))
+    if scale == 0:
+        return 1.0
+
+    def welch(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        spread = np.var(a, axis=axis, ddof=1) / a.shape[axis] + np.var(b, axis=axis, ddof=1) / b.shape[axis]
+        return (np.mean(a, axis=axis) - np.mean(b, axis=axis)) / np.sqrt(spread + (1e-9 * scale) ** 2)
+
+    test = stats.permutation_test(
+        (first, second), welch, vectorized=True, n_resamples=_RESAMPLES, rng=np.random.default_rng(seed)
+    )
+    return float(test.pvalue)
+
+
+def corrected(p_values: np.ndarray) -> np.ndarray:
+    """p-values of several tests, raised so that the chance of any false finding stays what it is for one.
+
+    Args:
+        p_values: Of any shape; NaN where no test was made.
+
+    Reference:
+        Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    raised = np.array(p_values, float)
+    tested = ~np.isnan(raised)
+    if tested.any():
+        raised[tested] = multipletests(raised[tested], method="holm")[1]
+    return raised

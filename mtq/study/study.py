@@ -1,0 +1,191 @@
+"""`Study`: what a shared network does, as an experiment."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from mtq.numeric import is_whole
+from mtq.runs import write_json
+from mtq.study.arm import Arm
+from mtq.study.folder import StudyFolder
+from mtq.study.installed import check_installed
+from mtq.study.memory import give_back_memory, spare_memory
+from mtq.study.network import MakeNetwork, default_network, matched_width
+from mtq.study.program import evaluation
+from mtq.study.progress import Progress
+from mtq.study.protocol import Protocol
+from mtq.study.report import Report
+from mtq.study.results import Results, load_results
+from mtq.study.work import StudyWork
+from mtq.study.workers import Job, Workers
+from mtq.study_error import StudyError
+from mtq.tasks import TaskSet
+
+_RANDOM_EVALUATIONS = 20
+
+
+class Study:
+    """Arms × seeds on one set of tasks.
+
+    Args:
+        tasks: The tasks.
+        arms: What is to be compared.
+        protocol: What the arms have in common.
+        seeds: How many runs each arm has, from seeds 0, 1, …; or the seeds.
+        reference: The arm that others are compared to: by default the first in which nothing is shared, or else the
+            first.
+        make_network: Makes the network of an arm. It must respect `arm.shared_layers` and, if arms differ in width or
+            are matched by parameters, `arm.width`. For studies that run in processes it must be a function of a module.
+
+    Raises:
+        ValueError: Two arms have one name, an arm refers to one that is not there, or there are no seeds.
+
+    Example:
+        ```python
+        study = mtq.study.Study(
+            mtq.suites.classic(),
+            arms=[
+                mtq.study.Arm("separate", shared_layers=0),
+                mtq.study.Arm("shared"),
+                mtq.study.Arm("normalized", aggregator="normalized_sum"),
+            ],
+            protocol=mtq.study.Protocol(epochs=20, updates_per_epoch=1_000),
+            seeds=10,
+        )
+        study.run("runs/sharing").write()  # report.html, report.md, numbers.csv
+        ```
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        arms: Sequence[Arm],
+        *,
+        protocol: Protocol | None = None,
+        seeds: int | Iterable[int] = 5,
+        reference: str | None = None,
+        make_network: MakeNetwork = default_network,
+    ) -> None:
+        self.tasks, self.protocol, self.make_network = tasks, protocol or Protocol(), make_network
+        names = [arm.name for arm in arms]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"The arms of a study must be one or more, with names of their own. Received: {names}.")
+        self.seeds = list(range(seeds)) if is_whole(seeds) else list(seeds)  # type: ignore[arg-type]
+        if (
+            not self.seeds
+            or len(set(self.seeds)) < len(self.seeds)
+            or not all(is_whole(s) and s >= 0 for s in self.seeds)
+        ):
+            raise ValueError(f"seeds must be how many there are, or whole numbers from 0. Received: {seeds!r}.")
+        separate = [arm.name for arm in arms if arm.shared_layers == 0]
+        self.reference = reference if reference is not None else [*separate, names[0]][0]
+        for role, name in [
+            ("reference", self.reference),
+            *((f"parameters_of of {a!r}", a.parameters_of) for a in arms),
+        ]:
+            if name is not None and name not in names:
+                raise ValueError(f"{role} must name an arm of the study. Received: {name!r}. There are: {names}.")
+        for arm in arms:
+            arm.protocol(self.protocol)
+        self.arms = self._with_widths({arm.name: arm for arm in arms})
+
+    def run(self, folder: str | Path, *, workers: int | None = None, verbose: int = 1) -> Report:
+        """Makes the runs that the folder does not hold yet.
+
+        A run that is finished is never made again, and one that was cut off is begun anew. Runs may be added later: by
+        more seeds, or more arms, and the same protocol.
+
+        Args:
+            folder: Of the study; made if need be.
+            workers: How many runs are made at once; by default as many as there are cores.
+            verbose: 0 for no progress bar.
+
+        Returns:
+            The report, of all the runs in the folder.
+
+        Raises:
+            StudyError: Runs failed; the others are kept.
+            ImportError: A package is missing that only studies need.
+            ValueError: The folder holds a study of another kind, or is in use.
+        """
+        check_installed()
+        spare_memory()
+        place = StudyFolder(folder)
+        with place.locked():
+            place.begin(self._plan(), sys.argv)
+            self._play_random(place)
+            jobs = [Job(arm, seed) for arm in self.arms for seed in self.seeds if not place.has(arm, seed)]
+            if jobs:
+                self._make(jobs, place, workers or len(os.sched_getaffinity(0)), verbose)
+        return Report(self.results(folder), place.path)
+
+    def results(self, folder: str | Path) -> Results:
+        """What the folder holds of this study."""
+        return load_results(folder)
+
+    def _make(self, jobs: list[Job], place: StudyFolder, number: int, verbose: int) -> None:
+        work = StudyWork(self.tasks, self.arms, self.protocol, self.make_network, place)
+        in_threads = all(task.spec.in_graph for task in self.tasks.values())
+        failures: dict[Job, BaseException] = {}
+        with Progress(len(jobs), self.protocol.epochs, bool(verbose)) as progress:
+            for job, error in Workers(work, number, in_threads).do(jobs, progress.at):
+                progress.finished(job, error)
+                if error is not None:
+                    failures[job] = error
+        if failures:
+            lines = [f"  {job.arm}, seed {job.seed}: {error}" for job, error in failures.items()]
+            raise StudyError(
+                f"{len(failures)} of {len(jobs)} runs could not be finished:\n" + "\n".join(lines) + "\n"
+                f"The others are kept in {place.path}. Run the study again to make only these, or "
+                f"`mtq report {place.path}` to see what there is."
+            )
+
+    def _plan(self) -> dict[str, Any]:
+        return {
+            "tasks": keras.saving.serialize_keras_object(self.tasks),
+            "protocol": {**vars(self.protocol), "score": self.protocol.score},
+            "reference": self.reference,
+            "arms": {name: self._plan_of(arm) for name, arm in self.arms.items()},
+        }
+
+    def _plan_of(self, arm: Arm) -> dict[str, Any]:
+        network = self.make_network(self.tasks, arm)
+        return {
+            **arm.get_config(),
+            "parameters": network.count_params(),
+            "network": _fingerprint(network),
+        }
+
+    def _with_widths(self, arms: dict[str, Arm]) -> dict[str, Arm]:
+        """The arms, with the widths of those that are to have as many parameters as another."""
+        for name, arm in arms.items():
+            if arm.parameters_of is not None:
+                wanted = self.make_network(self.tasks, arms[arm.parameters_of]).count_params()
+                width = matched_width(self.make_network, self.tasks, arm, wanted)
+                arms = {**arms, name: arm.with_width(width)}
+        return arms
+
+    def _play_random(self, place: StudyFolder) -> None:
+        """The scores of a random policy, which count as 0."""
+        path = place.path / "random.json"
+        if path.exists():
+            return
+        play = evaluation(None, self.tasks, self.protocol)
+        played = [play(seed) for seed in range(_RANDOM_EVALUATIONS)]
+        write_json(path, {name: float(np.mean([scores[name] for scores in played])) for name in self.tasks})
+        give_back_memory()
+
+
+def _fingerprint(network: keras.Model) -> str:
+    """The same for networks of the same make, whatever names Keras gave to their layers."""
+    text = json.dumps(keras.saving.serialize_keras_object(network))
+    for number, layer in enumerate([network, *network._flatten_layers(include_self=False)]):
+        text = text.replace(f'"{layer.name}"', f'"#{number}"')
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,69 @@
+"""Every statistic of a study, computed once for its tables, pictures and CSV file."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from mtq.study.published import Comparison, Published
+from mtq.study.results import FIGURES, Results
+from mtq.study.similarity import Similarity, similarities
+from mtq.study.statistics import Interval, interquartile_mean, mean_interval, performance_profile
+from mtq.study.transfer import Transfer, transfer_table
+
+THRESHOLDS = np.linspace(0.0, 1.5, 61)
+TESTED = ("last", "area")
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """Statistics of all arms, by name. E epochs, T tasks.
+
+    Attributes:
+        results: What they are of.
+        curves: Mean scores, for each epoch from 0 for each task.
+        figures: By the names of `FIGURES`, then by arm, for each task.
+        normalized: Of the last epochs, for each task.
+        iqm: Interquartile mean over all runs and tasks of these; none where no task has a scale.
+        profiles: Shares of runs above `THRESHOLDS`, and the band around them.
+        transfer: By the names of `TESTED`.
+        similarity: Of the features to those of the reference.
+        published: Beside published figures, by arm and task.
+        publication: Where these are from, and their curves.
+    """
+
+    results: Results
+    curves: dict[str, list[list[Interval]]]
+    figures: dict[str, dict[str, list[Interval]]]
+    normalized: dict[str, list[Interval]]
+    iqm: dict[str, Interval]
+    profiles: dict[str, tuple[np.ndarray, np.ndarray]]
+    transfer: dict[str, list[Transfer]]
+    similarity: list[Similarity]
+    published: dict[str, dict[str, Comparison]]
+    publication: Published | None
+
+
+def summarize(results: Results, path: str | Path | None = None, publication: Published | None = None) -> Summary:
+    """Computes them.
+
+    Args:
+        results: Of a study.
+        path: Its folder, in which the trained networks are; without it features are not compared.
+        publication: Published figures to be laid beside.
+    """
+    normalized = {arm.name: results.normalized(arm.last) for arm in results.arms}
+    scaled = {name: values[:, ~np.isnan(values).any(axis=0)] for name, values in normalized.items()}
+    scaled = {name: values for name, values in scaled.items() if values.size}
+    return Summary(
+        results,
+        {arm.name: [mean_interval(scores) for scores in arm.scores.swapaxes(0, 1)] for arm in results.arms},
+        {figure: {arm.name: mean_interval(getattr(arm, figure)) for arm in results.arms} for figure in FIGURES},
+        {name: mean_interval(values) for name, values in normalized.items()},
+        {name: interquartile_mean(values) for name, values in scaled.items()},
+        {name: performance_profile(values, THRESHOLDS) for name, values in scaled.items()},
+        {figure: transfer_table(results, figure) for figure in TESTED},
+        similarities(results, path) if path is not None else [],
+        {arm.name: publication.compare(arm, results.tasks) for arm in results.arms} if publication else {},
+        publication,
+    )

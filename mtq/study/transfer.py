@@ -1,0 +1,65 @@
+"""Whether an arm helped or hurt a task, or whether nothing can be said."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mtq.study.results import Results
+from mtq.study.statistics import SIGNIFICANCE, corrected, permutation_p_value
+
+HELPED, HURT, NO_EVIDENCE, NOT_TESTED = "helped", "hurt", "no evidence", "one run: not tested"
+
+
+class Transfer(NamedTuple):
+    """How one arm stands to the reference on one task.
+
+    Attributes:
+        arm: Its name.
+        task: Likewise.
+        difference: Of the mean scores, the arm's minus the reference's.
+        p: Of the test, before correction; NaN where there was none.
+        p_corrected: For the number of all tests in the table.
+        verdict: `"helped"`, `"hurt"`, `"no evidence"`, or that there was no test.
+    """
+
+    arm: str
+    task: str
+    difference: float
+    p: float
+    p_corrected: float
+    verdict: str
+
+
+def transfer_table(results: Results, figure: str = "last") -> list[Transfer]:
+    """Tests every other arm against the reference on every task.
+
+    Two-sided studentized permutation tests, corrected by Holm's method over the whole table.
+
+    Args:
+        results: Of a study.
+        figure: Of which figure of the runs: `"last"`, `"final"` or `"area"`.
+
+    Returns:
+        A row for each arm and task.
+    """
+    reference = getattr(results[results.reference], figure)
+    pairs = [(arm, task) for arm in results.others for task in range(len(results.tasks))]
+    p_values = np.full(len(pairs), np.nan)
+    for place, (arm, task) in enumerate(pairs):
+        own = getattr(arm, figure)
+        if min(len(own), len(reference)) > 1:
+            p_values[place] = permutation_p_value(own[:, task], reference[:, task], seed=place)
+    rows = []
+    for (arm, task), p, raised in zip(pairs, p_values, corrected(p_values), strict=True):
+        difference = float(getattr(arm, figure)[:, task].mean() - reference[:, task].mean())
+        verdict = _verdict(difference, raised)
+        rows.append(Transfer(arm.name, results.tasks[task], difference, float(p), float(raised), verdict))
+    return rows
+
+
+def _verdict(difference: float, p: float) -> str:
+    if np.isnan(p):
+        return NOT_TESTED
+    if p >= SIGNIFICANCE:
+        return NO_EVIDENCE
+    return HELPED if difference > 0 else HURT

@@ -1,0 +1,69 @@
+"""Making one run of a study, in whatever thread or process."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+
+from mtq.study.arm import Arm
+from mtq.study.folder import StudyFolder
+from mtq.study.memory import give_back_memory
+from mtq.study.network import MakeNetwork
+from mtq.study.program import Program
+from mtq.study.protocol import Protocol
+from mtq.study.workers import Job
+from mtq.tasks import TaskSet
+
+_compiling = threading.Lock()
+_here = threading.local()
+
+
+class StudyWork:
+    """Makes runs and writes them down. A worker keeps what it compiled for the last arm.
+
+    Args:
+        tasks: The tasks.
+        arms: By name.
+        protocol: The study's.
+        make_network: Makes the network of an arm.
+        place: Where runs are kept.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        arms: Mapping[str, Arm],
+        protocol: Protocol,
+        make_network: MakeNetwork,
+        place: StudyFolder,
+    ) -> None:
+        self._tasks, self._arms, self._protocol = tasks, dict(arms), protocol
+        self._make_network, self._place = make_network, place
+
+    def __call__(self, job: Job, on_epochs: Callable[[int], None]) -> None:
+        """Makes a run.
+
+        Args:
+            job: Which one.
+            on_epochs: Called between executions with how many epochs are done.
+        """
+        known = getattr(_here, "program", None)
+        if known is not None and known.arm is self._arms[job.arm]:
+            self._run(known, job, on_epochs)
+            return
+        _here.program = known = None
+        with contextlib.ExitStack() as until_compiled:
+            until_compiled.enter_context(_compiling)  # one at a time, for it takes a few hundred MiB for a while
+            until_compiled.callback(give_back_memory)
+            give_back_memory()
+
+            def on_execution(epochs: int) -> None:
+                until_compiled.close()  # after the first execution; then there is nothing to close any more
+                on_epochs(epochs)
+
+            program = Program(self._tasks, self._arms[job.arm], self._protocol, self._make_network)
+            self._run(program, job, on_execution)
+        _here.program = program
+
+    def _run(self, program: Program, job: Job, on_epochs: Callable[[int], None]) -> None:
+        record = program.run(job.seed, on_epochs)
+        record.save(self._place.place(job.arm, job.seed), program.model.network)

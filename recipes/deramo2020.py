@@ -1,0 +1,132 @@
+"""What sharing does: the DQN experiment of D'Eramo et al. (ICLR 2020) reproduced, and then beaten.
+
+    python recipes/deramo2020.py --runs 10            # both published arms
+    python recipes/deramo2020.py --runs 10 --beyond   # and mtq's
+
+Five tasks are learnt by separate networks or by one that shares all but encoders and heads; with `--beyond` in other
+ways too, on the same number of environment steps. Writes runs/deramo2020 (report.html, report.md, numbers.csv), with
+the published curves beside ours. Called again it makes only the runs that are missing: more runs, or the arms beyond.
+Scores, command and what was learnt: recipes/README.md.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import mtq
+
+# isort: split
+import keras
+import simple_parsing
+
+_DATA = Path(__file__).parent / "data"
+
+
+@dataclasses.dataclass
+class Options:
+    """Settings of the study."""
+
+    runs: int = 10
+    """Of each arm, from seeds 0, 1, …"""
+    beyond: bool = False
+    """Whether to make mtq's own arms too."""
+    epochs: int = 50
+    """Each of 1,000 updates, and an evaluation of 2,000 steps of each task. Published are 50."""
+    workers: int | None = None
+    """Runs that are made at once; by default one per core."""
+    out: str = "runs/deramo2020"
+    """Folder of the study."""
+
+
+def published_arms() -> list[mtq.study.Arm]:
+    """The two of the paper."""
+    return [
+        mtq.study.Arm("separate", shared_layers=0, aggregator="sum"),
+        # The loss is a mean over the stacked batch of all tasks: the mean of their losses.
+        mtq.study.Arm("shared", aggregator="mean"),
+    ]
+
+
+def arms_beyond() -> list[mtq.study.Arm]:
+    """What mtq has to offer, one thing after the other."""
+    return []
+
+
+def protocol(epochs: int = 50) -> mtq.study.Protocol:
+    """The paper's settings."""
+    return mtq.study.Protocol(
+        epochs=epochs,
+        updates_per_epoch=1_000,
+        batch_size=100,
+        steps_per_update=1,
+        learning_rate=1e-3,
+        loss="huber",
+        target_update_period=100,
+        replay_capacity=5_000,
+        warmup_steps=100,
+        initial_epsilon=1.0,
+        final_epsilon=0.01,
+        exploration_steps=5_000,
+        restarts_episodes=True,
+        evaluation_steps=2_000,
+    )
+
+
+def make_network(tasks: mtq.TaskSet, arm: mtq.study.Arm) -> keras.Model:
+    """The paper's: an encoder of 80 units, two layers of 80 that may be shared, the last one a sigmoid's, and a head.
+
+    Weights are Xavier's, with a gain of √2 but for the heads; biases uniform as PyTorch draws them.
+
+    Args:
+        tasks: The tasks.
+        arm: Whose `shared_layers` are shared.
+    """
+    units = mtq.study.scaled(80, arm.width)
+
+    def layer(inputs: int, activation: str, name: str) -> keras.layers.Dense:
+        return keras.layers.Dense(
+            units,
+            activation=activation,
+            kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_avg", "uniform"),
+            bias_initializer=_uniform(inputs),
+            name=name,
+        )
+
+    encoders = {name: layer(task.spec.observation_shape[0], "relu", f"{name}_encoder") for name, task in tasks.items()}
+    hidden = keras.Sequential([layer(units, "relu", "hidden_0"), layer(units, "sigmoid", "hidden_1")], name="backbone")
+    network = mtq.networks.shared_q_network(tasks, hidden, encoders, shared_layers=arm.shared_layers)
+    for name in tasks:
+        network.get_layer(f"{name}_q_values").bias_initializer = _uniform(units)  # Glorot's kernel is there already
+    return network
+
+
+def _uniform(inputs: int) -> keras.initializers.Initializer:
+    return keras.initializers.RandomUniform(-(inputs**-0.5), inputs**-0.5)
+
+
+def published() -> mtq.study.Published:
+    """The paper's results, of 100 runs of each arm."""
+    return mtq.study.Published.load(
+        "D'Eramo et al., Sharing Knowledge in Multi-Task Deep Reinforcement Learning, ICLR 2020; 100 runs of each arm",
+        curves=_DATA / "deramo2020_curves.csv",
+        figures=_DATA / "deramo2020_figures.csv",
+        arms={"separate": "single", "shared": "shared"},
+    )
+
+
+def main(options: Options) -> mtq.study.Report:
+    """Makes the runs that are missing and writes the report."""
+    study = mtq.study.Study(
+        mtq.suites.classic(),
+        [*published_arms(), *(arms_beyond() if options.beyond else [])],
+        protocol=protocol(options.epochs),
+        seeds=options.runs,
+        make_network=make_network,
+    )
+    report = study.run(options.out, workers=options.workers)
+    report.publication = published()
+    print(f"Wrote {report.write('Sharing knowledge in multi-task deep Q-learning')}")
+    return report
+
+
+if __name__ == "__main__":
+    main(simple_parsing.parse(Options))

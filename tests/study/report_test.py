@@ -1,0 +1,104 @@
+"""Reports of made-up runs, whose every number is known."""
+
+import mtq
+
+# isort: split
+import csv
+import re
+
+import numpy as np
+import pytest
+
+from mtq.study.published import Published, PublishedFigure
+from mtq.study.results import ArmResult, Results
+
+PLAN = {
+    "protocol": {"score": "mean return", "epochs": 4},
+    "command": ["study.py", "--out", "a folder"],
+    "versions": {"mtq": "0"},
+}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    random = np.random.default_rng(0)
+    arms = []
+    for name, level in (("separate", 1.0), ("shared", 2.0), ("a<b>&|c", 1.0)):
+        scores = level * np.linspace(0, 1, 5)[None, :, None] * np.array([100.0, 1.0]) + random.normal(
+            0, 0.01, (6, 5, 2)
+        )
+        cosines = np.tile(np.array([[1.0, -0.25], [-0.25, 1.0]]), (4, 1, 1)) if name == "shared" else None
+        settings = {"shared_layers": 0 if name == "separate" else None, "width": 1.0, "aggregator": "sum"}
+        arms.append(ArmResult(name, scores, [0, 1, 2, 5, 6, 9], [60.0] * 6, cosines, 1234, settings))
+    results = Results(("one", "two"), arms, "separate", np.array([0.0, 0.0]), PLAN)
+    publication = Published(
+        "A paper", {"shared": {"one": np.arange(5.0)}}, {"shared": {"one": PublishedFigure(125.0, 1.0, 100)}}
+    )
+    path = tmp_path_factory.mktemp("report")
+    mtq.study.Report(results, publication=publication).write("A title", to=path)
+    return path
+
+
+def numbers(path):
+    with (path / "numbers.csv").open(newline="") as file:
+        return {(row["section"], row["arm"], row["task"], row["of"]): row for row in csv.DictReader(file)}
+
+
+def test_page_needs_nothing_else_and_is_well_formed(report):
+    page = (report / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
+    assert "http" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
+    assert "prefers-color-scheme: dark" in page
+    assert "#111213" not in page  # the ink is the page's
+    assert "a&lt;b&gt;&amp;|c" in page
+    assert "a<b>" not in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_markdown_has_its_pictures(report):
+    text = (report / "report.md").read_text()
+    pictures = re.findall(r"\]\((figures/[^)]+)\)", text)
+    assert len(pictures) >= 4
+    assert all((report / picture).stat().st_size > 5_000 for picture in pictures)
+    assert "python study.py --out 'a folder'" in text
+    assert "separate 0–2, 5–6, 9" in text
+
+
+def test_every_number_of_the_tables_is_in_the_csv_file(report):
+    """Every figure in a table's cell is, rounded, in numbers.csv."""
+    known = set()
+    for row in numbers(report).values():
+        for column in ("value", "low", "high"):
+            if row[column]:
+                known |= {f"{float(row[column]):.4g}", f"{float(row[column]):+.3g}", f"{float(row[column]):.3f}"}
+    text = (report / "report.md").read_text()
+    scores = text[text.index("## Scores") : text.index("## How it was made")]
+    cells = [cell for line in scores.splitlines() if line.startswith("|") for cell in line.split("|")[2:-1]]
+    found = [
+        figure for cell in cells for figure in re.findall(r"[+-]?\d+\.?\d*(?:e[+-]\d+)?", cell.replace("p < 0.001", ""))
+    ]
+    assert len(found) > 40
+    assert [figure for figure in found if figure not in known] == []
+
+
+def test_numbers(report):
+    known = numbers(report)
+    last = known["figures", "shared", "one", "last"]
+    assert float(last["value"]) == pytest.approx(200 * (0.25 + 0.5 + 0.75 + 1) / 4, abs=0.1)
+    assert float(last["low"]) < float(last["value"]) < float(last["high"])
+    assert float(known["normalized", "shared", "two", "last"]["value"]) == pytest.approx(2, abs=0.1)
+    assert known["transfer", "shared", "one", "last, difference"]["note"] == "helped"
+    assert known["transfer", "a<b>&|c", "one", "last, difference"]["note"] == "no evidence"
+    assert known["published", "shared", "one", "last"]["note"] == "within two standard errors"
+    assert float(known["cosines", "shared", "one", "two, epoch 3"]["value"]) == -0.25
+    assert float(known["published curves", "shared", "one", "epoch 4"]["value"]) == 4
+
+
+def test_deramo_data():
+    from recipes.deramo2020 import published
+
+    paper = published()
+    assert paper.figures["shared"]["cart_pole"].mean == pytest.approx(82.56, abs=0.01)
+    assert paper.figures["separate"]["mountain_car"].half_interval == pytest.approx(3.34, abs=0.05)
+    assert paper.curves["separate"]["acrobot"].shape == (51,)

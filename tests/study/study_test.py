@@ -1,0 +1,203 @@
+"""Studies: what is run, what is kept, and what goes on after an interruption."""
+
+import mtq
+
+# isort: split
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mtq.dynamics import Chain
+from mtq.networks import mlp, shared_q_network
+from mtq.study.folder import StudyFolder
+from mtq.study.program import Program
+from tests.environments import Corridor
+
+TINY = {
+    "epochs": 2,
+    "updates_per_epoch": 20,
+    "batch_size": 8,
+    "warmup_steps": 8,
+    "replay_capacity": 100,
+    "evaluation_steps": 50,
+    "cosines_every": 5,
+}
+
+
+def tiny_network(tasks, arm):
+    return shared_q_network(tasks, mlp([mtq.study.scaled(8, arm.width)] * 2), shared_layers=arm.shared_layers)
+
+
+def chains():
+    return mtq.TaskSet([mtq.Task("a", Chain(3, 10)), mtq.Task("b", Chain(3, 12))])
+
+
+def tiny_study(tasks=None, arms=None, seeds=2, **settings):
+    return mtq.study.Study(
+        tasks or chains(),
+        arms or [mtq.study.Arm("separate", shared_layers=0), mtq.study.Arm("shared")],
+        protocol=mtq.study.Protocol(**{**TINY, **settings}),
+        seeds=seeds,
+        make_network=tiny_network,
+    )
+
+
+def rows(path):
+    with (path / "numbers.csv").open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["section"] != "seconds"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("undisturbed") / "study"
+    tiny_study().run(path, workers=2, verbose=0).write()
+    return path
+
+
+def test_a_run_depends_on_its_seed_alone():
+    study = tiny_study(restarts_episodes=True, final_learning_rate=1e-4)
+    arm = mtq.study.Arm("shared", aggregator="normalized_sum", loss_weights="dynamic_weight_average")
+    program = Program(study.tasks, arm, study.protocol, tiny_network)
+    first, other, again = (program.run(seed) for seed in (0, 1, 0))
+    fresh = Program(study.tasks, arm, study.protocol, tiny_network).run(0)
+    for record in (again, fresh):
+        np.testing.assert_array_equal(first.scores, record.scores)
+        np.testing.assert_array_equal(first.cosines, record.cosines)
+        for name in study.tasks:
+            np.testing.assert_array_equal(first.probes[name], record.probes[name])
+    assert not np.array_equal(first.cosines, other.cosines)
+    assert first.scores.shape == (3, 2)
+    assert first.cosines.shape == (2, 2, 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
+def test_a_killed_study_goes_on_and_gives_the_same_report(tmp_path, undisturbed):
+    path = tmp_path / "study"
+    code = f"from tests.study.study_test import tiny_study; tiny_study().run({str(path)!r}, workers=2)"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, env={**os.environ})
+    folder = StudyFolder(path)
+    until = time.monotonic() + 120
+    while not list(path.glob("runs/*/seed_*/scores.json")) and time.monotonic() < until:
+        assert process.poll() is None, "the study ended before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {place: place.stat().st_mtime_ns for place in path.glob("runs/*/seed_*/scores.json")}
+    assert 1 <= len(kept) < 4
+    (folder.place("shared", 7).with_name(".seed_7.part")).mkdir(parents=True)  # what a cut write leaves behind
+
+    tiny_study().run(path, workers=2, verbose=0).write()
+    assert {place: place.stat().st_mtime_ns for place in kept} == kept  # not made again
+    assert rows(path) == rows(undisturbed)
+    assert len(rows(path)) > 50
+
+
+def test_a_finished_study_makes_no_run_again(undisturbed):
+    before = {place: place.stat().st_mtime_ns for place in undisturbed.glob("runs/*/*/*")}
+    tiny_study().run(undisturbed, verbose=0)
+    assert {place: place.stat().st_mtime_ns for place in undisturbed.glob("runs/*/*/*")} == before
+
+
+def test_another_plan_is_refused(undisturbed):
+    with pytest.raises(ValueError, match=r"another protocol.*batch_size"):
+        tiny_study(batch_size=9).run(undisturbed, verbose=0)
+    arms = [mtq.study.Arm("separate", shared_layers=0), mtq.study.Arm("shared", aggregator="mean")]
+    with pytest.raises(ValueError, match="another arm 'shared'"):
+        tiny_study(arms=arms).run(undisturbed, verbose=0)
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    with StudyFolder(tmp_path).locked(), pytest.raises(ValueError, match="must not be in use"):
+        tiny_study().run(tmp_path, verbose=0)
+
+
+def test_one_seed_has_no_interval_and_says_so(tmp_path):
+    report = tiny_study(seeds=1).run(tmp_path / "one", workers=1, verbose=0)
+    page = report.write().read_text()
+    assert "There is one run only of separate, shared" in page
+    assert "(one run)" in page
+    assert "1 run, no interval" in page
+    assert "one run: not tested" in page
+    of_intervals = [row for row in rows(tmp_path / "one") if row["low"] or row["high"]]
+    assert not of_intervals
+
+
+def test_processes_for_environments_in_python_and_failures_are_told(tmp_path):
+    """A run that fails is named; the others are kept, and it is made when the study is run again."""
+    tasks = mtq.TaskSet([mtq.Task("a", Corridor), mtq.Task("b", Corridor)])
+    arms = [mtq.study.Arm("shared"), mtq.study.Arm("diverges", learning_rate=1e30, loss="squared")]
+    study = tiny_study(tasks, arms, seeds=1)
+    with pytest.raises(mtq.study.StudyError, match=r"(?s)1 of 2 runs could not be finished.*diverges, seed 0.*task"):
+        study.run(tmp_path, workers=2, verbose=0)
+    folder = StudyFolder(tmp_path)
+    assert folder.has("shared", 0)
+    assert not folder.has("diverges", 0)
+    mtq.study.Report(mtq.study.load_results(tmp_path), tmp_path).write()
+    assert {row["arm"] for row in rows(tmp_path) if row["section"] == "runs"} == {"shared"}
+
+
+def test_parameters_are_matched():
+    arms = [
+        mtq.study.Arm("shared"),
+        mtq.study.Arm("matched", shared_layers=0, parameters_of="shared"),
+    ]
+    study = tiny_study(arms=arms, seeds=1)
+    counts = {name: tiny_network(study.tasks, arm).count_params() for name, arm in study.arms.items()}
+    assert abs(counts["matched"] - counts["shared"]) < 0.15 * counts["shared"]  # of 8 units one more or less is much
+    assert study.arms["matched"].width < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"arms": [mtq.study.Arm("a"), mtq.study.Arm("a")]}, "names of their own"),
+        ({"arms": [mtq.study.Arm("a", parameters_of="b")]}, "must name an arm of the study. Received: 'b'"),
+        ({"seeds": 0}, "seeds must be how many"),
+        ({"seeds": [1, 1]}, "seeds must be how many"),
+        ({"arms": [mtq.study.Arm("a", updates_per_epoch=5)]}, "as many environment steps as the others"),
+        ({"epochs": 0}, "epochs of a study must be a whole number from 1"),
+    ],
+)
+def test_errors_of_a_study(options, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_study(**options)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"doubel": True}, "has a setting that there is none of. Received: 'doubel'"),
+        ({"epochs": 3}, "epochs must be the same for all arms"),
+        ({"width": 0}, "width of arm 'a' must be above 0"),
+        ({"aggregator": "pcgard"}, "pcgrad"),
+    ],
+)
+def test_errors_of_an_arm(settings, message):
+    with pytest.raises(ValueError, match=message):
+        mtq.study.Arm("a", **settings)
+
+
+def test_arms_as_the_command_line_names_them():
+    from mtq.study.arm_text import parse_arm
+
+    arm = parse_arm("famo+upgrad+depth=1+width=2+double")
+    assert arm.get_config() == {
+        "name": "famo+upgrad+depth=1+width=2+double",
+        "shared_layers": 1,
+        "width": 2.0,
+        "parameters_of": None,
+        "aggregator": "upgrad",
+        "loss_weights": "famo",
+        "double": True,
+    }
+    assert parse_arm("separate+matched=shared").parameters_of == "shared"
+    with pytest.raises(ValueError, match=r"Received: 'shard' in 'shard\+double'"):
+        parse_arm("shard+double")
+    with pytest.raises(ValueError, match="must say aggregator once"):
+        parse_arm("mean+sum")
