@@ -44,6 +44,7 @@ class Protocol:
         initial_epsilon: ε after these.
         final_epsilon: ε from `exploration_steps` on.
         exploration_steps: In which ε falls, on a line, in environment steps of a task.
+        repeat_exponent: If given, random actions are repeated, as `mtq.exploration.EpsilonGreedy` says.
         restarts_episodes: Whether every epoch begins with new episodes; those that are open then count as truncated.
         evaluation_episodes: Greedy episodes of each task at every evaluation. The score is their mean return.
         evaluation_steps: If given, instead so many greedy steps of each task. The score is the mean discounted return
@@ -72,6 +73,7 @@ class Protocol:
     initial_epsilon: float = 1.0
     final_epsilon: float = 0.05
     exploration_steps: int = 5_000
+    repeat_exponent: float | None = None
     restarts_episodes: bool = False
     evaluation_episodes: int = 20
     evaluation_steps: int | None = None
@@ -114,4 +116,5 @@ class Protocol:
 
     def exploration(self) -> exploration.Exploration:
         """ε over a task's environment steps."""
-        return exploration.linear(self.initial_epsilon, self.final_epsilon, self.exploration_steps)
+        epsilon = exploration.linear(self.initial_epsilon, self.final_epsilon, self.exploration_steps)
+        return exploration.EpsilonGreedy(epsilon, repeat_exponent=self.repeat_exponent)
