@@ -1,10 +1,12 @@
 """Runs: a folder in which everything of one training run lies, and nothing is overwritten."""
 
+import functools
 import importlib.metadata
 import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -209,7 +211,21 @@ def versions() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
+    commit = _commit()
+    if commit:
+        found["mtq"] += f" ({commit})"
     return found
+
+
+@functools.cache
+def _commit() -> str:
+    """The commit that this is of, where it lies in a repository, with a + if files were changed since."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        made_of = [*git, "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
+        return subprocess.run(made_of, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras.src.saving.keras_saveable import KerasSaveable
 
 
@@ -38,6 +39,28 @@ class Stateful(KerasSaveable):
             num_tasks: T.
             num_shared: How many numbers the variables of more than one task hold together.
         """
+
+    def stream(self, seed: int) -> tf.Tensor:
+        """The seed that random numbers of now are drawn from: the one given, unless `use_stream` said another.
+
+        Args:
+            seed: As the object was configured.
+        """
+        return self._stream() + seed
+
+    def use_stream(self, number: int) -> None:
+        """Draws other random numbers from now on, without tracing anew. Not saved: for runs that begin anew.
+
+        Args:
+            number: Any integer below 2³²; 0 gives the numbers of the configured seed.
+        """
+        self._stream().assign(number)
+
+    def _stream(self) -> tf.Variable:
+        if "_stream_number" not in self.__dict__:
+            with tf.init_scope():
+                self._stream_number = tf.Variable(0, dtype=tf.int64, trainable=False)
+        return self._stream_number
 
     def add_variable(self, name: str, initial: Any, dtype: str = "float32") -> keras.Variable:
         """A variable that is saved under this name, and not trained."""

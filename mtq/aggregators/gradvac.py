@@ -41,7 +41,7 @@ class GradVac(GramAggregator):
         self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
     ) -> tf.Tensor:
         """The sums of the turned gradients' coefficients."""
-        orders = random_orders(lengths.shape[0], self.seed, updates)
+        orders = random_orders(lengths.shape[0], self.stream(self.seed), updates)
         targets = tf.cast(tf.convert_to_tensor(self.targets), tf.float64)
         c, seen = _coefficients(lengths, cosines, orders, targets)
         moved = targets + self.beta * (seen - targets)

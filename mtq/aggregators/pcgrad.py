@@ -33,7 +33,7 @@ class PCGrad(GramAggregator):
         self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
     ) -> tf.Tensor:
         """The sums of the projected gradients' coefficients."""
-        return _coefficients(lengths, cosines, random_orders(lengths.shape[0], self.seed, updates))
+        return _coefficients(lengths, cosines, random_orders(lengths.shape[0], self.stream(self.seed), updates))
 
     def get_config(self) -> dict[str, Any]:
         """The settings as Keras saves them."""

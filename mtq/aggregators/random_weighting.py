@@ -33,7 +33,7 @@ class RandomWeighting(GramAggregator):
         self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
     ) -> tf.Tensor:
         """`softmax(z)`."""
-        z = tf.cast(stateless_normal(lengths.shape, [self.seed, updates]), tf.float64)
+        z = tf.cast(stateless_normal(lengths.shape, [self.stream(self.seed), updates]), tf.float64)
         return tf.nn.softmax(tf.where(is_there, z, -1e9))
 
     def get_config(self) -> dict[str, Any]:

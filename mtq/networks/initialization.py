@@ -11,11 +11,7 @@ def initialize(network: keras.Model, seed: int) -> None:
         network: A network of Keras layers.
         seed: The same seed gives the same bits.
     """
-    layers = [
-        layer
-        for layer in network._flatten_layers()
-        if not isinstance(layer, keras.Model) and layer._trainable_variables
-    ]
+    layers = _layers(network)
     for layer, sequence in zip(layers, np.random.SeedSequence(seed).spawn(len(layers)), strict=True):
         for variable, draw in zip(
             layer._trainable_variables, sequence.generate_state(len(layer._trainable_variables)), strict=True
@@ -27,3 +23,25 @@ def initialize(network: keras.Model, seed: int) -> None:
             if "seed" in config:
                 initializer = initializer.__class__.from_config({**config, "seed": int(draw)})
             variable.assign(initializer(variable.shape, dtype=variable.dtype))
+
+
+def undrawable(network: keras.Model) -> list[str]:
+    """The weights that `initialize` leaves as they are, for their layers do not say how they are drawn.
+
+    Args:
+        network: A built network.
+    """
+    return [
+        variable.path
+        for layer in _layers(network)
+        for variable in layer._trainable_variables
+        if getattr(layer, f"{variable.name}_initializer", None) is None
+    ]
+
+
+def _layers(network: keras.Model) -> list[keras.layers.Layer]:
+    return [
+        layer
+        for layer in network._flatten_layers()
+        if not isinstance(layer, keras.Model) and layer._trainable_variables
+    ]

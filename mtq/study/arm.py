@@ -73,6 +73,12 @@ class Arm:
         self.aggregator, self.loss_weights = _as_config(aggregator), _as_config(loss_weights)
         self.settings = settings
 
+    def make_loss_weights(self) -> Any:
+        """What `MultiTaskDQN.compile` is to be given, made anew."""
+        if isinstance(self.loss_weights, dict) and "class_name" not in self.loss_weights:
+            return {name: keras.saving.deserialize_keras_object(weight) for name, weight in self.loss_weights.items()}
+        return self.loss_weights
+
     def protocol(self, common: Protocol) -> Protocol:
         """The study's protocol with what this arm has otherwise.
 

@@ -50,13 +50,16 @@ class StudyFolder:
             ValueError: The folder holds runs of another plan.
         """
         plan = json.loads(json.dumps(plan))
-        if self._plan_path.exists():
+        if self._plan_path.exists() and list(self.path.glob("runs/*/seed_*/scores.json")):
             before = self.plan
-            for key in plan.keys() - {"arms"}:
+            for key in plan.keys() - {"arms", "seeds"}:
                 self._check_same(key, before.get(key), plan[key])
             for name in plan["arms"].keys() & before["arms"].keys():
                 self._check_same(f"arm '{name}'", before["arms"][name], plan["arms"][name])
             plan["arms"] = {**before["arms"], **plan["arms"]}
+            plan["seeds"] = sorted({*before["seeds"], *plan["seeds"]})
+        elif self._plan_path.exists():
+            (self.path / "random.json").unlink(missing_ok=True)  # nothing was run by the plan that was there
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self._plan_path, {**plan, "command": command, "versions": versions()})
 
@@ -96,6 +99,20 @@ class StudyFolder:
     def has(self, arm: str, seed: int) -> bool:
         """Whether a run is finished."""
         return (self.place(arm, seed) / "scores.json").exists()
+
+    def note_failure(self, arm: str, seed: int, error: BaseException | None) -> None:
+        """Notes why a run could not be finished, or that it was."""
+        path = self.place(arm, seed).with_suffix(".failed.json")
+        if error is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"seed": seed, "error": f"{type(error).__name__}: {error}"})
+
+    def failures(self, arm: str) -> dict[int, str]:
+        """Why runs of an arm could not be finished, by seed."""
+        found = [json.loads(path.read_text()) for path in (self.path / "runs" / arm).glob("seed_*.failed.json")]
+        return {one["seed"]: one["error"] for one in sorted(found, key=lambda one: one["seed"])}
 
     def seeds(self, arm: str) -> list[int]:
         """The seeds of an arm's finished runs."""

@@ -10,7 +10,7 @@ from mtq.study.arm import Arm
 from mtq.tasks import TaskSet
 
 MakeNetwork = Callable[[TaskSet, Arm], keras.Model]
-_LARGE_IMAGE = 36
+_LARGE_IMAGE, _TOLERANCE = 36, 0.25
 
 
 def default_network(tasks: TaskSet, arm: Arm) -> keras.Model:
@@ -67,4 +67,10 @@ def matched_width(make_network: MakeNetwork, tasks: TaskSet, arm: Arm, num_param
     for _ in range(14):
         middle = (low * high) ** 0.5
         low, high = (middle, high) if count(middle) < num_parameters else (low, middle)
-    return min((low, high), key=lambda width: abs(count(width) - num_parameters))
+    best = min((low, high), key=lambda width: abs(count(width) - num_parameters))
+    if abs(count(best) - num_parameters) > _TOLERANCE * num_parameters:
+        raise ValueError(
+            f"The network of arm '{arm.name}' must be able to have about {num_parameters} parameters. Received: one of "
+            f"{count(best)} at width {best:.3g}. Let make_network multiply its widths by arm.width."
+        )
+    return best

@@ -1,5 +1,6 @@
 """One arm of a study, compiled once and run from seed after seed."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,8 @@ from mtq.evaluation import Evaluator
 from mtq.experience import Experience
 from mtq.gradient_statistics import GradientStatistics
 from mtq.model import MultiTaskDQN
-from mtq.networks.initialization import initialize
-from mtq.runs import steps_per_execution
+from mtq.networks.initialization import initialize, undrawable
+from mtq.runs import steps_per_execution, versions
 from mtq.step_evaluation import StepEvaluator
 from mtq.study.arm import Arm
 from mtq.study.network import MakeNetwork
@@ -40,20 +41,7 @@ class Program:
     def __init__(self, tasks: TaskSet, arm: Arm, common: Protocol, make_network: MakeNetwork) -> None:
         self.tasks, self.arm, self.protocol = tasks, arm, arm.protocol(common)
         protocol = self.protocol
-        self.model = MultiTaskDQN(
-            make_network(tasks, arm),
-            tasks,
-            target_update_period=protocol.target_update_period,
-            target_update_tau=protocol.target_update_tau,
-            double=protocol.double,
-        )
-        self.model.compile(
-            protocol.optimizer(),
-            loss=protocol.loss,
-            loss_weights=arm.loss_weights,
-            aggregator=arm.aggregator,
-            steps_per_execution=steps_per_execution(protocol.updates_per_epoch, most=_SLOWEST_EXECUTION),
-        )
+        self.model = make_model(tasks, arm, protocol, make_network(tasks, arm))
         self.experience = Experience(
             tasks,
             self.model,
@@ -70,9 +58,10 @@ class Program:
             self._restart = tf.function(self.experience.restart, autograph=False)
         self._variables = _all_variables(self.model)
         self._at_start = [np.array(variable) for variable in self._variables]
-        looks = -(-self.model.steps_per_execution // protocol.cosines_every) + 1
+        every = min(protocol.cosines_every, protocol.updates_per_epoch)
+        looks = -(-self.model.steps_per_execution // every) + 1
         has_shared = any(len(of) > 1 for of in self.model.paths.tasks_of(self.model.network.trainable_variables))
-        self._cosines = GradientStatistics(len(tasks), protocol.cosines_every, looks) if has_shared else None
+        self._cosines = GradientStatistics(len(tasks), every, looks) if has_shared else None
 
     def run(self, seed: int, on_execution: Callable[[int], None] = lambda epochs: None) -> RunRecord:
         """Learns from the beginning.
@@ -88,11 +77,13 @@ class Program:
             NonFiniteLossError: A task's loss was not finite.
         """
         began = time.monotonic()
-        of_network, of_experience, of_evaluation = np.random.SeedSequence(seed).generate_state(3).tolist()
+        of_network, of_experience, of_evaluation, of_update = np.random.SeedSequence(seed).generate_state(4).tolist()
         for variable, value in zip(self._variables, self._at_start, strict=True):
             variable.assign(value)
         initialize(self.model.network, of_network)
         self.model.target_network.set_weights(self.model.network.get_weights())
+        for pluggable in (self.model.weighting, self.model.aggregator):
+            pluggable.use_stream(of_update)
         self.experience.reset(of_experience)
         self._dataset.batch_source.prepare()  # the warm-up
         watch = _Watch(lambda epoch: self._evaluate(of_evaluation + epoch), self._restart, self._cosines, on_execution)
@@ -105,7 +96,8 @@ class Program:
         )
         scores = np.array([[epoch[name] for name in self.tasks] for epoch in watch.scores])
         cosines = np.array(watch.cosines) if self._cosines is not None else None
-        return RunRecord(self.arm.name, seed, scores, cosines, self._probes(), time.monotonic() - began)
+        seconds, origin = time.monotonic() - began, {"command": sys.argv, "versions": versions()}
+        return RunRecord(self.arm.name, seed, scores, cosines, self._probes(), seconds, origin)
 
     def _probes(self) -> dict[str, np.ndarray]:
         """Observations that the run remembers of each task, evenly from the oldest to the newest."""
@@ -114,6 +106,41 @@ class Program:
             rows = np.linspace(0, replay.num_frames() - 1, _PROBES).astype(np.int64)
             probes[name] = replay.read(rows).observation.numpy()
         return probes
+
+
+def make_model(tasks: TaskSet, arm: Arm, protocol: Protocol, network: keras.Model) -> MultiTaskDQN:
+    """The compiled model of an arm.
+
+    Args:
+        tasks: The tasks.
+        arm: The arm.
+        protocol: The arm's own.
+        network: Likewise.
+
+    Raises:
+        ValueError: A setting of the arm means nothing, or the network cannot be drawn anew from a seed.
+    """
+    unknown = undrawable(network)
+    if unknown:
+        raise ValueError(
+            f"The network of arm '{arm.name}' must be one whose weights can be drawn anew from a seed. Received: one "
+            f"with {', '.join(unknown)}, for which the layer has no initializer `<variable>_initializer`."
+        )
+    model = MultiTaskDQN(
+        network,
+        tasks,
+        target_update_period=protocol.target_update_period,
+        target_update_tau=protocol.target_update_tau,
+        double=protocol.double,
+    )
+    model.compile(
+        protocol.optimizer(),
+        loss=protocol.loss,
+        loss_weights=arm.make_loss_weights(),
+        aggregator=arm.aggregator,
+        steps_per_execution=steps_per_execution(protocol.updates_per_epoch, most=_SLOWEST_EXECUTION),
+    )
+    return model
 
 
 Evaluate = Callable[[int], dict[str, float]]

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
@@ -64,7 +65,7 @@ class Progress:
         self.at(job, self._epochs)
         self._bars.update(self._all, description=self._title())
         if error is not None:
-            self._console.print(f"[red]{job.arm}, seed {job.seed} failed: {error}[/red]")
+            self._console.print(f"[red]{escape(f'{job.arm}, seed {job.seed} failed: {error}')}[/red]")
         elif self._shown and not self._console.is_terminal:
             task = self._bars.tasks[0]
             gone, left = ("?" if s is None else f"{s / 60:.1f} min" for s in (task.elapsed, task.time_remaining))

@@ -48,7 +48,7 @@ class Protocol:
         restarts_episodes: Whether every epoch begins with new episodes; those that are open then count as truncated.
         evaluation_episodes: Greedy episodes of each task at every evaluation. The score is their mean return.
         evaluation_steps: If given, instead so many greedy steps of each task. The score is the mean discounted return
-            of the episodes that ended within them.
+            of the episodes that ended within them, and 0 if none did: give more steps than the longest episode has.
         evaluates_target: Whether the target network plays in evaluations, and not the online one. With a small
             `target_update_tau` it is a running mean of the online network.
         cosines_every: Updates between two looks at the cosines of the tasks' gradients.
@@ -90,6 +90,10 @@ class Protocol:
         for name in ("initial_epsilon", "final_epsilon"):
             if not is_real(getattr(self, name)) or not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} of a study must be from 0 to 1. Received: {getattr(self, name)!r}.")
+        if self.replay_capacity < self.batch_size:
+            raise ValueError(
+                f"replay_capacity of a study must hold a batch of {self.batch_size}. Received: {self.replay_capacity}."
+            )
         steps = self.evaluation_steps
         if steps is not None and (not is_whole(steps) or steps < 1):
             raise ValueError(f"evaluation_steps must be a whole number from 1, or None. Received: {steps!r}.")
@@ -104,7 +108,9 @@ class Protocol:
         """What an evaluation reports."""
         if self.evaluation_steps is None:
             return f"mean return of {self.evaluation_episodes} greedy episodes"
-        return f"mean discounted return over {self.evaluation_steps:,} greedy steps"
+        return (
+            f"mean discounted return of the episodes that ended within {self.evaluation_steps:,} greedy steps, else 0"
+        )
 
     def optimizer(self) -> keras.optimizers.Optimizer:
         """A new optimizer."""

@@ -2,12 +2,14 @@
 
 import csv
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from mtq.runs import write_json
 from mtq.study.results import ArmResult
 
 
@@ -105,8 +107,27 @@ class Published:
         }
         return cls(source, by_arm, by_figure)
 
+    def save(self, path: Path) -> None:
+        """Writes it as JSON, for the report of a folder to be made again."""
+        curves = {arm: {task: curve.tolist() for task, curve in tasks.items()} for arm, tasks in self.curves.items()}
+        write_json(path, {"source": self.source, "curves": curves, "figures": self.figures})
+
+    @classmethod
+    def saved(cls, path: Path) -> "Published | None":
+        """Reads what `save` wrote; None if there is nothing."""
+        if not path.exists():
+            return None
+        saved = json.loads(path.read_text())
+        curves = {arm: {task: np.array(curve) for task, curve in of.items()} for arm, of in saved["curves"].items()}
+        figures = {
+            arm: {task: PublishedFigure(*one) for task, one in of.items()} for arm, of in saved["figures"].items()
+        }
+        return cls(saved["source"], curves, figures)
+
     def compare(self, arm: ArmResult, tasks: Sequence[str]) -> dict[str, Comparison]:
-        """An arm's mean of the last epochs beside the published one, by task."""
+        """An arm's mean of the last epochs beside the published one, by task; nothing if ours had other epochs."""
+        if {len(curve) for curve in self.curves.get(arm.name, {}).values()} != {arm.epochs + 1}:
+            return {}  # of runs of another length
         figures = self.figures.get(arm.name, {})
         means = arm.last.mean(axis=0)
         return {

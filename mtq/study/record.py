@@ -1,5 +1,6 @@
 """What came of one run, and where it is kept."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -21,6 +22,7 @@ class RunRecord:
         cosines: Mean cosines between the tasks' gradients in each epoch, `[E, T, T]`; None where nothing is shared.
         probes: Observations that the run came by, for each task `[P, …]`.
         seconds: That it took.
+        origin: Command and versions that made it.
     """
 
     arm: str
@@ -29,6 +31,7 @@ class RunRecord:
     cosines: np.ndarray | None
     probes: dict[str, np.ndarray]
     seconds: float
+    origin: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def save(self, folder: Path, network: Any) -> None:
         """Writes it beside its place and renames it, so that there is a whole run or none.
@@ -37,7 +40,7 @@ class RunRecord:
             folder: Its place: `scores.json`, `network.keras` and `arrays.npz` will lie there.
             network: The trained network, a `keras.Model`.
         """
-        beside = folder.with_name(f".{folder.name}.part")
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         network.save(beside / "network.keras")
@@ -45,9 +48,14 @@ class RunRecord:
         if self.cosines is not None:
             arrays["cosines"] = self.cosines
         np.savez_compressed(beside / "arrays.npz", **arrays)
-        record = {"arm": self.arm, "seed": self.seed, "seconds": self.seconds, "scores": self.scores.tolist()}
-        (beside / "scores.json").write_text(json.dumps(record) + "\n")
-        os.replace(beside, folder)
+        record = {name: getattr(self, name) for name in ("arm", "seed", "seconds", "origin")}
+        with (beside / "scores.json").open("w") as file:
+            json.dump({**record, "scores": self.scores.tolist()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(OSError):  # another process, cut loose from a study that was killed, was first
+            os.replace(beside, folder)
+        shutil.rmtree(beside, ignore_errors=True)
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
@@ -56,4 +64,5 @@ class RunRecord:
         with np.load(folder / "arrays.npz") as arrays:
             cosines = arrays.get("cosines")
             probes = {name.removeprefix("probes/"): arrays[name] for name in arrays if name.startswith("probes/")}
-        return cls(record["arm"], record["seed"], np.array(record["scores"]), cosines, probes, record["seconds"])
+        scores = np.array(record["scores"])
+        return cls(record["arm"], record["seed"], scores, cosines, probes, record["seconds"], record["origin"])

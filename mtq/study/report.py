@@ -17,7 +17,7 @@ from mtq.study.results import Results
 from mtq.study.sections import blocks_of
 from mtq.study.summary import Summary, summarize
 
-_PICTURES = "figures"
+_PICTURES, _PUBLISHED = "figures", "published.json"
 
 
 class Report:
@@ -27,11 +27,14 @@ class Report:
         results: Of the study.
         path: Its folder, where the trained networks are and the report is written. Without it the networks' features
             are not compared.
-        publication: Published figures to be laid beside.
+        publication: Published figures to be laid beside; by default those of the report that was made here before.
     """
 
     def __init__(self, results: Results, path: str | Path | None = None, publication: Published | None = None) -> None:
-        self.results, self.path, self.publication = results, path, publication
+        self.results, self.path = results, path
+        if publication is None and path is not None:
+            publication = Published.saved(Path(path) / _PUBLISHED)
+        self.publication = publication
 
     @functools.cached_property
     def summary(self) -> Summary:
@@ -56,6 +59,8 @@ class Report:
         check_installed()
         folder = Path(to if to is not None else self.path)  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
+        if self.publication is not None and self.path is not None:
+            self.publication.save(Path(self.path) / _PUBLISHED)
         with style():
             blocks = blocks_of(self.summary)
             _write(folder / "report.html", as_html(title, blocks))

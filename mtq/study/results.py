@@ -24,6 +24,8 @@ class ArmResult:
         cosines: Mean cosines between the tasks' gradients, `[E, T, T]`, over all runs; None where nothing is shared.
         parameters: How many the network has.
         settings: As the arm was defined.
+        failures: Why runs could not be finished, by seed.
+        origins: Command and versions that made the runs, each that there is once.
     """
 
     name: str
@@ -33,6 +35,13 @@ class ArmResult:
     cosines: np.ndarray | None = None
     parameters: int | None = None
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    failures: dict[int, str] = dataclasses.field(default_factory=dict)
+    origins: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """E."""
+        return self.scores.shape[1] - 1
 
     @property
     def runs(self) -> int:
@@ -56,7 +65,7 @@ class ArmResult:
 
 
 FIGURES = {
-    "last": f"mean of the last {LAST} epochs",
+    "last": "mean of the last epochs, ten if there are as many",
     "final": "last epoch",
     "area": "mean of all epochs (area under the curve)",
 }
@@ -107,6 +116,10 @@ class Results:
             return np.where(span > 0, (values - self.random) / span, np.nan)
 
 
+def _distinct(values: list[Any]) -> list[Any]:
+    return [value for place, value in enumerate(values) if value not in values[:place]]
+
+
 def load_results(path: str | Path) -> Results:
     """Reads all finished runs of a study.
 
@@ -134,6 +147,8 @@ def load_results(path: str | Path) -> Results:
                 np.mean(cosines, axis=0) if cosines else None,
                 settings["parameters"],
                 settings,
+                folder.failures(name),
+                _distinct([record.origin for record in records]),
             )
         )
     if plan["reference"] not in [arm.name for arm in arms]:

@@ -11,11 +11,12 @@ from mtq.study.results import FIGURES, LAST, ArmResult
 from mtq.study.similarity import BETWEEN_SEEDS
 from mtq.study.statistics import Interval
 from mtq.study.summary import Summary
-from mtq.study.transfer import HELPED, HURT, NO_EVIDENCE, NOT_TESTED, Transfer
+from mtq.study.transfer import HELPED, HURT, NO_EVIDENCE, NOT_TESTED, TOO_FEW, Transfer
 
 _CAPTIONS = {
     "learning_curves": "Mean score of each task over the epochs; bands are 95 % intervals of the mean.",
-    "last_scores": f"Mean of the last {LAST} epochs with its 95 % interval; dots are runs, diamonds published means.",
+    "last_scores": f"Mean of the last epochs, {LAST} if there are as many: a bar is its 95 % interval, a dot a run, a "
+    "diamond a published mean.",
     "aggregates": "Left: interquartile mean of all runs and tasks. Right: performance profile. 95 % by bootstrap.",
     "transfer": "Difference to the reference in normalized scores; words where the corrected test finds a difference.",
     "cosines": "Above: mean cosine between the tasks' gradients over the shared layers. Below: mean of all pairs.",
@@ -37,9 +38,9 @@ def blocks_of(summary: Summary) -> list[Block]:
 def _arms(summary: Summary) -> Iterator[Block]:
     results = summary.results
     yield Paragraph(
-        f"{len(results.arms)} ways to learn {len(results.tasks)} tasks ({', '.join(results.tasks)}), each from several "
-        f"seeds. Score: {results.plan['protocol']['score']}. All arms take the same number of environment steps. "
-        f"Others are compared to “{results.reference}”."
+        f"Arms: {len(results.arms)}. Tasks: {', '.join(results.tasks)}. Score: {results.plan['protocol']['score']}. "
+        "All arms take the same number of environment steps. What others are compared to, the reference, is "
+        f"“{results.reference}”."
     )
     rows = [
         (
@@ -47,18 +48,25 @@ def _arms(summary: Summary) -> Iterator[Block]:
             _sharing(arm),
             f"{arm.parameters:,}",
             _settings(arm),
-            str(arm.runs),
+            _runs(arm),
             f"{sum(arm.seconds) / arm.runs:.0f} s",
         )
         for arm in results.arms
     ]
     yield Table(("arm", "shared", "parameters", "otherwise", "runs", "time of a run"), rows)
+    for arm in results.arms:
+        for seed, why in arm.failures.items():
+            yield Paragraph(f"{arm.name}, seed {seed}, could not be finished and is missing in all that follows: {why}")
     short = [arm.name for arm in results.arms if arm.runs == 1]
     if short:
         yield Paragraph(
             f"There is one run only of {', '.join(short)}: nothing is known of how much runs differ, so its figures "
             "have no intervals and are not tested. Give the study more seeds."
         )
+
+
+def _runs(arm: ArmResult) -> str:
+    return f"{arm.runs} of {arm.runs + len(arm.failures)}" if arm.failures else str(arm.runs)
 
 
 def _sharing(arm: ArmResult) -> str:
@@ -80,13 +88,20 @@ def _settings(arm: ArmResult) -> str:
 
 def _in_short(summary: Summary) -> Iterator[Block]:
     results = summary.results
+    if not results.others:
+        return
     yield Heading("In short")
     by_arm: dict[str, list[Transfer]] = {}
     for row in summary.transfer["last"]:
         by_arm.setdefault(row.arm, []).append(row)
     for name, rows in by_arm.items():
         said = []
-        for verdict, words in ((HELPED, "helped"), (HURT, "hurt"), (NO_EVIDENCE, "no evidence on")):
+        for verdict, words in (
+            (HELPED, HELPED),
+            (HURT, HURT),
+            (NO_EVIDENCE, "no evidence on"),
+            (TOO_FEW, f"{TOO_FEW} of"),
+        ):
             tasks = [row.task for row in rows if row.verdict == verdict]
             if tasks:
                 said.append(f"{words} {', '.join(tasks)}")
@@ -222,7 +237,9 @@ def _made(summary: Summary) -> Iterator[Block]:
     results, plan = summary.results, summary.results.plan
     seconds = sum(sum(arm.seconds) for arm in results.arms)
     yield Heading("How it was made")
-    yield Code(shlex.join(["python", *plan["command"]]))
+    origins = _origins(summary)
+    for command in dict.fromkeys(shlex.join(["python", *origin["command"]]) for origin, _ in origins):
+        yield Code(command)
     yield Paragraph(
         f"{sum(arm.runs for arm in results.arms)} runs, {seconds / 60:.0f} minutes of them all together. Seeds: "
         + "; ".join(f"{arm.name} {_ranges(arm.seeds)}" for arm in results.arms)
@@ -230,8 +247,15 @@ def _made(summary: Summary) -> Iterator[Block]:
     )
     protocol = {key: value for key, value in plan["protocol"].items() if key != "score"}
     yield Table(("setting", "value"), [(key, str(value)) for key, value in protocol.items()])
-    yield Table(("package", "version"), list(plan["versions"].items()))
+    versions = {package: None for origin, _ in origins for package in origin["versions"]}
+    rows = [(p, ", ".join(dict.fromkeys(origin["versions"].get(p, "?") for origin, _ in origins))) for p in versions]
+    yield Table(("package", "version"), rows)
     yield Paragraph("Every number of this page is in numbers.csv.")
+
+
+def _origins(summary: Summary) -> list[tuple[dict[str, Any], str]]:
+    """Command and versions of the runs, and the arm."""
+    return [(origin, arm.name) for arm in summary.results.arms for origin in arm.origins]
 
 
 def _ranges(seeds: list[int]) -> str:

@@ -46,10 +46,10 @@ def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def similarities(results: Results, path: str | Path) -> list[Similarity]:
-    """Compares the features before the heads: every arm's with the reference's run of the same seed.
+    """Compares the features before the heads: every arm's with those of the reference's run from the next seed.
 
-    Both networks see the same observations, half of them from the one's replay and half from the other's. What two runs
-    of the reference have in common that differ in their seeds is the yardstick.
+    Both networks see the same observations, half of them from the one's replay and half from the other's. What the
+    reference has in common with itself from the next seed is the yardstick.
 
     Args:
         results: Of a study.
@@ -65,8 +65,7 @@ def similarities(results: Results, path: str | Path) -> list[Similarity]:
     ]
     groups = {BETWEEN_SEEDS: between}
     for arm in results.others:
-        common = [seed for seed in arm.seeds if seed in reference.seeds]
-        groups[arm.name] = [(arm.name, seed, reference.name, seed) for seed in common]
+        groups[arm.name] = [(arm.name, seed, reference.name, _next(seed, reference.seeds)) for seed in arm.seeds]
     rows = []
     for name, pairs in groups.items():
         pairs = pairs[:_MOST_PAIRS]
@@ -77,6 +76,11 @@ def similarities(results: Results, path: str | Path) -> list[Similarity]:
             if pairs
         ]
     return rows
+
+
+def _next(seed: int, seeds: list[int]) -> int:
+    """The seed after this one, the first after the last: other weights at the start, whatever the arm."""
+    return next((other for other in seeds if other > seed), seeds[0])
 
 
 class _Views:

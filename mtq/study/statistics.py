@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 CONFIDENCE, SIGNIFICANCE = 0.95, 0.05
-_RESAMPLES, _BOOTSTRAPS = 9_999, 2_000
+RESAMPLES, _BOOTSTRAPS = 9_999, 2_000
 
 
 class Interval(NamedTuple):
@@ -127,7 +127,7 @@ def permutation_p_value(first: np.ndarray, second: np.ndarray, seed: int = 0) ->
         return (np.mean(a, axis=axis) - np.mean(b, axis=axis)) / np.sqrt(spread + (1e-9 * scale) ** 2)
 
     test = stats.permutation_test(
-        (first, second), welch, vectorized=True, n_resamples=_RESAMPLES, rng=np.random.default_rng(seed)
+        (first, second), welch, vectorized=True, n_resamples=RESAMPLES, rng=np.random.default_rng(seed)
     )
     return float(test.pvalue)
 

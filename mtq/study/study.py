@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from mtq.dynamics import Dynamics
 from mtq.numeric import is_whole
 from mtq.runs import write_json
 from mtq.study.arm import Arm
@@ -18,7 +19,7 @@ from mtq.study.folder import StudyFolder
 from mtq.study.installed import check_installed
 from mtq.study.memory import give_back_memory, spare_memory
 from mtq.study.network import MakeNetwork, default_network, matched_width
-from mtq.study.program import evaluation
+from mtq.study.program import evaluation, make_model
 from mtq.study.progress import Progress
 from mtq.study.protocol import Protocol
 from mtq.study.report import Report
@@ -26,7 +27,7 @@ from mtq.study.results import Results, load_results
 from mtq.study.work import StudyWork
 from mtq.study.workers import Job, Workers
 from mtq.study_error import StudyError
-from mtq.tasks import TaskSet
+from mtq.tasks import Task, TaskSet
 
 _RANDOM_EVALUATIONS = 20
 
@@ -75,7 +76,7 @@ class Study:
     ) -> None:
         self.tasks, self.protocol, self.make_network = tasks, protocol or Protocol(), make_network
         names = [arm.name for arm in arms]
-        if not names or len(set(names)) < len(names):
+        if not names or len({name.casefold() for name in names}) < len(names):
             raise ValueError(f"The arms of a study must be one or more, with names of their own. Received: {names}.")
         self.seeds = list(range(seeds)) if is_whole(seeds) else list(seeds)  # type: ignore[arg-type]
         if (
@@ -94,6 +95,13 @@ class Study:
                 raise ValueError(f"{role} must name an arm of the study. Received: {name!r}. There are: {names}.")
         for arm in arms:
             arm.protocol(self.protocol)
+        matched = {arm.name: arm.parameters_of for arm in arms if arm.parameters_of is not None}
+        for name, other in matched.items():
+            if other in matched:
+                raise ValueError(
+                    f"parameters_of must name an arm with a width of its own. Received: {other!r} for arm {name!r}, "
+                    f"which itself has parameters_of={matched[other]!r}."
+                )
         self.arms = self._with_widths({arm.name: arm for arm in arms})
 
     def run(self, folder: str | Path, *, workers: int | None = None, verbose: int = 1) -> Report:
@@ -116,6 +124,8 @@ class Study:
             ValueError: The folder holds a study of another kind, or is in use.
         """
         check_installed()
+        if workers is not None and (not is_whole(workers) or workers < 1):
+            raise ValueError(f"workers must be a whole number from 1, or None. Received: {workers!r}.")
         spare_memory()
         place = StudyFolder(folder)
         with place.locked():
@@ -123,7 +133,7 @@ class Study:
             self._play_random(place)
             jobs = [Job(arm, seed) for arm in self.arms for seed in self.seeds if not place.has(arm, seed)]
             if jobs:
-                self._make(jobs, place, workers or len(os.sched_getaffinity(0)), verbose)
+                self._make(jobs, place, workers or _cores(), verbose)
         return Report(self.results(folder), place.path)
 
     def results(self, folder: str | Path) -> Results:
@@ -137,6 +147,7 @@ class Study:
         with Progress(len(jobs), self.protocol.epochs, bool(verbose)) as progress:
             for job, error in Workers(work, number, in_threads).do(jobs, progress.at):
                 progress.finished(job, error)
+                place.note_failure(job.arm, job.seed, error)
                 if error is not None:
                     failures[job] = error
         if failures:
@@ -150,6 +161,8 @@ class Study:
     def _plan(self) -> dict[str, Any]:
         return {
             "tasks": keras.saving.serialize_keras_object(self.tasks),
+            "environments": {name: _environment(task) for name, task in self.tasks.items()},
+            "seeds": self.seeds,
             "protocol": {**vars(self.protocol), "score": self.protocol.score},
             "reference": self.reference,
             "arms": {name: self._plan_of(arm) for name, arm in self.arms.items()},
@@ -157,6 +170,7 @@ class Study:
 
     def _plan_of(self, arm: Arm) -> dict[str, Any]:
         network = self.make_network(self.tasks, arm)
+        make_model(self.tasks, arm, arm.protocol(self.protocol), network)  # what is wrong with it is said now
         return {
             **arm.get_config(),
             "parameters": network.count_params(),
@@ -181,6 +195,20 @@ class Study:
         played = [play(seed) for seed in range(_RANDOM_EVALUATIONS)]
         write_json(path, {name: float(np.mean([scores[name] for scores in played])) for name in self.tasks})
         give_back_memory()
+
+
+def _environment(task: Task) -> str:
+    """What there is to say of an environment, to notice another one."""
+    source = task.environment
+    if isinstance(source, Dynamics):
+        return f"{type(source).__module__}.{type(source).__qualname__} {sorted(vars(source).items())}"
+    if isinstance(source, str):
+        return source
+    return f"{getattr(source, '__module__', '')}.{getattr(source, '__qualname__', type(source).__qualname__)}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _fingerprint(network: keras.Model) -> str:

@@ -1,13 +1,15 @@
 """Whether an arm helped or hurt a task, or whether nothing can be said."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from mtq.study.results import Results
-from mtq.study.statistics import SIGNIFICANCE, corrected, permutation_p_value
+from mtq.study.statistics import RESAMPLES, SIGNIFICANCE, corrected, permutation_p_value
 
-HELPED, HURT, NO_EVIDENCE, NOT_TESTED = "helped", "hurt", "no evidence", "one run: not tested"
+HELPED, HURT, NO_EVIDENCE = "helped", "hurt", "no evidence"
+NOT_TESTED, TOO_FEW = "one run: not tested", "too few runs to tell"
 
 
 class Transfer(NamedTuple):
@@ -19,7 +21,7 @@ class Transfer(NamedTuple):
         difference: Of the mean scores, the arm's minus the reference's.
         p: Of the test, before correction; NaN where there was none.
         p_corrected: For the number of all tests in the table.
-        verdict: `"helped"`, `"hurt"`, `"no evidence"`, or that there was no test.
+        verdict: `"helped"`, `"hurt"`, `"no evidence"`; or that there was no test, or none that could find anything.
     """
 
     arm: str
@@ -50,11 +52,24 @@ def transfer_table(results: Results, figure: str = "last") -> list[Transfer]:
         if min(len(own), len(reference)) > 1:
             p_values[place] = permutation_p_value(own[:, task], reference[:, task], seed=place)
     rows = []
+    tests = int((~np.isnan(p_values)).sum())
     for (arm, task), p, raised in zip(pairs, p_values, corrected(p_values), strict=True):
         difference = float(getattr(arm, figure)[:, task].mean() - reference[:, task].mean())
         verdict = _verdict(difference, raised)
+        if verdict == NO_EVIDENCE and smallest_p_value(arm.runs, len(reference)) * tests >= SIGNIFICANCE:
+            verdict = TOO_FEW
         rows.append(Transfer(arm.name, results.tasks[task], difference, float(p), float(raised), verdict))
     return rows
+
+
+def smallest_p_value(runs: int, others: int) -> float:
+    """What the test gives for runs that are all above the others; how far does not matter.
+
+    Args:
+        runs: Of one arm.
+        others: Of the other.
+    """
+    return max(2 / math.comb(runs + others, runs), 2 / (RESAMPLES + 1))
 
 
 def _verdict(difference: float, p: float) -> str:

@@ -24,7 +24,7 @@ class Job(NamedTuple):
     seed: int
 
 
-_WORTH_COMPILING = 3  # runs; and what an arm is compiled to a second time costs 300 MiB
+_WORTH_COMPILING = 2  # runs; and what an arm is compiled to a second time costs 300 MiB
 
 
 class Cancelled(Exception):  # noqa: N818
@@ -135,10 +135,16 @@ _here = threading.local()
 
 def _begin(work: Work, news: Any, stop: Any) -> None:
     _here.work, _here.news, _here.stop = work, news, stop
-    if (
-        threading.current_thread() is threading.main_thread()
-    ):  # of a process: the one that began it will say when to stop
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began it says when to stop
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    """Ends this process when the one that began it is gone."""
+    parent.join()
+    os._exit(1)
 
 
 def _do(job: Job) -> None:

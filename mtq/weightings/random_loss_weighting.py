@@ -28,7 +28,7 @@ class RandomLossWeighting(Adaptive):
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
         """Drawn anew."""
-        return losses.shape[0] * tf.nn.softmax(stateless_normal(losses.shape, [self.seed, updates]))
+        return losses.shape[0] * tf.nn.softmax(stateless_normal(losses.shape, [self.stream(self.seed), updates]))
 
     def get_config(self) -> dict[str, Any]:
         """The settings as Keras saves them."""

@@ -14,9 +14,11 @@ from mtq.study.results import ArmResult, Results
 
 PLAN = {
     "protocol": {"score": "mean return", "epochs": 4},
-    "command": ["study.py", "--out", "a folder"],
-    "versions": {"mtq": "0"},
 }
+ORIGINS = [
+    {"command": ["study.py", "--out", "a folder"], "versions": {"mtq": "0"}},
+    {"command": ["study.py", "--more"], "versions": {"mtq": "1"}},
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,9 @@ def report(tmp_path_factory):
         )
         cosines = np.tile(np.array([[1.0, -0.25], [-0.25, 1.0]]), (4, 1, 1)) if name == "shared" else None
         settings = {"shared_layers": 0 if name == "separate" else None, "width": 1.0, "aggregator": "sum"}
-        arms.append(ArmResult(name, scores, [0, 1, 2, 5, 6, 9], [60.0] * 6, cosines, 1234, settings))
+        failures = {3: "NonFiniteLossError: of task 'one'"} if name == "shared" else {}
+        seeds, seconds = [0, 1, 2, 5, 6, 9], [60.0] * 6
+        arms.append(ArmResult(name, scores, seeds, seconds, cosines, 1234, settings, failures, ORIGINS))
     results = Results(("one", "two"), arms, "separate", np.array([0.0, 0.0]), PLAN)
     publication = Published(
         "A paper", {"shared": {"one": np.arange(5.0)}}, {"shared": {"one": PublishedFigure(125.0, 1.0, 100)}}
@@ -62,7 +66,11 @@ def test_markdown_has_its_pictures(report):
     assert len(pictures) >= 4
     assert all((report / picture).stat().st_size > 5_000 for picture in pictures)
     assert "python study.py --out 'a folder'" in text
+    assert "python study.py --more" in text
+    assert "| mtq | 0, 1 |" in text
     assert "separate 0–2, 5–6, 9" in text
+    assert "| 6 of 7 |" in text
+    assert "shared, seed 3, could not be finished and is missing in all that follows: NonFiniteLossError" in text
 
 
 def test_every_number_of_the_tables_is_in_the_csv_file(report):
@@ -80,6 +88,24 @@ def test_every_number_of_the_tables_is_in_the_csv_file(report):
     ]
     assert len(found) > 40
     assert [figure for figure in found if figure not in known] == []
+
+
+def test_publications_of_other_epochs_are_not_compared():
+    figure = {"shared": {"one": PublishedFigure(125.0, 1.0, 100)}}
+    paper = Published("A paper", {"shared": {"one": np.arange(51.0)}}, figure)
+    assert paper.compare(ArmResult("shared", np.zeros([3, 5, 1])), ("one",)) == {}
+    assert set(paper.compare(ArmResult("shared", np.zeros([3, 51, 1])), ("one",))) == {"one"}
+
+
+def test_a_report_made_again_has_the_publication(report, tmp_path):
+    paper = Published(
+        "A paper", {"shared": {"one": np.arange(5.0)}}, {"shared": {"one": PublishedFigure(125.0, 1.0, 100)}}
+    )
+    paper.save(tmp_path / "published.json")
+    again = Published.saved(tmp_path / "published.json")
+    assert again.figures == paper.figures
+    np.testing.assert_array_equal(again.curves["shared"]["one"], paper.curves["shared"]["one"])
+    assert Published.saved(tmp_path / "none.json") is None
 
 
 def test_numbers(report):

@@ -15,7 +15,7 @@ from mtq.study.statistics import (
     performance_profile,
     permutation_p_value,
 )
-from mtq.study.transfer import HELPED, HURT, NO_EVIDENCE, NOT_TESTED, transfer_table
+from mtq.study.transfer import HELPED, HURT, NO_EVIDENCE, NOT_TESTED, TOO_FEW, smallest_p_value, transfer_table
 
 
 def test_mean_and_interval_of_five_runs():
@@ -143,6 +143,16 @@ def test_transfer_table():
     tested = [row for row in table if row.verdict != NOT_TESTED]
     smallest = min(tested, key=lambda row: row.p)
     assert smallest.p_corrected == pytest.approx(4 * smallest.p)
+
+
+def test_too_few_runs_for_any_finding():
+    """Three runs against three are never below 0.1, and of fifteen tests five against five never below 0.119."""
+    assert smallest_p_value(3, 3) == pytest.approx(0.1)
+    assert smallest_p_value(5, 5) == pytest.approx(2 / 252)
+    assert smallest_p_value(30, 30) == 2 / 10_000
+    separate = np.array([[50.0, 1.0], [51.0, 1.1], [52.0, 1.2]])
+    table = transfer_table(results(separate=separate, shared=separate + 1000))
+    assert {row.verdict for row in table} == {TOO_FEW}
 
 
 def test_published_tolerance_is_two_standard_errors_of_as_many_runs():

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 
@@ -140,6 +141,57 @@ def test_processes_for_environments_in_python_and_failures_are_told(tmp_path):
     assert not folder.has("diverges", 0)
     mtq.study.Report(mtq.study.load_results(tmp_path), tmp_path).write()
     assert {row["arm"] for row in rows(tmp_path) if row["section"] == "runs"} == {"shared"}
+    assert list(folder.failures("diverges")) == [0]
+
+
+def test_a_plan_that_no_run_was_made_by_is_replaced(tmp_path):
+    StudyFolder(tmp_path).begin(tiny_study(batch_size=9)._plan(), [])
+    (tmp_path / "random.json").write_text("{}")
+    StudyFolder(tmp_path).begin(tiny_study()._plan(), [])
+    assert StudyFolder(tmp_path).plan["protocol"]["batch_size"] == 8
+    assert not (tmp_path / "random.json").exists()
+
+
+def test_another_environment_is_another_plan():
+    other = mtq.TaskSet([mtq.Task("a", Chain(3, 10)), mtq.Task("b", Chain(3, 13))])
+    assert tiny_study()._plan() == tiny_study()._plan()
+    assert tiny_study()._plan()["environments"] != tiny_study(other)._plan()["environments"]
+
+
+@pytest.mark.parametrize("arm", [{"loss": "hubber"}, {"target_update_tau": 5.0}, {"shared_layers": 3}])
+def test_what_is_wrong_with_an_arm_is_said_before_anything_is_written(tmp_path, arm):
+    with pytest.raises(ValueError, match="Received"):
+        tiny_study(arms=[mtq.study.Arm("a", **arm)]).run(tmp_path / "study", verbose=0)
+    assert not (tmp_path / "study" / "study.json").exists()
+
+
+def test_schedules_of_weights():
+    arm = mtq.study.Arm("a", loss_weights={"a": keras.optimizers.schedules.PolynomialDecay(1.0, 100, 0.5), "b": 1.0})
+    study = tiny_study(arms=[arm])
+    assert study._plan()["arms"]["a"]["loss_weights"]["a"]["class_name"] == "PolynomialDecay"
+
+
+@pytest.mark.parametrize("options", [{"aggregator": "random_weighting"}, {"loss_weights": "random_loss_weighting"}])
+def test_what_is_drawn_in_updates_is_drawn_from_the_runs_seed(options):
+    study = tiny_study()
+    program = Program(study.tasks, mtq.study.Arm("a", **options), study.protocol, tiny_network)
+    pluggable = program.model.aggregator if "aggregator" in options else program.model.weighting
+    seen = []
+    for seed in (0, 1, 0):
+        program.run(seed)
+        seen.append(int(pluggable.stream(0)))
+    assert seen[0] == seen[2] != seen[1]
+
+
+def test_weights_that_no_seed_draws_are_refused():
+    def with_lstm(tasks, arm):
+        inputs = {name: keras.Input(task.spec.observation_shape, name=name) for name, task in tasks.items()}
+        body = keras.Sequential([keras.layers.Reshape((1, -1)), keras.layers.LSTM(4)])
+        return keras.Model(inputs, {n: keras.layers.Dense(2, name=f"{n}_q")(body(i)) for n, i in inputs.items()})
+
+    study = mtq.study.Study(chains(), [mtq.study.Arm("a")], make_network=with_lstm)
+    with pytest.raises(ValueError, match="weights can be drawn anew from a seed"):
+        study._plan()
 
 
 def test_parameters_are_matched():
