@@ -54,8 +54,23 @@ def published_arms() -> list[mtq.study.Arm]:
 
 
 def arms_beyond() -> list[mtq.study.Arm]:
-    """What mtq has to offer, one thing after the other."""
-    return []
+    """What mtq has to offer, and what it has to be held against."""
+    return [
+        # Twice as wide it still has fewer parameters than the separate networks together.
+        mtq.study.Arm(
+            "mtq",
+            width=2,
+            aggregator="normalized_sum",
+            double=True,
+            n_step=2,
+            replay_capacity=10_000,
+            repeat_exponent=2.0,
+            final_learning_rate=1e-5,
+        ),
+        mtq.study.Arm("normalized", aggregator="normalized_sum"),
+        mtq.study.Arm("matched", shared_layers=0, aggregator="sum", parameters_of="shared"),
+        mtq.study.Arm("one layer", shared_layers=1, aggregator="mean"),
+    ]
 
 
 def protocol(epochs: int = 50) -> mtq.study.Protocol:
