@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
     add = study.add_argument
     add("--tasks", required=True, help="names from `mtq tasks` or Gymnasium ids, with commas between them")
     add("--arms", default=_ARMS, help="what to compare, with commas between them")
-    add("--seeds", type=count, default=5, help="runs of each arm")
+    add("--seeds", type=count, default=10, help="runs of each arm")
     add("--out", required=True, help="folder of the study")
     add("--reference", default=None, help="arm that others are compared to; by default the first separate one")
     add("--workers", type=count, default=None, help="runs at once; by default one per core")

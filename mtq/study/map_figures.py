@@ -25,7 +25,7 @@ def transfer_map(summary: Summary) -> Figure:
     for (i, name), (j, task) in itertools.product(enumerate(arms), enumerate(results.tasks)):
         verdict = rows[name, task].verdict
         sign = {HELPED: "helped ", HURT: "hurt "}.get(verdict, "")
-        text = "–" if np.isnan(values[i, j]) else f"{sign}{values[i, j]:+.2f}"
+        text = f"{sign}–" if np.isnan(values[i, j]) else f"{sign}{values[i, j]:+.2f}"
         axes.text(j, i, text, ha="center", va="center", fontsize=8.5, weight="bold" if sign else None, color=_BLACK)
     return figure
 

@@ -162,7 +162,7 @@ def _aggregates(summary: Summary) -> Iterator[Block]:
     yield Heading("All tasks together")
     yield Paragraph(
         f"Normalized scores: 0 is a random policy's, 1 the mean of “{results.reference}”, of the last epochs. The "
-        "interquartile mean leaves out the lowest and the highest quarter of all runs."
+        "interquartile mean leaves out the lowest and the highest quarter of all runs. Intervals take this scale as given."
     )
     missing = [
         task
@@ -222,9 +222,12 @@ def _cosines(summary: Summary) -> Iterator[Block]:
 
 def _similarity(summary: Summary) -> Iterator[Block]:
     figure = map_figures.similarity_map(summary)
-    if figure is None:
+    if figure is None and not summary.why_no_similarity:
         return
     yield Heading("Do the networks see alike?")
+    if figure is None:
+        yield Paragraph(summary.why_no_similarity)
+        return
     if any(row.arm == BETWEEN_SEEDS for row in summary.similarity):
         yield Paragraph(
             f"The row “{BETWEEN_SEEDS}” is the yardstick: networks that were trained in the same way and differ in "

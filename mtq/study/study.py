@@ -39,7 +39,7 @@ class Study:
         tasks: The tasks.
         arms: What is to be compared.
         protocol: What the arms have in common.
-        seeds: How many runs each arm has, from seeds 0, 1, …; or the seeds.
+        seeds: How many runs each arm has, from seeds 0, 1, …; or the seeds. With fewer than ten little can be told.
         reference: The arm that others are compared to: by default the first in which nothing is shared, or else the
             first.
         make_network: Makes the network of an arm. It must respect `arm.shared_layers` and, if arms differ in width or
@@ -70,7 +70,7 @@ class Study:
         arms: Sequence[Arm],
         *,
         protocol: Protocol | None = None,
-        seeds: int | Iterable[int] = 5,
+        seeds: int | Iterable[int] = 10,
         reference: str | None = None,
         make_network: MakeNetwork = default_network,
     ) -> None:

@@ -28,6 +28,7 @@ class Summary:
         profiles: Shares of runs above `THRESHOLDS`, and the band around them.
         transfer: By the names of `TESTED`.
         similarity: Of the features to those of the reference.
+        why_no_similarity: What was in the way of comparing them, if anything.
         published: Beside published figures, by arm and task.
         publication: Where these are from, and their curves.
     """
@@ -40,6 +41,7 @@ class Summary:
     profiles: dict[str, tuple[np.ndarray, np.ndarray]]
     transfer: dict[str, list[Transfer]]
     similarity: list[Similarity]
+    why_no_similarity: str
     published: dict[str, dict[str, Comparison]]
     publication: Published | None
 
@@ -52,6 +54,7 @@ def summarize(results: Results, path: str | Path | None = None, publication: Pub
         path: Its folder, in which the trained networks are; without it features are not compared.
         publication: Published figures to be laid beside.
     """
+    likeness, why_not = _similarities(results, path)
     normalized = {arm.name: results.normalized(arm.last) for arm in results.arms}
     scaled = {name: values[:, ~np.isnan(values).any(axis=0)] for name, values in normalized.items()}
     scaled = {name: values for name, values in scaled.items() if values.size}
@@ -63,7 +66,18 @@ def summarize(results: Results, path: str | Path | None = None, publication: Pub
         {name: interquartile_mean(values) for name, values in scaled.items()},
         {name: performance_profile(values, THRESHOLDS) for name, values in scaled.items()},
         {figure: transfer_table(results, figure) for figure in TESTED},
-        similarities(results, path) if path is not None else [],
+        likeness,
+        why_not,
         {arm.name: publication.compare(arm, results.tasks) for arm in results.arms} if publication else {},
         publication,
     )
+
+
+def _similarities(results: Results, path: str | Path | None) -> tuple[list[Similarity], str]:
+    """The similarities; or none, and why: networks of a user's own layers may not load in this process."""
+    if path is None:
+        return [], ""
+    try:
+        return similarities(results, path), ""
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        return [], f"The networks could not be compared: {error}"
