@@ -162,7 +162,8 @@ def _aggregates(summary: Summary) -> Iterator[Block]:
     yield Heading("All tasks together")
     yield Paragraph(
         f"Normalized scores: 0 is a random policy's, 1 the mean of “{results.reference}”, of the last epochs. The "
-        "interquartile mean leaves out the lowest and the highest quarter of all runs. Intervals take this scale as given."
+        "interquartile mean leaves out the lowest and the highest quarter of all runs. Intervals take this scale as "
+        "given."
     )
     missing = [
         task
