@@ -117,7 +117,13 @@ def test_random_weights_are_one_on_average_and_a_function_of_the_seed():
     np.testing.assert_allclose(drawn.mean(axis=0), [1.0, 1.0], atol=0.06)
     np.testing.assert_allclose(drawn.sum(axis=1), 2.0, rtol=1e-5)
     np.testing.assert_array_equal(drawn[7], weigh(W.RandomLossWeighting(seed=1), [1.0, 1.0], updates=7))
-    assert (drawn[7] != weigh(W.RandomLossWeighting(seed=2), [1.0, 1.0], updates=7)).all()
+    other = weigh(W.RandomLossWeighting(seed=2), [1.0, 1.0], updates=7)
+    assert (drawn[7] != other).all()
+    begun_anew = W.RandomLossWeighting(seed=1)
+    begun_anew.use_stream(1)  # as that of the next seed
+    np.testing.assert_array_equal(weigh(begun_anew, [1.0, 1.0], updates=7), other)
+    begun_anew.use_stream(0)
+    np.testing.assert_array_equal(weigh(begun_anew, [1.0, 1.0], updates=7), drawn[7])
 
 
 def in_graph_tasks(**options):
