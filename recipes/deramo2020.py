@@ -1,7 +1,7 @@
 """What sharing does: the DQN experiment of D'Eramo et al. (ICLR 2020) reproduced, and then beaten.
 
-    python recipes/deramo2020.py --runs 10            # both published arms
-    python recipes/deramo2020.py --runs 10 --beyond   # and mtq's
+    python recipes/deramo2020.py --runs 10               # both published arms
+    python recipes/deramo2020.py --runs 10 --beyond all  # and mtq's
 
 Five tasks are learnt by separate networks or by one that shares all but encoders and heads; with `--beyond` in other
 ways too, on the same number of environment steps. Writes runs/deramo2020 (report.html, report.md, numbers.csv), with
@@ -27,8 +27,8 @@ class Options:
 
     runs: int = 10
     """Of each arm, from seeds 0, 1, …"""
-    beyond: bool = False
-    """Whether to make mtq's own arms too."""
+    beyond: list[str] = dataclasses.field(default_factory=list)
+    """Which of mtq's own arms to make too: mtq, normalized, matched, one_layer, or all."""
     epochs: int = 50
     """Each of 1,000 updates, and an evaluation of 2,000 steps of each task. Published are 50."""
     workers: int | None = None
@@ -69,7 +69,7 @@ def arms_beyond() -> list[mtq.study.Arm]:
         ),
         mtq.study.Arm("normalized", aggregator="normalized_sum"),
         mtq.study.Arm("matched", shared_layers=0, aggregator="sum", parameters_of="shared"),
-        mtq.study.Arm("one layer", shared_layers=1, aggregator="mean"),
+        mtq.study.Arm("one_layer", shared_layers=1, aggregator="mean"),
     ]
 
 
@@ -137,9 +137,14 @@ def published() -> mtq.study.Published:
 
 def main(options: Options) -> mtq.study.Report:
     """Makes the runs that are missing and writes the report."""
+    beyond = {arm.name: arm for arm in arms_beyond()}
+    wanted = list(beyond) if options.beyond == ["all"] else options.beyond
+    for name in wanted:
+        if name not in beyond:
+            raise ValueError(f"beyond must name arms, {', '.join(beyond)}, or be all. Received: {name!r}.")
     study = mtq.study.Study(
         tasks(),
-        [*published_arms(), *(arms_beyond() if options.beyond else [])],
+        [*published_arms(), *(beyond[name] for name in wanted)],
         protocol=protocol(options.epochs),
         seeds=options.runs,
         make_network=make_network,
