@@ -57,7 +57,7 @@ def last_scores(summary: Summary) -> Figure:
 
 def aggregates(summary: Summary) -> Figure:
     """The interquartile mean of all normalized scores by arm, and the share of runs above each score."""
-    figure = Figure(figsize=(9.5, 3.4 + 0.12 * len(summary.iqm)), layout="constrained")
+    figure = Figure(figsize=(9.5, 3.0 + 0.12 * len(summary.iqm)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
     shown = [look for look in looks(summary) if look[0] in summary.iqm]
     for row, (name, colour, line) in enumerate(shown):

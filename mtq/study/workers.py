@@ -24,7 +24,7 @@ class Job(NamedTuple):
     seed: int
 
 
-_WORTH_COMPILING = 2  # runs; and what an arm is compiled to a second time costs 300 MiB
+_WORTH_COMPILING = 4  # runs left; for what is compiled besides stays in memory, some 300 MiB
 
 
 class Cancelled(Exception):  # noqa: N818
@@ -124,7 +124,8 @@ def _next_job(left: Sequence[Job], last_arm: dict[int, str], worker: int) -> Job
             if wanted(job):
                 return job
     numbers = collections.Counter(job.arm for job in left)
-    if not numbers or max(numbers.values()) < _WORTH_COMPILING:
+    least = _WORTH_COMPILING if worker in last_arm else 2
+    if not numbers or max(numbers.values()) < least:
         return None
     most = max(numbers, key=lambda arm: numbers[arm])
     return [job for job in left if job.arm == most][-1]

@@ -15,9 +15,11 @@ def test_workers_keep_to_their_arm():
 
 
 def test_an_arm_is_compiled_twice_only_where_it_pays():
-    left = [Job("b", seed) for seed in range(2)]
-    assert _next_job(left, {0: "a", 1: "b"}, 0) == Job("b", 1)
-    assert _next_job(left[:1], {0: "a", 1: "b"}, 0) is None
+    left = [Job("b", seed) for seed in range(4)]
+    assert _next_job(left, {0: "a", 1: "b"}, 0) == Job("b", 3)
+    assert _next_job(left[:3], {0: "a", 1: "b"}, 0) is None
+    assert _next_job(left[:2], {1: "b"}, 0) == Job("b", 1)  # at the beginning there is nothing yet to be kept beside it
+    assert _next_job(left[:1], {1: "b"}, 0) is None
     assert _next_job([], {0: "a", 1: "b"}, 0) is None
 
 
