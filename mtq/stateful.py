@@ -40,27 +40,32 @@ class Stateful(KerasSaveable):
             num_shared: How many numbers the variables of more than one task hold together.
         """
 
-    def stream(self, seed: int) -> tf.Tensor:
+    def stream(self, seed: int) -> int | tf.Tensor:
         """The seed that random numbers of now are drawn from: the one given, unless `use_stream` said another.
 
         Args:
             seed: As the object was configured.
         """
-        return self._stream() + seed
+        number = self.__dict__.get("_stream")
+        self.__dict__["_stream_is_settled"] = True
+        return seed if number is None else number + seed
 
     def use_stream(self, number: int) -> None:
-        """Draws other random numbers from now on, without tracing anew. Not saved: for runs that begin anew.
+        """Draws other random numbers from now on, for runs that begin anew. Not saved.
+
+        To be called before numbers are first drawn; then again whenever wanted, and nothing is traced anew.
 
         Args:
-            number: Any integer below 2³²; 0 gives the numbers of the configured seed.
-        """
-        self._stream().assign(number)
+            number: An integer from 0 to below 2³²; 0 gives the numbers of the configured seed.
 
-    def _stream(self) -> tf.Variable:
-        if "_stream_number" not in self.__dict__:
-            with tf.init_scope():
-                self._stream_number = tf.Variable(0, dtype=tf.int64, trainable=False)
-        return self._stream_number
+        Raises:
+            RuntimeError: Numbers were drawn before by the configured seed alone, which may stand in a traced function.
+        """
+        if "_stream" not in self.__dict__:
+            if "_stream_is_settled" in self.__dict__:
+                raise RuntimeError(f"use_stream of {type(self).__name__} must be called before it first draws numbers.")
+            self._stream = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._stream.assign(number)
 
     def add_variable(self, name: str, initial: Any, dtype: str = "float32") -> keras.Variable:
         """A variable that is saved under this name, and not trained."""

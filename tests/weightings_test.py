@@ -126,6 +126,13 @@ def test_random_weights_are_one_on_average_and_a_function_of_the_seed():
     np.testing.assert_array_equal(weigh(begun_anew, [1.0, 1.0], updates=7), drawn[7])
 
 
+def test_another_stream_must_be_chosen_before_the_first_numbers():
+    weighting = W.RandomLossWeighting(seed=1)
+    weigh(weighting, [1.0, 1.0])
+    with pytest.raises(RuntimeError, match="must be called before it first draws"):
+        weighting.use_stream(1)
+
+
 def in_graph_tasks(**options):
     return mtq.TaskSet(
         [

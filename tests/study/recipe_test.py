@@ -57,7 +57,7 @@ def test_protocol_of_the_paper(tasks):
 
 
 def test_commands_study_and_report(tmp_path, capsys):
-    command = ["study", "--tasks", "in_graph/Chain,in_graph/Catch", "--arms", "separate,pcgrad+depth=1", "--seeds", "1"]
+    command = ["study", "--tasks", "in_graph/Chain,in_graph/Catch", "--arms", "pcgrad+depth=1", "--seeds", "1"]
     command += ["--epochs", "1", "--updates-per-epoch", "20", "--evaluation-steps", "40", "--warmup-steps", "8"]
     command += ["--workers", "1", "--out", str(tmp_path / "study")]
     assert cli.main(command) == 0
