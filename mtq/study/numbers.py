@@ -1,13 +1,14 @@
 """Every number of a report in one CSV file."""
 
 import csv
-import os
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mtq.runs import write_text
 from mtq.study.statistics import Interval
 from mtq.study.summary import THRESHOLDS, Summary
 
@@ -24,12 +25,11 @@ def write_numbers(summary: Summary, path: Path) -> None:
         summary: What to write.
         path: Of the file.
     """
-    beside = path.with_name(f".{path.name}.part")
-    with beside.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows([_text(cell) for cell in row] for row in _rows(summary))
-    os.replace(beside, path)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_text(cell) for cell in row] for row in _rows(summary))
+    write_text(path, buffer.getvalue())
 
 
 def _text(cell: Any) -> str:

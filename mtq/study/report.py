@@ -1,11 +1,11 @@
 """The report of a study: HTML, Markdown, pictures, and a CSV file of every number."""
 
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mtq.callbacks.pictures import save_figure
+from mtq.runs import write_text
 from mtq.study.document import Block, Picture
 from mtq.study.html import as_html
 from mtq.study.installed import check_installed
@@ -63,9 +63,9 @@ class Report:
             self.publication.save(Path(self.path) / _PUBLISHED)
         with style():
             blocks = blocks_of(self.summary)
-            _write(folder / "report.html", as_html(title, blocks))
+            write_text(folder / "report.html", as_html(title, blocks))
             _save_pictures(blocks, folder / _PICTURES)
-        _write(folder / "report.md", as_markdown(title, blocks, _PICTURES))
+        write_text(folder / "report.md", as_markdown(title, blocks, _PICTURES))
         write_numbers(self.summary, folder / "numbers.csv")
         return folder / "report.html"
 
@@ -74,9 +74,3 @@ def _save_pictures(blocks: Sequence[Block], folder: Path) -> None:
     for block in blocks:
         if isinstance(block, Picture):
             save_figure(block.figure, folder / f"{block.name}.png")
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

@@ -23,7 +23,7 @@ from mtq.study.program import evaluation, make_model
 from mtq.study.progress import Progress
 from mtq.study.protocol import Protocol
 from mtq.study.report import Report
-from mtq.study.results import Results, load_results
+from mtq.study.results import load_results
 from mtq.study.work import StudyWork
 from mtq.study.workers import Job, Workers
 from mtq.study_error import StudyError
@@ -134,11 +134,7 @@ class Study:
             jobs = [Job(arm, seed) for arm in self.arms for seed in self.seeds if not place.has(arm, seed)]
             if jobs:
                 self._make(jobs, place, workers or _cores(), verbose)
-        return Report(self.results(folder), place.path)
-
-    def results(self, folder: str | Path) -> Results:
-        """What the folder holds of this study."""
-        return load_results(folder)
+        return Report(load_results(folder), place.path)
 
     def _make(self, jobs: list[Job], place: StudyFolder, number: int, verbose: int) -> None:
         work = StudyWork(self.tasks, self.arms, self.protocol, self.make_network, place)

@@ -77,7 +77,6 @@ def test_a_run_depends_on_its_seed_alone():
     assert first.cosines.shape == (2, 2, 2)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
 def test_a_killed_study_goes_on_and_gives_the_same_report(tmp_path, undisturbed):
     path = tmp_path / "study"
     code = f"from tests.study.study_test import tiny_study; tiny_study().run({str(path)!r}, workers=2)"
