@@ -148,7 +148,7 @@ def _scores(summary: Summary) -> Iterator[Block]:
     yield Heading("Scores")
     yield Picture("last_scores", score_figures.last_scores(summary), _CAPTIONS["last_scores"])
     for figure, meaning in FIGURES.items():
-        yield Paragraph(f"{meaning[0].upper()}{meaning[1:]}, mean over runs and 95 % interval:")
+        yield Paragraph(f"{_capitalized(meaning)}, mean over runs and 95 % interval:")
         rows = [
             (name, *(_interval(interval) for interval in intervals))
             for name, intervals in summary.figures[figure].items()
@@ -193,7 +193,7 @@ def _transfer(summary: Summary) -> Iterator[Block]:
     yield Picture("transfer", map_figures.transfer_map(summary), _CAPTIONS["transfer"])
     for figure, rows in summary.transfer.items():
         yield Paragraph(
-            f"{FIGURES[figure][0].upper()}{FIGURES[figure][1:]}, difference to “{results.reference}”. Two-sided "
+            f"{_capitalized(FIGURES[figure])}, difference to “{results.reference}”. Two-sided "
             "studentized permutation tests; p-values corrected by Holm's method over the whole table."
         )
         known = {(row.arm, row.task): row for row in rows}
@@ -241,8 +241,8 @@ def _made(summary: Summary) -> Iterator[Block]:
     results, plan = summary.results, summary.results.plan
     seconds = sum(sum(arm.seconds) for arm in results.arms)
     yield Heading("How it was made")
-    origins = _origins(summary)
-    for command in dict.fromkeys(shlex.join(["python", *origin["command"]]) for origin, _ in origins):
+    origins = [origin for arm in results.arms for origin in arm.origins]
+    for command in dict.fromkeys(shlex.join(["python", *origin["command"]]) for origin in origins):
         yield Code(command)
     yield Paragraph(
         f"{sum(arm.runs for arm in results.arms)} runs, {seconds / 60:.0f} minutes of them all together. Seeds: "
@@ -251,15 +251,14 @@ def _made(summary: Summary) -> Iterator[Block]:
     )
     protocol = {key: value for key, value in plan["protocol"].items() if key != "score"}
     yield Table(("setting", "value"), [(key, str(value)) for key, value in protocol.items()])
-    versions = {package: None for origin, _ in origins for package in origin["versions"]}
-    rows = [(p, ", ".join(dict.fromkeys(origin["versions"].get(p, "?") for origin, _ in origins))) for p in versions]
+    packages = dict.fromkeys(package for origin in origins for package in origin["versions"])
+    rows = [(p, ", ".join(dict.fromkeys(origin["versions"].get(p, "?") for origin in origins))) for p in packages]
     yield Table(("package", "version"), rows)
     yield Paragraph("Every number of this page is in numbers.csv.")
 
 
-def _origins(summary: Summary) -> list[tuple[dict[str, Any], str]]:
-    """Command and versions of the runs, and the arm."""
-    return [(origin, arm.name) for arm in summary.results.arms for origin in arm.origins]
+def _capitalized(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _ranges(seeds: list[int]) -> str:
