@@ -181,9 +181,7 @@ def _backbone(name: str | None, tasks: "mtq.TaskSet") -> "keras.Model":  # type:
     import mtq
 
     if name is None:
-        shapes = {task.spec.observation_shape for task in tasks.values()}
-        images = all(len(shape) == 3 for shape in shapes)
-        name = "mlp" if not images else "nature_cnn" if min(min(shape[:2]) for shape in shapes) >= 36 else "minatar_cnn"
+        name = mtq.networks.backbone_for([task.spec.observation_shape for task in tasks.values()])
     return getattr(mtq.networks, name)()
 
 

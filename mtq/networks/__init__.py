@@ -1,6 +1,6 @@
 """Networks: backbones, encoders, heads, and the functional model that joins them for a set of tasks."""
 
-from mtq.networks.backbones import minatar_cnn, mlp, nature_cnn
+from mtq.networks.backbones import backbone_for, minatar_cnn, mlp, nature_cnn
 from mtq.networks.encoders import ChannelPadding, dense_encoder
 from mtq.networks.heads import DuelingHead
 from mtq.networks.paths import TaskPaths
@@ -10,6 +10,7 @@ __all__ = [
     "ChannelPadding",
     "DuelingHead",
     "TaskPaths",
+    "backbone_for",
     "dense_encoder",
     "minatar_cnn",
     "mlp",

@@ -1,8 +1,21 @@
 """Backbones: the part of the network that the tasks share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import keras
+
+_LARGE_IMAGE = 36
+
+
+def backbone_for(shapes: Collection[tuple[int, ...]]) -> str:
+    """The name of the backbone that fits observations: `"mlp"`, `"minatar_cnn"` or `"nature_cnn"`.
+
+    Args:
+        shapes: Of the tasks' observations.
+    """
+    if not all(len(shape) == 3 for shape in shapes):
+        return "mlp"
+    return "nature_cnn" if min(min(shape[:2]) for shape in shapes) >= _LARGE_IMAGE else "minatar_cnn"
 
 
 def mlp(units: Sequence[int] = (128, 128), activation: str = "relu") -> keras.Sequential:

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import keras
 
-from mtq.networks import dense_encoder, minatar_cnn, mlp, nature_cnn, shared_q_network
+from mtq.networks import backbone_for, dense_encoder, minatar_cnn, mlp, nature_cnn, shared_q_network
 from mtq.study.arm import Arm
 from mtq.tasks import TaskSet
 
 MakeNetwork = Callable[[TaskSet, Arm], keras.Model]
-_LARGE_IMAGE, _TOLERANCE = 36, 0.25
+_TOLERANCE = 0.25
 
 
 def default_network(tasks: TaskSet, arm: Arm) -> keras.Model:
@@ -22,12 +22,12 @@ def default_network(tasks: TaskSet, arm: Arm) -> keras.Model:
         tasks: The tasks.
         arm: Whose `width` multiplies these numbers, and whose `shared_layers` are shared.
     """
-    shapes = {task.spec.observation_shape for task in tasks.values()}
-    if all(len(shape) == 1 for shape in shapes):
+    name = backbone_for([task.spec.observation_shape for task in tasks.values()])
+    if name == "mlp":
         units = scaled(128, arm.width)
         encoders = {name: dense_encoder(task, units) for name, task in tasks.items()}
         return shared_q_network(tasks, mlp([units, units]), encoders, shared_layers=arm.shared_layers)
-    if min(min(shape[:2]) for shape in shapes) >= _LARGE_IMAGE:
+    if name == "nature_cnn":
         backbone = nature_cnn(scaled(512, arm.width))
     else:
         backbone = minatar_cnn(scaled(16, arm.width), scaled(128, arm.width))
