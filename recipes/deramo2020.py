@@ -28,7 +28,7 @@ class Options:
     runs: int = 10
     """Of each arm, from seeds 0, 1, …"""
     beyond: list[str] = dataclasses.field(default_factory=list)
-    """Which of mtq's own arms to make too: mtq, normalized, matched, one_layer, or all."""
+    """Which further arms to make too: mtq, normalized, double, upgrad, famo, matched, one_layer, or all."""
     epochs: int = 50
     """Each of 1,000 updates, and an evaluation of 2,000 steps of each task. Published are 50."""
     workers: int | None = None
@@ -68,6 +68,9 @@ def arms_beyond() -> list[mtq.study.Arm]:
             final_learning_rate=1e-5,
         ),
         mtq.study.Arm("normalized", aggregator="normalized_sum"),
+        mtq.study.Arm("double", aggregator="mean", double=True),
+        mtq.study.Arm("upgrad", aggregator="upgrad"),
+        mtq.study.Arm("famo", loss_weights="famo", aggregator="sum"),
         mtq.study.Arm("matched", shared_layers=0, aggregator="sum", parameters_of="shared"),
         mtq.study.Arm("one_layer", shared_layers=1, aggregator="mean"),
     ]
