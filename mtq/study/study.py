@@ -17,7 +17,7 @@ from mtq.runs import write_json
 from mtq.study.arm import Arm
 from mtq.study.folder import StudyFolder
 from mtq.study.installed import check_installed
-from mtq.study.memory import give_back_memory, spare_memory
+from mtq.study.memory import give_back_memory
 from mtq.study.network import MakeNetwork, default_network, matched_width
 from mtq.study.program import evaluation, make_model
 from mtq.study.progress import Progress
@@ -126,7 +126,6 @@ class Study:
         check_installed()
         if workers is not None and (not is_whole(workers) or workers < 1):
             raise ValueError(f"workers must be a whole number from 1, or None. Received: {workers!r}.")
-        spare_memory()
         place = StudyFolder(folder)
         with place.locked():
             place.begin(self._plan(), sys.argv)

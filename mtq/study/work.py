@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from mtq.study.arm import Arm
 from mtq.study.folder import StudyFolder
-from mtq.study.memory import give_back_memory
+from mtq.study.memory import giving_back_memory
 from mtq.study.network import MakeNetwork
 from mtq.study.program import Program
 from mtq.study.protocol import Protocol
@@ -53,8 +53,7 @@ class StudyWork:
         _here.program = known = None
         with contextlib.ExitStack() as until_compiled:
             until_compiled.enter_context(_compiling)  # one at a time, for it takes a few hundred MiB for a while
-            until_compiled.callback(give_back_memory)
-            give_back_memory()
+            until_compiled.enter_context(giving_back_memory())
 
             def on_execution(epochs: int) -> None:
                 until_compiled.close()  # after the first execution; then there is nothing to close any more
