@@ -31,8 +31,9 @@ import tensorflow as tf
 
 from mtq import value_learning as vl
 from mtq.spaces import TaskSpec
+from mtq.update import update_target_network
 
-_NETWORKS: dict[str, tuple[tuple[int, ...], Callable[[], keras.Sequential]]] = {
+NETWORKS: dict[str, tuple[tuple[int, ...], Callable[[], keras.Sequential]]] = {
     "mlp": ((8,), lambda: mtq.networks.mlp([256, 256])),
     "minatar": ((10, 10, 4), mtq.networks.minatar_cnn),
     "nature": ((84, 84, 4), mtq.networks.nature_cnn),
@@ -46,7 +47,7 @@ _PLAIN = (*_BY_HAND, _WITH_OUR_FORWARD_PASS)
 class Options:
     """What is measured, and for how long."""
 
-    networks: str = ",".join(_NETWORKS)
+    networks: str = ",".join(NETWORKS)
     """By name."""
     tasks: str = "2,5,10,20"
     """Numbers of tasks."""
@@ -126,7 +127,7 @@ def make_loop(
     Returns:
         A function of the number of steps, and the model that it trains.
     """
-    shape, backbone = _NETWORKS[network]
+    shape, backbone = NETWORKS[network]
     tasks = mtq.TaskSet(
         [mtq.Task(f"task_{i}", None, spec=TaskSpec(shape, "float32", None, 6)) for i in range(num_tasks)]
     )
@@ -164,7 +165,7 @@ def _plain_step(model: mtq.MultiTaskDQN, batch: dict[str, vl.Transition], way: s
         loss = tf.add_n(losses)
     model.optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
     model.updates.assign_add(1)
-    model._update_target_network()
+    update_target_network(model)
     return loss
 
 

@@ -74,7 +74,7 @@ def _loop(system: Any, parts: set[str], updates: int) -> Callable[[], Any]:
     from mtq.driver import run_together
 
     experience = system.experience
-    drivers = list(experience._drivers.values())
+    drivers = list(experience.shards[0].drivers.values())
     if "store" not in parts:
         for driver in drivers:
             driver._observers = []

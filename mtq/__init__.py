@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 _SUBMODULES = (
     "aggregators",
     "callbacks",
+    "checkpoint",
+    "distribution",
     "dynamics",
     "environments",
     "evaluation",
@@ -40,6 +42,8 @@ __all__ = sorted([*_HOME, *_SUBMODULES])
 if TYPE_CHECKING:
     from mtq import aggregators as aggregators
     from mtq import callbacks as callbacks
+    from mtq import checkpoint as checkpoint
+    from mtq import distribution as distribution
     from mtq import dynamics as dynamics
     from mtq import environments as environments
     from mtq import evaluation as evaluation

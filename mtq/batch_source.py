@@ -16,15 +16,15 @@ class BatchSource:
 
     Args:
         experience: The `mtq.Experience` that is sampled.
-        batch_size: B, of each task.
+        num_rows: Of each task, for each replica.
 
     Attributes:
         compilable: Whether XLA can compile the drawing of a batch, acting and stepping included: where all tasks are
             in-graph.
     """
 
-    def __init__(self, experience: Any, batch_size: int) -> None:
-        self._experience, self._batch_size = experience, batch_size
+    def __init__(self, experience: Any, num_rows: int) -> None:
+        self._experience, self._num_rows = experience, num_rows
         self.compilable = experience.compilable
         self._draw: dict[bool, Any] = {}
         self._warm_up: Any = None
@@ -43,10 +43,21 @@ class BatchSource:
 
     def next_batch(self) -> dict[str, vl.Transition]:
         """Graph code that takes the steps that are due and gives `{task: Transition}`; only after `prepare`."""
-        return self._experience.next_batch(self._batch_size, warm_up=False)
+        return self._experience.next_batch(self._num_rows, warm_up=False)
+
+    def next_batches(self) -> list[dict[str, vl.Transition]]:
+        """The same for every replica of this process, outside of them."""
+        return [shard.next_batch(self._num_rows, warm_up=False) for shard in self._experience.shards]
 
     def generate(self) -> Iterator[dict[str, vl.Transition]]:
         """The same from Python, without end."""
+        replicas = self._experience.model.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            raise ValueError(
+                f"The batches of {replicas} replicas must be drawn by fit, each in its own replica. Received: a loop "
+                "over the dataset, or one that map, take or the like made of it. Pass fit what Experience.dataset "
+                "returned."
+            )
         uses_xla = self._uses_xla()
         if uses_xla not in self._draw:
             self._draw[uses_xla] = tf.function(self.next_batch, autograph=False, jit_compile=uses_xla or None)
@@ -61,8 +72,8 @@ class BatchSource:
         """The batches' shapes and types."""
 
         def of_task(task: Task) -> vl.Transition:
-            observation = tf.TensorSpec([self._batch_size, *task.spec.observation_shape], task.spec.observation_dtype)
-            number = tf.TensorSpec([self._batch_size], tf.float32)
-            return vl.Transition(observation, tf.TensorSpec([self._batch_size], tf.int32), number, number, observation)
+            observation = tf.TensorSpec([self._num_rows, *task.spec.observation_shape], task.spec.observation_dtype)
+            number = tf.TensorSpec([self._num_rows], tf.float32)
+            return vl.Transition(observation, tf.TensorSpec([self._num_rows], tf.int32), number, number, observation)
 
         return {name: of_task(task) for name, task in self._experience.tasks.items()}

@@ -89,6 +89,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--episodes", type=count, default=20, help="of each task at each evaluation")
     add("--seed", type=int, default=0, help="of everything")
     add("--overwrite", action="store_true", help="replace a run that is already in the folder")
+    add("--resume", action="store_true", help="go on from the last checkpoint of a run in the folder, if there is one")
+    add(
+        "--checkpoint-every",
+        type=int,
+        default=1,
+        help="evaluations from one checkpoint to the next; each holds all that is remembered. 0 for none",
+    )
+    add("--strategy", default="auto", help="where: auto, cpu, mirrored, multi_worker (from TF_CONFIG), tpu")
+    add("--devices", type=count, default=None, help="replicas of --strategy mirrored; without GPUs logical CPUs")
+    add("--tpu", default=None, help="name or address of the TPU, or local")
     train.set_defaults(command=_train)
 
     evaluate = commands.add_parser("evaluate", help="play the best model of a run, greedily")
@@ -138,23 +148,34 @@ def _tasks(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    import mtq
+
+    with mtq.distribution.exit_when_lost():
+        _train_somewhere(options)
+
+
+def _train_somewhere(options: argparse.Namespace) -> None:
     import mtq  # isort: skip
     import keras
 
+    strategy = mtq.distribution.strategy(options.strategy, devices=options.devices, tpu=options.tpu)
     tasks = mtq.TaskSet([mtq.suites.task(name.strip(), options.num_envs) for name in options.tasks.split(",")])
     aggregator = mtq.aggregators.get(options.aggregator)
-    backbone = _backbone(options.backbone, tasks)
-    network = mtq.networks.shared_q_network(tasks, backbone, dueling=options.dueling, seed=options.seed)
-    model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=options.double)
     updates = math.ceil(options.steps / options.steps_per_update)
     epochs = min(options.evaluations, updates)
     updates_per_epoch = math.ceil(updates / epochs)
-    model.compile(
-        keras.optimizers.Adam(options.learning_rate),
-        loss=options.loss,
-        aggregator=aggregator,
-        steps_per_execution=mtq.runs.steps_per_execution(updates_per_epoch),
-    )
+    with strategy.scope():
+        backbone = _backbone(options.backbone, tasks)
+        network = mtq.networks.shared_q_network(tasks, backbone, dueling=options.dueling, seed=options.seed)
+        model = mtq.MultiTaskDQN(
+            network, tasks, target_update_period=options.target_update_period, double=options.double
+        )
+        model.compile(
+            keras.optimizers.Adam(options.learning_rate),
+            loss=options.loss,
+            aggregator=aggregator,
+            steps_per_execution=mtq.runs.steps_per_execution(updates_per_epoch),
+        )
     experience = mtq.Experience(
         tasks,
         model,
@@ -164,17 +185,19 @@ def _train(options: argparse.Namespace) -> None:
         steps_per_update=options.steps_per_update,
         seed=options.seed,
     )
-    dataset = experience.dataset(options.batch_size)
     record = {name: value for name, value in vars(options).items() if name != "command"}
-    run = mtq.runs.Run(options.out, record, overwrite=options.overwrite)
-    before = mtq.evaluation.evaluate(model, episodes=options.episodes, seed=options.seed)
-    model.fit(
-        dataset,
+    is_chief = mtq.distribution.is_chief(strategy)
+    run = mtq.runs.Run(options.out, record, overwrite=options.overwrite, resume=options.resume, is_chief=is_chief)
+    run.train(
+        model,
+        experience,
+        options.batch_size,
         epochs=epochs,
-        steps_per_epoch=updates_per_epoch,
-        callbacks=run.callbacks(experience, episodes=options.episodes, seed=options.seed),
+        updates_per_epoch=updates_per_epoch,
+        episodes=options.episodes,
+        seed=options.seed,
+        checkpoint_every=options.checkpoint_every,
     )
-    run.finish(model, experience, before, episodes=options.episodes, seed=options.seed)
 
 
 def _backbone(name: str | None, tasks: "mtq.TaskSet") -> "keras.Model":  # type: ignore[name-defined]  # noqa: F821

@@ -39,6 +39,10 @@ class StepDriver(driver.Driver):
         self.policy.reset(policy_seed)
         self.write(self.env.reset())
 
+    def state(self) -> list[tf.Variable]:
+        """What the next step depends on; of environments in Python it is not all."""
+        return [*self._at, *self.policy.state(), *self.env.state()]
+
     def restart(self) -> None:
         """Begins a new episode in every copy."""
         self.write(self.env.restart())

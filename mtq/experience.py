@@ -4,18 +4,17 @@ import fractions
 import math
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from mtq import exploration as exploration_lib
 from mtq import value_learning as vl
 from mtq.batch_source import BatchSource
-from mtq.driver import StepDriver, act_together, run_together
+from mtq.distribution.checks import check_batch_size, check_host, check_outside_of_scope
+from mtq.distribution.replicas import local_devices, local_replicas, replica_number, sums
 from mtq.environments.checker import check_task
-from mtq.environments.gymnasium_environment import GymnasiumEnvironment
-from mtq.environments.in_graph import InGraphEnvironment
 from mtq.numeric import is_real, is_whole
 from mtq.replay import UniformReplay
+from mtq.shard import Shard, Share
 from mtq.statistics import CollectionStatistics
 from mtq.tasks import Task, TaskSet
 
@@ -29,6 +28,9 @@ class Experience:
     steps with the weights of that moment, and before the first one `warmup_steps` more with random actions.
     Environments that live in Python may take the last of these steps while the update is computed, but only where the
     batch does not hold that step: all numbers are those of strict turns, to the bit.
+
+    With several replicas (`mtq.distribution`) each has environments, seeds and a replay of its own, a **shard**. All
+    numbers here are those of the whole run, of which every shard takes an even part; every shard has `num_envs` copies.
 
     Args:
         tasks: The tasks.
@@ -92,55 +94,73 @@ class Experience:
             raise ValueError(
                 f"steps_per_update must be finite and at least {_SMALLEST_RATIO}. Received: {steps_per_update!r}."
             )
-        self._ratio = fractions.Fraction(float(steps_per_update)).limit_denominator(round(1 / _SMALLEST_RATIO))
         if not is_whole(n_step) or n_step < 1:
             raise ValueError(f"n_step must be a whole number from 1. Received: {n_step!r}.")
+        if not is_whole(seed) or seed < 0:
+            raise ValueError(f"seed must be a whole number from 0. Received: {seed!r}.")
         self.tasks, self.replay_capacity, self.warmup_steps, self.n_step = tasks, replay_capacity, warmup_steps, n_step
-        self.overlap = overlap
-        if overlap and not self._has_whole_steps():
+        self.overlap, self.model, self._strategy = overlap, model, model.distribute_strategy
+        check_outside_of_scope("Experience", self._strategy)
+        replicas = self._strategy.num_replicas_in_sync
+        ratio = fractions.Fraction(float(steps_per_update)).limit_denominator(round(1 / _SMALLEST_RATIO))
+        share = Share(
+            replicas, ratio / replicas, replay_capacity // replicas, -(-warmup_steps // replicas), n_step, overlap
+        )
+        if overlap and not share.has_whole_steps(tasks):
             raise ValueError(
-                f"steps_per_update must be a multiple of every task's num_envs where overlap=True. Received: "
-                f"{steps_per_update}, for { ({name: task.num_envs for name, task in tasks.items()}) }."
+                f"steps_per_update must be a multiple of every task's num_envs{_times(replicas)} where overlap=True. "
+                f"Received: {steps_per_update}, for { ({name: task.num_envs for name, task in tasks.items()}) }."
             )
-        seeds = _seeds(tasks, seed)
         explorations = exploration_lib.by_task(exploration, tasks)
         for task in tasks.values():
-            self._check_warmup(task)
+            self._check_warmup(task, share)
+            if not task.spec.in_graph:
+                check_host(task.name, self._strategy)
             check_task(task, seed)
-        self.statistics: dict[str, CollectionStatistics] = {}
-        self.replays: dict[str, UniformReplay] = {}
-        self._drivers: dict[str, StepDriver] = {}
-        for name, task in tasks.items():
-            self._add_task(task, model.paths[name], explorations[name], seeds[name])
-        self._batches = tf.Variable(0, dtype=tf.int64, trainable=False)  # drawn so far
-        self._is_warm = tf.Variable(False, trainable=False)
+        self.shards = []
+        for device, number in zip(local_devices(self._strategy), local_replicas(self._strategy), strict=True):
+            with tf.device(device):
+                self.shards.append(Shard(tasks, model.paths, explorations, share, seed, number))
         self._sources: dict[int, BatchSource] = {}
-        self.model = model
         in_graph = all(task.spec.in_graph for task in tasks.values())
         self.compilable = in_graph and all(layer.supports_jit for layer in model.network._flatten_layers())
-        # Where environments live in Python their last step before an update may be taken while that is computed, with
-        # actions chosen before: unless the batch holds that very step, which the draw knows beforehand, nothing of the
-        # update depends on it, and all numbers are those of strict turns.
-        self._steps_beside_updates = not in_graph and self._has_whole_steps()
+
+    @property
+    def replays(self) -> dict[str, UniformReplay]:
+        """By task, of the first shard of this process."""
+        return self.shards[0].replays
+
+    @property
+    def statistics(self) -> dict[str, CollectionStatistics]:
+        """Likewise."""
+        return self.shards[0].statistics
 
     @property
     def env_steps(self) -> dict[str, int]:
-        """How many steps each task's environments have taken so far, the warm-up's included."""
-        return {name: int(statistics.steps) for name, statistics in self.statistics.items()}
+        """How many steps each task's environments have taken so far, in all shards, the warm-up's included."""
+        replicas = self._strategy.num_replicas_in_sync  # which all take as many
+        return {name: replicas * int(statistics.steps) for name, statistics in self.statistics.items()}
 
     def take_mean_returns(self) -> dict[str, float | None]:
         """Each task's mean return over the training episodes since the last call, None where none finished.
 
-        Returns are as the environments gave them: undiscounted, unscaled.
+        Returns are as the environments gave them: undiscounted, unscaled. With several processes each must call it, and
+        is told those of the run.
         """
-        return {name: statistics.take_mean_return() for name, statistics in self.statistics.items()}
+        finished = [
+            [shard.statistics[name].take_finished() for shard in self.shards] for name in self.tasks
+        ]  # [T, shards, 2]
+        numbers = sums(self._strategy, [sum(number for number, _ in of_task) for of_task in finished])
+        totals = sums(self._strategy, [sum(total for _, total in of_task) for of_task in finished])
+        return {
+            name: total / number if number else None
+            for name, number, total in zip(self.tasks, numbers, totals, strict=True)
+        }
 
     def restart(self) -> None:
         """Begins new episodes everywhere; the open ones count as truncated, and not among the returns."""
-        for name, driver in self._drivers.items():
-            self.statistics[name].drop_open_episodes()
-            self.replays[name].end_episodes()
-            driver.restart()
+        for shard in self.shards:
+            shard.restart()
 
     def reset(self, seed: int) -> None:
         """Forgets everything and begins anew, as if made with this seed. Nothing that was compiled is lost.
@@ -151,12 +171,10 @@ class Experience:
         Raises:
             ValueError: It is not a whole number from 0.
         """
-        for name, (of_environment, of_replay, of_policy) in _seeds(self.tasks, seed).items():
-            self.statistics[name].reset()
-            self.replays[name].reset(of_replay)
-            self._drivers[name].reset(of_environment, of_policy)
-        self._batches.assign(0)
-        self._is_warm.assign(False)
+        if not is_whole(seed) or seed < 0:
+            raise ValueError(f"seed must be a whole number from 0. Received: {seed!r}.")
+        for shard in self.shards:
+            shard.reset(seed)
 
     def dataset(self, batch_size: int = 32) -> tf.data.Dataset:
         """Batches without end, each made when it is asked for and not before.
@@ -165,18 +183,20 @@ class Experience:
         dataset as any other, from which `fit` draws one batch after the other, slower.
 
         Args:
-            batch_size: B, of each task.
+            batch_size: B, of each task, all replicas together.
 
         Returns:
             A dataset of `{task: Transition}`.
 
         Raises:
-            ValueError: The replay cannot hold a batch.
+            ValueError: The replay cannot hold a batch, or the replicas do not divide it.
         """
         if not is_whole(batch_size) or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number from 1. Received: {batch_size!r}.")
+        check_batch_size(batch_size, self._strategy)
+        rows = batch_size // self._strategy.num_replicas_in_sync
         for name, replay in self.replays.items():
-            if replay.capacity < batch_size:
+            if replay.capacity < rows:
                 raise ValueError(
                     f"replay_capacity of task '{name}' must hold a batch of {batch_size}. Received: "
                     f"{self.replay_capacity}. Raise replay_capacity or lower batch_size."
@@ -186,110 +206,44 @@ class Experience:
         options.experimental_optimization.inject_prefetch = False  # it would run ahead of the policy
         options.experimental_optimization.apply_default_optimizations = False
         options.deterministic = True
-        source = self._sources.setdefault(batch_size, BatchSource(self, batch_size))
-        if self.compilable:  # `fit` goes another way, so nothing is traced here before it is used
+        source = self._sources.setdefault(batch_size, BatchSource(self, rows))
+        if self.compilable or rows < batch_size:  # `fit` goes another way, so nothing is traced here before it is used
             dataset = tf.data.Dataset.from_generator(source.generate, output_signature=source.signature())
         else:
-            dataset = tf.data.Dataset.counter().map(lambda _: self.next_batch(batch_size))
+            dataset = tf.data.Dataset.counter().map(lambda _: self.next_batch(rows))
         dataset = dataset.with_options(options)
         dataset.batch_source = source  # by which `fit` draws batches without leaving its graph
         return dataset
 
-    def next_batch(self, batch_size: int, warm_up: bool = True) -> dict[str, vl.Transition]:
-        """Takes the steps that are due before the next update, then samples a batch of every task. For use in a graph.
+    def next_batch(self, num_rows: int, warm_up: bool = True) -> dict[str, vl.Transition]:
+        """Takes the steps that are due before the next update, then samples every task. For use in a graph.
+
+        Called in a replica it is its own shard that does.
 
         Args:
-            batch_size: B, of each task.
+            num_rows: Of each task.
             warm_up: Whether the warm-up's steps are taken if they were not yet; otherwise `warm_up` was called before.
         """
-        number = self._batches.assign_add(1)  # of this batch, from 1
-        if warm_up:
-            self.warm_up()
-        if not self._steps_beside_updates:
-            for num_envs, drivers in self._drivers_by_num_envs().items():
-                run_together(drivers, self._steps_due(num_envs, number))
-            return {name: replay.sample(batch_size) for name, replay in self.replays.items()}
-
-        last_steps = []
-        for num_envs, drivers in self._drivers_by_num_envs().items():
-            run_together(drivers, self._steps_due(num_envs, number) - 1)
-            last_steps.append(act_together(drivers))
-
-        @tf.autograph.experimental.do_not_convert
-        def take_last_steps() -> tf.Tensor:
-            for take_step in last_steps:
-                take_step()
-            return tf.constant(True)
-
-        draws = {name: replay.draw(batch_size, 0 if self.overlap else 1) for name, replay in self.replays.items()}
-        if self.overlap:
-            batch = {name: replay.take(draws[name]) for name, replay in self.replays.items()}
-            take_last_steps()
-            return batch
-        nothing = lambda: tf.constant(False)  # noqa: E731
-        is_needed = tf.reduce_any([draw.needs_coming for draw in draws.values()])
-        tf.cond(is_needed, take_last_steps, nothing)
-        batch = {name: replay.take(draws[name]) for name, replay in self.replays.items()}
-        tf.cond(is_needed, nothing, take_last_steps)
-        return batch
+        return self.shards[replica_number() % len(self.shards)].next_batch(num_rows, warm_up)
 
     @property
     def is_warm(self) -> bool:
         """Whether the warm-up's steps were taken."""
-        return bool(self._is_warm)
+        return self.shards[0].is_warm
 
     def warm_up(self) -> None:
         """Takes the warm-up's steps, if they were not taken yet. For use in a graph."""
-        for num_envs, drivers in self._drivers_by_num_envs().items():
-            run_together(drivers, tf.where(self._is_warm, 0, self._warmup_rounds(num_envs)))
-        self._is_warm.assign(True)
+        for shard in self.shards:
+            shard.warm_up()
 
-    def _drivers_by_num_envs(self) -> dict[int, list[StepDriver]]:
-        """Tasks with as many copies are stepped together."""
-        groups: dict[int, list[StepDriver]] = {}
-        for name, task in self.tasks.items():
-            groups.setdefault(task.num_envs, []).append(self._drivers[name])
-        return groups
-
-    def _steps_due(self, num_envs: int, number: tf.Tensor | int) -> tf.Tensor | int:
-        """How many steps each copy takes before the batch of this number, the warm-up's not included."""
-        steps, updates = self._ratio.numerator, self._ratio.denominator * num_envs
-        if steps % updates == 0:
-            return steps // updates
-        return tf.cast(number * steps // updates - (number - 1) * steps // updates, tf.int32)
-
-    def _has_whole_steps(self) -> bool:
-        return all(isinstance(self._steps_due(task.num_envs, 1), int) for task in self.tasks.values())
-
-    def _warmup_rounds(self, num_envs: int) -> int:
-        return -(-self.warmup_steps // num_envs)
-
-    def _check_warmup(self, task: Task) -> None:
-        if self._warmup_rounds(task.num_envs) < self.n_step:
+    def _check_warmup(self, task: Task, share: Share) -> None:
+        if share.warmup_rounds(task.num_envs) < self.n_step:
+            copies = task.num_envs * share.replicas
             raise ValueError(
-                f"warmup_steps must give each of the {task.num_envs} copies of task '{task.name}' at least n_step = "
-                f"{self.n_step} steps. Received: {self.warmup_steps}. Give {self.n_step * task.num_envs} or more."
+                f"warmup_steps must give each of the {copies} copies of task '{task.name}' at least n_step = "
+                f"{self.n_step} steps. Received: {self.warmup_steps}. Give {self.n_step * copies} or more."
             )
 
-    def _add_task(self, task: Task, network: Any, exploration: exploration_lib.EpsilonGreedy, seeds: list[int]) -> None:
-        statistics = CollectionStatistics(task.num_envs)
-        replay = UniformReplay(task, self.replay_capacity, self.n_step, seeds[1])
-        warmup = self._warmup_rounds(task.num_envs) * task.num_envs
-        policy = exploration_lib.EpsilonGreedyPolicy(
-            task, network, exploration, lambda: statistics.steps - warmup, seeds[2]
-        )
-        environment = (
-            InGraphEnvironment(task, task.num_envs, seeds[0])
-            if task.spec.in_graph
-            else GymnasiumEnvironment(task, seeds[0])
-        )
-        self.statistics[task.name], self.replays[task.name] = statistics, replay
-        self._drivers[task.name] = StepDriver(environment, policy, [replay.add_batch, statistics])
 
-
-def _seeds(tasks: TaskSet, seed: int) -> dict[str, list[int]]:
-    """For each task a seed of its environments, its replay and its policy."""
-    if not is_whole(seed) or seed < 0:
-        raise ValueError(f"seed must be a whole number from 0. Received: {seed!r}.")
-    sequences = np.random.SeedSequence(seed).spawn(len(tasks))
-    return {name: sequence.generate_state(3).tolist() for name, sequence in zip(tasks, sequences, strict=True)}
+def _times(replicas: int) -> str:
+    return f" times {replicas} replicas" if replicas > 1 else ""

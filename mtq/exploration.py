@@ -127,6 +127,11 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
             self._repeats.assign(tf.zeros_like(self._repeats))
             self._repeated.assign(tf.zeros_like(self._repeated))
 
+    def state(self) -> list[tf.Variable]:
+        """Where the random numbers are, and which action is being repeated."""
+        has_repeats = self._exploration.repeat_exponent is not None
+        return [self._random.state, *([self._repeats, self._repeated] if has_repeats else [])]
+
     def _variables(self) -> list[tf.Variable]:
         return []
 

@@ -11,16 +11,19 @@ from keras.src.trainers.trainer import model_supports_jit
 from mtq import aggregators, weightings
 from mtq.callbacks import with_defaults
 from mtq.compilation import is_on_cpu, xla_pays, xla_pays_for_update
+from mtq.distribution.checks import check_optimizer
+from mtq.distribution.failure import worker_errors
 from mtq.environments.errors import environment_errors
 from mtq.export import export
 from mtq.networks.paths import TaskPaths
 from mtq.numeric import is_whole
 from mtq.q_learning import Batch, QLearning
-from mtq.target_network import copy_of, hard_update, soft_update
+from mtq.target_network import copy_of
 from mtq.task_metrics import TaskMetrics
 from mtq.tasks import TaskSet
 from mtq.td_losses import TDLoss
 from mtq.train_function import batch_source_of, check_steps, make_train_function
+from mtq.update import Update
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -83,7 +86,7 @@ class MultiTaskDQN(keras.Model):
         self.task_metrics = TaskMetrics(tasks.names)
         self._xla: bool | str = "auto"
         self._identity, self._compilation = object(), object()
-        self._gradient_statistics: Any = None
+        self.gradient_statistics: Any = None
         self.train_function: Any = None
         self.built = True
 
@@ -119,6 +122,19 @@ class MultiTaskDQN(keras.Model):
         """
         if jit_compile not in (True, False, "auto"):
             raise ValueError(f"jit_compile must be True, False or 'auto'. Received: {jit_compile!r}.")
+        with self.distribute_strategy.scope():
+            self._compile(optimizer, loss, loss_weights, aggregator, run_eagerly, jit_compile, steps_per_execution)
+
+    def _compile(
+        self,
+        optimizer: Any,
+        loss: Any,
+        loss_weights: Any,
+        aggregator: Any,
+        run_eagerly: bool,
+        jit_compile: bool | str,
+        steps_per_execution: int,
+    ) -> None:
         weighting = weightings.get(loss_weights, self.tasks)
         aggregator = aggregators.get(aggregator)
         self.td_loss = TDLoss(loss)
@@ -129,6 +145,7 @@ class MultiTaskDQN(keras.Model):
             steps_per_execution=steps_per_execution,
             auto_scale_loss=False,
         )
+        check_optimizer(self.optimizer, self.distribute_strategy)
         self.optimizer.build(self.network.trainable_variables)  # now, or the first step would be traced twice
         variables = self.network.trainable_variables
         tasks_of = self.paths.tasks_of(variables)
@@ -198,17 +215,7 @@ class MultiTaskDQN(keras.Model):
         gradients, quantities = self.q_learning.gradients(
             batch, self.td_loss, variables, writes_patches=self.compiles_update and is_on_cpu()
         )
-        task_weights, updates = tf.convert_to_tensor(self.task_weights), tf.convert_to_tensor(self.updates)
-        weights = self.weighting(task_weights, quantities["loss"], updates, self.tasks, gradients)
-        update = self.aggregator(gradients, weights, updates)
-        quantities.update(gradient_norm=gradients.norms(), weight=weights)  # after it, which may have had them computed
-        if self._gradient_statistics is not None:
-            self._gradient_statistics.look(gradients, weights, updates)
-        self.optimizer.apply(_without_non_finite(update, variables, quantities), variables)
-        self.updates.assign_add(1)
-        self._update_target_network()
-        self.task_metrics.update_state(quantities)
-        return self.task_metrics.result()
+        return Update(self)(gradients, quantities)
 
     def fit(self, x: Any = None, *args: Any, verbose: Any = "auto", callbacks: Any = None, **kwargs: Any) -> Any:
         """Trains on the batches of `Experience.dataset`, as `keras.Model.fit` does.
@@ -225,9 +232,9 @@ class MultiTaskDQN(keras.Model):
         kept, source = self.train_function, batch_source_of(x, self)
         if source is not None and self.compiled:
             self.train_function = self._train_function_over(source)
-            x = tf.data.Dataset.from_tensors(0).repeat()  # is not read, and costs less to set up
+            x = _nothing(self.distribute_strategy)  # is not read, and costs less to set up
         try:
-            with environment_errors():
+            with environment_errors(), worker_errors(self.distribute_strategy):
                 callbacks = with_defaults(callbacks, verbose, self)
                 return super().fit(x, *args, verbose=verbose, callbacks=callbacks, **kwargs)
         finally:
@@ -244,8 +251,8 @@ class MultiTaskDQN(keras.Model):
         if len(asking) > 1:
             raise ValueError("fit takes one GradientTelemetry among its callbacks. Received: several.")
         statistics = asking[0].statistics_for(self) if asking and self.compiled else None
-        if statistics is not self._gradient_statistics:
-            self._gradient_statistics, self._compilation, self.train_function = statistics, object(), None
+        if statistics is not self.gradient_statistics:
+            self.gradient_statistics, self._compilation, self.train_function = statistics, object(), None
         return asking[0] if asking else None
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -253,6 +260,12 @@ class MultiTaskDQN(keras.Model):
         if force or self.train_function is None:
             self.train_function = make_train_function(self)
         return self.train_function
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Keras builds models with a first batch, which fails with several processes, and loses that batch.
+
+        This one is built from the beginning.
+        """
 
     @property
     def uses_xla(self) -> bool:
@@ -315,13 +328,6 @@ class MultiTaskDQN(keras.Model):
         tasks = keras.saving.deserialize_keras_object(config["tasks"], custom_objects=custom_objects)
         return cls(**{**config, "network": network, "tasks": tasks})
 
-    def _update_target_network(self) -> None:
-        target, online = self.target_network.variables, self.network.variables
-        if self.target_update_tau is not None:
-            soft_update(target, online, self.target_update_tau)
-        else:
-            hard_update(target, online, tf.equal(self.updates.value % self.target_update_period, 0))
-
     def _check_batch(self, batch: Batch) -> None:
         if not isinstance(batch, Mapping) or set(batch) != set(self.tasks):
             received = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
@@ -331,16 +337,9 @@ class MultiTaskDQN(keras.Model):
             )
 
 
-def _without_non_finite(
-    update: list[tf.Tensor | None], variables: list[keras.Variable], quantities: Mapping[str, tf.Tensor]
-) -> list[tf.Tensor]:
-    """The update, or zeros if any task's loss, gradient or weight is not finite: it must not spoil the network.
-
-    `fit` stops at the end of the execution, and can then still tell which task it was.
-    """
-    watched = [quantities[name] for name in ("loss", "gradient_norm", "weight")]
-    finite = tf.reduce_all(tf.math.is_finite(tf.stack(watched)))
-    return [
-        tf.zeros_like(variable.value) if g is None else tf.math.multiply_no_nan(g, tf.cast(finite, g.dtype))
-        for g, variable in zip(update, variables, strict=True)
-    ]
+def _nothing(strategy: tf.distribute.Strategy) -> Any:
+    """A dataset without end, for every replica."""
+    nothing = lambda _: tf.data.Dataset.from_tensors(0).repeat()  # noqa: E731
+    if strategy.num_replicas_in_sync == 1:
+        return nothing(None)
+    return strategy.distribute_datasets_from_function(nothing)

@@ -107,6 +107,10 @@ class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
         self.clear()
         self._random.reset_from_seed(seed)
 
+    def state(self) -> list[tf.Variable]:
+        """All that is remembered, and where the random numbers are."""
+        return [*self._data_table.variables(), self._last_id, self._random.state]
+
     def end_episodes(self) -> None:
         """Says of the newest step of each copy that its episode was truncated there; does nothing without steps."""
         newest = self._get_last_id() % self._max_length

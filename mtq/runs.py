@@ -3,7 +3,6 @@
 import functools
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -15,30 +14,39 @@ from typing import Any
 
 import keras
 
-from mtq.callbacks import BestCheckpoint, EvaluateTasks, LearningCurves, TrainingReturns
+from mtq.callbacks import BestCheckpoint, EvaluateTasks, LearningCurves, SaveCheckpoint, TrainingReturns
 from mtq.callbacks.best_checkpoint import save_whole
+from mtq.checkpoint import Checkpoint
+from mtq.distribution.failure import worker_errors
 from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
 from mtq.export import check_free
+from mtq.files import write_json
+from mtq.run_log import cut_log, read_log
 from mtq.tasks import TaskSet
 
 _PACKAGES = ("mtq", "tensorflow", "keras", "tf-agents", "gymnasium", "numpy")
+_NOT_OF_THE_RUN = {"out", "export_to", "overwrite", "resume", "strategy", "devices", "tpu", "checkpoint_every"}
 _FRESH = 1_000_003  # added to the seed where episodes must be others than those that the best checkpoint was chosen by
 
 
 class Run:
     """The folder of one run.
 
-    It holds `run.json` (options, command, versions), `tasks.json`, `best.keras` and `last.keras`, `log.csv` (a row per
-    epoch), `learning_curves.png`, `tensorboard/` and in the end `metrics.json`.
+    It holds `run.json` (options, command, versions), `tasks.json`, `best.keras` and `last.keras`, `checkpoint/`, from
+    which a run that was cut off goes on, `log.csv` (a row per epoch), `learning_curves.png`, `tensorboard/` and in the
+    end `metrics.json`.
 
     Args:
         folder: Where; made if need be.
         options: What the run was started with, for the record; JSON values.
         overwrite: Whether a run that is already there is removed.
+        resume: Whether one that is there goes on from its last checkpoint.
         export_to: Where the run's model is to be exported, so that a place already taken is found out now.
+        is_chief: False for all processes of a run but one: the others write nothing but their part of checkpoints.
 
     Raises:
         FileExistsError: The folder holds a run, or the place to export to is taken.
+        ValueError: The run that is to go on was started with other options.
     """
 
     def __init__(
@@ -47,20 +55,30 @@ class Run:
         options: Mapping[str, Any],
         overwrite: bool = False,
         export_to: str | Path | None = None,
+        resume: bool = False,
+        is_chief: bool = True,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder, self.is_chief, self._notes = Path(folder), is_chief, dict[str, Any]()
+        self._resumes = False
+        self.started = time.monotonic()
+        if not is_chief:
+            return
+        self._resumes = resume and (self.folder / "run.json").exists()
+        if self._resumes:
+            self._check_options(options)
+            return
         if export_to is not None:
             check_free(export_to, overwrite)
         present = [path for path in self._files() if path.exists()]
         if present and not overwrite:
             raise FileExistsError(
                 f"The folder for a run must not hold one already. Received: {str(folder)!r}, which has "
-                f"{present[0].name}. Choose another folder, or pass --overwrite (overwrite=True) to replace that run."
+                f"{present[0].name}. Choose another folder, or pass --resume (resume=True) to go on with that run, or "
+                "--overwrite (overwrite=True) to replace it."
             )
         for path in present:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.started = time.monotonic()
         record = {"options": dict(options), "command": sys.argv, "versions": versions()}
         write_json(self.folder / "run.json", record)
 
@@ -74,22 +92,132 @@ class Run:
         """The model as it was at the end."""
         return self.folder / "last.keras"
 
-    def callbacks(self, experience: Any, episodes: int = 20, seed: int = 0) -> list[keras.callbacks.Callback]:
+    def train(
+        self,
+        model: Any,
+        experience: Any,
+        batch_size: int,
+        *,
+        epochs: int,
+        updates_per_epoch: int,
+        episodes: int = 20,
+        seed: int = 0,
+        tasks: TaskSet | None = None,
+        checkpoint_every: int = 1,
+    ) -> dict[str, Any]:
+        """Trains from the beginning or the last checkpoint, and finishes the run.
+
+        Every process of the run must call it; the chief evaluates and writes.
+
+        Args:
+            model: Compiled.
+            experience: What it is trained on.
+            batch_size: B, of each task.
+            epochs: Each ends with an evaluation.
+            updates_per_epoch: Of the network.
+            episodes: Of each task at each evaluation.
+            seed: Of the run.
+            tasks: In whose environments the returns before training and at the end are; by default the experience's.
+            checkpoint_every: How many epochs apart checkpoints are saved; they hold all that is remembered, two
+                observations a step. 0 for none.
+
+        Returns:
+            What is written to `metrics.json`; nothing for other processes than the chief.
+        """
+        with worker_errors(model.distribute_strategy):
+            return self._train(
+                model, experience, batch_size, epochs, updates_per_epoch, episodes, seed, tasks, checkpoint_every
+            )
+
+    def _train(
+        self,
+        model: Any,
+        experience: Any,
+        batch_size: int,
+        epochs: int,
+        updates_per_epoch: int,
+        episodes: int,
+        seed: int,
+        tasks: TaskSet | None,
+        checkpoint_every: int,
+    ) -> dict[str, Any]:
+        before = evaluate(model, tasks, episodes=episodes, seed=seed) if self.is_chief else {}
+        checkpoint = Checkpoint(self.folder / "checkpoint", model, experience)
+        done = self.resume(checkpoint)
+        if done and self.is_chief:
+            print(f"Going on after epoch {done} of {epochs}, from {checkpoint.folder}.")
+        model.fit(
+            experience.dataset(batch_size),
+            initial_epoch=done,
+            epochs=epochs,
+            steps_per_epoch=updates_per_epoch,
+            verbose="auto" if self.is_chief else 0,
+            callbacks=self.callbacks(
+                experience, episodes, seed, checkpoint if checkpoint_every else None, checkpoint_every
+            ),
+        )
+        metrics = {}
+        if self.is_chief:
+            metrics = self.finish(model, experience, before, episodes=episodes, seed=seed, tasks=tasks)
+        checkpoint.wait()  # or the first to end would look like one that was lost
+        return metrics
+
+    def resume(self, checkpoint: Checkpoint) -> int:
+        """Reads the last checkpoint back, if there is one. Every process of the run must call it, before `callbacks`.
+
+        Args:
+            checkpoint: Of the run.
+
+        Returns:
+            How many epochs are done.
+        """
+        self._notes = checkpoint.load(self._resumes) or {}
+        self.started -= self._notes.get("seconds", 0.0)
+        done = int(self._notes.get("epoch", 0))
+        if self.is_chief:
+            cut_log(self.folder / "log.csv", done)
+        return done
+
+    def callbacks(
+        self,
+        experience: Any,
+        episodes: int = 20,
+        seed: int = 0,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_every: int = 1,
+    ) -> list[keras.callbacks.Callback]:
         """The callbacks that fill the folder.
 
         Args:
             experience: What the model is trained on.
             episodes: Of each task at the evaluation after each epoch.
             seed: Of the evaluations.
+            checkpoint: To be saved, if given.
+            checkpoint_every: How many epochs apart.
         """
+        returns, best = TrainingReturns(experience), BestCheckpoint(self.best)
+        curves = LearningCurves(self.folder / "learning_curves.png")
+        returns.known.update(self._notes.get("returns", {}))
+        best.best = self._notes.get("best", best.best)
+
+        def notes() -> dict[str, Any]:
+            seconds = time.monotonic() - self.started
+            return {"returns": returns.known, "best": best.best, "seconds": seconds}
+
+        saving = [] if checkpoint is None else [SaveCheckpoint(checkpoint, notes, checkpoint_every)]
+        if not self.is_chief:
+            return [returns, *saving]
         save_tasks(experience.tasks, self.folder / "tasks.json")
+        log = self.folder / "log.csv"
+        curves.rows = read_log(log) if self._notes else []
         return [
-            TrainingReturns(experience),
+            returns,
             EvaluateTasks(episodes, seed=seed, tasks=experience.tasks, verbose=1),
-            BestCheckpoint(self.best),
-            LearningCurves(self.folder / "learning_curves.png"),
+            best,
+            curves,
             keras.callbacks.TensorBoard(str(self.folder / "tensorboard"), write_graph=False),
-            keras.callbacks.CSVLogger(str(self.folder / "log.csv")),
+            keras.callbacks.CSVLogger(str(log), append=bool(self._notes)),
+            *saving,
         ]
 
     def finish(
@@ -132,7 +260,7 @@ class Run:
             },
             "episodes": episodes,
             "env_steps": sum(experience.env_steps.values()),
-            "updates": int(model.updates),
+            "updates": int(model.updates.numpy()),
             "seconds": round(time.monotonic() - self.started, 1),
         }
         write_json(self.folder / "metrics.json", metrics)
@@ -145,8 +273,23 @@ class Run:
         return metrics
 
     def _files(self) -> list[Path]:
-        names = ("run.json", "tasks.json", "best.keras", "last.keras", "log.csv", "learning_curves.png", "metrics.json")
-        return [self.folder / name for name in (*names, "tensorboard")]
+        names = ("tasks.json", "best.keras", "last.keras", "log.csv", "learning_curves.png", "metrics.json")
+        return [self.folder / name for name in (*names, "tensorboard", "checkpoint", "run.json")]
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        before = json.loads((self.folder / "run.json").read_text())["options"]
+        now = json.loads(json.dumps(dict(options)))
+        other = {
+            name: (before.get(name), now.get(name))
+            for name in [*before, *now]
+            if name not in _NOT_OF_THE_RUN and name in before and before[name] != now.get(name)
+        }
+        if other:
+            said = ", ".join(f"{name} {was!r} → {is_now!r}" for name, (was, is_now) in other.items())
+            raise ValueError(
+                f"A run must go on with the options that it was started with. Received in {self.folder}: {said}. "
+                "Give the same ones, or another folder."
+            )
 
 
 def steps_per_execution(updates_per_epoch: int, most: int = 50) -> int:
@@ -226,15 +369,3 @@ def _commit() -> str:
         return subprocess.run(made_of, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON beside its place and renames it."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes text beside its place and renames it."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

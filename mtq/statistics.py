@@ -36,8 +36,8 @@ class CollectionStatistics(tf.Module):
         """Forgets the returns of unfinished episodes."""
         self._running.assign(tf.zeros_like(self._running))
 
-    def take_mean_return(self) -> float | None:
-        """The mean return of the episodes finished since the last call, None if there were none."""
+    def take_finished(self) -> tuple[float, float]:
+        """How many episodes finished since the last call, and the sum of their returns."""
         number, total = self._finished.numpy().tolist()
         self._finished.assign(tf.zeros([2]))
-        return total / number if number else None
+        return number, total

@@ -21,9 +21,9 @@ class TaskMetrics(keras.metrics.Metric):
     def __init__(self, tasks: Sequence[str], **kwargs: Any) -> None:
         super().__init__(name="task_metrics", **kwargs)
         self.tasks = tuple(tasks)
-        self.sums = self.add_weight(shape=(len(QUANTITIES), len(self.tasks)), initializer="zeros", name="sums")
-        self.total = self.add_weight(shape=(), initializer="zeros", name="total")
-        self.count = self.add_weight(shape=(), initializer="zeros", name="count")
+        self.sums = _variable((len(QUANTITIES), len(self.tasks)), "sums")
+        self.total = _variable((), "total")
+        self.count = _variable((), "count")
 
     def update_state(self, quantities: Mapping[str, tf.Tensor]) -> None:  # type: ignore[override]
         """Adds one update's quantities, each `[T]` float32."""
@@ -39,3 +39,8 @@ class TaskMetrics(keras.metrics.Metric):
             for task, mean in zip(self.tasks, tf.unstack(row), strict=True):
                 results[f"{task}/{quantity}"] = mean
         return results
+
+
+def _variable(shape: tuple[int, ...], name: str) -> keras.Variable:
+    """Not summed over the replicas when it is read, as Keras's own metrics are: what it is told is of the whole run."""
+    return keras.Variable("zeros", shape=shape, name=name, trainable=False, aggregation="only_first_replica")

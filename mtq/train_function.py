@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend.tensorflow.trainer import reduce_per_replica
+
+from mtq.distribution.replicas import draws_on_host, first, per_replica
 
 Logs = dict[str, tf.Tensor]
 TrainFunction = Callable[[Any], Logs]
@@ -31,7 +32,10 @@ def make_train_function(
     """
     if batch_source is None:
         return _loop_over_iterator(model)
-    return _loop_in_graph(model, batch_source, jit_compile, has_own_logs)
+    strategy = model.distribute_strategy
+    if strategy.num_replicas_in_sync == 1 and not draws_on_host(strategy):
+        return _loop_in_graph(model, batch_source, jit_compile, has_own_logs)
+    return _loop_of_replicas(model, batch_source, has_own_logs)
 
 
 def batch_source_of(dataset: Any, model: keras.Model) -> Any:
@@ -41,8 +45,7 @@ def batch_source_of(dataset: Any, model: keras.Model) -> Any:
         dataset: What `fit` was given.
         model: That is trained.
     """
-    is_plain = model.distribute_strategy.num_replicas_in_sync == 1 and not model.run_eagerly
-    return getattr(dataset, "batch_source", None) if is_plain else None
+    return getattr(dataset, "batch_source", None) if not model.run_eagerly else None
 
 
 def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool, has_own_logs: bool) -> TrainFunction:
@@ -51,10 +54,28 @@ def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool, has
     Both halves of a step are traced into one graph, whose automatic control dependencies keep them in turn.
     """
     learn = tf.function(model.train_step, jit_compile=_compiles_update(model) or None)
+    return _train_function(model, batch_source, lambda: learn(batch_source.next_batch()), jit_compile, has_own_logs)
 
+
+def _loop_of_replicas(model: keras.Model, batch_source: Any, has_own_logs: bool) -> TrainFunction:
+    """The same with several replicas: each steps its environments and draws its rows, then all learn at once."""
+    strategy = model.distribute_strategy
+
+    def learn() -> Logs:
+        if draws_on_host(strategy):
+            batch = per_replica(strategy, batch_source.next_batches())
+            return first(strategy, strategy.run(model.train_step, args=(batch,)))
+        return first(strategy, strategy.run(lambda: model.train_step(batch_source.next_batch())))
+
+    return _train_function(model, batch_source, learn, jit_compile=False, has_own_logs=has_own_logs)
+
+
+def _train_function(
+    model: keras.Model, batch_source: Any, learn: Callable[[], Logs], jit_compile: bool, has_own_logs: bool
+) -> TrainFunction:
     @tf.function(autograph=False)
     def step() -> Logs:
-        logs = learn(batch_source.next_batch())
+        logs = learn()
         return logs if has_own_logs else {}
 
     @tf.function(autograph=False, jit_compile=jit_compile or None)
@@ -90,7 +111,7 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
     strategy = model.distribute_strategy
 
     def step(batch: Any) -> Logs:
-        return reduce_per_replica(strategy.run(model.train_step, args=(batch,)), strategy, reduction="auto")
+        return first(strategy, strategy.run(model.train_step, args=(batch,)))
 
     if not model.run_eagerly:
         step = tf.function(step, jit_compile=_compiles_update(model))

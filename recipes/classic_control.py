@@ -57,21 +57,30 @@ class Options:
     """Folder of the SavedModel."""
     overwrite: bool = False
     """Replace a run and an export that are already there."""
+    resume: bool = False
+    """Go on from the last checkpoint of a run that is there."""
+    strategy: str = "auto"
+    """Where: auto, cpu, mirrored, multi_worker (from TF_CONFIG) or tpu."""
+    devices: int | None = None
+    """Replicas of the strategy mirrored; without GPUs these are logical CPUs."""
 
 
+@mtq.distribution.exit_when_lost()
 def main(options: Options) -> dict[str, Any]:
     """Trains, evaluates, exports and plays from the export. Returns what metrics.json holds."""
+    strategy = mtq.distribution.strategy(options.strategy, devices=options.devices)
     gymnasium_tasks = mtq.suites.classic_control(num_envs=options.num_envs)
     tasks = mtq.suites.classic_control(num_envs=options.num_envs, in_graph=options.in_graph)
-    network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([128, 128]), seed=options.seed)
-    model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=True)
     updates = options.epochs * options.updates_per_epoch
-    model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(options.learning_rate, updates, alpha=0.1)),
-        loss="huber",
-        aggregator=options.aggregator,
-        steps_per_execution=mtq.runs.steps_per_execution(options.updates_per_epoch, most=250),
-    )
+    with strategy.scope():
+        network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([128, 128]), seed=options.seed)
+        model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=True)
+        model.compile(
+            keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(options.learning_rate, updates, alpha=0.1)),
+            loss="huber",
+            aggregator=options.aggregator,
+            steps_per_execution=mtq.runs.steps_per_execution(options.updates_per_epoch, most=250),
+        )
     epsilon = mtq.exploration.linear(1.0, 0.05, options.exploration_steps)
     experience = mtq.Experience(
         tasks,
@@ -87,17 +96,27 @@ def main(options: Options) -> dict[str, Any]:
         n_step=options.n_step,
         seed=options.seed,
     )
-    dataset = experience.dataset(options.batch_size)
-    run = mtq.runs.Run(options.out, dataclasses.asdict(options), options.overwrite, export_to=options.export_to)
-    before = mtq.evaluation.evaluate(model, gymnasium_tasks, episodes=options.episodes, seed=options.seed)
-    model.fit(
-        dataset,
-        epochs=options.epochs,
-        steps_per_epoch=options.updates_per_epoch,
-        callbacks=run.callbacks(experience, episodes=options.episodes, seed=options.seed),
+    run = mtq.runs.Run(
+        options.out,
+        dataclasses.asdict(options),
+        options.overwrite,
+        export_to=options.export_to,
+        resume=options.resume,
+        is_chief=mtq.distribution.is_chief(strategy),
     )
-    metrics = run.finish(model, experience, before, episodes=options.episodes, seed=options.seed, tasks=gymnasium_tasks)
-    mtq.runs.load_best(options.out).export(options.export_to, overwrite=options.overwrite)
+    metrics = run.train(
+        model,
+        experience,
+        options.batch_size,
+        epochs=options.epochs,
+        updates_per_epoch=options.updates_per_epoch,
+        episodes=options.episodes,
+        seed=options.seed,
+        tasks=gymnasium_tasks,
+    )
+    if not run.is_chief:
+        return metrics
+    mtq.runs.load_best(options.out).export(options.export_to, overwrite=options.overwrite or options.resume)
     subprocess.run(
         [sys.executable, "-m", "mtq.play_export", options.export_to, f"{options.out}/tasks.json"], check=True
     )

@@ -61,19 +61,28 @@ class Options:
     """Folder of the SavedModel."""
     overwrite: bool = False
     """Replace a run and an export that are already there."""
+    resume: bool = False
+    """Go on from the last checkpoint of a run that is there."""
+    strategy: str = "auto"
+    """Where: auto, cpu, mirrored, multi_worker (from TF_CONFIG) or tpu."""
+    devices: int | None = None
+    """Replicas of the strategy mirrored; without GPUs these are logical CPUs."""
 
 
+@mtq.distribution.exit_when_lost()
 def main(options: Options) -> dict[str, Any]:
     """Trains, evaluates and exports. Returns what metrics.json holds."""
+    strategy = mtq.distribution.strategy(options.strategy, devices=options.devices)
     tasks = mtq.suites.minatar(options.games, num_envs=options.num_envs)
-    network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.minatar_cnn(), seed=options.seed)
-    model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=True)
-    model.compile(
-        keras.optimizers.Adam(options.learning_rate),
-        loss="huber",
-        aggregator=options.aggregator,
-        steps_per_execution=mtq.runs.steps_per_execution(options.updates_per_epoch),
-    )
+    with strategy.scope():
+        network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.minatar_cnn(), seed=options.seed)
+        model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=True)
+        model.compile(
+            keras.optimizers.Adam(options.learning_rate),
+            loss="huber",
+            aggregator=options.aggregator,
+            steps_per_execution=mtq.runs.steps_per_execution(options.updates_per_epoch),
+        )
     experience = mtq.Experience(
         tasks,
         model,
@@ -86,17 +95,26 @@ def main(options: Options) -> dict[str, Any]:
         n_step=options.n_step,
         seed=options.seed,
     )
-    dataset = experience.dataset(options.batch_size)
-    run = mtq.runs.Run(options.out, dataclasses.asdict(options), options.overwrite, export_to=options.export_to)
-    before = mtq.evaluation.evaluate(model, episodes=options.episodes, seed=options.seed)
-    model.fit(
-        dataset,
-        epochs=options.epochs,
-        steps_per_epoch=options.updates_per_epoch,
-        callbacks=run.callbacks(experience, episodes=options.episodes, seed=options.seed),
+    run = mtq.runs.Run(
+        options.out,
+        dataclasses.asdict(options),
+        options.overwrite,
+        export_to=options.export_to,
+        resume=options.resume,
+        is_chief=mtq.distribution.is_chief(strategy),
     )
-    metrics = run.finish(model, experience, before, seed=options.seed)
-    mtq.runs.load_best(options.out).export(options.export_to, overwrite=options.overwrite)
+    metrics = run.train(
+        model,
+        experience,
+        options.batch_size,
+        epochs=options.epochs,
+        updates_per_epoch=options.updates_per_epoch,
+        episodes=options.episodes,
+        seed=options.seed,
+    )
+    if not run.is_chief:
+        return metrics
+    mtq.runs.load_best(options.out).export(options.export_to, overwrite=options.overwrite or options.resume)
     return metrics
 
 

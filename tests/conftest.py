@@ -3,8 +3,14 @@ import mtq
 # isort: split
 import keras
 import pytest
+import tensorflow as tf
 
 from tests.environments import Corridor, CountingEnvironment
+
+LOGICAL_CPUS = 4  # for tests with several replicas; all else takes place on the first
+
+_cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(_cpu, [tf.config.LogicalDeviceConfiguration()] * LOGICAL_CPUS)
 
 
 def pytest_collection_modifyitems(items):

@@ -10,7 +10,10 @@ ROOT = Path(__file__).parent.parent / "mtq"
 LAYERS = [
     "_startup",
     "numeric",
+    "files",
     "kept_per_graph",
+    "worker_lost_error",
+    "distribution",
     "random_numbers",
     "gymnasium_ids",
     "dynamics",
@@ -28,6 +31,7 @@ LAYERS = [
     "replay",
     "statistics",
     "driver",
+    "shard",
     "batch_source",
     "experience",
     "task_gradients",
@@ -36,6 +40,7 @@ LAYERS = [
     "gradient_statistics",
     "q_learning",
     "target_network",
+    "update",
     "task_metrics",
     "train_function",
     "playing",
@@ -43,7 +48,9 @@ LAYERS = [
     "step_evaluation",
     "callbacks",
     "export",
+    "checkpoint",
     "model",
+    "run_log",
     "runs",
     "study_error",
     "study",
@@ -52,7 +59,7 @@ LAYERS = [
     "study_command",
     "cli",
 ]
-NEED_TF_AGENTS = {"environments", "exploration", "replay", "driver", "experience"}
+NEED_TF_AGENTS = {"environments", "exploration", "replay", "driver", "shard", "experience"}
 
 
 @functools.cache

@@ -223,8 +223,8 @@ def test_steps_beside_updates_give_the_bits_of_strict_turns(options, make_model)
         model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), sizes, seed=0), tasks)
         model.compile(keras.optimizers.Adam(1e-2), steps_per_execution=10)
         experience = mtq.Experience(tasks, model, **settings)
-        assert experience._steps_beside_updates
-        experience._steps_beside_updates = beside
+        assert experience.shards[0].steps_beside_updates
+        experience.shards[0].steps_beside_updates = beside
         model.fit(experience.dataset(8), steps_per_epoch=50, verbose=0)
         remembered = [tf.nest.flatten(replay.gather_all()) for replay in experience.replays.values()]
         return [v.numpy() for v in model.network.variables] + [t.numpy() for t in tf.nest.flatten(remembered)]

@@ -14,6 +14,10 @@ _SCOPES = ("all", "shared")
 class Aggregator(Stateful, abc.ABC):
     """Turns the gradients of T tasks into one update. Serializable by Keras; usable by name in `compile`.
 
+    Attributes:
+        is_linear: Whether the update is `Σ_i c_i g_i` with coefficients that do not depend on the gradients, so that
+            replicas may combine their own and reduce the result.
+
     Args:
         scope: `"all"` aggregates each task's gradient as a whole. `"shared"` aggregates over the variables of more than
             one task; the variables that a task has alone get its own weighted gradient `w_i g_i`.
@@ -21,6 +25,8 @@ class Aggregator(Stateful, abc.ABC):
     Raises:
         ValueError: The scope is neither.
     """
+
+    is_linear = False
 
     def __init__(self, scope: str = "all") -> None:
         if scope not in _SCOPES:

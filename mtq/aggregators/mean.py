@@ -11,6 +11,8 @@ from mtq.task_gradients import TaskGradients
 class Mean(WeightedSum):
     """`1/T Σ_i w_i g_i`: the sum, whatever the number of tasks."""
 
+    is_linear = True
+
     def coefficients(self, gradients: TaskGradients, weights: tf.Tensor) -> tf.Tensor:
         """The weights over T."""
         return weights / gradients.num_tasks

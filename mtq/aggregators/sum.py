@@ -11,6 +11,8 @@ from mtq.task_gradients import TaskGradients
 class Sum(WeightedSum):
     """`g_total = Σ_i w_i g_i`: the gradient of the weighted sum of losses, equation 3 of the mission."""
 
+    is_linear = True
+
     def coefficients(self, gradients: TaskGradients, weights: tf.Tensor) -> tf.Tensor:
         """The weights themselves, `[T]`."""
         return weights

@@ -6,6 +6,7 @@ from mtq.callbacks.gradient_telemetry import GradientTelemetry
 from mtq.callbacks.learning_curves import LearningCurves
 from mtq.callbacks.non_finite import NonFiniteLossError, StopOnNonFiniteLoss
 from mtq.callbacks.progress import TaskProgress, with_defaults
+from mtq.callbacks.save_checkpoint import SaveCheckpoint
 from mtq.callbacks.training_returns import TrainingReturns
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "GradientTelemetry",
     "LearningCurves",
     "NonFiniteLossError",
+    "SaveCheckpoint",
     "StopOnNonFiniteLoss",
     "TaskProgress",
     "TrainingReturns",

@@ -34,6 +34,6 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
                 if not math.isfinite(value):
                     raise NonFiniteLossError(
                         f"The {quantity.replace('_', ' ')} of task '{task}' must stay finite. Received: {value} by "
-                        f"update {int(self.model.updates)}. {_REMEDIES[quantity].format(task=task)} What is not finite "
-                        "was kept out of the network, and checkpoints written before are as they were."
+                        f"update {int(self.model.updates.numpy())}. {_REMEDIES[quantity].format(task=task)} What is "
+                        "not finite was kept out of the network, and checkpoints written before are as they were."
                     )

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from mtq.callbacks.non_finite import StopOnNonFiniteLoss
+from mtq.callbacks.save_checkpoint import SaveCheckpoint
 from mtq.callbacks.tell_returns import TellReturns
 
 _SHOWN = ("loss", "return")
@@ -54,7 +55,10 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
         [] if callbacks is None else [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
     )
     has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
-    return [StopOnNonFiniteLoss(), *given, *_of_weighting(model), *([] if has_bar else [TaskProgress()])]
+    saving = [callback for callback in given if isinstance(callback, SaveCheckpoint)]  # what the others did, too
+    others = [callback for callback in given if callback not in saving]
+    bar = [] if has_bar else [TaskProgress()]
+    return [StopOnNonFiniteLoss(), *others, *_of_weighting(model), *bar, *saving]
 
 
 def _of_weighting(model: keras.Model) -> list[keras.callbacks.Callback]:

@@ -18,14 +18,14 @@ class TrainingReturns(keras.callbacks.Callback):
     def __init__(self, experience: Any) -> None:
         super().__init__()
         self.experience = experience
-        self._known: dict[str, float] = {}
+        self.known: dict[str, float] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the figures."""
         if logs is None:
             return
         finished = self.experience.take_mean_returns()
-        self._known.update({name: value for name, value in finished.items() if value is not None})
+        self.known.update({name: value for name, value in finished.items() if value is not None})
         for name, steps in self.experience.env_steps.items():
-            logs[f"{name}/return"] = self._known.get(name, float("nan"))
+            logs[f"{name}/return"] = self.known.get(name, float("nan"))
             logs[f"{name}/env_steps"] = steps

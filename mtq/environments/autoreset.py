@@ -22,6 +22,10 @@ class AutoresetEnvironment(tf_environment.TFEnvironment, abc.ABC):
             seed: As the constructor takes it.
         """
 
+    def state(self) -> list[tf.Variable]:
+        """What the next step depends on; nothing where that is not in tensors."""
+        return []
+
     def restart(self) -> time_steps.TimeStep:
         """Begins a new episode in every copy, with the random numbers that come next."""
         return self.reset()

@@ -32,6 +32,10 @@ class InGraphEnvironment(AutoresetEnvironment):
         """Draws from another seed; to be followed by `reset`."""
         self._random.reset_from_seed(seed)
 
+    def state(self) -> list[tf.Variable]:
+        """Of all copies, and where the random numbers are."""
+        return [self._state, self._steps, self._random.state]
+
     def _reset(self) -> time_steps.TimeStep:
         self._state.assign(self._dynamics.initial_state(self._draw(1)[0]))
         self._steps.assign(tf.zeros_like(self._steps))

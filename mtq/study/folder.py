@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtq.runs import versions, write_json
+from mtq.files import write_json
+from mtq.runs import versions
 from mtq.study.record import RunRecord
 
 

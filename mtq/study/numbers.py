@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mtq.runs import write_text
+from mtq.files import write_text
 from mtq.study.statistics import Interval
 from mtq.study.summary import THRESHOLDS, Summary
 

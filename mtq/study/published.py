@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mtq.runs import write_json
+from mtq.files import write_json
 from mtq.study.results import ArmResult
 
 

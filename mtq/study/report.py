@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtq.callbacks.pictures import save_figure
-from mtq.runs import write_text
+from mtq.files import write_text
 from mtq.study.document import Block, Picture
 from mtq.study.html import as_html
 from mtq.study.installed import check_installed

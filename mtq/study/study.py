@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from mtq.dynamics import Dynamics
+from mtq.files import write_json
 from mtq.numeric import is_whole
-from mtq.runs import write_json
 from mtq.study.arm import Arm
 from mtq.study.folder import StudyFolder
 from mtq.study.installed import check_installed

@@ -20,13 +20,13 @@ class Adaptive(Weighting):
     """
 
     @abc.abstractmethod
-    def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
+    def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: Any) -> tf.Tensor:
         """The weights.
 
         Args:
             losses: Of the tasks, `[T]` float32, 0 or more.
             updates: How many updates were made before, int64 scalar.
-            gradients: Of the unweighted losses.
+            gradients: `TaskGradients` of the unweighted losses; None where the weighting says that it needs none.
 
         Returns:
             `[T]` float32, 0 or more.
@@ -41,7 +41,7 @@ class Adaptive(Weighting):
         gradients: TaskGradients | None = None,
     ) -> tf.Tensor:
         """The weights for one update."""
-        if gradients is None:
+        if gradients is None and self.needs_gradients:
             raise ValueError(f"gradients must be given to {type(self).__name__}. Received: None.")
         return task_weights * tf.stop_gradient(self.weigh(losses, updates, gradients))
 

@@ -19,6 +19,9 @@ class Constant(Weighting):
         weights: What the variable starts from, by task; by default the tasks' own weights.
     """
 
+    needs_losses = False
+    needs_gradients = False
+
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self.weights = None if weights is None else {name: float(weight) for name, weight in weights.items()}
 

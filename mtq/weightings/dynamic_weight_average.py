@@ -24,6 +24,8 @@ class DynamicWeightAverage(Adaptive):
         Liu, Johns and Davison, "End-to-End Multi-Task Learning with Attention", CVPR 2019, equation 7.
     """
 
+    needs_gradients = False
+
     def __init__(self, temperature: float = 2.0, period: int = 1_000) -> None:
         check_positive("DynamicWeightAverage", "temperature", temperature)
         if not is_whole(period) or period < 1:

@@ -27,6 +27,8 @@ class FAMO(Adaptive):
         Liu et al., "FAMO: Fast Adaptive Multitask Optimization", NeurIPS 2023, Algorithm 1.
     """
 
+    needs_gradients = False
+
     def __init__(self, learning_rate: float = 0.025, gamma: float = 0.001) -> None:
         check_positive("FAMO", "learning_rate", learning_rate)
         if not gamma >= 0:

@@ -15,6 +15,8 @@ class GeometricLoss(Adaptive):
         Chennupati et al., "MultiNet++", CVPR Workshops 2019, equation 2.
     """
 
+    needs_gradients = False
+
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
         """From the logarithms."""
         logs = log_losses(losses)

@@ -22,6 +22,8 @@ class IMTLL(Adaptive):
         Liu et al., "Towards Impartial Multi-task Learning", ICLR 2021, section 3.2, equation 9.
     """
 
+    needs_gradients = False
+
     def __init__(self, learning_rate: float = 0.01) -> None:
         check_positive("IMTLL", "learning_rate", learning_rate)
         self.learning_rate = learning_rate

@@ -23,6 +23,9 @@ class RandomLossWeighting(Adaptive):
         Lin et al., "Reasonable Effectiveness of Random Weighting", TMLR 2022, section 3.
     """
 
+    needs_losses = False
+    needs_gradients = False
+
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 

@@ -27,6 +27,9 @@ class ReturnProgress(Adaptive):
             times the weight of a solved one.
     """
 
+    needs_losses = False
+    needs_gradients = False
+
     def __init__(self, temperature: float = 0.5) -> None:
         check_positive("ReturnProgress", "temperature", temperature)
         self.temperature = temperature

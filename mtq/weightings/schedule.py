@@ -20,6 +20,9 @@ class Schedule(Weighting):
         weights: For each task a `keras.optimizers.schedules.LearningRateSchedule`, or a number.
     """
 
+    needs_losses = False
+    needs_gradients = False
+
     def __init__(self, weights: Mapping[str, float | LearningRateSchedule]) -> None:
         self.weights = {name: _schedule_or_number(weight) for name, weight in weights.items()}
 

@@ -26,6 +26,8 @@ class SmoothTchebycheff(Weighting):
         Lin et al., "Smooth Tchebycheff Scalarization for Multi-Objective Optimization", ICML 2024, equation 8.
     """
 
+    needs_gradients = False
+
     def __init__(self, mu: float = 1.0, ideal: float = 0.0) -> None:
         check_positive("SmoothTchebycheff", "mu", mu)
         self.mu, self.ideal = mu, ideal

@@ -22,6 +22,8 @@ class Uncertainty(Adaptive):
         Kendall, Gal and Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR 2018, equation 7.
     """
 
+    needs_gradients = False
+
     def __init__(self, learning_rate: float = 0.01) -> None:
         check_positive("Uncertainty", "learning_rate", learning_rate)
         self.learning_rate = learning_rate

@@ -15,7 +15,15 @@ _LOOKED_AT = (0, *(10**power for power in range(8)))  # updates at which a sched
 
 
 class Weighting(Stateful, abc.ABC):
-    """Gives the weights of T tasks at every update. Serializable by Keras."""
+    """Gives the weights of T tasks at every update. Serializable by Keras.
+
+    Attributes:
+        needs_losses: Whether the weights depend on the losses, which must then be those of all replicas' rows.
+        needs_gradients: Whether they depend on the gradients; if not, there may be none.
+    """
+
+    needs_losses = True
+    needs_gradients = True
 
     def initial_weights(self, tasks: TaskSet) -> list[float]:
         """What the model's variable `task_weights` starts from, in the order of the tasks."""

@@ -1,0 +1,134 @@
+"""Checkpoints from which a whole run goes on: model, optimizer, replays, environments, random numbers."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mtq.distribution.replicas import local_replicas, sums, worker_index
+
+_NAME = re.compile(r"epoch_(\d+)")
+
+
+class Checkpoint:
+    """The state of a model and its experience, in a folder with the last whole checkpoint and none that is half.
+
+    Each process of a run writes what its own replicas remember, the chief the model. When all have, the chief renames
+    the folder that they wrote to. Killed at any moment, the last one or the one before is whole.
+
+    Args:
+        folder: Of the run's checkpoints, which all processes of it must be able to write to.
+        model: That is trained.
+        experience: On which.
+    """
+
+    def __init__(self, folder: str | Path, model: Any, experience: Any) -> None:
+        self.folder, self._model, self._experience = Path(folder), model, experience
+        self._strategy, self._worker = model.distribute_strategy, worker_index(model.distribute_strategy)
+
+    def save(self, epoch: int, notes: Mapping[str, Any]) -> None:
+        """Writes one. Every process of the run must call it.
+
+        Args:
+            epoch: How many are done.
+            notes: JSON values, which `load` returns.
+        """
+        part = self.folder / f".epoch_{epoch:05d}.part"
+        if self._worker == 0:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            _write(part / "model.npz", _model_state(self._model))
+            (part / "notes.json").write_text(json.dumps({"epoch": epoch, **notes}))
+        self.wait()
+        for number, shard in zip(local_replicas(self._strategy), self._experience.shards, strict=True):
+            _write(part / f"replica_{number}.npz", shard.state())
+        self._check_equal(epoch)
+        if self._worker == 0:
+            before = self._whole()
+            os.replace(part, self._place(epoch))
+            for old in before:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def load(self, wanted: bool = True) -> dict[str, Any] | None:
+        """Reads the last whole one back. Every process of the run must call it.
+
+        Args:
+            wanted: The chief's word: False to begin anew, whatever is there.
+
+        Returns:
+            Its notes, with the number of `epoch`s done; None where there is no checkpoint.
+
+        Raises:
+            ValueError: It is of another model, other tasks, or another number of processes.
+        """
+        whole = self._whole() if wanted and self._worker == 0 else []
+        last = int(whole[-1].name.removeprefix("epoch_")) if whole else 0
+        epoch = round(sums(self._strategy, [last])[0])  # what the chief sees, for all
+        if not epoch:
+            return None
+        path = self._place(epoch)
+        shards = len(list(path.glob("replica_*.npz")))
+        replicas = self._strategy.num_replicas_in_sync
+        if shards != replicas:
+            raise ValueError(
+                f"A run must go on with as many replicas as wrote its checkpoint, {shards}, each of which has a replay "
+                f"of its own. Received: {replicas}."
+            )
+        notes = json.loads((path / "notes.json").read_text())
+        _read(path / "model.npz", _model_state(self._model))
+        for number, shard in zip(local_replicas(self._strategy), self._experience.shards, strict=True):
+            _read(path / f"replica_{number}.npz", shard.state())
+            shard.go_on(epoch)
+        return notes
+
+    def _check_equal(self, epoch: int) -> None:
+        """Waits for all processes, and raises an ArithmeticError if their weights are not the same."""
+        own = float(sum(np.abs(np.asarray(v).astype(np.float64)).sum() for v in _model_state(self._model).values()))
+        total, processes = sums(self._strategy, [own, 1.0])
+        if not np.isclose(total, own * processes, rtol=1e-12, atol=0):
+            raise ArithmeticError(
+                f"All processes of a run must hold the same weights. Received after epoch {epoch}: magnitudes of "
+                f"{total / processes} in the mean, and {own} in process {self._worker}. The checkpoint before is kept. "
+                "Run the same versions on all machines, and start them again with --resume."
+            )
+
+    def _place(self, epoch: int) -> Path:
+        return self.folder / f"epoch_{epoch:05d}"
+
+    def _whole(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("epoch_*") if _NAME.fullmatch(path.name))
+
+    def wait(self) -> None:
+        """Until all processes of the run are here."""
+        sums(self._strategy, [1.0])
+
+
+def _model_state(model: Any) -> dict[str, Any]:
+    plugged = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
+    variables = [*model.variables, *model.optimizer.variables, *plugged]
+    return {f"{number:04d}": variable for number, variable in enumerate(variables)}
+
+
+def _write(path: Path, state: Mapping[str, Any]) -> None:
+    np.savez(path, **{name.replace("/", "|"): np.asarray(variable) for name, variable in state.items()})
+
+
+def _read(path: Path, state: Mapping[str, Any]) -> None:
+    with np.load(path) as saved:
+        names = {name.replace("|", "/") for name in saved.files}
+        alike = names == set(state) and all(
+            saved[name.replace("/", "|")].shape == tuple(variable.shape) for name, variable in state.items()
+        )
+        if not alike:
+            raise ValueError(
+                f"The checkpoint must be of the same tasks, network and settings. Received: {path}, which holds other "
+                "variables. Start the run as it was started, or another one in another folder."
+            )
+        for name, variable in state.items():
+            variable.assign(tf.constant(saved[name.replace("/", "|")], variable.dtype))

@@ -1,0 +1,20 @@
+"""The rows of a run's `log.csv`, an epoch each."""
+
+import csv
+from pathlib import Path
+
+from mtq.files import write_text
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The rows of a log, an epoch each, as numbers."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{**{k: float(v) for k, v in row.items()}, "epoch": n} for n, row in enumerate(csv.DictReader(file), 1)]
+
+
+def cut_log(path: Path, epochs: int) -> None:
+    """Takes out of a log what came after the checkpoint."""
+    if path.exists():
+        write_text(path, "".join(path.read_text().splitlines(keepends=True)[: epochs + 1 if epochs else 0]))

@@ -1,0 +1,80 @@
+"""Several processes on loopback are one run: through the command line, killed, stalled and resumed."""
+
+import mtq
+
+# isort: split
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from tests.distribution.processes import log, start, start_workers, wait, wait_for, weights
+
+pytestmark = pytest.mark.slow
+assert mtq
+
+CLASSIC = "in_graph/CartPole,in_graph/Acrobot,in_graph/MountainCar,in_graph/CarOnHill,in_graph/InvertedPendulum"
+SECONDS = 900
+BOUND = 90  # seconds until the others know that one is lost
+
+
+def arguments(out, *more):
+    options = ["--tasks", CLASSIC, "--steps", "2400", "--evaluations", "3", "--episodes", "1", "--num-envs", "2"]
+    options += ["--steps-per-update", "12", "--batch-size", "48", "--warmup-steps", "240", "--replay-capacity", "4800"]
+    return ["train", *options, "--out", str(out), *more]
+
+
+def assert_same(one, other, tolerance=0.0):
+    assert set(one) == set(other)
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], rtol=0, atol=tolerance)
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def number(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def in_one_process(number, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    alone = start(arguments(folder / "run", "--strategy", "mirrored", "--devices", str(number)), folder / "log")
+    assert wait([alone], SECONDS) == [0], (folder / "log").read_text()
+    return weights(folder / "run")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(number, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("several")
+    codes = wait(start_workers(number, arguments(folder / "run"), folder), SECONDS)
+    assert codes == [0] * number, log(folder, 0)
+    return weights(folder / "run")
+
+
+def test_processes_end_where_one_does(undisturbed, in_one_process):
+    """That all processes hold the same weights is checked by every checkpoint they write."""
+    assert_same(undisturbed, in_one_process, 1e-5)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGSTOP])
+def test_one_is_lost_and_the_run_resumes(number, tmp_path, undisturbed, kind):
+    run = tmp_path / "run"
+    processes = start_workers(number, arguments(run), tmp_path)
+    wait_for(run / "checkpoint" / "epoch_00001", SECONDS)
+    processes[-1].send_signal(kind)
+    lost = time.monotonic()
+    codes = wait(processes[:-1], BOUND)
+    assert time.monotonic() - lost < BOUND
+    processes[-1].kill()
+    assert codes == [3] * (number - 1)
+    assert "Another process of this run was lost" in log(tmp_path, 0)
+    assert "--resume" in log(tmp_path, 0)
+    whole = [path.name for path in (run / "checkpoint").glob("epoch_*")]
+    assert whole in (["epoch_00001"], ["epoch_00002"])
+
+    again = start_workers(number, arguments(run, "--resume"), tmp_path)
+    assert wait(again, SECONDS) == [0] * number, log(tmp_path, 0)
+    assert_same(weights(run), undisturbed, 1e-5)
+    epochs = [row.split(",")[0] for row in (run / "log.csv").read_text().splitlines()]
+    assert epochs == ["epoch", "0", "1", "2"]
