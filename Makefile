@@ -6,15 +6,17 @@ INTERPRETER := $(shell $(PYTHON) -c 'import sys; print(sys.executable)' 2>/dev/n
 VERSION := $(shell $(INTERPRETER) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 VENV ?= .venv$(if $(filter-out 3.11,$(VERSION)),-$(VERSION))
 CHECK_VENV := .venv-check
+TPU_VENV := .venv-tpu
 BIN := $(VENV)/bin
 SEED ?= 0
 
-.PHONY: help setup demo test test-slow benchmark check format clean
+.PHONY: help setup demo test test-slow test-tpu benchmark check format clean
 
 help:
 	@echo "make demo       set up, train CartPole, Acrobot and MountainCar in one network, evaluate, export (SEED=0)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the learning tests that take minutes"
+	@echo "make test-tpu   compile the training step for a TPU that need not be there (installs JAX and libtpu)"
 	@echo "make benchmark  speed beside tf-agents and Stable-Baselines3 (installs the latter, with torch)"
 	@echo "make check      lint, format and types"
 	@echo "make format     mend the format"
@@ -41,6 +43,15 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+$(TPU_VENV)/.installed: requirements-tpu.txt
+	$(INTERPRETER) -m venv $(TPU_VENV)
+	$(TPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-tpu.txt
+	@touch $@
+
+test-tpu: setup $(TPU_VENV)/.installed
+	$(BIN)/python -m tests.tpu.lower build/tpu
+	$(TPU_VENV)/bin/python -m tests.tpu.compile build/tpu
 
 .venv-benchmarks/.installed: requirements-benchmarks.txt
 	$(INTERPRETER) -m venv .venv-benchmarks

@@ -1,0 +1,74 @@
+"""The steps and the loop that are compiled for a TPU."""
+
+import inspect
+
+import mtq
+
+# isort: split
+import tensorflow as tf
+
+from mtq.spaces import TaskSpec
+from mtq.train_function import make_train_function
+
+BATCH_SIZE, NUM_ENVS = 32, 4
+# Of `mtq.suites.classic`. XLA takes minutes to compile all five for a TPU, which has neither 64-bit integers, by which
+# each task's replay divides, nor the double precision of Acrobot.
+LOOP_TASKS = ("cart_pole", "mountain_car")
+
+
+def learner(tasks, backbone, aggregator):
+    """A model, compiled by Keras; XLA gets its convolutions as they are, as on any device but a CPU."""
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, backbone, seed=0), tasks)
+    model.compile("adam", "huber", aggregator=aggregator, jit_compile=False, steps_per_execution=100)
+    return model
+
+
+def step(model):
+    """One update from a batch of every task: a `tf.function`, and its argument."""
+
+    def of_task(task):
+        observations = tf.zeros([BATCH_SIZE, *task.spec.observation_shape], task.spec.observation_dtype)
+        actions, numbers = tf.zeros([BATCH_SIZE], tf.int32), tf.zeros([BATCH_SIZE])
+        return mtq.value_learning.Transition(observations, actions, numbers, numbers, observations)
+
+    batch = {name: of_task(task) for name, task in model.tasks.items()}
+    return tf.function(model.train_step, autograph=False, jit_compile=True), batch
+
+
+def loop(model):
+    """What `fit` calls where all tasks are in-graph: acting, stepping, storing, sampling and learning."""
+    experience = mtq.Experience(model.tasks, model, steps_per_update=NUM_ENVS)
+    source = experience.dataset(BATCH_SIZE).batch_source
+    train_function = make_train_function(model, source, jit_compile=True, has_own_logs=False)
+    return (inspect.getclosurevars(train_function).nonlocals["steps"],)
+
+
+def images(shape, dtype, high):
+    """Two tasks that are only looked at for their shapes."""
+    actions = {"first": 6, "second": 4}
+    return mtq.TaskSet([mtq.Task(name, None, spec=TaskSpec(shape, dtype, high, n)) for name, n in actions.items()])
+
+
+def mlp(aggregator):
+    return learner(mtq.suites.classic(NUM_ENVS), mtq.networks.mlp(), aggregator)
+
+
+def mlp_loop():
+    tasks = mtq.TaskSet([task for name, task in mtq.suites.classic(NUM_ENVS).items() if name in LOOP_TASKS])
+    return loop(learner(tasks, mtq.networks.mlp(), "normalized_sum"))
+
+
+def minatar_cnn(aggregator):
+    return learner(images((10, 10, 4), "uint8", 1.0), mtq.networks.minatar_cnn(), aggregator)
+
+
+def nature_cnn(aggregator):
+    return learner(images((84, 84, 4), "uint8", 255.0), mtq.networks.nature_cnn(), aggregator)
+
+
+# By name: the function that makes a `tf.function` and its arguments. What takes the longest to compile comes first.
+CASES = {"MLP, in-graph loop": mlp_loop} | {
+    f"{name}, {aggregator}": lambda make=make, aggregator=aggregator: step(make(aggregator))
+    for name, make in {"Nature CNN": nature_cnn, "MinAtar CNN": minatar_cnn, "MLP": mlp}.items()
+    for aggregator in ("sum", "normalized_sum")
+}
