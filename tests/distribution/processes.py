@@ -54,6 +54,7 @@ def wait(processes, seconds):
     finally:
         for process in processes:
             process.kill()
+            process.wait()
 
 
 def wait_for(path, seconds):

@@ -67,6 +67,7 @@ def test_one_is_lost_and_the_run_resumes(number, tmp_path, undisturbed, kind):
     codes = wait(processes[:-1], BOUND)
     assert time.monotonic() - lost < BOUND
     processes[-1].kill()
+    processes[-1].wait()
     assert codes == [3] * (number - 1)
     assert "Another process of this run was lost" in log(tmp_path, 0)
     assert "--resume" in log(tmp_path, 0)
