@@ -125,42 +125,26 @@ class Run:
             What is written to `metrics.json`; nothing for other processes than the chief.
         """
         with worker_errors(model.distribute_strategy):
-            return self._train(
-                model, experience, batch_size, epochs, updates_per_epoch, episodes, seed, tasks, checkpoint_every
+            before = evaluate(model, tasks, episodes=episodes, seed=seed) if self.is_chief else {}
+            checkpoint = Checkpoint(self.folder / "checkpoint", model, experience)
+            done = self.resume(checkpoint)
+            if done and self.is_chief:
+                print(f"Going on after epoch {done} of {epochs}, from {checkpoint.folder}.")
+            model.fit(
+                experience.dataset(batch_size),
+                initial_epoch=done,
+                epochs=epochs,
+                steps_per_epoch=updates_per_epoch,
+                verbose="auto" if self.is_chief else 0,
+                callbacks=self.callbacks(
+                    experience, episodes, seed, checkpoint if checkpoint_every else None, checkpoint_every
+                ),
             )
-
-    def _train(
-        self,
-        model: Any,
-        experience: Any,
-        batch_size: int,
-        epochs: int,
-        updates_per_epoch: int,
-        episodes: int,
-        seed: int,
-        tasks: TaskSet | None,
-        checkpoint_every: int,
-    ) -> dict[str, Any]:
-        before = evaluate(model, tasks, episodes=episodes, seed=seed) if self.is_chief else {}
-        checkpoint = Checkpoint(self.folder / "checkpoint", model, experience)
-        done = self.resume(checkpoint)
-        if done and self.is_chief:
-            print(f"Going on after epoch {done} of {epochs}, from {checkpoint.folder}.")
-        model.fit(
-            experience.dataset(batch_size),
-            initial_epoch=done,
-            epochs=epochs,
-            steps_per_epoch=updates_per_epoch,
-            verbose="auto" if self.is_chief else 0,
-            callbacks=self.callbacks(
-                experience, episodes, seed, checkpoint if checkpoint_every else None, checkpoint_every
-            ),
-        )
-        metrics = {}
-        if self.is_chief:
-            metrics = self.finish(model, experience, before, episodes=episodes, seed=seed, tasks=tasks)
-        checkpoint.wait()  # or the first to end would look like one that was lost
-        return metrics
+            metrics = {}
+            if self.is_chief:
+                metrics = self.finish(model, experience, before, episodes=episodes, seed=seed, tasks=tasks)
+            checkpoint.wait()  # or the first to end would look like one that was lost
+            return metrics
 
     def resume(self, checkpoint: Checkpoint) -> int:
         """Reads the last checkpoint back, if there is one. Every process of the run must call it, before `callbacks`.
