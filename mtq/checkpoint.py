@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.distribution.replicas import local_replicas, sums, worker_index
+from mtq.files import write_json, written
 
 _NAME = re.compile(r"epoch_(\d+)")
 
@@ -44,7 +45,7 @@ class Checkpoint:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
             _write(part / "model.npz", _model_state(self._model))
-            (part / "notes.json").write_text(json.dumps({"epoch": epoch, **notes}))
+            write_json(part / "notes.json", {"epoch": epoch, **notes})
         self.wait()
         for number, shard in zip(local_replicas(self._strategy), self._experience.shards, strict=True):
             _write(part / f"replica_{number}.npz", shard.state())
@@ -116,7 +117,8 @@ def _model_state(model: Any) -> dict[str, Any]:
 
 
 def _write(path: Path, state: Mapping[str, Any]) -> None:
-    np.savez(path, **{name.replace("/", "|"): np.asarray(variable) for name, variable in state.items()})
+    with written(path) as file:
+        np.savez(file, **{name.replace("/", "|"): np.asarray(variable) for name, variable in state.items()})
 
 
 def _read(path: Path, state: Mapping[str, Any]) -> None:

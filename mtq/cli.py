@@ -99,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--strategy", default="auto", help="where: auto, cpu, mirrored, multi_worker (from TF_CONFIG), tpu")
     add("--devices", type=count, default=None, help="replicas of --strategy mirrored; without GPUs logical CPUs")
     add("--tpu", default=None, help="name or address of the TPU, or local")
+    add(
+        "--seconds-to-meet",
+        type=count,
+        default=300,
+        help="how long the processes of --strategy multi_worker wait for each other at the start",
+    )
     train.set_defaults(command=_train)
 
     evaluate = commands.add_parser("evaluate", help="play the best model of a run, greedily")
@@ -158,7 +164,9 @@ def _train_somewhere(options: argparse.Namespace) -> None:
     import mtq  # isort: skip
     import keras
 
-    strategy = mtq.distribution.strategy(options.strategy, devices=options.devices, tpu=options.tpu)
+    strategy = mtq.distribution.strategy(
+        options.strategy, devices=options.devices, tpu=options.tpu, seconds_to_meet=options.seconds_to_meet
+    )
     tasks = mtq.TaskSet([mtq.suites.task(name.strip(), options.num_envs) for name in options.tasks.split(",")])
     aggregator = mtq.aggregators.get(options.aggregator)
     updates = math.ceil(options.steps / options.steps_per_update)

@@ -63,12 +63,16 @@ class Options:
     """Where: auto, cpu, mirrored, multi_worker (from TF_CONFIG) or tpu."""
     devices: int | None = None
     """Replicas of the strategy mirrored; without GPUs these are logical CPUs."""
+    tpu: str | None = None
+    """Name or address of the TPU, or local."""
+    checkpoint_every: int = 1
+    """Epochs from one checkpoint to the next; each holds all that is remembered. 0 for none."""
 
 
 @mtq.distribution.exit_when_lost()
 def main(options: Options) -> dict[str, Any]:
     """Trains, evaluates, exports and plays from the export. Returns what metrics.json holds."""
-    strategy = mtq.distribution.strategy(options.strategy, devices=options.devices)
+    strategy = mtq.distribution.strategy(options.strategy, devices=options.devices, tpu=options.tpu)
     gymnasium_tasks = mtq.suites.classic_control(num_envs=options.num_envs)
     tasks = mtq.suites.classic_control(num_envs=options.num_envs, in_graph=options.in_graph)
     updates = options.epochs * options.updates_per_epoch
@@ -113,6 +117,7 @@ def main(options: Options) -> dict[str, Any]:
         episodes=options.episodes,
         seed=options.seed,
         tasks=gymnasium_tasks,
+        checkpoint_every=options.checkpoint_every,
     )
     if not run.is_chief:
         return metrics

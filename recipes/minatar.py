@@ -67,12 +67,16 @@ class Options:
     """Where: auto, cpu, mirrored, multi_worker (from TF_CONFIG) or tpu."""
     devices: int | None = None
     """Replicas of the strategy mirrored; without GPUs these are logical CPUs."""
+    tpu: str | None = None
+    """Name or address of the TPU, or local."""
+    checkpoint_every: int = 1
+    """Epochs from one checkpoint to the next; each holds all that is remembered. 0 for none."""
 
 
 @mtq.distribution.exit_when_lost()
 def main(options: Options) -> dict[str, Any]:
     """Trains, evaluates and exports. Returns what metrics.json holds."""
-    strategy = mtq.distribution.strategy(options.strategy, devices=options.devices)
+    strategy = mtq.distribution.strategy(options.strategy, devices=options.devices, tpu=options.tpu)
     tasks = mtq.suites.minatar(options.games, num_envs=options.num_envs)
     with strategy.scope():
         network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.minatar_cnn(), seed=options.seed)
@@ -111,6 +115,7 @@ def main(options: Options) -> dict[str, Any]:
         updates_per_epoch=options.updates_per_epoch,
         episodes=options.episodes,
         seed=options.seed,
+        checkpoint_every=options.checkpoint_every,
     )
     if not run.is_chief:
         return metrics

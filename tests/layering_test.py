@@ -50,7 +50,6 @@ LAYERS = [
     "export",
     "checkpoint",
     "model",
-    "run_log",
     "runs",
     "study_error",
     "study",

@@ -50,15 +50,19 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
         for callback in (StopOnNonFiniteLoss(), *_of_weighting(model)):
             callback.set_model(model)
             callbacks.callbacks.append(callback)
+        callbacks.callbacks.sort(key=_is_saving)
         return callbacks
     given: Sequence[keras.callbacks.Callback] = (
         [] if callbacks is None else [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
     )
     has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
-    saving = [callback for callback in given if isinstance(callback, SaveCheckpoint)]  # what the others did, too
-    others = [callback for callback in given if callback not in saving]
     bar = [] if has_bar else [TaskProgress()]
-    return [StopOnNonFiniteLoss(), *others, *_of_weighting(model), *bar, *saving]
+    return sorted([StopOnNonFiniteLoss(), *given, *_of_weighting(model), *bar], key=_is_saving)
+
+
+def _is_saving(callback: keras.callbacks.Callback) -> bool:
+    """As a key it puts those last that save what the others did, and leaves their order otherwise."""
+    return isinstance(callback, SaveCheckpoint)
 
 
 def _of_weighting(model: keras.Model) -> list[keras.callbacks.Callback]:

@@ -12,24 +12,25 @@ from tensorflow.python.eager import context
 from mtq.distribution.tf_config import Cluster
 from mtq.worker_lost_error import WorkerLostError
 
-SECONDS_TO_MEET, SECONDS_WITHOUT_A_SIGN, SECONDS_TO_PART = 300, 30, 60
+SECONDS_TO_MEET, SECONDS_WITHOUT_A_SIGN, SECONDS_TO_PART = 300, 30, 60  # the first unless said otherwise
 EXIT_CODE = 3
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 _PERHAPS_LOST = (tf.errors.InternalError, tf.errors.CancelledError, tf.errors.FailedPreconditionError)
 _SIGNS = ("/job:", "heartbeat", "oordination", "ollective", "peer")
 
 
-def bound_waiting(cluster: Cluster) -> None:
+def bound_waiting(cluster: Cluster, seconds_to_meet: int = SECONDS_TO_MEET) -> None:
     """Has a run's processes wait so long for each other and no longer; before TensorFlow is set up.
 
     Args:
         cluster: Of the run.
+        seconds_to_meet: How long at the start.
     """
     jobs = [coordination_config_pb2.CoordinatedJob(name=name, num_tasks=n) for name, n in cluster.sizes.items()]
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader=f"/job:{next(iter(cluster.sizes))}/replica:0/task:0",
-        cluster_register_timeout_in_ms=1_000 * SECONDS_TO_MEET,
+        cluster_register_timeout_in_ms=1_000 * seconds_to_meet,
         heartbeat_timeout_in_ms=1_000 * SECONDS_WITHOUT_A_SIGN,
         shutdown_barrier_timeout_in_ms=1_000 * SECONDS_TO_PART,
         coordinated_jobs=jobs,

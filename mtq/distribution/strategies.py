@@ -5,14 +5,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from mtq.distribution.failure import bound_waiting, worker_errors
+from mtq.distribution.failure import SECONDS_TO_MEET, bound_waiting, worker_errors
 from mtq.distribution.tf_config import read_tf_config
 from mtq.numeric import is_whole
 
 NAMES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
 
 
-def strategy(name: str = "auto", *, devices: int | None = None, tpu: str | None = None) -> tf.distribute.Strategy:
+def strategy(
+    name: str = "auto", *, devices: int | None = None, tpu: str | None = None, seconds_to_meet: int = SECONDS_TO_MEET
+) -> tf.distribute.Strategy:
     """Chooses where a run takes place. Network, model and optimizer are to be made in its `scope()`.
 
     Args:
@@ -23,12 +25,14 @@ def strategy(name: str = "auto", *, devices: int | None = None, tpu: str | None 
         devices: How many replicas `"mirrored"` has; by default as many as there are GPUs. More than there are GPUs
             are logical CPUs, for trying things out.
         tpu: Name or address of the TPU, or `"local"`; by default what the environment says (`TPU_NAME`).
+        seconds_to_meet: How long the processes of `"multi_worker"` wait for each other at the start.
 
     Returns:
         The strategy.
 
     Raises:
         ValueError: There is no such strategy, or not what it needs; the message says what to do.
+        WorkerLostError: Another process did not start in time.
 
     Example:
         >>> import mtq
@@ -44,12 +48,14 @@ def strategy(name: str = "auto", *, devices: int | None = None, tpu: str | None 
         raise ValueError(f"devices must be a whole number from 1, or None. Received: {devices!r}.")
     if devices is not None and name not in ("auto", "mirrored"):
         raise ValueError(f"devices are for strategy='mirrored' alone. Received: {devices} with {name!r}.")
+    if not is_whole(seconds_to_meet) or seconds_to_meet < 1:
+        raise ValueError(f"seconds_to_meet must be a whole number from 1. Received: {seconds_to_meet!r}.")
     if name == "auto":
         name = _best(devices, tpu)
     if name == "mirrored":
         return tf.distribute.MirroredStrategy(_mirrored_devices(devices))
     if name == "multi_worker":
-        return _multi_worker()
+        return _multi_worker(seconds_to_meet)
     if name == "tpu":
         return _tpu(tpu)
     if name == "cpu":
@@ -106,14 +112,14 @@ def _logical_cpus(wanted: int) -> int:
     return wanted
 
 
-def _multi_worker() -> tf.distribute.Strategy:
+def _multi_worker(seconds_to_meet: int) -> tf.distribute.Strategy:
     cluster = read_tf_config()
     if cluster is None:
         raise ValueError(
             "strategy='multi_worker' needs the environment variable TF_CONFIG, by which a process knows the others. "
             "Received: none. See docs/scaling.md for what Kubernetes and Slurm set."
         )
-    bound_waiting(cluster)
+    bound_waiting(cluster, seconds_to_meet)
     try:
         with worker_errors():
             return tf.distribute.MultiWorkerMirroredStrategy()

@@ -17,6 +17,7 @@ import tensorflow as tf
         ({"name": "mirrored"}, {}, "Pass devices=2 (--devices 2), for example."),
         ({"name": "mirrored", "devices": 0}, {}, "devices must be a whole number from 1, or None. Received: 0."),
         ({"name": "mirrored", "devices": 99}, {}, "needs as many logical CPUs"),
+        ({"seconds_to_meet": 0}, {}, "seconds_to_meet must be a whole number from 1. Received: 0."),
         ({"name": "cpu", "devices": 2}, {}, "devices are for strategy='mirrored' alone. Received: 2 with 'cpu'."),
         ({"name": "multi_worker"}, {}, "needs the environment variable TF_CONFIG"),
         ({"name": "multi_worker"}, {"TF_CONFIG": "{"}, "TF_CONFIG must be JSON"),

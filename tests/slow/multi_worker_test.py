@@ -4,12 +4,11 @@ import mtq
 
 # isort: split
 import signal
-import time
 
 import numpy as np
 import pytest
 
-from tests.distribution.processes import log, start, start_workers, wait, wait_for, weights
+from tests.distribution.processes import free_ports, log, start, start_workers, wait, wait_for, weights
 
 pytestmark = pytest.mark.slow
 assert mtq
@@ -57,20 +56,27 @@ def test_processes_end_where_one_does(undisturbed, in_one_process):
     assert_same(undisturbed, in_one_process, 1e-5)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGSTOP])
-def test_one_is_lost_and_the_run_resumes(number, tmp_path, undisturbed, kind):
+@pytest.mark.parametrize(
+    ("kind", "victim"),
+    [
+        pytest.param(signal.SIGKILL, -1, id="killed"),
+        pytest.param(signal.SIGSTOP, -1, id="stalled"),
+        pytest.param(signal.SIGKILL, 0, id="chief_killed"),
+    ],
+)
+def test_one_is_lost_and_the_run_resumes(number, tmp_path, undisturbed, kind, victim):
     run = tmp_path / "run"
     processes = start_workers(number, arguments(run), tmp_path)
     wait_for(run / "checkpoint" / "epoch_00001", SECONDS)
-    processes[-1].send_signal(kind)
-    lost = time.monotonic()
-    codes = wait(processes[:-1], BOUND)
-    assert time.monotonic() - lost < BOUND
-    processes[-1].kill()
-    processes[-1].wait()
-    assert codes == [3] * (number - 1)
-    assert "Another process of this run was lost" in log(tmp_path, 0)
-    assert "--resume" in log(tmp_path, 0)
+    lost = processes.pop(victim)
+    lost.send_signal(kind)
+    codes = wait(processes, BOUND)  # fails if it takes longer
+    lost.kill()
+    lost.wait()
+    said = log(tmp_path, 1 if victim == 0 else 0)
+    assert codes == [3] * (number - 1), said
+    assert "Another process of this run was lost" in said
+    assert "--resume" in said
     whole = [path.name for path in (run / "checkpoint").glob("epoch_*")]
     assert whole in (["epoch_00001"], ["epoch_00002"])
 
@@ -79,3 +85,21 @@ def test_one_is_lost_and_the_run_resumes(number, tmp_path, undisturbed, kind):
     assert_same(weights(run), undisturbed, 1e-5)
     epochs = [row.split(",")[0] for row in (run / "log.csv").read_text().splitlines()]
     assert epochs == ["epoch", "0", "1", "2"]
+
+
+def test_one_that_never_starts(tmp_path):
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    tf_config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
+    options = ["--strategy", "multi_worker", "--seconds-to-meet", "5"]
+    alone = start(arguments(tmp_path / "run", *options), tmp_path / "worker_0.log", tf_config)
+    assert wait([alone], BOUND) == [3], log(tmp_path, 0)
+    assert "it died, did not start, or could not be reached" in log(tmp_path, 0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_one_worker(tmp_path):
+    tf_config = {"cluster": {"worker": [f"127.0.0.1:{free_ports(1)[0]}"]}, "task": {"type": "worker", "index": 0}}
+    alone = start(arguments(tmp_path / "run", "--strategy", "multi_worker"), tmp_path / "worker_0.log", tf_config)
+    plain = start(arguments(tmp_path / "plain", "--strategy", "cpu"), tmp_path / "plain.log")
+    assert wait([alone, plain], SECONDS) == [0, 0], log(tmp_path, 0)
+    assert_same(weights(tmp_path / "run"), weights(tmp_path / "plain"), 1e-5)

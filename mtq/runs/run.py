@@ -1,11 +1,7 @@
-"""Runs: a folder in which everything of one training run lies, and nothing is overwritten."""
+"""One training run and its folder."""
 
-import functools
-import importlib.metadata
 import json
-import platform
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -21,11 +17,13 @@ from mtq.distribution.failure import worker_errors
 from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
 from mtq.export import check_free
 from mtq.files import write_json
-from mtq.run_log import cut_log, read_log
+from mtq.runs.log import cut_log, read_log
+from mtq.runs.models import save_tasks
+from mtq.runs.results import results_table
+from mtq.runs.versions import versions
 from mtq.tasks import TaskSet
 
-_PACKAGES = ("mtq", "tensorflow", "keras", "tf-agents", "gymnasium", "numpy")
-_NOT_OF_THE_RUN = {"out", "export_to", "overwrite", "resume", "strategy", "devices", "tpu", "checkpoint_every"}
+_NOT_OF_THE_RUN = {"out", "export_to", "overwrite", "resume", "strategy", "devices", "tpu", "seconds_to_meet", "checkpoint_every"}
 _FRESH = 1_000_003  # added to the seed where episodes must be others than those that the best checkpoint was chosen by
 
 
@@ -274,82 +272,3 @@ class Run:
                 f"A run must go on with the options that it was started with. Received in {self.folder}: {said}. "
                 "Give the same ones, or another folder."
             )
-
-
-def steps_per_execution(updates_per_epoch: int, most: int = 50) -> int:
-    """How many updates one execution may have so that an epoch is a whole number of them.
-
-    Args:
-        updates_per_epoch: `steps_per_epoch` of `fit`.
-        most: More are not wanted, as callbacks run only between executions.
-    """
-    return max(number for number in range(1, most + 1) if updates_per_epoch % number == 0)
-
-
-def results_table(tasks: Mapping[str, Mapping[str, float]]) -> str:
-    """A table of mean returns, a line per task.
-
-    Args:
-        tasks: By task what `metrics.json` holds.
-    """
-    width = max(len("task"), *map(len, tasks))
-    lines = [f"{'task':<{width}}  {'random':>9}  {'before':>9}  {'after':>9}  {'± SD':>7}"]
-    for name, figures in tasks.items():
-        lines.append(
-            f"{name:<{width}}  {figures['random']:>9.1f}  {figures['before']:>9.1f}  {figures['after']:>9.1f}  "
-            f"{figures['after_std']:>7.1f}"
-        )
-    return "\n".join(lines)
-
-
-def save_tasks(tasks: TaskSet, filepath: str | Path) -> None:
-    """Writes the tasks as JSON; environments that are Python objects are left out."""
-    write_json(Path(filepath), keras.saving.serialize_keras_object(tasks))
-
-
-def load_tasks(filepath: str | Path) -> TaskSet:
-    """Reads what `save_tasks` wrote."""
-    return keras.saving.deserialize_keras_object(json.loads(Path(filepath).read_text()))
-
-
-def load_best(folder: str | Path) -> Any:
-    """Loads the best model of a run, or the last one where none was evaluated.
-
-    Args:
-        folder: Of the run.
-
-    Raises:
-        FileNotFoundError: There is no run, or it has not saved a model yet.
-    """
-    for name in ("best.keras", "last.keras"):
-        if (Path(folder) / name).exists():
-            return keras.models.load_model(Path(folder) / name)
-    raise FileNotFoundError(
-        f"There must be a run with a saved model in the folder. Received: {str(folder)!r}. "
-        "Give the folder that `mtq train --out` wrote."
-    )
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of what mtq stands on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    commit = _commit()
-    if commit:
-        found["mtq"] += f" ({commit})"
-    return found
-
-
-@functools.cache
-def _commit() -> str:
-    """The commit that this is of, where it lies in a repository, with a + if files were changed since."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        made_of = [*git, "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
-        return subprocess.run(made_of, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
