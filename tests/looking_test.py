@@ -173,3 +173,13 @@ def test_the_evaluation_says_how_the_tasks_do(two_tasks, make_model, capsys):
     experience = mtq.Experience(two_tasks, model, warmup_steps=20)
     model.fit(experience.dataset(4), steps_per_epoch=2, verbose=0, callbacks=[mtq.callbacks.EvaluateTasks(episodes=2)])
     assert "counting 5.0 ± 0.0 (random 5.0)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("in_a_list", [True, False])
+def test_checkpoints_are_saved_after_all_else(make_model, in_a_list):
+    """What the others did in an epoch is in them, in whatever order the user gave the callbacks."""
+    model, saving, other = make_model(), mtq.callbacks.SaveCheckpoint(None), keras.callbacks.Callback()
+    given = [saving, other] if in_a_list else keras.callbacks.CallbackList([saving, other], model=model)
+    callbacks = mtq.callbacks.with_defaults(given, 1, model)
+    assert getattr(callbacks, "callbacks", callbacks)[-1] is saving
+    assert other in getattr(callbacks, "callbacks", callbacks)
