@@ -23,7 +23,17 @@ from mtq.runs.results import results_table
 from mtq.runs.versions import versions
 from mtq.tasks import TaskSet
 
-_NOT_OF_THE_RUN = {"out", "export_to", "overwrite", "resume", "strategy", "devices", "tpu", "seconds_to_meet", "checkpoint_every"}
+_NOT_OF_THE_RUN = {
+    "out",
+    "export_to",
+    "overwrite",
+    "resume",
+    "strategy",
+    "devices",
+    "tpu",
+    "seconds_to_meet",
+    "checkpoint_every",
+}
 _FRESH = 1_000_003  # added to the seed where episodes must be others than those that the best checkpoint was chosen by
 
 
