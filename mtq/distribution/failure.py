@@ -35,6 +35,8 @@ def bound_waiting(cluster: Cluster, seconds_to_meet: int = SECONDS_TO_MEET) -> N
         shutdown_barrier_timeout_in_ms=1_000 * SECONDS_TO_PART,
         coordinated_jobs=jobs,
     )
+    # Without it the leader, which meets itself at once, then waits an hour for the others' devices.
+    context.context().coordination_service.cluster_register_with_barrier = True
 
 
 @contextlib.contextmanager

@@ -120,14 +120,14 @@ def _multi_worker(seconds_to_meet: int) -> tf.distribute.Strategy:
             "Received: none. See docs/scaling.md for what Kubernetes and Slurm set."
         )
     bound_waiting(cluster, seconds_to_meet)
-    try:
-        with worker_errors():
+    with worker_errors():
+        try:
             return tf.distribute.MultiWorkerMirroredStrategy()
-    except RuntimeError as error:
-        raise ValueError(
-            "strategy='multi_worker' must be chosen before TensorFlow is first used, for it starts a server that the "
-            f"other processes reach. Received: {error}. Call mtq.distribution.strategy earlier."
-        ) from error
+        except RuntimeError as error:
+            raise ValueError(
+                "strategy='multi_worker' must be chosen before TensorFlow is first used, for it starts a server that "
+                f"the other processes reach. Received: {error}. Call mtq.distribution.strategy earlier."
+            ) from error
 
 
 def _tpu(name: str | None) -> tf.distribute.Strategy:

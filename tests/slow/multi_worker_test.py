@@ -4,6 +4,7 @@ import mtq
 
 # isort: split
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -70,7 +71,9 @@ def test_one_is_lost_and_the_run_resumes(number, tmp_path, undisturbed, kind, vi
     wait_for(run / "checkpoint" / "epoch_00001", SECONDS)
     lost = processes.pop(victim)
     lost.send_signal(kind)
-    codes = wait(processes, BOUND)  # fails if it takes longer
+    began = time.monotonic()
+    codes = wait(processes, BOUND)
+    assert time.monotonic() - began < BOUND
     lost.kill()
     lost.wait()
     said = log(tmp_path, 1 if victim == 0 else 0)
@@ -87,7 +90,6 @@ def test_one_is_lost_and_the_run_resumes(number, tmp_path, undisturbed, kind, vi
     assert epochs == ["epoch", "0", "1", "2"]
 
 
-@pytest.mark.xfail(reason="the leader of the coordination service connects by itself and waits longer than it is told")
 def test_one_that_never_starts(tmp_path):
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     tf_config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
