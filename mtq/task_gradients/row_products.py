@@ -7,6 +7,7 @@ from mtq.networks.rows import Rows
 from mtq.task_gradients.parts import Coefficients, Copies, Part
 
 _CANCELLATION = 1e-3  # of the sum of the products' magnitudes
+_FOR_NORMS = 1.5  # how much dearer the numbers of copies may be than those of the rows' products with themselves
 
 
 class RowProducts(Part):
@@ -32,7 +33,7 @@ class RowProducts(Part):
 
     def squares(self) -> tf.Tensor:
         """From products of each task's rows with themselves, or the copies."""
-        if self._is_cheap_to_hold(1.5):
+        if self._is_cheap_to_hold(_FOR_NORMS):
             return self._hold().squares()
         pairs = zip(self._inputs.parts, self._output_gradients.parts, strict=True)
         of_tasks = [_products(h, d, h, d) for h, d in pairs]
@@ -55,8 +56,8 @@ class RowProducts(Part):
         return tf.linalg.set_diag(upper + tf.transpose(upper), squares)
 
     def combine(self, coefficients: Coefficients) -> tf.Tensor:
-        """One product of weighted rows, or of copies that are held already."""
-        if self._kept.has("copies"):
+        """One product of weighted rows; or of copies that are held already, or will be for norms, which every log has."""
+        if self._kept.has("copies") or self._is_cheap_to_hold(_FOR_NORMS):
             return self._hold().combine(coefficients)
         weighted = self._output_gradients.joined * self._inputs.repeated(coefficients.vector(self.tasks))[:, None]
         return tf.matmul(self._inputs.joined, weighted, transpose_a=True)
