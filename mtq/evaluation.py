@@ -118,7 +118,7 @@ def greedy_policy(path: Callable[[Any], Any]) -> Policy:
         path: `observation` → `q_values`, such as `model.paths[name]`.
     """
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def actions(observation: tf.Tensor) -> tf.Tensor:
         return _best(path(observation))
 

@@ -53,7 +53,7 @@ def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool, has
 
     Both halves of a step are traced into one graph, whose automatic control dependencies keep them in turn.
     """
-    learn = tf.function(model.train_step, jit_compile=_compiles_update(model) or None)
+    learn = tf.function(model.train_step, autograph=False, jit_compile=_compiles_update(model) or None)
     return _train_function(model, batch_source, lambda: learn(batch_source.next_batch()), jit_compile, has_own_logs)
 
 
@@ -114,12 +114,12 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
         return first(strategy, strategy.run(model.train_step, args=(batch,)))
 
     if not model.run_eagerly:
-        step = tf.function(step, jit_compile=_compiles_update(model))
+        step = tf.function(step, autograph=False, jit_compile=_compiles_update(model))
 
     def one_by_one(iterator: Iterator[Any]) -> Logs:
         return [step(next(iterator)) for _ in range(model.steps_per_execution)][-1]
 
-    @tf.function
+    @tf.function(autograph=False)
     def steps(iterator: tf.data.Iterator) -> Logs:
         logs = step(iterator.get_next())
 
