@@ -44,7 +44,7 @@ def test_the_table_says_what_was_compared(result):
         assert name in result[0].stdout
 
 
-@pytest.mark.parametrize("system", ["mtq_gymnasium", "tf_agents"])
+@pytest.mark.parametrize("system", [pytest.param("mtq_gymnasium", marks=pytest.mark.slow), "tf_agents"])
 def test_the_work_is_what_it_claims_to_be(system):
     """One update per 4 environment steps of a task, counted by the system."""
     worker = throughput.Worker(system, Work(tasks=2, warmup_steps=40, steps_per_execution=3), sys.executable)
@@ -89,7 +89,7 @@ def test_every_aggregators_step_is_set_against_the_plain_one(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 1 + len(rows)
 
 
-@pytest.mark.parametrize("network", ["mlp", "minatar"])
+@pytest.mark.parametrize("network", ["mlp", pytest.param("minatar", marks=pytest.mark.slow)])
 def test_the_plain_steps_learn_what_the_aggregator_sum_does(network):
     """Or the benchmark would be on easier work than it claims."""
     weights = []
@@ -102,6 +102,7 @@ def test_the_plain_steps_learn_what_the_aggregator_sum_does(network):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_cost_of_telemetry():
     figures = telemetry.measure(telemetry.Options(rounds=1, updates=200, epochs=1))
     assert figures["cost"] == pytest.approx(figures["with_seconds"] / figures["without_seconds"] - 1)

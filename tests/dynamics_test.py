@@ -178,6 +178,7 @@ def test_they_compile_under_xla():
             np.testing.assert_allclose(tf.cast(plain, tf.float32), tf.cast(fast, tf.float32), atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_classic_suite_trains_and_is_saved_by_name(tmp_path):
     import keras
 

@@ -152,6 +152,7 @@ def test_recipe_classic_control(tmp_path, capfd):
     assert re.search(r"One episode per task.*cart_pole: return \d", printed, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_recipe_minatar(tmp_path):
     from recipes.minatar import Options, main
 

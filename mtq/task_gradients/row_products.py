@@ -56,7 +56,7 @@ class RowProducts(Part):
         return tf.linalg.set_diag(upper + tf.transpose(upper), squares)
 
     def combine(self, coefficients: Coefficients) -> tf.Tensor:
-        """One product of weighted rows; or of copies that are held already, or will be for norms, which every log has."""
+        """One product of weighted rows; or of copies that are held already or will be, for the logged norms."""
         if self._kept.has("copies") or self._is_cheap_to_hold(_FOR_NORMS):
             return self._hold().combine(coefficients)
         weighted = self._output_gradients.joined * self._inputs.repeated(coefficients.vector(self.tasks))[:, None]

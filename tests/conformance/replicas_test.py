@@ -63,7 +63,7 @@ def alone(way):
     return learn(1, WAYS[way])
 
 
-BY_DEFAULT = {"normalized_sum", "upgrad", "famo with sum", "gradnorm with sum"}  # the others take minutes
+BY_DEFAULT = {"normalized_sum", "famo with sum"}  # the others take minutes
 
 
 @pytest.mark.parametrize(
