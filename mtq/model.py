@@ -200,6 +200,7 @@ class MultiTaskDQN(keras.Model):
         """What Keras resets at the start of each epoch."""
         return [self.task_metrics]
 
+    @tf.autograph.experimental.do_not_convert  # as in Keras; converting it would take most of the tracing
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One update from one batch of every task.
 

@@ -55,7 +55,7 @@ def batch(one=(1.0, 4.0), two=(5.0, 11.0)):
 def applied_gradient(model, data=None):
     """What plain gradient descent subtracted, over its rate: the update itself, for θ and h."""
     before = [float(v.numpy().item()) for v in model.network.trainable_variables]
-    logs = tf.function(model.train_step, autograph=False)(batch() if data is None else data)
+    logs = tf.function(model.train_step)(batch() if data is None else data)
     after = [float(v.numpy().item()) for v in model.network.trainable_variables]
     by_name = {
         v.path.split("/")[0]: (b - a) / RATE

@@ -134,7 +134,7 @@ def test_weights_changed_in_fit_by_a_callback_trace_nothing_new(make_model, two_
 def test_scheduled_weights(make_model, two_tasks):
     falling = keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0)
     model = make_model(compile_options={"loss_weights": {"corridor": falling, "counting": 2.0}})
-    step, batch = tf.function(model.train_step, autograph=False), random_batch(two_tasks)
+    step, batch = tf.function(model.train_step), random_batch(two_tasks)
     seen = []
     for _ in range(3):
         model.task_metrics.reset_state()
@@ -187,8 +187,8 @@ def test_keras_model_manners(make_model, two_tasks, capsys):
 def test_xla_compiles_the_step(make_model, two_tasks):
     batch = random_batch(two_tasks)
     models = [make_model(compile_options={"optimizer": keras.optimizers.SGD(0.1)}) for _ in range(2)]
-    tf.function(models[0].train_step, autograph=False)(batch)
-    tf.function(models[1].train_step, autograph=False, jit_compile=True)(batch)
+    tf.function(models[0].train_step)(batch)
+    tf.function(models[1].train_step, jit_compile=True)(batch)
     for plain, compiled in zip(weights_of(models[0]), weights_of(models[1]), strict=True):
         np.testing.assert_allclose(plain, compiled, atol=1e-5)
 
@@ -218,7 +218,7 @@ def test_mixed_precision(two_tasks, policy):
         keras.config.set_dtype_policy("float32")
     model = mtq.MultiTaskDQN(network, two_tasks)
     model.compile(keras.optimizers.SGD(0.1))
-    logs = tf.function(model.train_step, autograph=False)(random_batch(two_tasks))
+    logs = tf.function(model.train_step)(random_batch(two_tasks))
     assert np.isfinite(float(logs["loss"]))
     assert logs["loss"].dtype == tf.float32
 
@@ -228,12 +228,12 @@ def test_soft_updates_of_a_backbone_with_dropout(two_tasks):
     network = mtq.networks.shared_q_network(two_tasks, backbone, seed=0)
     model = mtq.MultiTaskDQN(network, two_tasks, target_update_tau=0.1)
     model.compile()
-    assert np.isfinite(float(tf.function(model.train_step, autograph=False)(random_batch(two_tasks))["loss"]))
+    assert np.isfinite(float(tf.function(model.train_step)(random_batch(two_tasks))["loss"]))
 
 
 def test_changed_weights_beside_schedules(make_model, two_tasks):
     falling = keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0)
     model = make_model(compile_options={"loss_weights": {"corridor": falling, "counting": 2.0}})
     model.set_task_weights({"counting": 3.0, "corridor": np.float32(0.5)})
-    logs = tf.function(model.train_step, autograph=False)(random_batch(two_tasks))
+    logs = tf.function(model.train_step)(random_batch(two_tasks))
     assert (float(logs["corridor/weight"]), float(logs["counting/weight"])) == (0.5, 3.0)

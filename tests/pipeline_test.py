@@ -207,7 +207,14 @@ class Sleepy(Corridor):
         return super().step(action)
 
 
-@pytest.mark.parametrize("options", [{"n_step": 3, "replay_capacity": 40}, {"steps_per_update": 8}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(pytest.param(options, marks=pytest.mark.slow) for options in ({}, {"n_step": 3}, {"replay_capacity": 40})),
+        {"steps_per_update": 8},
+        {"n_step": 3, "replay_capacity": 40},
+    ],
+)
 def test_steps_beside_updates_give_the_bits_of_strict_turns(options, make_model):
     tasks = mtq.TaskSet(
         [

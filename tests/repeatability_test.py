@@ -72,7 +72,7 @@ def test_a_saved_model_goes_on_bit_for_bit(make_model, two_tasks, tmp_path, opti
     observations = {name: batch.observation for name, batch in random_batch(two_tasks).items()}
     for name, q_values in model.predict(observations, verbose=0).items():
         np.testing.assert_array_equal(q_values, loaded.predict(observations, verbose=0)[name])
-    again = tf.function(loaded.train_step, autograph=False)
+    again = tf.function(loaded.train_step)
     for number in range(10):
         batch = random_batch(two_tasks, seed=100 + number)
         step(batch)
