@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from mtq.distribution.optimizer import apply_reduced
-from mtq.distribution.replicas import num_replicas, on_means
+from mtq.distribution.replicas import num_replicas, on_means, reduced_dtype
 from mtq.target_network import hard_update, soft_update
 from mtq.task_gradients import TaskGradients
 from mtq.task_gradients.parts import Copies
@@ -52,7 +52,7 @@ class Update:
         )
 
     def bytes_reduced(self) -> int:
-        """How many bytes one replica puts into all-reduces at each update, 4 for each number; 0 where it is alone."""
+        """How many bytes one replica puts into all-reduces at each update, 4 or 8 a number; 0 where it is alone."""
         model = self._model
         if model.distribute_strategy.num_replicas_in_sync == 1:
             return 0
@@ -63,7 +63,7 @@ class Update:
             copies = [min(number, 1) for number in copies]
             quantities += num_tasks + (num_tasks if model.weighting.needs_losses else 0)
         gradients = sum(math.prod(v.shape) * number for v, number in zip(variables, copies, strict=True))
-        return 4 * (gradients + quantities)
+        return reduced_dtype(model.distribute_strategy).size * (gradients + quantities)
 
     def _is_linear(self) -> bool:
         """Whether the update of the whole batch is the mean of the replicas' own."""
