@@ -13,6 +13,7 @@ from mtq.study.summary import Summary
 from mtq.study.transfer import HELPED, HURT
 
 _BLACK = "#111111"
+_DARK = 0.6  # the part of a map's range from which its colours want white letters
 
 
 def transfer_map(summary: Summary) -> Figure:
@@ -21,12 +22,14 @@ def transfer_map(summary: Summary) -> Figure:
     rows = {(row.arm, row.task): row for row in summary.transfer["last"]}
     arms = [arm.name for arm in results.others]
     values = np.array([results.normalized(results[name].last.mean(axis=0)) - 1 for name in arms]).reshape(len(arms), -1)
-    figure, axes = _heat_map(values, arms, results.tasks, limit=max(0.1, float(np.nanmax(np.abs(values), initial=0))))
+    limit = max(0.1, float(np.nanmax(np.abs(values), initial=0)))
+    figure, axes = _heat_map(values, arms, results.tasks, limit=limit)
     for (i, name), (j, task) in itertools.product(enumerate(arms), enumerate(results.tasks)):
         verdict = rows[name, task].verdict
         sign = {HELPED: "helped ", HURT: "hurt "}.get(verdict, "")
         text = f"{sign}–" if np.isnan(values[i, j]) else f"{sign}{values[i, j]:+.2f}"
-        axes.text(j, i, text, ha="center", va="center", fontsize=8.5, weight="bold" if sign else None, color=_BLACK)
+        colour = "white" if abs(values[i, j]) > _DARK * limit else _BLACK
+        axes.text(j, i, text, ha="center", va="center", fontsize=8.5, weight="bold" if sign else None, color=colour)
     return figure
 
 
@@ -50,7 +53,7 @@ def cosine_maps(summary: Summary) -> Figure | None:
         axes.set_title(name)
         axes.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right", fontsize=7.5)
         axes.set_yticks(range(len(tasks)), [""] * len(tasks) if place % columns else tasks, fontsize=7.5)
-        _write_values(axes, mean, dark=np.abs(mean) > 0.6, size=7)
+        _write_values(axes, mean, dark=np.abs(mean) > _DARK, size=7)
     _mean_cosines(below.subplots(), summary, seen)
     return figure
 
