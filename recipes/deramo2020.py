@@ -35,6 +35,14 @@ class Options:
     """Runs that are made at once; by default one per core."""
     out: str = "runs/deramo2020"
     """Folder of the study."""
+    strategy: str = "auto"
+    """Where: auto, cpu, mirrored, tpu; or multi_worker: the processes of TF_CONFIG make a shard of the runs each."""
+    devices: int | None = None
+    """Replicas of the strategy mirrored, which make each run together; without GPUs these are logical CPUs."""
+    tpu: str | None = None
+    """Name or address of the TPU, or local."""
+    shard: str | None = None
+    """Make only part I of N of the runs, as I/N from 0; other machines make the others in the same folder."""
 
 
 def tasks() -> mtq.TaskSet:
@@ -139,8 +147,9 @@ def published() -> mtq.study.Published:
     )
 
 
-def main(options: Options) -> mtq.study.Report:
-    """Makes the runs that are missing and writes the report."""
+def main(options: Options) -> mtq.study.Report | None:
+    """Makes the runs that are missing and writes the report; a shard that is not the last to end leaves that to it."""
+    strategy, shard = mtq.study.where(options.strategy, options.devices, options.tpu, options.shard)
     beyond = {arm.name: arm for arm in arms_beyond()}
     wanted = list(beyond) if options.beyond == ["all"] else options.beyond
     for name in wanted:
@@ -153,7 +162,10 @@ def main(options: Options) -> mtq.study.Report:
         seeds=options.runs,
         make_network=make_network,
     )
-    report = study.run(options.out, workers=options.workers)
+    report = study.run_shard(options.out, shard, workers=options.workers, strategy=strategy)
+    if report is None:
+        print(f"Shard {shard[0]} of {shard[1]} is made. The one that ends last writes the report.")
+        return None
     report.publication = published()
     print(f"Wrote {report.write('Sharing knowledge in multi-task deep Q-learning')}")
     return report

@@ -7,6 +7,18 @@ from mtq.study.published import Published
 from mtq.study.report import Report
 from mtq.study.results import Results, load_results
 from mtq.study.study import Study
+from mtq.study.where import where
 from mtq.study_error import StudyError
 
-__all__ = ["Arm", "Protocol", "Published", "Report", "Results", "Study", "StudyError", "load_results", "scaled"]
+__all__ = [
+    "Arm",
+    "Protocol",
+    "Published",
+    "Report",
+    "Results",
+    "Study",
+    "StudyError",
+    "load_results",
+    "scaled",
+    "where",
+]

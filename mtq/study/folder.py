@@ -52,14 +52,14 @@ class StudyFolder:
         """
         plan = json.loads(json.dumps(plan))
         if self._plan_path.exists() and list(self.path.glob("runs/*/seed_*/scores.json")):
-            before = self.plan
+            before = {"replicas": 1, **self.plan}  # which older studies do not say
             for key in plan.keys() - {"arms", "seeds"}:
                 self._check_same(key, before.get(key), plan[key])
             for name in plan["arms"].keys() & before["arms"].keys():
                 self._check_same(f"arm '{name}'", before["arms"][name], plan["arms"][name])
             plan["arms"] = {**before["arms"], **plan["arms"]}
             plan["seeds"] = sorted({*before["seeds"], *plan["seeds"]})
-        elif self._plan_path.exists():
+        elif self._plan_path.exists() and any(self.plan.get(key) != plan[key] for key in plan.keys() - {"seeds"}):
             (self.path / "random.json").unlink(missing_ok=True)  # nothing was run by the plan that was there
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self._plan_path, {**plan, "command": command, "versions": versions()})
@@ -76,20 +76,27 @@ class StudyFolder:
         )
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, shard: tuple[int, int] = (0, 1)) -> Iterator[None]:
         """Holds the folder against other processes, until this one ends in whatever way.
+
+        Args:
+            shard: Which part of how many this process makes; the others may be made meanwhile.
 
         Raises:
             ValueError: Another process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        with contextlib.ExitStack() as until_the_end:
+            is_part = shard[1] > 1
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                until_the_end.enter_context(_locked(self.path / ".lock", shared=is_part))
+                if is_part:
+                    until_the_end.enter_context(_locked(self.path / f".lock_{shard[0]}_of_{shard[1]}"))
             except OSError as error:
                 raise ValueError(
                     f"The folder of a study must not be in use. Received: {str(self.path)!r}, in which another process "
-                    "is running it. Wait for that, or choose another folder."
+                    f"is running {'this shard or all of it' if is_part else 'it'}. Wait for that, or choose "
+                    "another folder."
                 ) from error
             yield
 
@@ -123,6 +130,13 @@ class StudyFolder:
     def records(self, arm: str) -> list[RunRecord]:
         """An arm's finished runs, by seed."""
         return [RunRecord.load(self.place(arm, seed)) for seed in self.seeds(arm)]
+
+
+@contextlib.contextmanager
+def _locked(path: Path, shared: bool = False) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        yield
 
 
 def _short(value: Any) -> str:

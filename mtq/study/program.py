@@ -36,12 +36,21 @@ class Program:
         arm: The arm.
         common: The study's protocol.
         make_network: Makes the arm's network.
+        strategy: On whose replicas; by default where TensorFlow chooses.
     """
 
-    def __init__(self, tasks: TaskSet, arm: Arm, common: Protocol, make_network: MakeNetwork) -> None:
+    def __init__(
+        self,
+        tasks: TaskSet,
+        arm: Arm,
+        common: Protocol,
+        make_network: MakeNetwork,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
         self.tasks, self.arm, self.protocol = tasks, arm, arm.protocol(common)
         protocol = self.protocol
-        self.model = make_model(tasks, arm, protocol, make_network(tasks, arm))
+        with (strategy or tf.distribute.get_strategy()).scope():
+            self.model = make_model(tasks, arm, protocol, make_network(tasks, arm))
         self.experience = Experience(
             tasks,
             self.model,

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mtq.dynamics import Dynamics
 from mtq.files import write_json
@@ -24,6 +24,7 @@ from mtq.study.progress import Progress
 from mtq.study.protocol import Protocol
 from mtq.study.report import Report
 from mtq.study.results import load_results
+from mtq.study.where import WHOLE, Shard, check_where, default_workers
 from mtq.study.work import StudyWork
 from mtq.study.workers import Job, Workers
 from mtq.study_error import StudyError
@@ -104,7 +105,14 @@ class Study:
                 )
         self.arms = self._with_widths({arm.name: arm for arm in arms})
 
-    def run(self, folder: str | Path, *, workers: int | None = None, verbose: int = 1) -> Report:
+    def run(
+        self,
+        folder: str | Path,
+        *,
+        workers: int | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+        verbose: int = 1,
+    ) -> Report:
         """Makes the runs that the folder does not hold yet.
 
         A run that is finished is never made again, and one that was cut off is begun anew. Runs may be added later: by
@@ -112,7 +120,9 @@ class Study:
 
         Args:
             folder: Of the study; made if need be.
-            workers: How many runs are made at once; by default as many as there are cores.
+            workers: How many runs are made at once; by default as many as there are cores, or one if a strategy has
+                several replicas.
+            strategy: On whose replicas, all of this process, each run is made.
             verbose: 0 for no progress bar.
 
         Returns:
@@ -123,21 +133,75 @@ class Study:
             ImportError: A package is missing that only studies need.
             ValueError: The folder holds a study of another kind, or is in use.
         """
-        check_installed()
-        if workers is not None and (not is_whole(workers) or workers < 1):
-            raise ValueError(f"workers must be a whole number from 1, or None. Received: {workers!r}.")
-        place = StudyFolder(folder)
-        with place.locked():
-            place.begin(self._plan(), sys.argv)
-            self._play_random(place)
-            jobs = [Job(arm, seed) for arm in self.arms for seed in self.seeds if not place.has(arm, seed)]
-            if jobs:
-                self._make(jobs, place, workers or _cores(), verbose)
-        return Report(load_results(folder), place.path)
+        self._make_missing(StudyFolder(folder), WHOLE, workers, strategy, verbose)
+        return Report(load_results(folder), folder)
 
-    def _make(self, jobs: list[Job], place: StudyFolder, number: int, verbose: int) -> None:
-        work = StudyWork(self.tasks, self.arms, self.protocol, self.make_network, place)
-        in_threads = all(task.spec.in_graph for task in self.tasks.values())
+    def run_shard(
+        self,
+        folder: str | Path,
+        shard: Shard,
+        *,
+        workers: int | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+        verbose: int = 1,
+    ) -> Report | None:
+        """Makes a part of the runs, while other machines make the others.
+
+        Args:
+            folder: Of the study, that all of them can write to.
+            shard: Which part, from 0, and how many there are; (0, 1) is the whole.
+            workers: As of `run`.
+            strategy: Likewise.
+            verbose: Likewise.
+
+        Returns:
+            The report, if all runs of the study are there; None if others have still to be made.
+
+        Raises:
+            StudyError: As `run` does.
+            ImportError: Likewise.
+            ValueError: Likewise, or there is no such part.
+        """
+        place = StudyFolder(folder)
+        self._make_missing(place, shard, workers, strategy, verbose)
+        if not all(place.has(job.arm, job.seed) for job in self._jobs(WHOLE)):
+            return None
+        return Report(load_results(folder), folder)
+
+    def _make_missing(
+        self,
+        place: StudyFolder,
+        shard: Shard,
+        workers: int | None,
+        strategy: tf.distribute.Strategy | None,
+        verbose: int,
+    ) -> None:
+        check_installed()
+        check_where(workers, strategy, shard)
+        with place.locked(shard):
+            replicas = 1 if strategy is None else strategy.num_replicas_in_sync
+            place.begin({**self._plan(), "replicas": replicas}, sys.argv)
+            self._play_random(place)
+            jobs = [job for job in self._jobs(shard) if not place.has(job.arm, job.seed)]
+            if jobs:
+                self._make(jobs, place, strategy, workers or default_workers(strategy), verbose)
+
+    def _jobs(self, shard: Shard) -> list[Job]:
+        """Those of a shard lie beside each other, so that few of its arms are others' too, which would compile them."""
+        index, number = shard
+        jobs = [Job(arm, seed) for arm in self.arms for seed in self.seeds]
+        return jobs[index * len(jobs) // number : (index + 1) * len(jobs) // number]
+
+    def _make(
+        self,
+        jobs: list[Job],
+        place: StudyFolder,
+        strategy: tf.distribute.Strategy | None,
+        number: int,
+        verbose: int,
+    ) -> None:
+        work = StudyWork(self.tasks, self.arms, self.protocol, self.make_network, place, strategy)
+        in_threads = strategy is not None or all(task.spec.in_graph for task in self.tasks.values())
         failures: dict[Job, BaseException] = {}
         with Progress(len(jobs), self.protocol.epochs, bool(verbose)) as progress:
             for job, error in Workers(work, number, in_threads).do(jobs, progress.at):
@@ -200,10 +264,6 @@ def _environment(task: Task) -> str:
     if isinstance(source, str):
         return source
     return f"{getattr(source, '__module__', '')}.{getattr(source, '__qualname__', type(source).__qualname__)}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _fingerprint(network: keras.Model) -> str:

@@ -4,6 +4,8 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping
 
+import tensorflow as tf
+
 from mtq.study.arm import Arm
 from mtq.study.folder import StudyFolder
 from mtq.study.memory import giving_back_memory
@@ -26,6 +28,7 @@ class StudyWork:
         protocol: The study's.
         make_network: Makes the network of an arm.
         place: Where runs are kept.
+        strategy: On whose replicas each run is made; cannot be taken to another process.
     """
 
     def __init__(
@@ -35,9 +38,10 @@ class StudyWork:
         protocol: Protocol,
         make_network: MakeNetwork,
         place: StudyFolder,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self._tasks, self._arms, self._protocol = tasks, dict(arms), protocol
-        self._make_network, self._place = make_network, place
+        self._make_network, self._place, self._strategy = make_network, place, strategy
 
     def __call__(self, job: Job, on_epochs: Callable[[int], None]) -> None:
         """Makes a run.
@@ -59,7 +63,8 @@ class StudyWork:
                 until_compiled.close()  # after the first execution; then there is nothing to close any more
                 on_epochs(epochs)
 
-            program = Program(self._tasks, self._arms[job.arm], self._protocol, self._make_network)
+            arm = self._arms[job.arm]
+            program = Program(self._tasks, arm, self._protocol, self._make_network, self._strategy)
             self._run(program, job, on_execution)
         _here.program = program
 

@@ -1,0 +1,106 @@
+"""Where a study's runs are made: how many at once, on which replicas, and which of them by this process."""
+
+import os
+
+import tensorflow as tf
+
+from mtq.distribution import read_tf_config
+from mtq.distribution import strategy as strategy_by_name
+from mtq.distribution.replicas import local_replicas
+from mtq.numeric import is_whole
+
+Shard = tuple[int, int]
+WHOLE: Shard = (0, 1)
+
+
+def check_where(workers: int | None, strategy: tf.distribute.Strategy | None, shard: Shard) -> None:
+    """Raises a ValueError if what a study was told makes no sense.
+
+    Args:
+        workers: As `Study.run` takes it.
+        strategy: Likewise.
+        shard: As `run_shard` does.
+    """
+    if workers is not None and (not is_whole(workers) or workers < 1):
+        raise ValueError(f"workers must be a whole number from 1, or None. Received: {workers!r}.")
+    are_two = isinstance(shard, tuple | list) and len(shard) == 2 and all(is_whole(one) for one in shard)
+    if not are_two or not 0 <= shard[0] < shard[1]:
+        raise ValueError(
+            f"shard must be a number from 0 and how many shards there are. Received: {shard!r}. Such as (0, 4), the "
+            "first of four, and (3, 4), the last."
+        )
+    if strategy is None:
+        return
+    if strategy.num_replicas_in_sync > len(local_replicas(strategy)):
+        raise ValueError(
+            "A study's strategy must have its replicas in this process, for runs need not wait for each other. "
+            f"Received: {type(strategy).__name__}. Give each process its part of the runs, shard=(index, number)."
+        )
+    if workers not in (None, 1) and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"workers must be 1 where each run is made on several replicas. Received: {workers}, with "
+            f"{strategy.num_replicas_in_sync} replicas."
+        )
+
+
+def default_workers(strategy: tf.distribute.Strategy | None) -> int:
+    """One for each core, or one for all replicas."""
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parse_shard(text: str) -> Shard:
+    """`"2/4"` → `(2, 4)`.
+
+    Args:
+        text: A shard's number from 0, and how many there are.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    parts = text.split("/")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise ValueError(
+            f"shard must be its number from 0, a slash, and how many there are. Received: {text!r}. Such as 0/4, 1/4, "
+            "2/4 and 3/4."
+        )
+    shard = (int(parts[0]), int(parts[1]))
+    check_where(None, None, shard)
+    return shard
+
+
+def where(
+    strategy: str = "auto", devices: int | None = None, tpu: str | None = None, shard: str | None = None
+) -> tuple[tf.distribute.Strategy | None, Shard]:
+    """What a command line says, as `Study.run_shard` takes it. To be called before TensorFlow is first used.
+
+    Args:
+        strategy: As `mtq.distribution.strategy` takes it; but the processes of `"multi_worker"` make runs of their own.
+            `"auto"` is these processes, if `TF_CONFIG` names several, or else where TensorFlow chooses.
+        devices: As `mtq.distribution.strategy` takes it.
+        tpu: Likewise.
+        shard: As `parse_shard` takes it; by default the process's place in `TF_CONFIG`.
+
+    Returns:
+        The strategy of each run, or None; and this process's part of the runs.
+
+    Raises:
+        ValueError: There is no such strategy, or not what it needs; or a shard is none.
+    """
+    part = parse_shard(shard) if shard is not None else _place_in_cluster(strategy)
+    if strategy == "multi_worker" and part is None:
+        raise ValueError(
+            "strategy='multi_worker' of a study needs the environment variable TF_CONFIG, or --shard, by which a "
+            "process knows its part of the runs. Received: neither. See docs/scaling.md."
+        )
+    if strategy in ("auto", "multi_worker") and devices is None and tpu is None:
+        return None, part or WHOLE
+    return strategy_by_name(strategy, devices=devices, tpu=tpu), part or WHOLE
+
+
+def _place_in_cluster(strategy: str) -> Shard | None:
+    cluster = read_tf_config() if strategy in ("auto", "multi_worker") else None
+    if cluster is None or (strategy == "auto" and len(cluster.addresses) == 1):
+        return None
+    return cluster.index, len(cluster.addresses)
