@@ -10,12 +10,13 @@ TPU_VENV := .venv-tpu
 BIN := $(VENV)/bin
 SEED ?= 0
 
-.PHONY: help setup demo test test-slow test-tpu benchmark check format clean
+.PHONY: help setup demo test test-slow test-workers test-tpu benchmark check format clean
 
 help:
 	@echo "make demo       set up, train CartPole, Acrobot and MountainCar in one network, evaluate, export (SEED=0)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the learning tests that take minutes"
+	@echo "make test-workers  two processes on this machine as one run: their weights, one killed, resumed"
 	@echo "make test-tpu   compile the training step for a TPU that need not be there (installs JAX and libtpu)"
 	@echo "make benchmark  speed beside tf-agents and Stable-Baselines3 (installs the latter, with torch)"
 	@echo "make check      lint, format and types"
@@ -43,6 +44,9 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+test-workers: setup
+	$(BIN)/python -m pytest -m slow tests/slow/multi_worker_test.py -k "2 and (end_where or killed)"
 
 $(TPU_VENV)/.installed: requirements-tpu.txt
 	$(INTERPRETER) -m venv $(TPU_VENV)

@@ -36,7 +36,8 @@ class BatchSource:
             return
         if self._warm_up is None:
             is_long = self._experience.warmup_steps > _LONG_WARM_UP  # else compiling it takes longer than it does
-            uses_xla = is_long and self._uses_xla()
+            on_one_device = len(self._experience.shards) == 1  # which is all that XLA can reach
+            uses_xla = is_long and on_one_device and self._uses_xla()
             warm_up = tf.function(self._experience.warm_up, autograph=False, jit_compile=uses_xla or None)
             self._warm_up = warm_up.get_concrete_function()
         self._warm_up()

@@ -1,8 +1,10 @@
 """Checkpoints from which a whole run goes on: model, optimizer, replays, environments, random numbers."""
 
+import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,8 +68,10 @@ class Checkpoint:
             Its notes, with the number of `epoch`s done; None where there is no checkpoint.
 
         Raises:
-            ValueError: It is of another model, other tasks, or another number of processes.
+            ValueError: It is of another model, other tasks, or another number of processes; or not all processes see
+                the folder that the chief writes to.
         """
+        self._check_shared()
         whole = self._whole() if wanted and self._worker == 0 else []
         last = int(whole[-1].name.removeprefix("epoch_")) if whole else 0
         epoch = round(sums(self._strategy, [last])[0])  # what the chief sees, for all
@@ -88,15 +92,35 @@ class Checkpoint:
             shard.go_on(epoch)
         return notes
 
+    def _check_shared(self) -> None:
+        """Raises a ValueError, in all processes, if some do not see what the chief writes."""
+        if self._strategy.num_replicas_in_sync == len(local_replicas(self._strategy)):
+            return
+        number = secrets.randbelow(2**50) if self._worker == 0 else 0
+        if self._worker == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / f".{number}").touch()
+        number = round(sums(self._strategy, [number])[0])
+        seen = self.folder / f".{number}"
+        blind = sums(self._strategy, [float(not seen.exists())])[0]
+        if self._worker == 0:
+            seen.unlink()
+        if blind:
+            raise ValueError(
+                f"The folder of a run must be one that all its processes write to. Received: {str(self.folder)!r}, in "
+                f"which {blind:.0f} of them do not see what the chief wrote. Give --out on a file system that all "
+                "machines have mounted at the same place."
+            )
+
     def _check_equal(self, epoch: int) -> None:
         """Waits for all processes, and raises an ArithmeticError if their weights are not the same."""
-        own = float(sum(np.abs(np.asarray(v).astype(np.float64)).sum() for v in _model_state(self._model).values()))
-        total, processes = sums(self._strategy, [own, 1.0])
-        if not np.isclose(total, own * processes, rtol=1e-12, atol=0):
+        own = _fingerprint(_model_state(self._model))
+        totals = sums(self._strategy, [*own, 1.0])
+        if totals[:-1] != [number * totals[-1] for number in own]:
             raise ArithmeticError(
-                f"All processes of a run must hold the same weights. Received after epoch {epoch}: magnitudes of "
-                f"{total / processes} in the mean, and {own} in process {self._worker}. The checkpoint before is kept. "
-                "Run the same versions on all machines, and start them again with --resume."
+                f"All processes of a run must hold the same weights, to the bit. Received after epoch {epoch}: others "
+                f"in process {self._worker} than elsewhere. The checkpoint before is kept. Run the same versions on "
+                "machines of one kind, and start them again with --resume."
             )
 
     def _place(self, epoch: int) -> Path:
@@ -114,6 +138,14 @@ def _model_state(model: Any) -> dict[str, Any]:
     plugged = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
     variables = [*model.variables, *model.optimizer.variables, *plugged]
     return {f"{number:04d}": variable for number, variable in enumerate(variables)}
+
+
+def _fingerprint(state: Mapping[str, Any]) -> list[float]:
+    """SHA-256 of all bits, as eight whole numbers below 2³², which float64 adds up exactly."""
+    digest = hashlib.sha256()
+    for variable in state.values():
+        digest.update(np.ascontiguousarray(variable).tobytes())
+    return np.frombuffer(digest.digest(), np.uint32).astype(float).tolist()
 
 
 def _write(path: Path, state: Mapping[str, Any]) -> None:

@@ -193,13 +193,14 @@ def _train_somewhere(options: argparse.Namespace) -> None:
         steps_per_update=options.steps_per_update,
         seed=options.seed,
     )
+    dataset = experience.dataset(options.batch_size)  # before the folder is made, for it may raise
     record = {name: value for name, value in vars(options).items() if name != "command"}
     is_chief = mtq.distribution.is_chief(strategy)
     run = mtq.runs.Run(options.out, record, overwrite=options.overwrite, resume=options.resume, is_chief=is_chief)
     run.train(
         model,
         experience,
-        options.batch_size,
+        dataset,
         epochs=epochs,
         updates_per_epoch=updates_per_epoch,
         episodes=options.episodes,

@@ -1,8 +1,10 @@
 """Files that are whole or not there."""
 
 import contextlib
+import fcntl
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -15,10 +17,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes text beside its place and renames it."""
-    beside = path.with_name(f".{path.name}.part")
-    with written(beside) as file:
-        file.write(text.encode())
-    os.replace(beside, path)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")  # for another process may write it too
+    try:
+        with written(beside) as file:
+            file.write(text.encode())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -28,3 +33,25 @@ def written(path: Path) -> Iterator[IO[bytes]]:
         yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False, waits: bool = False) -> Iterator[bool]:
+    """Holds a file, made if need be, against other processes and threads, until this process ends in whatever way.
+
+    Args:
+        path: The file.
+        shared: Whether others may hold it at once, if they say so too.
+        waits: Whether to wait for the others.
+
+    Yields:
+        Whether it is held; False where another one holds it.
+    """
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if waits else fcntl.LOCK_NB)
+    with path.open("a+") as file:  # to be read too, or NFS does not share it
+        try:
+            fcntl.flock(file, how)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

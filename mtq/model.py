@@ -13,6 +13,7 @@ from mtq.callbacks import with_defaults
 from mtq.compilation import is_on_cpu, xla_pays, xla_pays_for_update
 from mtq.distribution.checks import check_optimizer
 from mtq.distribution.failure import worker_errors
+from mtq.distribution.replicas import draws_on_host
 from mtq.environments.errors import environment_errors
 from mtq.export import export
 from mtq.networks.paths import TaskPaths
@@ -270,8 +271,8 @@ class MultiTaskDQN(keras.Model):
 
     @property
     def uses_xla(self) -> bool:
-        """Whether XLA may compile what it can."""
-        if self._xla is False or self.run_eagerly:
+        """Whether XLA may compile what it can. What a TPU's host does it may not: the weights lie on the cores."""
+        if self._xla is False or self.run_eagerly or draws_on_host(self.distribute_strategy):
             return False
         return self._xla is True or xla_pays(self.network)
 

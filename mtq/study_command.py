@@ -49,9 +49,8 @@ def add_commands(commands: Any) -> None:
     add("--exploration-steps", type=count, default=5_000, help="environment steps in which ε falls from 1 to 0.05")
     add("--episodes", type=count, default=20, help="of each task at each evaluation")
     add("--evaluation-steps", type=count, default=None, help="instead: steps, for mean discounted returns")
-    add("--strategy", default="auto", help="where: auto, cpu, mirrored, tpu; or multi_worker: by TF_CONFIG a --shard")
+    add("--strategy", default="auto", help="where: auto, cpu, mirrored; or multi_worker: by TF_CONFIG a --shard")
     add("--devices", type=count, default=None, help="replicas of --strategy mirrored, which make each run together")
-    add("--tpu", default=None, help="name or address of the TPU, or local")
     add("--shard", default=None, help="make only part I of N, as I/N from 0; other machines make the others in --out")
     study.set_defaults(command=_study)
 
@@ -67,9 +66,9 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 def _study(options: argparse.Namespace) -> None:
     import mtq
     from mtq.study.arm_text import parse_arm
-    from mtq.study.where import where
+    from mtq.study.placement import where
 
-    strategy, shard = where(options.strategy, options.devices, options.tpu, options.shard)
+    strategy, shard = where(options.strategy, options.devices, options.shard)
     tasks = mtq.TaskSet([mtq.suites.task(name.strip(), options.num_envs) for name in options.tasks.split(",")])
     protocol = mtq.study.Protocol(
         epochs=options.epochs,

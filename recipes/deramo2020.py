@@ -36,11 +36,9 @@ class Options:
     out: str = "runs/deramo2020"
     """Folder of the study."""
     strategy: str = "auto"
-    """Where: auto, cpu, mirrored, tpu; or multi_worker: the processes of TF_CONFIG make a shard of the runs each."""
+    """Where: auto, cpu, mirrored; or multi_worker: the processes of TF_CONFIG make a shard of the runs each."""
     devices: int | None = None
     """Replicas of the strategy mirrored, which make each run together; without GPUs these are logical CPUs."""
-    tpu: str | None = None
-    """Name or address of the TPU, or local."""
     shard: str | None = None
     """Make only part I of N of the runs, as I/N from 0; other machines make the others in the same folder."""
 
@@ -149,7 +147,7 @@ def published() -> mtq.study.Published:
 
 def main(options: Options) -> mtq.study.Report | None:
     """Makes the runs that are missing and writes the report; a shard that is not the last to end leaves that to it."""
-    strategy, shard = mtq.study.where(options.strategy, options.devices, options.tpu, options.shard)
+    strategy, shard = mtq.study.where(options.strategy, options.devices, options.shard)
     beyond = {arm.name: arm for arm in arms_beyond()}
     wanted = list(beyond) if options.beyond == ["all"] else options.beyond
     for name in wanted:

@@ -99,6 +99,7 @@ def main(options: Options) -> dict[str, Any]:
         n_step=options.n_step,
         seed=options.seed,
     )
+    dataset = experience.dataset(options.batch_size)  # before the folder is made, for it may raise
     run = mtq.runs.Run(
         options.out,
         dataclasses.asdict(options),
@@ -110,7 +111,7 @@ def main(options: Options) -> dict[str, Any]:
     metrics = run.train(
         model,
         experience,
-        options.batch_size,
+        dataset,
         epochs=options.epochs,
         updates_per_epoch=options.updates_per_epoch,
         episodes=options.episodes,

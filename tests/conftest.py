@@ -5,12 +5,40 @@ import keras
 import pytest
 import tensorflow as tf
 
+from mtq import model
 from tests.environments import Corridor, CountingEnvironment
 
 LOGICAL_CPUS = 4  # for tests with several replicas; all else takes place on the first
 
 _cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(_cpu, [tf.config.LogicalDeviceConfiguration()] * LOGICAL_CPUS)
+
+
+_xla_is_on = [False]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--xla", action="store_true", help="compile loops and evaluations in every test, as users do")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _xla_only_where_it_is_on():
+    """XLA takes ten seconds to compile what a small test then runs for milliseconds; without it the graph is the same.
+
+    What it makes of the graph is the matter of tests that are marked `xla`; slow ones and subprocesses have it too.
+    """
+    pays = model.xla_pays
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(model, "xla_pays", lambda network: _xla_is_on[0] and pays(network))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _with_xla(request, _xla_only_where_it_is_on):
+    marks = {mark.name for mark in request.node.iter_markers()}
+    _xla_is_on[0] = request.config.getoption("--xla") or not marks.isdisjoint({"xla", "slow"})
+    yield
+    _xla_is_on[0] = request.config.getoption("--xla")
 
 
 def pytest_collection_modifyitems(items):

@@ -56,7 +56,8 @@ def test_keras_knows_our_classes_after_import_mtq_alone():
     assert python(code).stdout == "MultiTaskDQN\n"
 
 
-FIRST = ["callbacks", "export", "stateful", "target_network", "td_losses", "train_function", "networks.rows", "cli"]
+OTHERS = ["export", "stateful", "target_network", "td_losses", "train_function"]
+FIRST = ["callbacks", "networks.rows", "cli", *(pytest.param(other, marks=pytest.mark.slow) for other in OTHERS)]
 
 
 @pytest.mark.parametrize("module", FIRST)

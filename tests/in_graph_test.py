@@ -42,6 +42,7 @@ def learn(updates=20, tasks=None, fit=True, jit_compile="auto", steps_per_execut
     return model, experience
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize(("num_envs", "ratio", "each"), [(4, 8, 80), (3, 1, 9)])
 def test_the_replay_ratio_is_exact_and_nothing_is_learnt_before_the_warm_up(num_envs, ratio, each):
     model, experience = learn(10, two_tasks(num_envs), warmup_steps=12, steps_per_update=ratio)
@@ -108,6 +109,7 @@ def test_one_evaluation_callback_for_two_models():
         assert {f"val_{task}/return" for task in tasks} <= set(history)
 
 
+@pytest.mark.xla
 def test_dynamics_that_xla_cannot_compile_are_learnt_without_it():
     class Strange(CartPole):
         def step(self, state, action, random):
@@ -133,6 +135,7 @@ def weights_after_ten():
     return learn(10)[0].get_weights()
 
 
+@pytest.mark.xla
 def test_fit_and_a_loop_over_the_dataset_learn_the_same():
     fitted, looped = learn()[0], learn(fit=False, steps_per_execution=1)[0]
     for a, b in zip(fitted.network.get_weights(), looped.network.get_weights(), strict=True):
@@ -156,6 +159,7 @@ def test_random_numbers_are_the_same_with_and_without_xla():
     assert scipy.stats.kstest(with_xla.ravel(), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("options", [pytest.param({}, marks=pytest.mark.slow), {"overlap": True, "n_step": 3}])
 def test_the_same_seed_gives_the_same_bits(options):
     first, second = (learn(40, **options)[0].get_weights() for _ in range(2))
@@ -163,6 +167,7 @@ def test_the_same_seed_gives_the_same_bits(options):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.xla
 def test_with_and_without_xla_the_same_is_learnt():
     for a, b in zip(weights_after_ten(), learn(10, jit_compile=False)[0].get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
@@ -195,11 +200,13 @@ def test_what_a_train_step_adds_to_the_logs_is_heard():
     assert np.isfinite(logs["cart_pole/loss"]).all()
 
 
+@pytest.mark.xla
 def test_overlap_changes_nothing_where_all_tasks_are_in_graph():
     for a, b in zip(learn(10, overlap=True)[0].get_weights(), weights_after_ten(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize(("jit_compile", "uses_xla"), [("auto", False), (True, True)])
 def test_unusual_convolutions_are_not_compiled_on_a_cpu_unless_asked_for(jit_compile, uses_xla):
     tasks = mtq.TaskSet([mtq.Task("catch", mtq.dynamics.Catch())])
@@ -211,6 +218,7 @@ def test_unusual_convolutions_are_not_compiled_on_a_cpu_unless_asked_for(jit_com
     assert model.uses_xla is uses_xla
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize(("size", "compiled"), [((10, 10, 4), True), ((84, 84, 4), False), ((5,), False)])
 def test_updates_of_small_images_are_compiled_by_themselves(size, compiled):
     tasks = mtq.TaskSet([mtq.Task("images", None, spec=TaskSpec(size, "float32", None, 3))])
@@ -227,6 +235,7 @@ def test_updates_of_small_images_are_compiled_by_themselves(size, compiled):
     assert model.compiles_update
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("layer", ["Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose"])
 def test_all_kinds_of_convolutions_count(layer):
     tasks = mtq.TaskSet([mtq.Task("catch", mtq.dynamics.Catch())])
@@ -242,6 +251,7 @@ def test_overlap_needs_whole_steps():
         learn(10, overlap=True, steps_per_update=3)
 
 
+@pytest.mark.xla
 def test_episodes_in_a_graph_are_those_that_python_plays():
     """CarOnHill begins always alike and is not random, so any way of playing it gives the same return."""
     tasks = mtq.TaskSet([mtq.Task("car", "in_graph/CarOnHill")])
@@ -263,6 +273,7 @@ def test_random_episodes_in_a_graph_are_gymnasiums_in_distribution():
     assert set(in_graph["mountain_car"].lengths) == {50}
 
 
+@pytest.mark.xla
 def test_an_evaluator_follows_the_weights_and_its_seed():
     tasks = two_tasks()
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16]), seed=0), tasks)

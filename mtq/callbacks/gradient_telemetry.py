@@ -13,6 +13,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from mtq.callbacks.pictures import save_figure
+from mtq.distribution.replicas import draws_on_host
 from mtq.gradient_statistics import GradientRecord, GradientStatistics
 from mtq.numeric import is_whole
 
@@ -48,7 +49,16 @@ class GradientTelemetry(keras.callbacks.Callback):
         self._writer: Any = None
 
     def statistics_for(self, model: Any) -> GradientStatistics:
-        """What the model is to note its gradients in; asked for by `fit` before it is traced."""
+        """What the model is to note its gradients in; asked for by `fit` before it is traced.
+
+        Raises:
+            ValueError: The model learns on a TPU.
+        """
+        if draws_on_host(model.distribute_strategy):
+            raise ValueError(
+                "GradientTelemetry must be used on CPUs or GPUs, for what it notes lies on the host. Received: a model "
+                "on a TPU. Leave it out there; the logs have each task's gradient_norm and weight."
+            )
         if model is not self._watched:
             self._watched, self._statistics, self.records, self._written = model, None, [], 0
         capacity = -(-model.steps_per_execution // self.every) + 1

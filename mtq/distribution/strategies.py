@@ -20,8 +20,9 @@ def strategy(
     Args:
         name: `"cpu"`: one replica on this machine's CPU. `"mirrored"`: a replica on each GPU, or on each of so many
             logical CPUs. `"multi_worker"`: a replica on each device of each process that `TF_CONFIG` names. `"tpu"`: a
-            replica on each core. `"auto"`: a TPU if `tpu` or the environment names one, else several processes if
-            `TF_CONFIG` names them, else the GPUs if there are several, else one device.
+            replica on each core. `"auto"`: `"mirrored"` if `devices` are given, else a TPU if `tpu` or the environment
+            names one, else several processes if `TF_CONFIG` names them, else the GPUs if there are several, else one
+            device.
         devices: How many replicas `"mirrored"` has; by default as many as there are GPUs. More than there are GPUs
             are logical CPUs, for trying things out.
         tpu: Name or address of the TPU, or `"local"`; by default what the environment says (`TPU_NAME`).
@@ -48,6 +49,10 @@ def strategy(
         raise ValueError(f"devices must be a whole number from 1, or None. Received: {devices!r}.")
     if devices is not None and name not in ("auto", "mirrored"):
         raise ValueError(f"devices are for strategy='mirrored' alone. Received: {devices} with {name!r}.")
+    if tpu is not None and name not in ("auto", "tpu"):
+        raise ValueError(f"tpu is for strategy='tpu' alone. Received: {tpu!r} with {name!r}.")
+    if devices is not None and tpu is not None:
+        raise ValueError(f"devices and tpu exclude each other. Received: {devices} and {tpu!r}.")
     if not is_whole(seconds_to_meet) or seconds_to_meet < 1:
         raise ValueError(f"seconds_to_meet must be a whole number from 1. Received: {seconds_to_meet!r}.")
     if name == "auto":
@@ -64,12 +69,14 @@ def strategy(
 
 
 def _best(devices: int | None, tpu: str | None) -> str:
+    if devices is not None:
+        return "mirrored"
     if tpu is not None or os.environ.get("TPU_NAME"):
         return "tpu"
     cluster = read_tf_config()
     if cluster is not None and len(cluster.addresses) > 1:
         return "multi_worker"
-    return "mirrored" if devices is not None or len(tf.config.list_physical_devices("GPU")) > 1 else "one device"
+    return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one device"
 
 
 def _mirrored_devices(devices: int | None) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from mtq.callbacks import BestCheckpoint, EvaluateTasks, LearningCurves, SaveCheckpoint, TrainingReturns
 from mtq.callbacks.best_checkpoint import save_whole
@@ -104,7 +105,7 @@ class Run:
         self,
         model: Any,
         experience: Any,
-        batch_size: int,
+        dataset: tf.data.Dataset,
         *,
         epochs: int,
         updates_per_epoch: int,
@@ -120,7 +121,7 @@ class Run:
         Args:
             model: Compiled.
             experience: What it is trained on.
-            batch_size: B, of each task.
+            dataset: Of its batches, `experience.dataset(batch_size)`; made before the run's folder, for it may raise.
             epochs: Each ends with an evaluation.
             updates_per_epoch: Of the network.
             episodes: Of each task at each evaluation.
@@ -139,7 +140,7 @@ class Run:
             if done and self.is_chief:
                 print(f"Going on after epoch {done} of {epochs}, from {checkpoint.folder}.")
             model.fit(
-                experience.dataset(batch_size),
+                dataset,
                 initial_epoch=done,
                 epochs=epochs,
                 steps_per_epoch=updates_per_epoch,

@@ -2,12 +2,12 @@
 
 from mtq.study.arm import Arm
 from mtq.study.network import scaled
+from mtq.study.placement import where
 from mtq.study.protocol import Protocol
 from mtq.study.published import Published
 from mtq.study.report import Report
 from mtq.study.results import Results, load_results
 from mtq.study.study import Study
-from mtq.study.where import where
 from mtq.study_error import StudyError
 
 __all__ = [

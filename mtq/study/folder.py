@@ -1,13 +1,12 @@
 """The folder of a study: what it consists of, and every run that is finished."""
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtq.files import write_json
+from mtq.files import locked, write_json
 from mtq.runs import versions
 from mtq.study.record import RunRecord
 
@@ -76,7 +75,7 @@ class StudyFolder:
         )
 
     @contextlib.contextmanager
-    def locked(self, shard: tuple[int, int] = (0, 1)) -> Iterator[None]:
+    def held(self, shard: tuple[int, int] = (0, 1)) -> Iterator[None]:
         """Holds the folder against other processes, until this one ends in whatever way.
 
         Args:
@@ -88,17 +87,30 @@ class StudyFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as until_the_end:
             is_part = shard[1] > 1
-            try:
-                until_the_end.enter_context(_locked(self.path / ".lock", shared=is_part))
-                if is_part:
-                    until_the_end.enter_context(_locked(self.path / f".lock_{shard[0]}_of_{shard[1]}"))
-            except OSError as error:
+            locks = [(self.path / ".lock", is_part)]
+            if is_part:
+                locks.append((self.path / f".lock_{shard[0]}_of_{shard[1]}", False))
+            if not all(until_the_end.enter_context(locked(path, shared=shared)) for path, shared in locks):
                 raise ValueError(
                     f"The folder of a study must not be in use. Received: {str(self.path)!r}, in which another process "
-                    f"is running {'this shard or all of it' if is_part else 'it'}. Wait for that, or choose "
-                    "another folder."
-                ) from error
+                    f"is running {'this shard or all of it' if is_part else 'it'}. Wait for that, or choose another "
+                    "folder."
+                )
             yield
+
+    @contextlib.contextmanager
+    def planning(self) -> Iterator[None]:
+        """Reading and writing what the study consists of, while other processes wait."""
+        with locked(self.path / ".lock_plan", waits=True):
+            yield
+
+    @contextlib.contextmanager
+    def claimed(self, arm: str, seed: int) -> Iterator[bool]:
+        """Whether a run is to be made here: it is not finished, and no other process is at it."""
+        place = self.place(arm, seed)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with locked(place.with_name(f".{place.name}.lock")) as is_held:
+            yield is_held and not self.has(arm, seed)
 
     def place(self, arm: str, seed: int) -> Path:
         """Where a run is, or will be."""
@@ -130,13 +142,6 @@ class StudyFolder:
     def records(self, arm: str) -> list[RunRecord]:
         """An arm's finished runs, by seed."""
         return [RunRecord.load(self.place(arm, seed)) for seed in self.seeds(arm)]
-
-
-@contextlib.contextmanager
-def _locked(path: Path, shared: bool = False) -> Iterator[None]:
-    with path.open("a") as file:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        yield
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,5 @@
 """What came of one run, and where it is kept."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -53,9 +52,12 @@ class RunRecord:
             json.dump({**record, "scores": self.scores.tolist()}, file)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(OSError):  # another process, cut loose from a study that was killed, was first
+        try:
             os.replace(beside, folder)
-        shutil.rmtree(beside, ignore_errors=True)
+        except OSError:
+            if not (folder / "scores.json").exists():
+                raise
+            shutil.rmtree(beside, ignore_errors=True)  # another process, cut loose from a killed study, was first
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":

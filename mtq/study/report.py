@@ -1,5 +1,6 @@
 """The report of a study: HTML, Markdown, pictures, and a CSV file of every number."""
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from mtq.callbacks.pictures import save_figure
 from mtq.files import write_text
 from mtq.study.document import Block, Picture
+from mtq.study.folder import StudyFolder
 from mtq.study.html import as_html
 from mtq.study.installed import check_installed
 from mtq.study.looks import style
@@ -59,6 +61,13 @@ class Report:
         check_installed()
         folder = Path(to if to is not None else self.path)  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as until_written:
+            if self.path is not None:  # another shard of the study may end at the same time
+                until_written.enter_context(StudyFolder(self.path).planning())
+            self._write(title, folder)
+        return folder / "report.html"
+
+    def _write(self, title: str, folder: Path) -> None:
         if self.publication is not None and self.path is not None:
             self.publication.save(Path(self.path) / _PUBLISHED)
         with style():
@@ -67,7 +76,6 @@ class Report:
             _save_pictures(blocks, folder / _PICTURES)
         write_text(folder / "report.md", as_markdown(title, blocks, _PICTURES))
         write_numbers(self.summary, folder / "numbers.csv")
-        return folder / "report.html"
 
 
 def _save_pictures(blocks: Sequence[Block], folder: Path) -> None:

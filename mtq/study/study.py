@@ -19,12 +19,12 @@ from mtq.study.folder import StudyFolder
 from mtq.study.installed import check_installed
 from mtq.study.memory import give_back_memory
 from mtq.study.network import MakeNetwork, default_network, matched_width
+from mtq.study.placement import WHOLE, Shard, check_where, default_workers
 from mtq.study.program import evaluation, make_model
 from mtq.study.progress import Progress
 from mtq.study.protocol import Protocol
 from mtq.study.report import Report
 from mtq.study.results import load_results
-from mtq.study.where import WHOLE, Shard, check_where, default_workers
 from mtq.study.work import StudyWork
 from mtq.study.workers import Job, Workers
 from mtq.study_error import StudyError
@@ -120,8 +120,8 @@ class Study:
 
         Args:
             folder: Of the study; made if need be.
-            workers: How many runs are made at once; by default as many as there are cores, or one if a strategy has
-                several replicas.
+            workers: How many runs are made at once; by default as many as there are cores, or one if there is a
+                strategy.
             strategy: On whose replicas, all of this process, each run is made.
             verbose: 0 for no progress bar.
 
@@ -178,10 +178,12 @@ class Study:
     ) -> None:
         check_installed()
         check_where(workers, strategy, shard)
-        with place.locked(shard):
-            replicas = 1 if strategy is None else strategy.num_replicas_in_sync
-            place.begin({**self._plan(), "replicas": replicas}, sys.argv)
-            self._play_random(place)
+        replicas = 1 if strategy is None else strategy.num_replicas_in_sync
+        plan = {**self._plan(), "replicas": replicas}
+        with place.held(shard):
+            with place.planning():
+                place.begin(plan, sys.argv)
+                self._play_random(place)
             jobs = [job for job in self._jobs(shard) if not place.has(job.arm, job.seed)]
             if jobs:
                 self._make(jobs, place, strategy, workers or default_workers(strategy), verbose)
@@ -201,7 +203,8 @@ class Study:
         verbose: int,
     ) -> None:
         work = StudyWork(self.tasks, self.arms, self.protocol, self.make_network, place, strategy)
-        in_threads = strategy is not None or all(task.spec.in_graph for task in self.tasks.values())
+        in_graph = all(task.spec.in_graph for task in self.tasks.values())
+        in_threads = in_graph or strategy is not None
         failures: dict[Job, BaseException] = {}
         with Progress(len(jobs), self.protocol.epochs, bool(verbose)) as progress:
             for job, error in Workers(work, number, in_threads).do(jobs, progress.at):

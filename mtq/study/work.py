@@ -44,12 +44,17 @@ class StudyWork:
         self._make_network, self._place, self._strategy = make_network, place, strategy
 
     def __call__(self, job: Job, on_epochs: Callable[[int], None]) -> None:
-        """Makes a run.
+        """Makes a run, unless another process has made it or is about to.
 
         Args:
             job: Which one.
             on_epochs: Called between executions with how many epochs are done.
         """
+        with self._place.claimed(job.arm, job.seed) as is_ours:
+            if is_ours:
+                self._make(job, on_epochs)
+
+    def _make(self, job: Job, on_epochs: Callable[[int], None]) -> None:
         known = getattr(_here, "program", None)
         if known is not None and known.arm is self._arms[job.arm]:
             self._run(known, job, on_epochs)

@@ -63,13 +63,13 @@ def alone(way):
     return learn(1, WAYS[way])
 
 
-BY_DEFAULT = {"normalized_sum", "famo with sum"}  # the others take minutes
+BY_DEFAULT = {("normalized_sum", 2), ("famo with sum", 2), ("upgrad", 4)}  # the others take minutes
 
 
 @pytest.mark.parametrize(
     ("way", "replicas"),
     [
-        pytest.param(way, replicas, marks=() if way in BY_DEFAULT and replicas == 2 else pytest.mark.slow)
+        pytest.param(way, replicas, marks=() if (way, replicas) in BY_DEFAULT else pytest.mark.slow)
         for way in WAYS
         for replicas in (2, 4)
     ],

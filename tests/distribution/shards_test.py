@@ -41,6 +41,13 @@ def test_together_they_take_the_steps_of_one(trained):
         assert shard.replays["chain"].capacity == 200
 
 
+def test_a_long_warm_up(tasks):
+    """XLA, which has short work of a long one, cannot reach the variables of several devices."""
+    _, experience = make(tasks, 2, warmup_steps=6_000)
+    experience.dataset(8).batch_source.prepare()
+    assert experience.env_steps == {"chain": 6_000, "catch": 6_000}
+
+
 def test_shards_see_other_things_and_only_their_own(trained):
     first, second = [shard.replays["catch"].gather_all() for shard in trained[1].shards]
     assert not np.array_equal(first.observation, second.observation)

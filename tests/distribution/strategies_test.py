@@ -9,6 +9,8 @@ import keras
 import pytest
 import tensorflow as tf
 
+from mtq.distribution.checks import check_host
+
 
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
@@ -19,6 +21,12 @@ import tensorflow as tf
         ({"name": "mirrored", "devices": 99}, {}, "needs as many logical CPUs"),
         ({"seconds_to_meet": 0}, {}, "seconds_to_meet must be a whole number from 1. Received: 0."),
         ({"name": "cpu", "devices": 2}, {}, "devices are for strategy='mirrored' alone. Received: 2 with 'cpu'."),
+        (
+            {"name": "multi_worker", "tpu": "a"},
+            {},
+            "tpu is for strategy='tpu' alone. Received: 'a' with 'multi_worker'.",
+        ),
+        ({"devices": 2, "tpu": "a"}, {}, "devices and tpu exclude each other. Received: 2 and 'a'."),
         ({"name": "multi_worker"}, {}, "needs the environment variable TF_CONFIG"),
         ({"name": "multi_worker"}, {"TF_CONFIG": "{"}, "TF_CONFIG must be JSON"),
         ({"name": "auto"}, {"TF_CONFIG": "{}"}, "TF_CONFIG must have a 'cluster'"),
@@ -33,6 +41,12 @@ def test_errors(monkeypatch, arguments, environment, message):
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=re.escape(message)):
         mtq.distribution.strategy(**arguments)
+
+
+def test_devices_come_before_the_environment(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}')
+    monkeypatch.setenv("TPU_NAME", "none")
+    assert mtq.distribution.strategy("auto", devices=2).num_replicas_in_sync == 2
 
 
 def test_kinds():
@@ -71,3 +85,31 @@ def test_experience_within_the_scope(replicated, two_tasks):
     strategy, model = replicated
     with strategy.scope(), pytest.raises(ValueError, match=r"Experience must be made outside of strategy\.scope"):
         mtq.Experience(two_tasks, model)
+
+
+class _Tpu(tf.distribute.TPUStrategy):
+    """One that says where its TPU is, and no more."""
+
+    def __init__(self, master):
+        self._master = master
+
+    @property
+    def cluster_resolver(self):
+        return self
+
+    def master(self):
+        return self._master
+
+
+def test_a_task_in_python_needs_the_host_of_a_tpu():
+    with pytest.raises(ValueError, match="Task 'pong' must be stepped by the TPU's host"):
+        check_host("pong", _Tpu("grpc://10.0.0.2:8470"))
+    check_host("pong", _Tpu("local"))
+    check_host("pong", tf.distribute.get_strategy())
+
+
+def test_telemetry_is_not_for_a_tpu(replicated, tmp_path, monkeypatch):
+    _, model = replicated
+    monkeypatch.setattr("mtq.callbacks.gradient_telemetry.draws_on_host", lambda strategy: True)
+    with pytest.raises(ValueError, match="GradientTelemetry must be used on CPUs or GPUs"):
+        mtq.callbacks.GradientTelemetry(tmp_path).statistics_for(model)

@@ -3,7 +3,6 @@
 import mtq
 
 # isort: split
-import csv
 import os
 import signal
 import subprocess
@@ -15,50 +14,10 @@ import numpy as np
 import pytest
 
 from mtq.dynamics import Chain
-from mtq.networks import mlp, shared_q_network
 from mtq.study.folder import StudyFolder
 from mtq.study.program import Program
 from tests.environments import Corridor
-
-TINY = {
-    "epochs": 2,
-    "updates_per_epoch": 20,
-    "batch_size": 8,
-    "warmup_steps": 8,
-    "replay_capacity": 100,
-    "evaluation_steps": 50,
-    "cosines_every": 5,
-}
-
-
-def tiny_network(tasks, arm):
-    return shared_q_network(tasks, mlp([mtq.study.scaled(8, arm.width)] * 2), shared_layers=arm.shared_layers)
-
-
-def chains():
-    return mtq.TaskSet([mtq.Task("a", Chain(3, 10)), mtq.Task("b", Chain(3, 12))])
-
-
-def tiny_study(tasks=None, arms=None, seeds=2, **settings):
-    return mtq.study.Study(
-        tasks or chains(),
-        arms or [mtq.study.Arm("separate", shared_layers=0), mtq.study.Arm("shared")],
-        protocol=mtq.study.Protocol(**{**TINY, **settings}),
-        seeds=seeds,
-        make_network=tiny_network,
-    )
-
-
-def rows(path):
-    with (path / "numbers.csv").open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["section"] != "seconds"]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    path = tmp_path_factory.mktemp("undisturbed") / "study"
-    tiny_study().run(path, workers=2, verbose=0).write()
-    return path
+from tests.study.tiny import chains, rows, tiny_network, tiny_study
 
 
 def test_a_run_depends_on_its_seed_alone():
@@ -79,7 +38,7 @@ def test_a_run_depends_on_its_seed_alone():
 
 def test_a_killed_study_goes_on_and_gives_the_same_report(tmp_path, undisturbed):
     path = tmp_path / "study"
-    code = f"from tests.study.study_test import tiny_study; tiny_study().run({str(path)!r}, workers=2)"
+    code = f"from tests.study.tiny import tiny_study; tiny_study().run({str(path)!r}, workers=2)"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, env={**os.environ})
     folder = StudyFolder(path)
     until = time.monotonic() + 120
@@ -113,7 +72,7 @@ def test_another_plan_is_refused(undisturbed):
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
-    with StudyFolder(tmp_path).locked(), pytest.raises(ValueError, match="must not be in use"):
+    with StudyFolder(tmp_path).held(), pytest.raises(ValueError, match="must not be in use"):
         tiny_study().run(tmp_path, verbose=0)
 
 

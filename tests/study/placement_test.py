@@ -4,14 +4,18 @@ import mtq
 
 # isort: split
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from mtq.files import write_json
 from mtq.study.folder import StudyFolder
+from mtq.study.placement import where
 from mtq.study.program import Program
-from mtq.study.where import where
-from tests.study.study_test import chains, rows, tiny_network, tiny_study
+from mtq.study.record import RunRecord
+from tests.study.tiny import chains, rows, tiny_network, tiny_study
 
 CLUSTER = {"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker", "index": 1}}
 
@@ -21,14 +25,13 @@ def replicas():
     return mtq.distribution.strategy("mirrored", devices=2)
 
 
-def test_shards_make_the_runs_of_one_process(tmp_path):
-    tiny_study().run(tmp_path / "whole", workers=2, verbose=0).write()
+def test_shards_make_the_runs_of_one_process(tmp_path, undisturbed):
     shared = tmp_path / "shared"
     assert tiny_study().run_shard(shared, (1, 2), workers=2, verbose=0) is None
     assert StudyFolder(shared).seeds("shared") == [0, 1]
     assert StudyFolder(shared).seeds("separate") == []
     tiny_study().run_shard(shared, (0, 2), workers=2, verbose=0).write()
-    assert rows(shared) == rows(tmp_path / "whole")
+    assert rows(shared) == rows(undisturbed)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 7])
@@ -41,12 +44,48 @@ def test_each_run_is_of_one_shard(number):
 
 def test_shards_hold_the_folder_against_the_whole_and_themselves(tmp_path):
     folder = StudyFolder(tmp_path)
-    with folder.locked((0, 2)), folder.locked((1, 2)):
+    with folder.held((0, 2)), folder.held((1, 2)):
         for taken in ((0, 1), (1, 2)):
-            with pytest.raises(ValueError, match="must not be in use"), folder.locked(taken):
+            with pytest.raises(ValueError, match="must not be in use"), folder.held(taken):
                 pass
-    with folder.locked(), pytest.raises(ValueError, match="must not be in use"), folder.locked((0, 2)):
+    with folder.held(), pytest.raises(ValueError, match="must not be in use"), folder.held((0, 2)):
         pass
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path):
+    folder, study = StudyFolder(tmp_path), tiny_study(seeds=1)
+    with folder.claimed("shared", 0) as is_ours:
+        assert is_ours
+        assert study.run_shard(tmp_path, (1, 2), workers=1, verbose=0) is None
+    assert not folder.has("shared", 0)
+    assert study.run_shard(tmp_path, (1, 2), workers=1, verbose=0) is None
+    with folder.claimed("shared", 0) as is_ours:
+        assert not is_ours
+    assert folder.has("shared", 0)
+
+
+def test_json_is_whole_though_several_write_it(tmp_path):
+    values = [{"by": number, "what": "x" * 2_000} for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda value: write_json(tmp_path / "a.json", value), values * 20))
+    assert json.loads((tmp_path / "a.json").read_text()) in values
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_run_that_cannot_be_put_in_its_place_is_not_passed_over(tmp_path, monkeypatch):
+    record = RunRecord("shared", 0, np.zeros([2, 2]), None, {}, 1.0)
+    network = tiny_network(chains(), mtq.study.Arm("shared"))
+
+    def fail(*_):
+        raise OSError("no such device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("mtq.study.record.os.replace", fail)
+        with pytest.raises(OSError, match="no such device"):
+            record.save(tmp_path / "seed_0", network)
+    record.save(tmp_path / "seed_0", network)
+    record.save(tmp_path / "seed_0", network)  # another was first
+    assert [path.name for path in tmp_path.iterdir()] == ["seed_0"]
 
 
 def test_random_scores_outlive_another_beginning_of_the_same_plan(tmp_path):
@@ -60,9 +99,10 @@ def test_random_scores_outlive_another_beginning_of_the_same_plan(tmp_path):
 
 
 def test_runs_on_several_replicas(tmp_path, replicas):
-    tiny_study(seeds=1).run(tmp_path / "study", strategy=replicas, verbose=0).write()
+    study = tiny_study(arms=[mtq.study.Arm("shared")], seeds=1)
+    study.run(tmp_path / "study", strategy=replicas, verbose=0).write()
     with pytest.raises(ValueError, match="another replicas"):
-        tiny_study(seeds=1).run(tmp_path / "study", verbose=0)
+        study.run(tmp_path / "study", verbose=0)
 
 
 def test_a_run_on_several_replicas_depends_on_its_seed_alone(replicas):
@@ -82,6 +122,8 @@ def test_where_a_command_line_says(monkeypatch):
     assert where(shard="2/4") == (None, (2, 4))
     assert where("mirrored", 2)[0].num_replicas_in_sync == 2
     monkeypatch.setenv("TF_CONFIG", json.dumps(CLUSTER))
+    both = where(devices=2)
+    assert (both[0].num_replicas_in_sync, both[1]) == (2, (2, 3))
     assert where() == where("multi_worker") == (None, (2, 3))
     assert where(shard="0/9") == (None, (0, 9))
     assert where("mirrored", 2)[1] == (0, 1)
@@ -101,3 +143,12 @@ def test_what_cannot_be(tmp_path, replicas, monkeypatch):
         tiny_study().run(tmp_path, workers=2, strategy=replicas)
     with pytest.raises(ValueError, match="shard must be"):
         tiny_study().run_shard(tmp_path, (2, 2))
+    with pytest.raises(ValueError, match="runs must be made on CPUs or GPUs"):
+        where("tpu")
+
+
+def test_the_cpu_alone(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("mtq.study.placement.strategy_by_name", lambda name, devices: None)
+    assert where("cpu") == (None, (0, 1))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "-1"

@@ -10,7 +10,12 @@ from mtq.distribution.replicas import local_replicas
 from mtq.numeric import is_whole
 
 Shard = tuple[int, int]
+Place = tuple[tf.distribute.Strategy | None, Shard]
 WHOLE: Shard = (0, 1)
+_NO_TPU = (
+    "A study's runs must be made on CPUs or GPUs, for what is noted of gradients lies on the host. Received: a TPU. "
+    "Take strategy='auto' here, and `mtq train --strategy tpu` for a single run there."
+)
 
 
 def check_where(workers: int | None, strategy: tf.distribute.Strategy | None, shard: Shard) -> None:
@@ -31,21 +36,23 @@ def check_where(workers: int | None, strategy: tf.distribute.Strategy | None, sh
         )
     if strategy is None:
         return
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        raise ValueError(_NO_TPU)
     if strategy.num_replicas_in_sync > len(local_replicas(strategy)):
         raise ValueError(
             "A study's strategy must have its replicas in this process, for runs need not wait for each other. "
             f"Received: {type(strategy).__name__}. Give each process its part of the runs, shard=(index, number)."
         )
-    if workers not in (None, 1) and strategy.num_replicas_in_sync > 1:
+    if workers not in (None, 1):
         raise ValueError(
-            f"workers must be 1 where each run is made on several replicas. Received: {workers}, with "
-            f"{strategy.num_replicas_in_sync} replicas."
+            f"workers must be 1 where each run is made on all replicas of a strategy. Received: {workers}, with "
+            f"{type(strategy).__name__}."
         )
 
 
 def default_workers(strategy: tf.distribute.Strategy | None) -> int:
     """One for each core, or one for all replicas."""
-    if strategy is not None and strategy.num_replicas_in_sync > 1:
+    if strategy is not None:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -70,16 +77,14 @@ def parse_shard(text: str) -> Shard:
     return shard
 
 
-def where(
-    strategy: str = "auto", devices: int | None = None, tpu: str | None = None, shard: str | None = None
-) -> tuple[tf.distribute.Strategy | None, Shard]:
+def where(strategy: str = "auto", devices: int | None = None, shard: str | None = None) -> Place:
     """What a command line says, as `Study.run_shard` takes it. To be called before TensorFlow is first used.
 
     Args:
-        strategy: As `mtq.distribution.strategy` takes it; but the processes of `"multi_worker"` make runs of their own.
-            `"auto"` is these processes, if `TF_CONFIG` names several, or else where TensorFlow chooses.
+        strategy: As `mtq.distribution.strategy` takes it, but for a TPU; and the processes of `"multi_worker"` make
+            runs of their own. `"auto"` is these processes, if `TF_CONFIG` names several, each with so many devices or
+            what TensorFlow chooses.
         devices: As `mtq.distribution.strategy` takes it.
-        tpu: Likewise.
         shard: As `parse_shard` takes it; by default the process's place in `TF_CONFIG`.
 
     Returns:
@@ -89,14 +94,22 @@ def where(
         ValueError: There is no such strategy, or not what it needs; or a shard is none.
     """
     part = parse_shard(shard) if shard is not None else _place_in_cluster(strategy)
-    if strategy == "multi_worker" and part is None:
-        raise ValueError(
-            "strategy='multi_worker' of a study needs the environment variable TF_CONFIG, or --shard, by which a "
-            "process knows its part of the runs. Received: neither. See docs/scaling.md."
-        )
-    if strategy in ("auto", "multi_worker") and devices is None and tpu is None:
+    if strategy == "tpu":
+        raise ValueError(_NO_TPU)
+    if strategy == "multi_worker":
+        if part is None:
+            raise ValueError(
+                "strategy='multi_worker' of a study needs the environment variable TF_CONFIG, or --shard, by which a "
+                "process knows its part of the runs. Received: neither. See docs/scaling.md."
+            )
+        strategy = "auto"
+    if strategy == "auto" and devices is None:
         return None, part or WHOLE
-    return strategy_by_name(strategy, devices=devices, tpu=tpu), part or WHOLE
+    chosen = strategy_by_name("mirrored" if strategy == "auto" else strategy, devices=devices)
+    if strategy == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the workers' processes see no GPU either
+        return None, part or WHOLE
+    return chosen, part or WHOLE
 
 
 def _place_in_cluster(strategy: str) -> Shard | None:
