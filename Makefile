@@ -16,7 +16,7 @@ help:
 	@echo "make demo       set up, train CartPole, Acrobot and MountainCar in one network, evaluate, export (SEED=0)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the learning tests that take minutes"
-	@echo "make test-workers  two processes on this machine as one run: their weights, one killed, resumed"
+	@echo "make test-workers  several processes as one run: their weights, one killed, resumed (ten minutes)"
 	@echo "make test-tpu   compile the training step for a TPU that need not be there (installs JAX and libtpu)"
 	@echo "make benchmark  speed beside tf-agents and Stable-Baselines3 (installs the latter, with torch)"
 	@echo "make check      lint, format and types"
@@ -46,7 +46,7 @@ test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
 test-workers: setup
-	$(BIN)/python -m pytest -m slow tests/slow/multi_worker_test.py -k "2 and (end_where or killed)"
+	$(BIN)/python -m pytest -m slow tests/slow/multi_worker_test.py -k "2 and killed or end_where"
 
 $(TPU_VENV)/.installed: requirements-tpu.txt
 	$(INTERPRETER) -m venv $(TPU_VENV)

@@ -68,10 +68,8 @@ class Checkpoint:
             Its notes, with the number of `epoch`s done; None where there is no checkpoint.
 
         Raises:
-            ValueError: It is of another model, other tasks, or another number of processes; or not all processes see
-                the folder that the chief writes to.
+            ValueError: It is of another model, other tasks, or another number of processes.
         """
-        self._check_shared()
         whole = self._whole() if wanted and self._worker == 0 else []
         last = int(whole[-1].name.removeprefix("epoch_")) if whole else 0
         epoch = round(sums(self._strategy, [last])[0])  # what the chief sees, for all
@@ -92,8 +90,8 @@ class Checkpoint:
             shard.go_on(epoch)
         return notes
 
-    def _check_shared(self) -> None:
-        """Raises a ValueError, in all processes, if some do not see what the chief writes."""
+    def check_shared(self) -> None:
+        """Raises a ValueError, in all processes, if some do not see what the chief writes. All of them must call it."""
         if self._strategy.num_replicas_in_sync == len(local_replicas(self._strategy)):
             return
         number = secrets.randbelow(2**50) if self._worker == 0 else 0

@@ -46,6 +46,9 @@ def locked(path: Path, *, shared: bool = False, waits: bool = False) -> Iterator
 
     Yields:
         Whether it is held; False where another one holds it.
+
+    Raises:
+        ValueError: The file system has no locks.
     """
     how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if waits else fcntl.LOCK_NB)
     with path.open("a+") as file:  # to be read too, or NFS does not share it
@@ -54,4 +57,9 @@ def locked(path: Path, *, shared: bool = False, waits: bool = False) -> Iterator
         except BlockingIOError:
             yield False
             return
+        except OSError as error:
+            raise ValueError(
+                f"The folder must be on a file system that locks files, for several processes may use it. Received: "
+                f"{str(path.parent)!r}, of which the system says: {error}. Choose another, or mount it with locks."
+            ) from error
         yield True

@@ -49,7 +49,7 @@ def add_commands(commands: Any) -> None:
     add("--exploration-steps", type=count, default=5_000, help="environment steps in which ε falls from 1 to 0.05")
     add("--episodes", type=count, default=20, help="of each task at each evaluation")
     add("--evaluation-steps", type=count, default=None, help="instead: steps, for mean discounted returns")
-    add("--strategy", default="auto", help="where: auto, cpu, mirrored; or multi_worker: by TF_CONFIG a --shard")
+    add("--strategy", default="auto", help="where: auto, cpu, mirrored; or multi_worker, a --shard by TF_CONFIG")
     add("--devices", type=count, default=None, help="replicas of --strategy mirrored, which make each run together")
     add("--shard", default=None, help="make only part I of N, as I/N from 0; other machines make the others in --out")
     study.set_defaults(command=_study)
@@ -93,10 +93,7 @@ def _study(options: argparse.Namespace) -> None:
     )
     report = study.run_shard(options.out, shard, workers=options.workers, strategy=strategy)
     if report is None:
-        print(
-            f"Shard {shard[0]} of {shard[1]} is made. The one that ends last writes the report; until then "
-            f"`mtq report {options.out}` writes that of the runs there are."
-        )
+        print(f"Shard {shard[0]} of {shard[1]} is made. The one that ends last writes the report.")
     else:
         print(f"Wrote {report.write()}")
 

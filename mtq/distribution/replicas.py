@@ -18,9 +18,9 @@ def reduced_dtype(strategy: tf.distribute.Strategy) -> tf.DType:
     """In what numbers of the replicas are added up: float64 on three CPUs or more, else float32.
 
     Processes add in an order of their own, a ring's, which differs from number to number. Of two it does not matter.
-    float32's 24 bits add up in float64's 53 without rounding, unless they are 2^29 times apart: then it does not matter
-    of more either, and a run is the same on however many processes its replicas lie. GPUs do not repeat themselves to
-    the last bit elsewhere, and TPUs have one program; both are spared the bytes.
+    float32's 24 bits add up in float64's 53 without rounding where the numbers are not some 2^29 times apart: then it
+    does not matter of more either, and a run is the same on however many processes its replicas lie. GPUs do not repeat
+    themselves to the last bit elsewhere, and TPUs have one program; both are spared the bytes.
     """
     if strategy.num_replicas_in_sync <= 2:
         return tf.float32

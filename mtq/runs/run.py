@@ -134,8 +134,10 @@ class Run:
             What is written to `metrics.json`; nothing for other processes than the chief.
         """
         with worker_errors(model.distribute_strategy):
-            before = evaluate(model, tasks, episodes=episodes, seed=seed) if self.is_chief else {}
             checkpoint = Checkpoint(self.folder / "checkpoint", model, experience)
+            if checkpoint_every:
+                checkpoint.check_shared()
+            before = evaluate(model, tasks, episodes=episodes, seed=seed) if self.is_chief else {}
             done = self.resume(checkpoint)
             if done and self.is_chief:
                 print(f"Going on after epoch {done} of {epochs}, from {checkpoint.folder}.")

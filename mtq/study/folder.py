@@ -39,17 +39,23 @@ class StudyFolder:
     def _plan_path(self) -> Path:
         return self.path / "study.json"
 
-    def begin(self, plan: dict[str, Any], command: list[str]) -> None:
+    def begin(self, plan: dict[str, Any], command: list[str], is_alone: bool = True) -> None:
         """Writes what the study consists of, or adds to it the arms that are new.
 
         Args:
             plan: As JSON values, with the arms by name under `"arms"`.
             command: By which it is run, for the record.
+            is_alone: False while other shards are being made, of which the plan must be the very same.
 
         Raises:
             ValueError: The folder holds runs of another plan.
         """
         plan = json.loads(json.dumps(plan))
+        if not is_alone:
+            before = self.plan
+            for key in plan:
+                self._check_same(key, before.get(key), plan[key])
+            return
         if self._plan_path.exists() and list(self.path.glob("runs/*/seed_*/scores.json")):
             before = {"replicas": 1, **self.plan}  # which older studies do not say
             for key in plan.keys() - {"arms", "seeds"}:
@@ -101,15 +107,27 @@ class StudyFolder:
     @contextlib.contextmanager
     def planning(self) -> Iterator[None]:
         """Reading and writing what the study consists of, while other processes wait."""
+        self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path / ".lock_plan", waits=True):
             yield
 
+    def is_free(self) -> bool:
+        """Whether no process holds the study or a part of it. To be asked while `planning`."""
+        with locked(self.path / ".lock") as is_held:
+            return is_held
+
     @contextlib.contextmanager
-    def claimed(self, arm: str, seed: int) -> Iterator[bool]:
-        """Whether a run is to be made here: it is not finished, and no other process is at it."""
+    def claimed(self, arm: str, seed: int, waits: bool = False) -> Iterator[bool]:
+        """Whether a run is to be made here: it is not finished, and no other process is at it.
+
+        Args:
+            arm: Of the run.
+            seed: Likewise.
+            waits: Whether to wait until no other is at it.
+        """
         place = self.place(arm, seed)
         place.parent.mkdir(parents=True, exist_ok=True)
-        with locked(place.with_name(f".{place.name}.lock")) as is_held:
+        with locked(place.with_name(f".{place.name}.lock"), waits=waits) as is_held:
             yield is_held and not self.has(arm, seed)
 
     def place(self, arm: str, seed: int) -> Path:

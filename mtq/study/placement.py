@@ -81,9 +81,8 @@ def where(strategy: str = "auto", devices: int | None = None, shard: str | None 
     """What a command line says, as `Study.run_shard` takes it. To be called before TensorFlow is first used.
 
     Args:
-        strategy: As `mtq.distribution.strategy` takes it, but for a TPU; and the processes of `"multi_worker"` make
-            runs of their own. `"auto"` is these processes, if `TF_CONFIG` names several, each with so many devices or
-            what TensorFlow chooses.
+        strategy: As `mtq.distribution.strategy` takes it, but for a TPU. The processes that `TF_CONFIG` names make runs
+            of their own, whatever it is; `"multi_worker"` says that there must be some.
         devices: As `mtq.distribution.strategy` takes it.
         shard: As `parse_shard` takes it; by default the process's place in `TF_CONFIG`.
 
@@ -93,7 +92,7 @@ def where(strategy: str = "auto", devices: int | None = None, shard: str | None 
     Raises:
         ValueError: There is no such strategy, or not what it needs; or a shard is none.
     """
-    part = parse_shard(shard) if shard is not None else _place_in_cluster(strategy)
+    part = parse_shard(shard) if shard is not None else _place_in_cluster()
     if strategy == "tpu":
         raise ValueError(_NO_TPU)
     if strategy == "multi_worker":
@@ -112,8 +111,6 @@ def where(strategy: str = "auto", devices: int | None = None, shard: str | None 
     return chosen, part or WHOLE
 
 
-def _place_in_cluster(strategy: str) -> Shard | None:
-    cluster = read_tf_config() if strategy in ("auto", "multi_worker") else None
-    if cluster is None or (strategy == "auto" and len(cluster.addresses) == 1):
-        return None
-    return cluster.index, len(cluster.addresses)
+def _place_in_cluster() -> Shard | None:
+    cluster = read_tf_config()
+    return None if cluster is None else (cluster.index, len(cluster.addresses))

@@ -1,14 +1,12 @@
 """The report of a study: HTML, Markdown, pictures, and a CSV file of every number."""
 
-import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 from mtq.callbacks.pictures import save_figure
-from mtq.files import write_text
+from mtq.files import locked, write_text
 from mtq.study.document import Block, Picture
-from mtq.study.folder import StudyFolder
 from mtq.study.html import as_html
 from mtq.study.installed import check_installed
 from mtq.study.looks import style
@@ -61,9 +59,7 @@ class Report:
         check_installed()
         folder = Path(to if to is not None else self.path)  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as until_written:
-            if self.path is not None:  # another shard of the study may end at the same time
-                until_written.enter_context(StudyFolder(self.path).planning())
+        with locked(folder / ".lock_report", waits=True):  # another shard of the study may end at the same time
             self._write(title, folder)
         return folder / "report.html"
 

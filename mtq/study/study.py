@@ -1,5 +1,6 @@
 """`Study`: what a shared network does, as an experiment."""
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mtq.distribution.checks import check_batch_size
 from mtq.dynamics import Dynamics
 from mtq.files import write_json
 from mtq.numeric import is_whole
@@ -180,13 +182,20 @@ class Study:
         check_where(workers, strategy, shard)
         replicas = 1 if strategy is None else strategy.num_replicas_in_sync
         plan = {**self._plan(), "replicas": replicas}
-        with place.held(shard):
+        for arm in self.arms.values():
+            check_batch_size(arm.protocol(self.protocol).batch_size, strategy or tf.distribute.get_strategy())
+        with contextlib.ExitStack() as until_done:
             with place.planning():
-                place.begin(plan, sys.argv)
+                is_alone = place.is_free()
+                until_done.enter_context(place.held(shard))
+                place.begin(plan, sys.argv, is_alone)
                 self._play_random(place)
             jobs = [job for job in self._jobs(shard) if not place.has(job.arm, job.seed)]
-            if jobs:
-                self._make(jobs, place, strategy, workers or default_workers(strategy), verbose)
+            workers = workers or default_workers(strategy)
+            self._make(jobs, place, strategy, workers, verbose)
+            # What was left to other processes, which may have been killed.
+            jobs = [job for job in jobs if not place.has(job.arm, job.seed)]
+            self._make(jobs, place, strategy, workers, verbose, waits=True)
 
     def _jobs(self, shard: Shard) -> list[Job]:
         """Those of a shard lie beside each other, so that few of its arms are others' too, which would compile them."""
@@ -201,8 +210,11 @@ class Study:
         strategy: tf.distribute.Strategy | None,
         number: int,
         verbose: int,
+        waits: bool = False,
     ) -> None:
-        work = StudyWork(self.tasks, self.arms, self.protocol, self.make_network, place, strategy)
+        if not jobs:
+            return
+        work = StudyWork(self.tasks, self.arms, self.protocol, self.make_network, place, strategy, waits)
         in_graph = all(task.spec.in_graph for task in self.tasks.values())
         in_threads = in_graph or strategy is not None
         failures: dict[Job, BaseException] = {}

@@ -29,6 +29,7 @@ class StudyWork:
         make_network: Makes the network of an arm.
         place: Where runs are kept.
         strategy: On whose replicas each run is made; cannot be taken to another process.
+        waits: Whether to wait for other processes that are at a run, and to make it if they do not.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class StudyWork:
         make_network: MakeNetwork,
         place: StudyFolder,
         strategy: tf.distribute.Strategy | None = None,
+        waits: bool = False,
     ) -> None:
         self._tasks, self._arms, self._protocol = tasks, dict(arms), protocol
         self._make_network, self._place, self._strategy = make_network, place, strategy
+        self._waits = waits
 
     def __call__(self, job: Job, on_epochs: Callable[[int], None]) -> None:
         """Makes a run, unless another process has made it or is about to.
@@ -50,7 +53,7 @@ class StudyWork:
             job: Which one.
             on_epochs: Called between executions with how many epochs are done.
         """
-        with self._place.claimed(job.arm, job.seed) as is_ours:
+        with self._place.claimed(job.arm, job.seed, self._waits) as is_ours:
             if is_ours:
                 self._make(job, on_epochs)
 

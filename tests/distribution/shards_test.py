@@ -41,6 +41,7 @@ def test_together_they_take_the_steps_of_one(trained):
         assert shard.replays["chain"].capacity == 200
 
 
+@pytest.mark.xla
 def test_a_long_warm_up(tasks):
     """XLA, which has short work of a long one, cannot reach the variables of several devices."""
     _, experience = make(tasks, 2, warmup_steps=6_000)

@@ -3,8 +3,10 @@
 import mtq
 
 # isort: split
+import contextlib
 import json
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -52,13 +54,23 @@ def test_shards_hold_the_folder_against_the_whole_and_themselves(tmp_path):
         pass
 
 
-def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path):
+def test_a_run_that_another_process_is_at_is_left_to_it_unless_that_is_killed(tmp_path, monkeypatch):
     folder, study = StudyFolder(tmp_path), tiny_study(seeds=1)
-    with folder.claimed("shared", 0) as is_ours:
-        assert is_ours
+    made = []
+
+    def leave_it_unmade():
+        until = time.monotonic() + 60
+        while not made and time.monotonic() < until:
+            time.sleep(0.01)
+        other.close()
+
+    with contextlib.ExitStack() as other, ThreadPoolExecutor(1) as threads:
+        assert other.enter_context(folder.claimed("shared", 0))
+        ended = threads.submit(leave_it_unmade)
+        monkeypatch.setattr("mtq.study.study.Progress.finished", lambda self, job, error: made.append((job, error)))
         assert study.run_shard(tmp_path, (1, 2), workers=1, verbose=0) is None
-    assert not folder.has("shared", 0)
-    assert study.run_shard(tmp_path, (1, 2), workers=1, verbose=0) is None
+        ended.result()
+    assert made == [(("shared", 0), None)] * 2  # passed over, then made
     with folder.claimed("shared", 0) as is_ours:
         assert not is_ours
     assert folder.has("shared", 0)
@@ -86,6 +98,20 @@ def test_a_run_that_cannot_be_put_in_its_place_is_not_passed_over(tmp_path, monk
     record.save(tmp_path / "seed_0", network)
     record.save(tmp_path / "seed_0", network)  # another was first
     assert [path.name for path in tmp_path.iterdir()] == ["seed_0"]
+
+
+def test_shards_have_one_plan(tmp_path):
+    StudyFolder(tmp_path).begin({**tiny_study()._plan(), "replicas": 1}, [])
+    with StudyFolder(tmp_path).held((0, 2)):
+        for other, what in ((tiny_study(seeds=3), "seeds"), (tiny_study(epochs=3), "protocol")):
+            with pytest.raises(ValueError, match=f"another {what}"):
+                other.run_shard(tmp_path, (1, 2), verbose=0)
+
+
+def test_batches_that_the_replicas_do_not_divide(tmp_path, replicas):
+    with pytest.raises(ValueError, match="batch_size must be a multiple of the number of replicas"):
+        tiny_study(batch_size=7).run(tmp_path / "study", strategy=replicas)
+    assert not (tmp_path / "study").exists()
 
 
 def test_random_scores_outlive_another_beginning_of_the_same_plan(tmp_path):
@@ -122,11 +148,12 @@ def test_where_a_command_line_says(monkeypatch):
     assert where(shard="2/4") == (None, (2, 4))
     assert where("mirrored", 2)[0].num_replicas_in_sync == 2
     monkeypatch.setenv("TF_CONFIG", json.dumps(CLUSTER))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     both = where(devices=2)
     assert (both[0].num_replicas_in_sync, both[1]) == (2, (2, 3))
     assert where() == where("multi_worker") == (None, (2, 3))
     assert where(shard="0/9") == (None, (0, 9))
-    assert where("mirrored", 2)[1] == (0, 1)
+    assert where("mirrored", 2)[1] == where("cpu")[1] == (2, 3)
 
 
 @pytest.mark.parametrize("text", ["4/4", "-1/4", "1", "1/2/3", "a/b", "1/0", ""])
