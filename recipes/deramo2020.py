@@ -26,7 +26,9 @@ class Options:
     """Settings of the study."""
 
     runs: int = 10
-    """Of each arm, from seeds 0, 1, …"""
+    """Of each arm, one from each seed."""
+    first_seed: int = 0
+    """From which seeds count up."""
     beyond: list[str] = dataclasses.field(default_factory=list)
     """Which further arms to make too: mtq, normalized, double, upgrad, famo, matched, one_layer, or all."""
     epochs: int = 50
@@ -157,7 +159,7 @@ def main(options: Options) -> mtq.study.Report | None:
         tasks(),
         [*published_arms(), *(beyond[name] for name in wanted)],
         protocol=protocol(options.epochs),
-        seeds=options.runs,
+        seeds=range(options.first_seed, options.first_seed + options.runs),
         make_network=make_network,
     )
     report = study.run_shard(options.out, shard, workers=options.workers, strategy=strategy)
