@@ -27,7 +27,7 @@ def transfer_map(summary: Summary) -> Figure:
     for (i, name), (j, task) in itertools.product(enumerate(arms), enumerate(results.tasks)):
         verdict = rows[name, task].verdict
         sign = {HELPED: "helped ", HURT: "hurt "}.get(verdict, "")
-        text = f"{sign}–" if np.isnan(values[i, j]) else f"{sign}{values[i, j]:+.2f}"
+        text = f"{sign}–" if np.isnan(values[i, j]) else f"{sign}{_rounded(values[i, j]):+.2f}"
         colour = "white" if abs(values[i, j]) > _DARK * limit else _BLACK
         axes.text(j, i, text, ha="center", va="center", fontsize=8.5, weight="bold" if sign else None, color=colour)
     return figure
@@ -83,10 +83,15 @@ def similarity_map(summary: Summary) -> Figure | None:
     return figure
 
 
+def _rounded(value: float) -> float:
+    """To two digits, of which none is "-0.00"."""
+    return round(float(value), 2) + 0.0
+
+
 def _write_values(axes: Axes, values: np.ndarray, dark: np.ndarray, size: float) -> None:
     for (i, j), value in np.ndenumerate(values):
         colour = "white" if dark[i, j] else _BLACK
-        axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=size, color=colour)
+        axes.text(j, i, f"{_rounded(value):.2f}", ha="center", va="center", fontsize=size, color=colour)
 
 
 def _heat_map(

@@ -91,7 +91,7 @@ class Published:
                         if (row["arm"], row["task"]) == (theirs, task)
                     ]
                 )
-                for task in {row["task"] for row in rows}
+                for task in dict.fromkeys(row["task"] for row in rows)  # in the file's order, in every process
             }
             for ours, theirs in arms.items()
         }

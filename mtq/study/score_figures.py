@@ -102,4 +102,5 @@ def _whisker(axes: Axes, row: int, interval: Interval, colour: str) -> None:
 def _name_rows(axes: Axes, names: list[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(5))  # or long numbers run into each other
     axes.grid(axis="x", alpha=0.25, lw=0.6)

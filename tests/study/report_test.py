@@ -125,6 +125,8 @@ def test_deramo_data():
     from recipes.deramo2020 import published
 
     paper = published()
+    in_order = ["cart_pole", "acrobot", "mountain_car", "car_on_hill", "inverted_pendulum"]
+    assert list(paper.curves["shared"]) == list(paper.figures["shared"]) == in_order  # not a set's
     assert paper.figures["shared"]["cart_pole"].mean == pytest.approx(82.56, abs=0.01)
     assert paper.figures["separate"]["mountain_car"].half_interval == pytest.approx(3.34, abs=0.05)
     assert paper.curves["separate"]["acrobot"].shape == (51,)
