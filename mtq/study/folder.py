@@ -45,26 +45,27 @@ class StudyFolder:
         Args:
             plan: As JSON values, with the arms by name under `"arms"`.
             command: By which it is run, for the record.
-            is_alone: False while other shards are being made, of which the plan must be the very same.
+            is_alone: False while other shards are being made, which must have been asked for the same runs.
 
         Raises:
             ValueError: The folder holds runs of another plan.
         """
         plan = json.loads(json.dumps(plan))
-        if not is_alone:
-            before = self.plan
-            for key in plan:
-                self._check_same(key, before.get(key), plan[key])
-            return
-        if self._plan_path.exists() and list(self.path.glob("runs/*/seed_*/scores.json")):
+        plan["asked"] = {"arms": list(plan["arms"]), "seeds": plan["seeds"]}
+        if not is_alone or list(self.path.glob("runs/*/seed_*/scores.json")):
             before = {"replicas": 1, **self.plan}  # which older studies do not say
-            for key in plan.keys() - {"arms", "seeds"}:
+            for key in plan.keys() - {"arms", "seeds", "asked"}:
                 self._check_same(key, before.get(key), plan[key])
             for name in plan["arms"].keys() & before["arms"].keys():
                 self._check_same(f"arm '{name}'", before["arms"][name], plan["arms"][name])
+            if not is_alone:
+                for key, asked in plan["asked"].items():
+                    self._check_same(key, before["asked"][key], asked)
             plan["arms"] = {**before["arms"], **plan["arms"]}
             plan["seeds"] = sorted({*before["seeds"], *plan["seeds"]})
-        elif self._plan_path.exists() and any(self.plan.get(key) != plan[key] for key in plan.keys() - {"seeds"}):
+        elif self._plan_path.exists() and any(
+            self.plan.get(key) != plan[key] for key in plan.keys() - {"seeds", "asked"}
+        ):
             (self.path / "random.json").unlink(missing_ok=True)  # nothing was run by the plan that was there
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self._plan_path, {**plan, "command": command, "versions": versions()})

@@ -108,6 +108,20 @@ def test_shards_have_one_plan(tmp_path):
                 other.run_shard(tmp_path, (1, 2), verbose=0)
 
 
+def test_shards_add_arms_to_a_study_that_has_others(tmp_path):
+    before, more = [mtq.study.Arm(name, shared_layers=0) for name in ("separate", "again")]
+    folder = StudyFolder(tmp_path)
+    folder.begin({**tiny_study(arms=[before])._plan(), "replicas": 1}, [])
+    (folder.place("separate", 0)).mkdir(parents=True)
+    (folder.place("separate", 0) / "scores.json").touch()
+    plan = {**tiny_study(arms=[more])._plan(), "reference": "separate", "replicas": 1}
+    folder.begin(plan, [])
+    folder.begin(plan, [], is_alone=False)  # the second shard of the same
+    assert list(folder.plan["arms"]) == ["separate", "again"]
+    with pytest.raises(ValueError, match="another arms"):
+        folder.begin({**plan, "arms": {}}, [], is_alone=False)
+
+
 def test_batches_that_the_replicas_do_not_divide(tmp_path, replicas):
     with pytest.raises(ValueError, match="batch_size must be a multiple of the number of replicas"):
         tiny_study(batch_size=7).run(tmp_path / "study", strategy=replicas)
