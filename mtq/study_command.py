@@ -92,9 +92,7 @@ def _study(options: argparse.Namespace) -> None:
         reference=options.reference,
     )
     report = study.run_shard(options.out, shard, workers=options.workers, strategy=strategy)
-    if report is None:
-        print(f"Shard {shard[0]} of {shard[1]} is made. The one that ends last writes the report.")
-    else:
+    if report is not None:
         print(f"Wrote {report.write()}")
 
 

@@ -163,11 +163,9 @@ def main(options: Options) -> mtq.study.Report | None:
         make_network=make_network,
     )
     report = study.run_shard(options.out, shard, workers=options.workers, strategy=strategy)
-    if report is None:
-        print(f"Shard {shard[0]} of {shard[1]} is made. The one that ends last writes the report.")
-        return None
-    report.publication = published()
-    print(f"Wrote {report.write('Sharing knowledge in multi-task deep Q-learning')}")
+    if report is not None:
+        report.publication = published()
+        print(f"Wrote {report.write('Sharing knowledge in multi-task deep Q-learning')}")
     return report
 
 

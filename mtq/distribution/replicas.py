@@ -115,6 +115,11 @@ def local_replicas(strategy: tf.distribute.Strategy) -> range:
     return range(first_of_process, first_of_process + number)
 
 
+def has_other_processes(strategy: tf.distribute.Strategy) -> bool:
+    """Whether some of the run's replicas lie in other processes."""
+    return strategy.num_replicas_in_sync > len(local_replicas(strategy))
+
+
 def worker_index(strategy: tf.distribute.Strategy) -> int:
     """Which of the run's processes this is, from 0; 0 is the chief, which writes what all have in common."""
     return int(getattr(strategy.extended, "_id_in_cluster", 0))
@@ -136,7 +141,7 @@ def sums(strategy: tf.distribute.Strategy, numbers: Sequence[float]) -> list[flo
         strategy: The strategy.
         numbers: Of this process.
     """
-    if strategy.num_replicas_in_sync == len(local_replicas(strategy)):
+    if not has_other_processes(strategy):
         return [float(number) for number in numbers]
     own, places = tf.constant(numbers, tf.float64), local_replicas(strategy)
     values = strategy.experimental_distribute_values_from_function(

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from mtq.distribution import read_tf_config
 from mtq.distribution import strategy as strategy_by_name
-from mtq.distribution.replicas import local_replicas
+from mtq.distribution.replicas import has_other_processes
 from mtq.numeric import is_whole
 
 Shard = tuple[int, int]
@@ -38,7 +38,7 @@ def check_where(workers: int | None, strategy: tf.distribute.Strategy | None, sh
         return
     if isinstance(strategy, tf.distribute.TPUStrategy):
         raise ValueError(_NO_TPU)
-    if strategy.num_replicas_in_sync > len(local_replicas(strategy)):
+    if has_other_processes(strategy):
         raise ValueError(
             "A study's strategy must have its replicas in this process, for runs need not wait for each other. "
             f"Received: {type(strategy).__name__}. Give each process its part of the runs, shard=(index, number)."

@@ -157,7 +157,8 @@ class Study:
             verbose: Likewise.
 
         Returns:
-            The report, if all runs of the study are there; None if others have still to be made.
+            The report, if all runs of the study are there; None, and a line that says so, if others have still to be
+            made.
 
         Raises:
             StudyError: As `run` does.
@@ -167,6 +168,8 @@ class Study:
         place = StudyFolder(folder)
         self._make_missing(place, shard, workers, strategy, verbose)
         if not all(place.has(job.arm, job.seed) for job in self._jobs(WHOLE)):
+            if verbose:
+                print(f"Shard {shard[0]} of {shard[1]} is made. The one that ends last writes the report.")
             return None
         return Report(load_results(folder), folder)
 
@@ -190,12 +193,9 @@ class Study:
                 until_done.enter_context(place.held(shard))
                 place.begin(plan, sys.argv, is_alone)
                 self._play_random(place)
-            jobs = [job for job in self._jobs(shard) if not place.has(job.arm, job.seed)]
-            workers = workers or default_workers(strategy)
-            self._make(jobs, place, strategy, workers, verbose)
-            # What was left to other processes, which may have been killed.
-            jobs = [job for job in jobs if not place.has(job.arm, job.seed)]
-            self._make(jobs, place, strategy, workers, verbose, waits=True)
+            for waits in (False, True):  # at last what was left to other processes, which may have been killed
+                jobs = [job for job in self._jobs(shard) if not place.has(job.arm, job.seed)]
+                self._make(jobs, place, strategy, workers or default_workers(strategy), verbose, waits)
 
     def _jobs(self, shard: Shard) -> list[Job]:
         """Those of a shard lie beside each other, so that few of its arms are others' too, which would compile them."""
@@ -210,7 +210,7 @@ class Study:
         strategy: tf.distribute.Strategy | None,
         number: int,
         verbose: int,
-        waits: bool = False,
+        waits: bool,
     ) -> None:
         if not jobs:
             return
