@@ -16,7 +16,7 @@ Acts = dict[str, Act]
 
 
 class StepEvaluator:
-    """Plays one copy of each task for so many steps, episode after episode.
+    """Plays each task for so many steps, episode after episode.
 
     A task's score is the mean discounted return of the episodes that ended within these steps, by a terminal or a time
     limit. The last one, if unfinished, does not count; if none finished the score is 0. In-graph tasks are played in
@@ -42,7 +42,8 @@ class StepEvaluator:
             check_playable(task, episodes=1)
         self._steps = steps
         self._in_graph = {name: task for name, task in self.tasks.items() if task.spec.in_graph}
-        self._compiled: dict[str, Any] = {}
+        self._play_greedily: Any = None
+        self._play_randomly: dict[int, Any] = {}
         self._policies: dict[str, Any] = {}
 
     def greedy(self, seed: int = 0) -> dict[str, float]:
@@ -54,45 +55,49 @@ class StepEvaluator:
         Returns:
             By task the mean discounted return.
         """
-
-        def best(name: str) -> Act:
-            path = self.model.paths[name]
-            return lambda observation, _: tf.argmax(path(observation), axis=-1, output_type=tf.int32)
-
-        scores = self._played_in_graph("greedy", best, seed)
+        if self._play_greedily is None:
+            acts = {name: _best(self.model.paths[name]) for name in self._in_graph}
+            play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds)  # noqa: E731
+            self._play_greedily = tf.function(play, autograph=False, jit_compile=self.model.uses_xla or None)
+        scores = self._played_in_graph(self._play_greedily, seed)
         for name in self.tasks:
             if name not in scores:
                 policy = self._policies.setdefault(name, greedy_policy(self.model.paths[name]))
                 scores[name] = self._played(name, policy, seed)
         return {name: scores[name] for name in self.tasks}
 
-    def random(self, seed: int = 0) -> dict[str, float]:
-        """Plays uniformly random actions, for comparison; argument and result as of `greedy`."""
+    def random(self, seed: int = 0, times: int = 1) -> dict[str, float]:
+        """Plays uniformly random actions, for comparison.
 
-        def anything(name: str) -> Act:
-            num_actions = self.tasks[name].num_actions
-            return lambda _, random: tf.cast(random * num_actions, tf.int32)
+        Args:
+            seed: Of the environments.
+            times: How often each task is played so many steps; in-graph ones all at once.
 
-        scores = self._played_in_graph("random", anything, seed)
-        for name, task in self.tasks.items():
+        Returns:
+            By task the mean discounted return, the mean over all times.
+        """
+        if times not in self._play_randomly:
+            acts = {name: _any_of(task.num_actions) for name, task in self._in_graph.items()}
+            play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds, times)  # noqa: E731
+            # Not by XLA, for what that compiles stays in memory for good, some 50 MiB for play of a few seconds.
+            self._play_randomly[times] = tf.function(play, autograph=False)
+        scores = self._played_in_graph(self._play_randomly[times], seed)
+        for name in self.tasks:
             if name not in scores:
-                draws = np.random.default_rng(task_seed(self.tasks, name, seed))
-                num_actions = task.num_actions
-                scores[name] = self._played(name, lambda _, draws=draws, n=num_actions: draws.integers(n, size=1), seed)
+                scores[name] = float(np.mean([self._played_randomly(name, seed + time) for time in range(times)]))
         return {name: scores[name] for name in self.tasks}
 
-    def _played_in_graph(self, policy: str, act_of: Callable[[str], Act], seed: int) -> dict[str, float]:
+    def _played_in_graph(self, play: Callable[[tf.Tensor], tf.Tensor], seed: int) -> dict[str, float]:
         if not self._in_graph:
             return {}
-        if policy not in self._compiled:
-            acts = {name: act_of(name) for name in self._in_graph}
-            uses_xla = self.model is None or self.model.uses_xla
-            play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds)  # noqa: E731
-            self._compiled[policy] = tf.function(play, autograph=False, jit_compile=uses_xla or None)
         seeds = [task_seed(self.tasks, name, seed) for name in self._in_graph]
         parts = [[number >> 31, number & 0x7FFFFFFF] for number in seeds]
-        scores = self._compiled[policy](tf.constant(parts, tf.int32)).numpy()
+        scores = play(tf.constant(parts, tf.int32)).numpy().mean(axis=1)
         return dict(zip(self._in_graph, scores.tolist(), strict=True))
+
+    def _played_randomly(self, name: str, seed: int) -> float:
+        draws, num_actions = np.random.default_rng(task_seed(self.tasks, name, seed)), self.tasks[name].num_actions
+        return self._played(name, lambda _: draws.integers(num_actions, size=1), seed)
 
     def _played(self, name: str, policy: Any, seed: int) -> float:
         task = self.tasks[name]
@@ -109,8 +114,16 @@ class StepEvaluator:
         return float(np.mean(finished)) if finished else 0.0
 
 
+def _best(path: Any) -> Act:
+    return lambda observation, _: tf.argmax(path(observation), axis=-1, output_type=tf.int32)
+
+
+def _any_of(num_actions: int) -> Act:
+    return lambda _, random: tf.cast(random * num_actions, tf.int32)
+
+
 class _Episode(NamedTuple):
-    """An open episode of one task, and the sums over those before it; each a tensor of one number but the state."""
+    """Of each copy of a task an open episode, and the sums over those before it; each `[N]`, but the state `[N, S]`."""
 
     state: tf.Tensor
     length: tf.Tensor
@@ -120,19 +133,19 @@ class _Episode(NamedTuple):
     finished: tf.Tensor
 
 
-def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor) -> tf.Tensor:
-    """The mean discounted returns, `[T]`; `seeds` is `[T, 2]`."""
+def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copies: int = 1) -> tf.Tensor:
+    """The mean discounted returns of each copy, `[T, N]`; `seeds` is `[T, 2]`."""
     dynamics = {name: task.make_environment() for name, task in tasks.items()}
 
     def begin(number: int, name: str) -> _Episode:
-        state = dynamics[name].initial_state(stateless_uniform([1, dynamics[name].num_random], seeds[number]))
-        zero = tf.zeros([1])
-        return _Episode(state, tf.zeros([1], tf.int32), zero + 1, zero, zero, zero)
+        state = dynamics[name].initial_state(stateless_uniform([copies, dynamics[name].num_random], seeds[number]))
+        zero = tf.zeros([copies])
+        return _Episode(state, tf.zeros([copies], tf.int32), zero + 1, zero, zero, zero)
 
     def step(done: tf.Tensor, name: str, at: _Episode, seed: tf.Tensor) -> _Episode:
         of = dynamics[name]
         seed = tf.random.experimental.stateless_fold_in(seed, done)
-        random = stateless_uniform([2, 1, of.num_random + 1], seed)
+        random = stateless_uniform([2, copies, of.num_random + 1], seed)
         action = acts[name](of.observe(at.state), random[0, :, -1])
         reached, reward, ended = of.step(at.state, action, random[0, :, :-1])
         length, discounted = at.length + 1, at.discounted + at.factor * reward
@@ -153,4 +166,4 @@ def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor) -> t
 
     start = [begin(number, name) for number, name in enumerate(tasks)]
     _, end = tf.while_loop(lambda done, _: done < steps, joint_step, [tf.constant(0), start])
-    return tf.concat([tf.math.divide_no_nan(at.total, at.finished) for at in end], axis=0)
+    return tf.stack([tf.math.divide_no_nan(at.total, at.finished) for at in end])

@@ -65,6 +65,17 @@ def test_random_policy():
     assert 15 < scores["ours"] < 25  # about 22 steps
 
 
+def test_random_policy_many_times_is_the_mean_over_them():
+    tasks = mtq.TaskSet([mtq.Task("ours", Chain(2)), mtq.Task("theirs", Corridor)])
+    evaluator = StepEvaluator(None, tasks, steps=40)
+    singly = [evaluator.random(seed)["theirs"] for seed in range(3)]
+    assert len(set(singly)) > 1
+    assert evaluator.random(times=3)["theirs"] == pytest.approx(np.mean(singly))
+    once, often = ([evaluator.random(seed, times)["ours"] for seed in range(20, 40)] for times in (1, 100))
+    assert np.mean(often) == pytest.approx(np.mean(once), abs=4 * np.std(once) / 20**0.5)
+    assert 4 < np.std(once) / np.std(often) < 25  # about the root of a hundred
+
+
 def test_steps_must_be_some():
     with pytest.raises(ValueError, match="steps of an evaluation must be 1 or more"):
         StepEvaluator(None, mtq.TaskSet([mtq.Task("a", Corridor)]), steps=0)

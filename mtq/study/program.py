@@ -61,7 +61,7 @@ class Program:
             n_step=protocol.n_step,
         )
         self._dataset = self.experience.dataset(protocol.batch_size)
-        self._evaluate = evaluation(self.model, tasks, protocol)
+        self._evaluate = _evaluation(self.model, protocol)
         self._restart: Callable[[], object] = lambda: None
         if protocol.restarts_episodes:
             self._restart = tf.function(self.experience.restart, autograph=False)
@@ -152,25 +152,31 @@ def make_model(tasks: TaskSet, arm: Arm, protocol: Protocol, network: keras.Mode
     return model
 
 
+def random_scores(tasks: TaskSet, protocol: Protocol, times: int) -> dict[str, float]:
+    """The mean scores of a random policy.
+
+    Args:
+        tasks: The tasks.
+        protocol: Says how they are evaluated.
+        times: How many evaluations there are.
+    """
+    if protocol.evaluation_steps is not None:
+        return StepEvaluator(None, tasks, steps=protocol.evaluation_steps).random(times=times)
+    evaluator = Evaluator(None, tasks, episodes=protocol.evaluation_episodes)
+    played = [evaluator.random(seed) for seed in range(times)]
+    return {name: float(np.mean([of[name].mean for of in played])) for name in tasks}
+
+
 Evaluate = Callable[[int], dict[str, float]]
 
 
-def evaluation(model: Any, tasks: TaskSet, protocol: Protocol) -> Evaluate:
-    """The scores of a model's greedy policy, or without a model of a random one, as a function of a seed.
-
-    Args:
-        model: A `MultiTaskDQN` or None.
-        tasks: The tasks.
-        protocol: Says how they are evaluated.
-    """
-    if model is not None and protocol.evaluates_target:
-        model = _TargetPlays(model)
+def _evaluation(model: MultiTaskDQN, protocol: Protocol) -> Evaluate:
+    """The scores of a model's greedy policy as a function of a seed."""
+    player = _TargetPlays(model) if protocol.evaluates_target else model
     if protocol.evaluation_steps is not None:
-        by_steps = StepEvaluator(model, tasks, steps=protocol.evaluation_steps)
-        return by_steps.random if model is None else by_steps.greedy
-    by_episodes = Evaluator(model, tasks, episodes=protocol.evaluation_episodes)
-    play = by_episodes.random if model is None else by_episodes.greedy
-    return lambda seed: {name: played.mean for name, played in play(seed).items()}
+        return StepEvaluator(player, model.tasks, steps=protocol.evaluation_steps).greedy
+    greedy = Evaluator(player, model.tasks, episodes=protocol.evaluation_episodes).greedy
+    return lambda seed: {name: played.mean for name, played in greedy(seed).items()}
 
 
 class _TargetPlays:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mtq.distribution.checks import check_batch_size
@@ -22,7 +21,7 @@ from mtq.study.installed import check_installed
 from mtq.study.memory import give_back_memory
 from mtq.study.network import MakeNetwork, default_network, matched_width
 from mtq.study.placement import WHOLE, Shard, check_where, default_workers
-from mtq.study.program import evaluation, make_model
+from mtq.study.program import make_model, random_scores
 from mtq.study.progress import Progress
 from mtq.study.protocol import Protocol
 from mtq.study.report import Report
@@ -265,9 +264,7 @@ class Study:
         path = place.path / "random.json"
         if path.exists():
             return
-        play = evaluation(None, self.tasks, self.protocol)
-        played = [play(seed) for seed in range(_RANDOM_EVALUATIONS)]
-        write_json(path, {name: float(np.mean([scores[name] for scores in played])) for name in self.tasks})
+        write_json(path, random_scores(self.tasks, self.protocol, _RANDOM_EVALUATIONS))
         give_back_memory()
 
 
