@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mtq.playing import MAX_STEPS, EpisodeReturns, InGraphPlayer, Policy, play
+from mtq.playing import (
+    MAX_STEPS,
+    EpisodeReturns,
+    InGraphPlayer,
+    Policy,
+    any_action,
+    best_action,
+    play,
+    random_policy,
+)
 from mtq.tasks import Task, TaskSet
 
 __all__ = ["MAX_STEPS", "EpisodeReturns", "Evaluator", "evaluate", "evaluate_random", "play", "task_seed"]
@@ -68,16 +77,16 @@ class Evaluator:
     def _greedy_player(self, task: Task, path: Any) -> Callable[[int], EpisodeReturns]:
         if task.spec.in_graph:
             compilable = self.model.uses_xla and all(layer.supports_jit for layer in path._flatten_layers())
-            return InGraphPlayer(task, lambda o, _: _best(path(o)), self._episodes, self._max_steps, compilable)
+            return InGraphPlayer(task, best_action(path), self._episodes, self._max_steps, compilable)
         policy = greedy_policy(path)
         return lambda seed: self._played(task, policy, seed)
 
     def _random_player(self, task: Task) -> Callable[[int], EpisodeReturns]:
         if task.spec.in_graph:
-            any_action = lambda _, random: tf.cast(random * task.num_actions, tf.int32)  # noqa: E731
-            compilable = self.model is None or self.model.uses_xla
-            return InGraphPlayer(task, any_action, self._episodes, self._max_steps, compilable)
-        return lambda seed: self._played(task, _random_policy(task.num_actions, seed), seed)
+            # Not by XLA, for what that compiles stays in memory for good, tens of MiB for play of a few seconds.
+            act = any_action(task.num_actions)
+            return InGraphPlayer(task, act, self._episodes, self._max_steps, jit_compile=False)
+        return lambda seed: self._played(task, random_policy(task.num_actions, seed), seed)
 
     def _played(self, task: Task, policy: Policy, seed: int) -> EpisodeReturns:
         return play(task, policy, episodes=self._episodes, seed=seed, max_steps=self._max_steps)
@@ -120,7 +129,7 @@ def greedy_policy(path: Callable[[Any], Any]) -> Policy:
 
     @tf.function(autograph=False, reduce_retracing=True)
     def actions(observation: tf.Tensor) -> tf.Tensor:
-        return _best(path(observation))
+        return tf.argmax(path(observation), axis=-1, output_type=tf.int32)
 
     return lambda observation: actions(tf.convert_to_tensor(observation)).numpy()
 
@@ -128,12 +137,3 @@ def greedy_policy(path: Callable[[Any], Any]) -> Policy:
 def task_seed(tasks: TaskSet, name: str, seed: int) -> int:
     """A seed for one task, so that no two tasks' environments draw the same numbers."""
     return int(np.random.SeedSequence([seed, tasks.names.index(name)]).generate_state(1)[0])
-
-
-def _best(q_values: tf.Tensor) -> tf.Tensor:
-    return tf.argmax(q_values, axis=-1, output_type=tf.int32)
-
-
-def _random_policy(num_actions: int, seed: int) -> Policy:
-    random = np.random.default_rng(seed)
-    return lambda observation: random.integers(num_actions, size=len(observation))

@@ -66,6 +66,31 @@ def play(task: Task, policy: Policy, *, episodes: int, seed: int, max_steps: int
     return EpisodeReturns(returns, lengths)
 
 
+def best_action(path: Callable[[tf.Tensor], tf.Tensor]) -> Act:
+    """Takes the best action in a graph.
+
+    Args:
+        path: `observation` → `q_values`, such as `model.paths[name]`.
+    """
+    return lambda observation, _: tf.argmax(path(observation), axis=-1, output_type=tf.int32)
+
+
+def any_action(num_actions: int) -> Act:
+    """Takes uniformly random actions in a graph."""
+    return lambda _, random: tf.cast(random * num_actions, tf.int32)
+
+
+def random_policy(num_actions: int, seed: int) -> Policy:
+    """Takes uniformly random actions from Python."""
+    random = np.random.default_rng(seed)
+    return lambda observation: random.integers(num_actions, size=len(observation))
+
+
+def seed_words(seed: int) -> list[int]:
+    """A seed of 32 bits as the two numbers that TensorFlow's stateless draws take."""
+    return [seed >> 31, seed & 0x7FFFFFFF]
+
+
 class InGraphPlayer:
     """Plays whole episodes of an in-graph task, all at once, without leaving the graph. Compiled once.
 
@@ -86,7 +111,7 @@ class InGraphPlayer:
 
     def __call__(self, seed: int) -> EpisodeReturns:
         """Plays. The same seed gives the same episodes."""
-        returns, lengths = self._play(tf.constant([seed >> 31, seed & 0x7FFFFFFF], tf.int32))
+        returns, lengths = self._play(tf.constant(seed_words(seed), tf.int32))
         return EpisodeReturns(returns.numpy().astype(np.float64), lengths.numpy().astype(np.int64))
 
     def _episode(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

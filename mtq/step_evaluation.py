@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mtq.environments.make import make_copies
 from mtq.evaluation import greedy_policy, task_seed
-from mtq.playing import Act, check_playable
+from mtq.playing import Act, any_action, best_action, check_playable, random_policy, seed_words
 from mtq.random_numbers import stateless_uniform
 from mtq.tasks import Task, TaskSet
 
@@ -56,7 +56,7 @@ class StepEvaluator:
             By task the mean discounted return.
         """
         if self._play_greedily is None:
-            acts = {name: _best(self.model.paths[name]) for name in self._in_graph}
+            acts = {name: best_action(self.model.paths[name]) for name in self._in_graph}
             play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds)  # noqa: E731
             self._play_greedily = tf.function(play, autograph=False, jit_compile=self.model.uses_xla or None)
         scores = self._played_in_graph(self._play_greedily, seed)
@@ -71,13 +71,18 @@ class StepEvaluator:
 
         Args:
             seed: Of the environments.
-            times: How often each task is played so many steps; in-graph ones all at once.
+            times: How often each task is played so many steps, from 1; in-graph ones all at once.
 
         Returns:
             By task the mean discounted return, the mean over all times.
+
+        Raises:
+            ValueError: `times` is below 1.
         """
+        if times < 1:
+            raise ValueError(f"times of random play must be 1 or more. Received: {times!r}.")
         if times not in self._play_randomly:
-            acts = {name: _any_of(task.num_actions) for name, task in self._in_graph.items()}
+            acts = {name: any_action(task.num_actions) for name, task in self._in_graph.items()}
             play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds, times)  # noqa: E731
             # Not by XLA, for what that compiles stays in memory for good, some 50 MiB for play of a few seconds.
             self._play_randomly[times] = tf.function(play, autograph=False)
@@ -91,13 +96,12 @@ class StepEvaluator:
         if not self._in_graph:
             return {}
         seeds = [task_seed(self.tasks, name, seed) for name in self._in_graph]
-        parts = [[number >> 31, number & 0x7FFFFFFF] for number in seeds]
-        scores = play(tf.constant(parts, tf.int32)).numpy().mean(axis=1)
+        scores = play(tf.constant([seed_words(one) for one in seeds], tf.int32)).numpy().mean(axis=1)
         return dict(zip(self._in_graph, scores.tolist(), strict=True))
 
     def _played_randomly(self, name: str, seed: int) -> float:
-        draws, num_actions = np.random.default_rng(task_seed(self.tasks, name, seed)), self.tasks[name].num_actions
-        return self._played(name, lambda _: draws.integers(num_actions, size=1), seed)
+        draws = random_policy(self.tasks[name].num_actions, task_seed(self.tasks, name, seed))
+        return self._played(name, draws, seed)
 
     def _played(self, name: str, policy: Any, seed: int) -> float:
         task = self.tasks[name]
@@ -112,14 +116,6 @@ class StepEvaluator:
             observation = step.observation
         copies.close()
         return float(np.mean(finished)) if finished else 0.0
-
-
-def _best(path: Any) -> Act:
-    return lambda observation, _: tf.argmax(path(observation), axis=-1, output_type=tf.int32)
-
-
-def _any_of(num_actions: int) -> Act:
-    return lambda _, random: tf.cast(random * num_actions, tf.int32)
 
 
 class _Episode(NamedTuple):

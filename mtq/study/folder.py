@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,18 +119,21 @@ class StudyFolder:
             return is_held
 
     @contextlib.contextmanager
-    def claimed(self, arm: str, seed: int, waits: bool = False) -> Iterator[bool]:
+    def claimed(self, arm: str, seed: int) -> Iterator[bool]:
         """Whether a run is to be made here: it is not finished, and no other process is at it.
 
         Args:
             arm: Of the run.
             seed: Likewise.
-            waits: Whether to wait until no other is at it.
         """
         place = self.place(arm, seed)
         place.parent.mkdir(parents=True, exist_ok=True)
-        with locked(place.with_name(f".{place.name}.lock"), waits=waits) as is_held:
-            yield is_held and not self.has(arm, seed)
+        with locked(place.with_name(f".{place.name}.lock")) as is_held:
+            is_ours = is_held and not self.has(arm, seed)
+            if is_ours:
+                for cut_off in place.parent.glob(f".{place.name}.*.part"):  # by a process that was killed
+                    shutil.rmtree(cut_off, ignore_errors=True)
+            yield is_ours
 
     def place(self, arm: str, seed: int) -> Path:
         """Where a run is, or will be."""

@@ -59,6 +59,12 @@ class Progress:
         self._bars.advance(self._all, epochs - self._done.get(job, 0))
         self._done[job] = epochs
 
+    def left_to_another(self, job: Job) -> None:
+        """A run is not made here."""
+        self._runs -= 1
+        self._bars.advance(self._all, -self._done.pop(job, 0))
+        self._bars.update(self._all, description=self._title(), total=self._runs * self._epochs)
+
     def finished(self, job: Job, error: BaseException | None) -> None:
         """A run is over."""
         self._finished += 1

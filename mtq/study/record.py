@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mtq.files import written
+
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
@@ -43,15 +45,16 @@ class RunRecord:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         network.save(beside / "network.keras")
+        with (beside / "network.keras").open("rb") as file:
+            os.fsync(file.fileno())
         arrays = {f"probes/{name}": probes for name, probes in self.probes.items()}
         if self.cosines is not None:
             arrays["cosines"] = self.cosines
-        np.savez_compressed(beside / "arrays.npz", **arrays)
+        with written(beside / "arrays.npz") as file:
+            np.savez_compressed(file, **arrays)
         record = {name: getattr(self, name) for name in ("arm", "seed", "seconds", "origin")}
-        with (beside / "scores.json").open("w") as file:
-            json.dump({**record, "scores": self.scores.tolist()}, file)
-            file.flush()
-            os.fsync(file.fileno())
+        with written(beside / "scores.json") as file:
+            file.write(json.dumps({**record, "scores": self.scores.tolist()}).encode())
         try:
             os.replace(beside, folder)
         except OSError:

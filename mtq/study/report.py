@@ -1,5 +1,6 @@
 """The report of a study: HTML, Markdown, pictures, and a CSV file of every number."""
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,9 @@ class Report:
         check_installed()
         folder = Path(to if to is not None else self.path)  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / ".lock_report", waits=True):  # another shard of the study may end at the same time
+        with contextlib.ExitStack() as until_written:
+            if to is None:  # into the study's folder, where another shard may end at the same time
+                until_written.enter_context(locked(folder / ".lock_report", waits=True))
             self._write(title, folder)
         return folder / "report.html"
 

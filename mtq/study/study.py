@@ -27,7 +27,7 @@ from mtq.study.protocol import Protocol
 from mtq.study.report import Report
 from mtq.study.results import load_results
 from mtq.study.work import StudyWork
-from mtq.study.workers import Job, Workers
+from mtq.study.workers import Job, LeftToAnother, Workers
 from mtq.study_error import StudyError
 from mtq.tasks import Task, TaskSet
 
@@ -166,9 +166,15 @@ class Study:
         """
         place = StudyFolder(folder)
         self._make_missing(place, shard, workers, strategy, verbose)
-        if not all(place.has(job.arm, job.seed) for job in self._jobs(WHOLE)):
+        every = self._jobs(WHOLE)
+        missing = [job for job in every if not place.has(job.arm, job.seed)]
+        if missing:
             if verbose:
-                print(f"Shard {shard[0]} of {shard[1]} is made. The one that ends last writes the report.")
+                print(
+                    f"Shard {shard[0]} of {shard[1]} is made; {len(missing)} of {len(every)} runs are missing. The "
+                    "shard that makes the last of them writes the report. "
+                    f"`mtq report {place.path}` writes one of what there is."
+                )
             return None
         return Report(load_results(folder), folder)
 
@@ -194,6 +200,8 @@ class Study:
                 self._play_random(place)
             for waits in (False, True):  # at last what was left to other processes, which may have been killed
                 jobs = [job for job in self._jobs(shard) if not place.has(job.arm, job.seed)]
+                if waits and jobs and verbose:
+                    print(f"{len(jobs)} runs of this part are being made by other processes; waiting for them.")
                 self._make(jobs, place, strategy, workers or default_workers(strategy), verbose, waits)
 
     def _jobs(self, shard: Shard) -> list[Job]:
@@ -219,6 +227,9 @@ class Study:
         failures: dict[Job, BaseException] = {}
         with Progress(len(jobs), self.protocol.epochs, bool(verbose)) as progress:
             for job, error in Workers(work, number, in_threads).do(jobs, progress.at):
+                if isinstance(error, LeftToAnother):
+                    progress.left_to_another(job)
+                    continue
                 progress.finished(job, error)
                 place.note_failure(job.arm, job.seed, error)
                 if error is not None:

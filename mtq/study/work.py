@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
@@ -12,9 +13,10 @@ from mtq.study.memory import giving_back_memory
 from mtq.study.network import MakeNetwork
 from mtq.study.program import Program
 from mtq.study.protocol import Protocol
-from mtq.study.workers import Job
+from mtq.study.workers import Job, LeftToAnother
 from mtq.tasks import TaskSet
 
+_SECONDS_BETWEEN_LOOKS = 0.5
 _compiling = threading.Lock()
 _here = threading.local()
 
@@ -29,7 +31,7 @@ class StudyWork:
         make_network: Makes the network of an arm.
         place: Where runs are kept.
         strategy: On whose replicas each run is made; cannot be taken to another process.
-        waits: Whether to wait for other processes that are at a run, and to make it if they do not.
+        waits: Whether to wait for other processes that are at a run, and to make it if they are killed.
     """
 
     def __init__(
@@ -47,15 +49,24 @@ class StudyWork:
         self._waits = waits
 
     def __call__(self, job: Job, on_epochs: Callable[[int], None]) -> None:
-        """Makes a run, unless another process has made it or is about to.
+        """Makes a run.
 
         Args:
             job: Which one.
-            on_epochs: Called between executions with how many epochs are done.
+            on_epochs: Called between executions with how many epochs are done, and while waiting; may raise.
+
+        Raises:
+            LeftToAnother: Another process has made it, or is at it.
         """
-        with self._place.claimed(job.arm, job.seed, self._waits) as is_ours:
-            if is_ours:
-                self._make(job, on_epochs)
+        while True:
+            with self._place.claimed(job.arm, job.seed) as is_ours:
+                if is_ours:
+                    self._make(job, on_epochs)
+                    return
+            if not self._waits or self._place.has(job.arm, job.seed):
+                raise LeftToAnother
+            on_epochs(0)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def _make(self, job: Job, on_epochs: Callable[[int], None]) -> None:
         known = getattr(_here, "program", None)

@@ -31,6 +31,10 @@ class Cancelled(Exception):  # noqa: N818
     """Raised within a run that is no longer wanted."""
 
 
+class LeftToAnother(Exception):  # noqa: N818
+    """Raised in the place of a run that another process has made, or is at."""
+
+
 Work = Callable[[Job, Callable[[int], None]], None]
 
 

@@ -16,7 +16,10 @@ from mtq.files import write_json
 from mtq.study.folder import StudyFolder
 from mtq.study.placement import where
 from mtq.study.program import Program
+from mtq.study.progress import Progress
 from mtq.study.record import RunRecord
+from mtq.study.work import StudyWork
+from mtq.study.workers import Cancelled, Job
 from tests.study.tiny import chains, rows, tiny_network, tiny_study
 
 CLUSTER = {"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker", "index": 1}}
@@ -54,26 +57,55 @@ def test_shards_hold_the_folder_against_the_whole_and_themselves(tmp_path):
         pass
 
 
-def test_a_run_that_another_process_is_at_is_left_to_it_unless_that_is_killed(tmp_path, monkeypatch):
+def test_a_run_that_another_process_is_at_is_left_to_it_unless_that_is_killed(tmp_path, monkeypatch, capsys):
     folder, study = StudyFolder(tmp_path), tiny_study(seeds=1)
-    made = []
+    cut_off = folder.place("shared", 0).with_name(".seed_0.1.part")  # by the other process, when it is killed
+    cut_off.mkdir(parents=True)
+    left, made = [], []
 
     def leave_it_unmade():
         until = time.monotonic() + 60
-        while not made and time.monotonic() < until:
+        while not left and time.monotonic() < until:
             time.sleep(0.01)
         other.close()
 
     with contextlib.ExitStack() as other, ThreadPoolExecutor(1) as threads:
         assert other.enter_context(folder.claimed("shared", 0))
         ended = threads.submit(leave_it_unmade)
+        monkeypatch.setattr("mtq.study.study.Progress.left_to_another", lambda self, job: left.append(job))
         monkeypatch.setattr("mtq.study.study.Progress.finished", lambda self, job, error: made.append((job, error)))
-        assert study.run_shard(tmp_path, (1, 2), workers=1, verbose=0) is None
+        assert study.run_shard(tmp_path, (1, 2), workers=1) is None
         ended.result()
-    assert made == [(("shared", 0), None)] * 2  # passed over, then made
+    assert left == [("shared", 0)]
+    assert made == [(("shared", 0), None)]
+    said = capsys.readouterr().out
+    assert "1 runs of this part are being made by other processes" in said
+    assert "1 of 2 runs are missing" in said
+    assert not cut_off.exists()
     with folder.claimed("shared", 0) as is_ours:
         assert not is_ours
     assert folder.has("shared", 0)
+
+
+def test_waiting_for_another_process_can_be_given_up(tmp_path):
+    folder, study = StudyFolder(tmp_path), tiny_study(seeds=1)
+    work = StudyWork(study.tasks, study.arms, study.protocol, tiny_network, folder, waits=True)
+
+    def give_up(epochs):
+        raise Cancelled
+
+    with folder.claimed("shared", 0), pytest.raises(Cancelled):
+        work(Job("shared", 0), give_up)
+
+
+def test_a_run_that_is_not_made_here_is_not_counted():
+    progress = Progress(runs=3, epochs=10, shown=False)
+    with progress:
+        progress.at(Job("a", 0), 0)
+        progress.left_to_another(Job("a", 0))
+        progress.finished(Job("a", 1), None)
+        bar = progress._bars.tasks[0]
+        assert (bar.description, bar.completed, bar.total) == ("run 1 of 2", 10, 20)
 
 
 def test_json_is_whole_though_several_write_it(tmp_path):

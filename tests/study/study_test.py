@@ -15,7 +15,7 @@ import pytest
 
 from mtq.dynamics import Chain
 from mtq.study.folder import StudyFolder
-from mtq.study.program import Program
+from mtq.study.program import Program, random_scores
 from tests.environments import Corridor
 from tests.study.tiny import chains, rows, tiny_network, tiny_study
 
@@ -35,6 +35,19 @@ def test_a_run_depends_on_its_seed_alone():
     assert not np.array_equal(first.cosines, other.cosines)
     assert first.scores.shape == (3, 2)
     assert first.cosines.shape == (2, 2, 2)
+
+
+def test_scores_by_episodes_of_the_target_network():
+    """Of a chain's episodes of 10 steps, ended or cut off: by hand, as the network that plays is known."""
+    protocol = tiny_study(evaluation_steps=None, evaluation_episodes=4, evaluates_target=True).protocol
+    program = Program(chains(), mtq.study.Arm("shared"), protocol, tiny_network)
+    moves_on = [np.zeros([8, 2]), np.array([0.0, 1.0])]
+    for task in program.tasks:
+        program.model.target_network.get_layer(f"{task}_q_values").set_weights(moves_on)
+        program.model.network.get_layer(f"{task}_q_values").set_weights([moves_on[0], moves_on[1][::-1]])
+    assert program._evaluate(0) == {"a": 1.0, "b": 1.0}
+    scores = random_scores(chains(), protocol, times=20)
+    assert 0.9 < scores["a"] <= 1.0  # three of ten random steps move on, but in 5.5 % of episodes
 
 
 def test_a_killed_study_goes_on_and_gives_the_same_report(tmp_path, undisturbed):
