@@ -11,7 +11,10 @@ from mtq.study.summary import Summary
 
 INK = "#111213"  # black that pages may put their own colour in the place of
 DOTS = (0, (1, 3))
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")  # Okabe and Ito's
+_COLOURS = (  # Okabe and Ito's, and for the ninth and tenth arm two of Paul Tol's
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f"),
+    *("#882255", "#332288"),
+)
 _LINES = ("-", "--", ":", "-.")
 _STYLE = {
     "svg.fonttype": "none",

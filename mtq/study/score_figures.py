@@ -1,5 +1,7 @@
 """Pictures of scores."""
 
+from collections.abc import Collection
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,13 +12,20 @@ from mtq.study.statistics import Interval
 from mtq.study.summary import THRESHOLDS, Summary
 
 
-def learning_curves(summary: Summary) -> Figure:
-    """Each task's mean score over the epochs, with 95 % bands; published curves thin and dashed."""
+def learning_curves(summary: Summary, names: Collection[str]) -> Figure:
+    """Each task's mean score over the epochs, with 95 % bands; published curves thin and dashed.
+
+    Args:
+        summary: What is drawn.
+        names: Of the arms; a few, or bands lie over each other.
+    """
     results = summary.results
     figure, places = panels(len(results.tasks), row_height=2.6)
     for place, (task, axes) in enumerate(zip(results.tasks, places, strict=True)):
         axes.axhline(results.random[place], color=INK, lw=0.8, ls=DOTS, label="random policy")
         for name, colour, line in looks(summary):
+            if name not in names:
+                continue
             intervals = [epoch[place] for epoch in summary.curves[name]]
             epochs = range(len(intervals))
             axes.plot(epochs, [i.value for i in intervals], color=colour, ls=line, lw=1.6, label=_legend(summary, name))

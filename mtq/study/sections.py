@@ -22,6 +22,7 @@ _CAPTIONS = {
     "cosines": "Above: mean cosine between the tasks' gradients over the shared layers. Below: mean of all pairs.",
     "similarity": "CKA between the features before the heads of each arm and of the reference, on like observations.",
 }
+_CURVES_TOGETHER = 3  # beside the reference
 _NOT_SETTINGS = {"name", "parameters", "network", "width", "parameters_of", "shared_layers"}
 
 
@@ -112,7 +113,12 @@ def _in_short(summary: Summary) -> Iterator[Block]:
 
 def _curves(summary: Summary) -> Iterator[Block]:
     yield Heading("Learning curves")
-    yield Picture("learning_curves", score_figures.learning_curves(summary), _CAPTIONS["learning_curves"])
+    results = summary.results
+    for first in range(0, max(len(results.others), 1), _CURVES_TOGETHER):
+        others = results.others[first : first + _CURVES_TOGETHER]
+        names = [results.reference, *(arm.name for arm in others)]
+        name = "learning_curves" if first == 0 else f"learning_curves_{first // _CURVES_TOGETHER + 1}"
+        yield Picture(name, score_figures.learning_curves(summary, names), _CAPTIONS["learning_curves"])
 
 
 def _published(summary: Summary) -> Iterator[Block]:

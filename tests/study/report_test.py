@@ -9,8 +9,11 @@ import re
 import numpy as np
 import pytest
 
+from mtq.study.document import Picture
+from mtq.study.looks import looks
 from mtq.study.published import Published, PublishedFigure
 from mtq.study.results import ArmResult, Results
+from mtq.study.sections import _curves
 
 PLAN = {
     "protocol": {"score": "mean return", "epochs": 4},
@@ -130,3 +133,19 @@ def test_deramo_data():
     assert paper.figures["shared"]["cart_pole"].mean == pytest.approx(82.56, abs=0.01)
     assert paper.figures["separate"]["mountain_car"].half_interval == pytest.approx(3.34, abs=0.05)
     assert paper.curves["separate"]["acrobot"].shape == (51,)
+
+
+def test_curves_of_many_arms_are_drawn_a_few_at_a_time_beside_the_reference():
+    scores = np.linspace(0, 1, 10).reshape(2, 5, 1)
+    names = ["separate", *(f"arm {number}" for number in range(8))]
+    arms = [ArmResult(name, scores, [0, 1], [1.0] * 2, None, 1, {"shared_layers": 0}, {}, ORIGINS) for name in names]
+    summary = mtq.study.Report(Results(("one",), arms, "separate", np.zeros(1), PLAN)).summary
+    pictures = [block for block in _curves(summary) if isinstance(block, Picture)]
+    assert [picture.name for picture in pictures] == ["learning_curves", "learning_curves_2", "learning_curves_3"]
+    drawn = [
+        [label.removesuffix(" (2 runs)") for label in picture.figure.axes[0].get_legend_handles_labels()[1]]
+        for picture in pictures
+    ]
+    assert all(labels[:2] == ["random policy", "separate"] for labels in drawn)
+    assert [label for labels in drawn for label in labels[2:]] == names[1:]
+    assert len({colour for _, colour, _ in looks(summary)}) == 9
