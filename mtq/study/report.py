@@ -61,7 +61,7 @@ class Report:
         folder = Path(to if to is not None else self.path)  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as until_written:
-            if to is None:  # into the study's folder, where another shard may end at the same time
+            if self.path is not None and folder.resolve() == Path(self.path).resolve():  # another shard may end too
                 until_written.enter_context(locked(folder / ".lock_report", waits=True))
             self._write(title, folder)
         return folder / "report.html"
@@ -78,6 +78,8 @@ class Report:
 
 
 def _save_pictures(blocks: Sequence[Block], folder: Path) -> None:
+    for of_more_arms in folder.glob("learning_curves_*.png"):
+        of_more_arms.unlink()
     for block in blocks:
         if isinstance(block, Picture):
             save_figure(block.figure, folder / f"{block.name}.png")

@@ -118,7 +118,10 @@ def _curves(summary: Summary) -> Iterator[Block]:
         others = results.others[first : first + _CURVES_TOGETHER]
         names = [results.reference, *(arm.name for arm in others)]
         name = "learning_curves" if first == 0 else f"learning_curves_{first // _CURVES_TOGETHER + 1}"
-        yield Picture(name, score_figures.learning_curves(summary, names), _CAPTIONS["learning_curves"])
+        caption = _CAPTIONS["learning_curves"]
+        if len(results.others) > _CURVES_TOGETHER:
+            caption = f"{', '.join(names)}. {caption}"
+        yield Picture(name, score_figures.learning_curves(summary, names), caption)
 
 
 def _published(summary: Summary) -> Iterator[Block]:

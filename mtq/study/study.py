@@ -201,7 +201,7 @@ class Study:
             for waits in (False, True):  # at last what was left to other processes, which may have been killed
                 jobs = [job for job in self._jobs(shard) if not place.has(job.arm, job.seed)]
                 if waits and jobs and verbose:
-                    print(f"{len(jobs)} runs of this part are being made by other processes; waiting for them.")
+                    print(f"Runs of this part that other processes are at: {len(jobs)}. Waiting for them.")
                 self._make(jobs, place, strategy, workers or default_workers(strategy), verbose, waits)
 
     def _jobs(self, shard: Shard) -> list[Job]:

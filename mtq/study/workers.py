@@ -70,7 +70,7 @@ class Workers:
             Each job when it is done, with the exception that ended it or None.
         """
         left = list(jobs)
-        running: dict[futures.Future[None], tuple[int, Job]] = {}
+        running: dict[futures.Future[None], tuple[int, Job, str | None]] = {}
         executors = {number: self._executor() for number in range(min(self._number, len(left)))}
         last_arm: dict[int, str] = {}
 
@@ -79,8 +79,8 @@ class Workers:
             if job is None:
                 return
             left.remove(job)
+            running[executors[worker].submit(_do, job)] = (worker, job, last_arm.get(worker))
             last_arm[worker] = job.arm
-            running[executors[worker].submit(_do, job)] = (worker, job)
 
         try:
             for worker in executors:
@@ -89,8 +89,12 @@ class Workers:
                 done, _ = futures.wait(running, timeout=0.2, return_when=futures.FIRST_COMPLETED)
                 self._tell(on_news)
                 for future in done:
-                    worker, job = running.pop(future)
+                    worker, job, arm_before = running.pop(future)
                     error = future.exception()
+                    if isinstance(error, LeftToAnother):  # it has compiled nothing for that arm
+                        last_arm.pop(worker)
+                        if arm_before is not None:
+                            last_arm[worker] = arm_before
                     if isinstance(error, futures.BrokenExecutor):
                         executors[worker] = self._executor()
                         error = ChildProcessError("its process was killed or crashed; was there memory enough?")

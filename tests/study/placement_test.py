@@ -59,8 +59,6 @@ def test_shards_hold_the_folder_against_the_whole_and_themselves(tmp_path):
 
 def test_a_run_that_another_process_is_at_is_left_to_it_unless_that_is_killed(tmp_path, monkeypatch, capsys):
     folder, study = StudyFolder(tmp_path), tiny_study(seeds=1)
-    cut_off = folder.place("shared", 0).with_name(".seed_0.1.part")  # by the other process, when it is killed
-    cut_off.mkdir(parents=True)
     left, made = [], []
 
     def leave_it_unmade():
@@ -71,6 +69,8 @@ def test_a_run_that_another_process_is_at_is_left_to_it_unless_that_is_killed(tm
 
     with contextlib.ExitStack() as other, ThreadPoolExecutor(1) as threads:
         assert other.enter_context(folder.claimed("shared", 0))
+        cut_off = folder.place("shared", 0).with_name(".seed_0.1.part")  # by the other process, when it is killed
+        cut_off.mkdir()
         ended = threads.submit(leave_it_unmade)
         monkeypatch.setattr("mtq.study.study.Progress.left_to_another", lambda self, job: left.append(job))
         monkeypatch.setattr("mtq.study.study.Progress.finished", lambda self, job, error: made.append((job, error)))
@@ -79,7 +79,7 @@ def test_a_run_that_another_process_is_at_is_left_to_it_unless_that_is_killed(tm
     assert left == [("shared", 0)]
     assert made == [(("shared", 0), None)]
     said = capsys.readouterr().out
-    assert "1 runs of this part are being made by other processes" in said
+    assert "Runs of this part that other processes are at: 1." in said
     assert "1 of 2 runs are missing" in said
     assert not cut_off.exists()
     with folder.claimed("shared", 0) as is_ours:

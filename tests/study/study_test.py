@@ -47,7 +47,7 @@ def test_scores_by_episodes_of_the_target_network():
         program.model.network.get_layer(f"{task}_q_values").set_weights([moves_on[0], moves_on[1][::-1]])
     assert program._evaluate(0) == {"a": 1.0, "b": 1.0}
     scores = random_scores(chains(), protocol, times=20)
-    assert 0.9 < scores["a"] <= 1.0  # three of ten random steps move on, but in 5.5 % of episodes
+    assert 0.9 < scores["a"] < 0.99  # in 5.5 % of episodes fewer than three of ten random steps move on: 0.945
 
 
 def test_a_killed_study_goes_on_and_gives_the_same_report(tmp_path, undisturbed):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mtq.study.workers import Job, Workers, _next_job
+from mtq.study.workers import Job, LeftToAnother, Workers, _next_job
 
 
 def test_workers_keep_to_their_arm():
@@ -39,6 +39,20 @@ def test_every_job_is_done_once_and_errors_are_given_back(number):
     given = dict(Workers(work, number, in_threads=True).do(jobs, lambda job, epochs: news.append(job)))
     assert sorted(done) == sorted(jobs) == sorted(given)
     assert {job for job, error in given.items() if error is not None} == {Job("b", 1)}
+
+
+def test_a_worker_whose_run_is_left_to_another_process_helps_with_the_rest():
+    both_at_once = threading.Barrier(2, timeout=20)
+
+    def work(job, on_epochs):
+        if job.arm == "a":
+            raise LeftToAnother
+        if job.seed in (0, 3):
+            both_at_once.wait()
+
+    jobs = [Job("a", 0), *(Job("b", seed) for seed in range(4))]
+    given = dict(Workers(work, 2, in_threads=True).do(jobs, lambda job, epochs: None))
+    assert [type(given[job]) for job in jobs] == [LeftToAnother, *[type(None)] * 4]
 
 
 def test_jobs_that_run_are_stopped_when_nobody_waits_for_them():
