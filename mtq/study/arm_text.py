@@ -11,7 +11,7 @@ def parse_arm(text: str) -> Arm:
 
     Parts are joined by `+`, in any order: `shared`, `separate` or `depth=K` says how many layers are shared; an
     aggregator's or a weighting's name is what it is; `width=W` and `matched=ARM` set the width; `double`, `n_step=N`,
-    `tau=T` and `learning_rate=R` are settings.
+    `tau=T`, `evaluates_target` and `learning_rate=R` are settings.
 
     Args:
         text: What to read; it becomes the arm's name.
@@ -27,8 +27,8 @@ def parse_arm(text: str) -> Arm:
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"An arm must be made of known parts. Received: {part!r} in {text!r}. There are: shared, separate, "
-                "depth=K, width=W, matched=ARM, double, n_step=N, tau=T, learning_rate=R; the aggregators "
-                f"{', '.join(aggregators.names())}; the weightings {', '.join(weightings.names())}."
+                "depth=K, width=W, matched=ARM, double, n_step=N, tau=T, evaluates_target, learning_rate=R; the "
+                f"aggregators {', '.join(aggregators.names())}; the weightings {', '.join(weightings.names())}."
             ) from error
         if option in options:
             raise ValueError(f"An arm must say {option} once. Received: {text!r}.")
@@ -52,4 +52,9 @@ def _option(key: str, value: str) -> tuple[str, Any]:
         return "aggregator", key
     if key in weightings.names():
         return "loss_weights", key
-    return {"shared": ("shared_layers", None), "separate": ("shared_layers", 0), "double": ("double", True)}[key]
+    return {
+        "shared": ("shared_layers", None),
+        "separate": ("shared_layers", 0),
+        "double": ("double", True),
+        "evaluates_target": ("evaluates_target", True),
+    }[key]

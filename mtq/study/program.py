@@ -62,6 +62,7 @@ class Program:
         )
         self._dataset = self.experience.dataset(protocol.batch_size)
         self._evaluate = _evaluation(self.model, protocol)
+        self.evaluated_network = self.model.target_network if protocol.evaluates_target else self.model.network
         self._restart: Callable[[], object] = lambda: None
         if protocol.restarts_episodes:
             self._restart = tf.function(self.experience.restart, autograph=False)

@@ -39,7 +39,7 @@ class RunRecord:
 
         Args:
             folder: Its place: `scores.json`, `network.keras` and `arrays.npz` will lie there.
-            network: The trained network, a `keras.Model`.
+            network: The trained network that was evaluated, a `keras.Model`.
         """
         beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         shutil.rmtree(beside, ignore_errors=True)

@@ -89,4 +89,4 @@ class StudyWork:
 
     def _run(self, program: Program, job: Job, on_epochs: Callable[[int], None]) -> None:
         record = program.run(job.seed, on_epochs)
-        record.save(self._place.place(job.arm, job.seed), program.model.network)
+        record.save(self._place.place(job.arm, job.seed), program.evaluated_network)

@@ -50,6 +50,19 @@ def test_scores_by_episodes_of_the_target_network():
     assert 0.9 < scores["a"] < 0.99  # in 5.5 % of episodes fewer than three of ten random steps move on: 0.945
 
 
+def test_the_network_that_was_evaluated_is_kept(tmp_path):
+    """A target network that was never moved is the one that the run began with."""
+    arm = mtq.study.Arm("target", evaluates_target=True, target_update_period=1_000)
+    study = tiny_study(arms=[arm], seeds=1)
+    study.run(tmp_path, workers=1, verbose=0)
+    kept = keras.models.load_model(StudyFolder(tmp_path).place("target", 0) / "network.keras", compile=False)
+    program = Program(study.tasks, arm, study.protocol, tiny_network)
+    program.run(0)
+    for name, network in {"target": program.model.target_network, "online": program.model.network}.items():
+        same = [np.array_equal(a, b) for a, b in zip(kept.get_weights(), network.get_weights(), strict=True)]
+        assert all(same) == (name == "target")
+
+
 def test_a_killed_study_goes_on_and_gives_the_same_report(tmp_path, undisturbed):
     path = tmp_path / "study"
     without_xla = "from mtq import model; model.xla_pays = lambda network: False"  # as the runs after it
@@ -212,6 +225,11 @@ def test_errors_of_an_arm(settings, message):
 def test_arms_as_the_command_line_names_them():
     from mtq.study.arm_text import parse_arm
 
+    assert parse_arm("double+tau=0.01+evaluates_target").settings == {
+        "double": True,
+        "target_update_tau": 0.01,
+        "evaluates_target": True,
+    }
     arm = parse_arm("famo+upgrad+depth=1+width=2+double")
     assert arm.get_config() == {
         "name": "famo+upgrad+depth=1+width=2+double",
