@@ -11,7 +11,7 @@ _EPILOG = """An arm is made of parts joined by +:
   an aggregator or a weighting  normalized_sum, pcgrad, upgrad, ...; famo, gradnorm, ...
   width=W, matched=ARM          so many times as wide; as many parameters as another arm
   double, n_step=N, learning_rate=R
-  tau=T, evaluates_target       the target network moves by T at every update; it is evaluated in place of the online one
+  tau=T, evaluates_target       the target network moves by T at each update; it is evaluated, not the online one
 
 examples:
   mtq study --tasks cart_pole,acrobot --out runs/study
