@@ -61,8 +61,8 @@ class Program:
             n_step=protocol.n_step,
         )
         self._dataset = self.experience.dataset(protocol.batch_size)
-        self._evaluate = _evaluation(self.model, protocol)
-        self.evaluated_network = self.model.target_network if protocol.evaluates_target else self.model.network
+        player = _TargetPlays(self.model) if protocol.evaluates_target else self.model
+        self._evaluate, self.evaluated_network = _evaluation(player, protocol), player.network
         self._restart: Callable[[], object] = lambda: None
         if protocol.restarts_episodes:
             self._restart = tf.function(self.experience.restart, autograph=False)
@@ -171,12 +171,11 @@ def random_scores(tasks: TaskSet, protocol: Protocol, times: int) -> dict[str, f
 Evaluate = Callable[[int], dict[str, float]]
 
 
-def _evaluation(model: MultiTaskDQN, protocol: Protocol) -> Evaluate:
-    """The scores of a model's greedy policy as a function of a seed."""
-    player = _TargetPlays(model) if protocol.evaluates_target else model
+def _evaluation(player: "MultiTaskDQN | _TargetPlays", protocol: Protocol) -> Evaluate:
+    """The scores of a player's greedy policy as a function of a seed."""
     if protocol.evaluation_steps is not None:
-        return StepEvaluator(player, model.tasks, steps=protocol.evaluation_steps).greedy
-    greedy = Evaluator(player, model.tasks, episodes=protocol.evaluation_episodes).greedy
+        return StepEvaluator(player, player.tasks, steps=protocol.evaluation_steps).greedy
+    greedy = Evaluator(player, player.tasks, episodes=protocol.evaluation_episodes).greedy
     return lambda seed: {name: played.mean for name, played in greedy(seed).items()}
 
 
@@ -184,7 +183,8 @@ class _TargetPlays:
     """A model whose target network plays."""
 
     def __init__(self, model: MultiTaskDQN) -> None:
-        self.paths, self.tasks, self.uses_xla = model.target_paths, model.tasks, model.uses_xla
+        self.network, self.paths = model.target_network, model.target_paths
+        self.tasks, self.uses_xla = model.tasks, model.uses_xla
 
 
 class _Watch(keras.callbacks.Callback):
