@@ -27,8 +27,13 @@ class StudyFolder:
         """What the study consists of.
 
         Raises:
-            FileNotFoundError: There is no study.
+            FileNotFoundError: There is no study, or its plan was lost.
         """
+        if not self._plan_path.exists() and self._has_runs():
+            raise FileNotFoundError(
+                f"A folder with the runs of a study must have its plan. Received: {str(self.path)!r}, which has runs "
+                "but no study.json. Copy that too, from where they were made, or choose another folder."
+            )
         if not self._plan_path.exists():
             raise FileNotFoundError(
                 f"There must be a study in the folder. Received: {str(self.path)!r}, which has no study.json. "
@@ -39,6 +44,9 @@ class StudyFolder:
     @property
     def _plan_path(self) -> Path:
         return self.path / "study.json"
+
+    def _has_runs(self) -> bool:
+        return any(self.path.glob("runs/*/seed_*/scores.json"))
 
     def begin(self, plan: dict[str, Any], command: list[str], is_alone: bool = True) -> None:
         """Writes what the study consists of, or adds to it the arms that are new.
@@ -53,7 +61,7 @@ class StudyFolder:
         """
         plan = json.loads(json.dumps(plan))
         plan["asked"] = {"arms": list(plan["arms"]), "seeds": plan["seeds"]}
-        if not is_alone or list(self.path.glob("runs/*/seed_*/scores.json")):
+        if not is_alone or self._has_runs():
             before = {"replicas": 1, **self.plan}  # which older studies do not say
             for key in plan.keys() - {"arms", "seeds", "asked"}:
                 self._check_same(key, before.get(key), plan[key])

@@ -139,6 +139,13 @@ def test_a_plan_that_no_run_was_made_by_is_replaced(tmp_path):
     assert not (tmp_path / "random.json").exists()
 
 
+def test_runs_without_a_plan_are_not_gone_on_with(tmp_path):
+    (tmp_path / "runs/shared/seed_0").mkdir(parents=True)
+    (tmp_path / "runs/shared/seed_0/scores.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"must have its plan.*which has runs but no study\.json"):
+        tiny_study().run(tmp_path, verbose=0)
+
+
 def test_another_environment_is_another_plan():
     other = mtq.TaskSet([mtq.Task("a", Chain(3, 10)), mtq.Task("b", Chain(3, 13))])
     assert tiny_study()._plan() == tiny_study()._plan()
