@@ -10,7 +10,7 @@ _EPILOG = """An arm is made of parts joined by +:
   shared, separate, depth=K     all layers of the backbone are shared, none, or the first K
   an aggregator or a weighting  normalized_sum, pcgrad, upgrad, ...; famo, gradnorm, ...
   width=W, matched=ARM          so many times as wide; as many parameters as another arm
-  double, n_step=N, learning_rate=R
+  double, n_step=N, learning_rate=R, loss=squared
   tau=T, evaluates_target       the target network moves by T at each update; it is evaluated, not the online one
 
 examples:

@@ -47,6 +47,19 @@ class TDLoss:
         return config
 
 
+def as_config(loss: Any) -> Any:
+    """A name as it is, and an object as its config: either is a value of JSON.
+
+    Args:
+        loss: As `TDLoss` takes it.
+
+    Raises:
+        ValueError: There is no such loss.
+    """
+    checked = TDLoss(loss)
+    return loss if isinstance(loss, str) else checked.serialize()
+
+
 def _keras_loss(loss: Any) -> Any:
     try:
         found = keras.losses.get(loss)

@@ -8,6 +8,7 @@ import keras
 
 from mtq import aggregators
 from mtq.study.protocol import Protocol
+from mtq.td_losses import as_config
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._,=+-]*")
 _FIXED = ("epochs", "evaluation_episodes", "evaluation_steps", "warmup_steps", "cosines_every")
@@ -71,6 +72,8 @@ class Arm:
             aggregators.get(aggregator)
         self.name, self.shared_layers, self.width, self.parameters_of = name, shared_layers, float(width), parameters_of
         self.aggregator, self.loss_weights = _as_config(aggregator), _as_config(loss_weights)
+        if "loss" in settings:
+            settings["loss"] = as_config(settings["loss"])
         self.settings = settings
 
     def make_loss_weights(self) -> Any:

@@ -10,8 +10,8 @@ def parse_arm(text: str) -> Arm:
     """An arm of a text such as `shared`, `normalized_sum+double` or `separate+matched=shared`.
 
     Parts are joined by `+`, in any order: `shared`, `separate` or `depth=K` says how many layers are shared; an
-    aggregator's or a weighting's name is what it is; `width=W` and `matched=ARM` set the width; `double`, `n_step=N`,
-    `tau=T`, `evaluates_target` and `learning_rate=R` are settings.
+    aggregator's or a weighting's name is what it is; `width=W` and `matched=ARM` set the width; `double`, `loss=L`,
+    `n_step=N`, `tau=T`, `evaluates_target` and `learning_rate=R` are settings.
 
     Args:
         text: What to read; it becomes the arm's name.
@@ -27,8 +27,8 @@ def parse_arm(text: str) -> Arm:
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"An arm must be made of known parts. Received: {part!r} in {text!r}. There are: shared, separate, "
-                "depth=K, width=W, matched=ARM, double, n_step=N, tau=T, evaluates_target, learning_rate=R; the "
-                f"aggregators {', '.join(aggregators.names())}; the weightings {', '.join(weightings.names())}."
+                "depth=K, width=W, matched=ARM, double, loss=L, n_step=N, tau=T, evaluates_target, learning_rate=R; "
+                f"the aggregators {', '.join(aggregators.names())}; the weightings {', '.join(weightings.names())}."
             ) from error
         if option in options:
             raise ValueError(f"An arm must say {option} once. Received: {text!r}.")
@@ -43,6 +43,7 @@ def _option(key: str, value: str) -> tuple[str, Any]:
             "depth": ("shared_layers", int),
             "width": ("width", float),
             "matched": ("parameters_of", str),
+            "loss": ("loss", str),
             "n_step": ("n_step", int),
             "tau": ("target_update_tau", float),
             "learning_rate": ("learning_rate", float),

@@ -8,6 +8,7 @@ import keras
 
 from mtq import exploration
 from mtq.numeric import is_real, is_whole
+from mtq.td_losses import as_config
 
 _WHOLE = (
     "epochs",
@@ -34,7 +35,7 @@ class Protocol:
         steps_per_update: Environment steps of each task per update.
         learning_rate: Of Adam.
         final_learning_rate: To which it falls on a cosine until the last update; by default it stays.
-        loss: Of the temporal-difference errors.
+        loss: Of the temporal-difference errors, as `MultiTaskDQN.compile` takes it; an object is kept as its config.
         double: Double DQN's targets.
         n_step: Steps that a return spans.
         target_update_period: Updates between two copies to the target network.
@@ -63,7 +64,7 @@ class Protocol:
     steps_per_update: float = 1.0
     learning_rate: float = 1e-3
     final_learning_rate: float | None = None
-    loss: str = "huber"
+    loss: Any = "huber"
     double: bool = False
     n_step: int = 1
     target_update_period: int = 100
@@ -81,6 +82,7 @@ class Protocol:
     cosines_every: int = 100
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "loss", as_config(self.loss))
         for name in _WHOLE:
             if not is_whole(getattr(self, name)) or getattr(self, name) < 1:
                 raise ValueError(f"{name} of a study must be a whole number from 1. Received: {getattr(self, name)!r}.")

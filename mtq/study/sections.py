@@ -79,6 +79,8 @@ def _sharing(arm: ArmResult) -> str:
 def _settings(arm: ArmResult) -> str:
     def shown(value: Any) -> str:
         if isinstance(value, dict) and "class_name" in value:
+            if isinstance(value["config"], str):  # a function's, which is its name
+                return value["config"]
             inner = ", ".join(f"{k}={v}" for k, v in value["config"].items() if k != "name")
             return f"{value['class_name']}({inner})"
         return str(value)

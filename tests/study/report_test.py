@@ -6,6 +6,7 @@ import mtq
 import csv
 import re
 
+import keras
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from mtq.study.looks import looks
 from mtq.study.published import Published, PublishedFigure
 from mtq.study.results import ArmResult, Results
 from mtq.study.sections import _curves
+from mtq.td_losses import as_config
 
 PLAN = {
     "protocol": {"score": "mean return", "epochs": 4},
@@ -22,6 +24,10 @@ ORIGINS = [
     {"command": ["study.py", "--out", "a folder"], "versions": {"mtq": "0"}},
     {"command": ["study.py", "--more"], "versions": {"mtq": "1"}},
 ]
+LOSSES = {
+    "shared": as_config(keras.losses.Huber(delta=10.0)),
+    "a<b>&|c": as_config(keras.losses.mean_squared_error),
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +40,7 @@ def report(tmp_path_factory):
         )
         cosines = np.tile(np.array([[1.0, -0.25], [-0.25, 1.0]]), (4, 1, 1)) if name == "shared" else None
         settings = {"shared_layers": 0 if name == "separate" else None, "width": 1.0, "aggregator": "sum"}
+        settings |= {"loss": LOSSES[name]} if name in LOSSES else {}
         failures = {3: "NonFiniteLossError: of task 'one'"} if name == "shared" else {}
         seeds, seconds = [0, 1, 2, 5, 6, 9], [60.0] * 6
         arms.append(ArmResult(name, scores, seeds, seconds, cosines, 1234, settings, failures, ORIGINS))
@@ -74,6 +81,12 @@ def test_markdown_has_its_pictures(report):
     assert "separate 0–2, 5–6, 9" in text
     assert "| 6 of 7 |" in text
     assert "shared, seed 3, could not be finished and is missing in all that follows: NonFiniteLossError" in text
+
+
+def test_losses_are_shown_with_their_arguments(report):
+    page = (report / "report.md").read_text()
+    assert "loss=Huber(reduction=sum_over_batch_size, delta=10.0)" in page
+    assert "loss=mean_squared_error" in page
 
 
 def test_every_number_of_the_tables_is_in_the_csv_file(report):

@@ -3,6 +3,7 @@
 import mtq
 
 # isort: split
+import json
 import os
 import signal
 import subprocess
@@ -165,6 +166,17 @@ def test_schedules_of_weights():
     assert study._plan()["arms"]["a"]["loss_weights"]["a"]["class_name"] == "PolynomialDecay"
 
 
+def test_losses_of_keras():
+    """Of an arm, and of all arms: as JSON, with their arguments."""
+    study = tiny_study(arms=[mtq.study.Arm("own", loss=keras.losses.Huber(delta=10.0))], loss=keras.losses.LogCosh())
+    plan = json.loads(json.dumps(study._plan()))
+    assert (plan["protocol"]["loss"]["class_name"], plan["arms"]["own"]["loss"]["class_name"]) == ("LogCosh", "Huber")
+    assert mtq.study.Arm("own", loss="mse").settings["loss"] == "mse"
+    again = mtq.study.Arm(**mtq.study.Arm("own", loss=keras.losses.Huber(delta=10.0)).get_config())
+    model = Program(study.tasks, again, again.protocol(study.protocol), tiny_network).model
+    assert float(model.td_loss(np.zeros(2, np.float32), np.float32([5, 97]))) == pytest.approx((5**2 / 2 + 920) / 2)
+
+
 def test_what_is_drawn_in_updates_is_drawn_from_the_runs_seed():
     study = tiny_study(epochs=1)
     arm = mtq.study.Arm("a", aggregator="random_weighting", loss_weights="random_loss_weighting")
@@ -222,6 +234,7 @@ def test_errors_of_a_study(options, message):
         ({"epochs": 3}, "epochs must be the same for all arms"),
         ({"width": 0}, "width of arm 'a' must be above 0"),
         ({"aggregator": "pcgard"}, "pcgrad"),
+        ({"loss": "hubber"}, "loss must be one of"),
     ],
 )
 def test_errors_of_an_arm(settings, message):
@@ -232,6 +245,7 @@ def test_errors_of_an_arm(settings, message):
 def test_arms_as_the_command_line_names_them():
     from mtq.study.arm_text import parse_arm
 
+    assert parse_arm("shared+loss=squared").settings == {"loss": "squared"}
     assert parse_arm("double+tau=0.01+evaluates_target").settings == {
         "double": True,
         "target_update_tau": 0.01,
