@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from benchmarks import same_curves, task_gradients, telemetry, throughput
+from benchmarks import best_possible, same_curves, task_gradients, telemetry, throughput
 from benchmarks.systems.work import Work
+from mtq.dynamics import Dynamics
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,6 +77,40 @@ def test_arms_are_compared_by_the_area_under_their_curves(tmp_path):
     assert 0.5 < figures["p"] < 0.9  # Welch: t = 0.447 with 1.47 degrees of freedom
     same_curves.draw(rows, options, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1_000
+
+
+class _Walk(Dynamics):
+    """A tenth to the left or to the right; it ends at 1 and costs 1 a step."""
+
+    num_actions = 2
+
+    def initial_state(self, random):
+        return tf.zeros([len(random), 2])
+
+    def step(self, state, action, random):
+        place = tf.clip_by_value(state[:, 0] + 0.2 * tf.cast(action, tf.float32) - 0.1, 0.0, 1.0)
+        return tf.stack([place, tf.zeros_like(place)], axis=-1), -tf.ones_like(place), place > 0.99
+
+
+def test_the_best_possible_returns():
+    """What is solved by value iteration is known in closed form: −(1 − γⁿ) / (1 − γ), n steps from the end."""
+    solved = best_possible.ValueIteration(_Walk(20), 0.9, np.zeros(2), np.ones(2), (11, 2))
+    solved.solve(1e-9)
+    starts = np.float32([[0.0, 0.0], [0.5, 0.0], [0.9, 0.0]])
+    expected = [-(1 - 0.9**n) / 0.1 for n in (10, 5, 1)]
+    np.testing.assert_allclose(solved.of(starts), expected, atol=1e-4)
+    np.testing.assert_allclose(solved.play(starts, 20), expected, atol=1e-6)
+    assert best_possible.balanced(1.0, 0.99, 500) == pytest.approx(sum(0.99**t for t in range(500)))
+    assert best_possible.by_all_sequences(_Rewarded(), 0.9) == pytest.approx(0.9**4)
+
+
+class _Rewarded(_Walk):
+    """A reward of 1 at place 0.5, where it ends, and none before."""
+
+    def step(self, state, action, random):
+        states, _, _ = super().step(state, action, random)
+        is_there = states[:, 0] > 0.49
+        return states, tf.where(is_there, 1.0, 0.0), is_there
 
 
 def test_every_aggregators_step_is_set_against_the_plain_one(capsys):
