@@ -42,22 +42,9 @@ class TDLoss:
         if isinstance(self.loss, str):
             return self.loss
         config = keras.losses.serialize(self.loss)
-        if isinstance(self.loss, keras.losses.Huber):  # whose own config, in Keras 3.15, leaves its delta out
-            config["config"] = {**config["config"], "delta": self.loss._fn_kwargs["delta"]}
+        if type(self.loss) is keras.losses.Huber:  # whose own config, in Keras 3.15, leaves its delta out
+            config["config"] = {**config["config"], "delta": float(self.loss._fn_kwargs["delta"])}
         return config
-
-
-def as_config(loss: Any) -> Any:
-    """A name as it is, and an object as its config: either is a value of JSON.
-
-    Args:
-        loss: As `TDLoss` takes it.
-
-    Raises:
-        ValueError: There is no such loss.
-    """
-    checked = TDLoss(loss)
-    return loss if isinstance(loss, str) else checked.serialize()
 
 
 def _keras_loss(loss: Any) -> Any:

@@ -100,8 +100,18 @@ def test_the_best_possible_returns():
     expected = [-(1 - 0.9**n) / 0.1 for n in (10, 5, 1)]
     np.testing.assert_allclose(solved.of(starts), expected, atol=1e-4)
     np.testing.assert_allclose(solved.play(starts, 20), expected, atol=1e-6)
+    between = np.array([[0.53, 0.4]])  # on the line from 5 steps to 4
+    np.testing.assert_allclose(solved.of(between), 0.7 * expected[1] - 0.3 * (1 - 0.9**4) / 0.1, atol=1e-4)
     assert best_possible.balanced(1.0, 0.99, 500) == pytest.approx(sum(0.99**t for t in range(500)))
     assert best_possible.by_all_sequences(_Rewarded(), 0.9) == pytest.approx(0.9**4)
+
+
+def test_the_best_possible_of_the_study(capsys):
+    """On a grid too coarse to be believed closely: MountainCar's best takes 98 steps."""
+    best_possible.main(best_possible.Options(positions=120, velocities=80, starts=50))
+    best = json.loads(capsys.readouterr().out.splitlines()[-1])["best"]
+    assert -64 < best["mountain_car"] < -62
+    assert best["car_on_hill"] == pytest.approx(0.95**18)
 
 
 class _Rewarded(_Walk):

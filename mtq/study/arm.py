@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from mtq import aggregators
+from mtq.study.configs import as_config, as_text, loss_config
 from mtq.study.protocol import Protocol
-from mtq.td_losses import as_config
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._,=+-]*")
 _FIXED = ("epochs", "evaluation_episodes", "evaluation_steps", "warmup_steps", "cosines_every")
@@ -29,7 +29,8 @@ class Arm:
         settings: Whatever is other than in the study's `Protocol`, by its names, such as `double=True`.
 
     Raises:
-        ValueError: There is no such setting, or all arms must have it in common.
+        ValueError: The name or the width cannot be one; there is no such setting, aggregator or loss; or all arms must
+            have the setting in common.
 
     Example:
         >>> import mtq
@@ -71,9 +72,9 @@ class Arm:
         if isinstance(aggregator, str):
             aggregators.get(aggregator)
         self.name, self.shared_layers, self.width, self.parameters_of = name, shared_layers, float(width), parameters_of
-        self.aggregator, self.loss_weights = _as_config(aggregator), _as_config(loss_weights)
+        self.aggregator, self.loss_weights = as_config(aggregator), as_config(loss_weights)
         if "loss" in settings:
-            settings["loss"] = as_config(settings["loss"])
+            settings["loss"] = loss_config(settings["loss"])
         self.settings = settings
 
     def make_loss_weights(self) -> Any:
@@ -115,14 +116,5 @@ class Arm:
     def __repr__(self) -> str:
         defaults = Arm("none").get_config()
         given = {k: v for k, v in self.get_config().items() if k != "name" and v != defaults.get(k, object())}
-        shown = {k: v["class_name"] if isinstance(v, dict) and "class_name" in v else v for k, v in given.items()}
-        return f"Arm({', '.join([repr(self.name), *(f'{key}={value!r}' for key, value in shown.items())])})"
-
-
-def _as_config(pluggable: Any) -> Any:
-    """Objects as configs, of which every run makes one of its own: some have a memory."""
-    if pluggable is None or isinstance(pluggable, str):
-        return pluggable
-    if isinstance(pluggable, dict) and "class_name" not in pluggable:
-        return {name: keras.saving.serialize_keras_object(weight) for name, weight in pluggable.items()}
-    return keras.saving.serialize_keras_object(pluggable)
+        shown = {k: as_text(v) if isinstance(v, dict) and "class_name" in v else repr(v) for k, v in given.items()}
+        return f"Arm({', '.join([repr(self.name), *(f'{key}={value}' for key, value in shown.items())])})"

@@ -17,7 +17,7 @@ def parse_arm(text: str) -> Arm:
         text: What to read; it becomes the arm's name.
 
     Raises:
-        ValueError: A part means nothing.
+        ValueError: A part means nothing, two say the same thing, or there is no such loss.
     """
     options: dict[str, Any] = {}
     for part in text.split("+"):

@@ -58,6 +58,7 @@ class StudyFolder:
 
         Raises:
             ValueError: The folder holds runs of another plan.
+            FileNotFoundError: It holds runs, and their plan was lost.
         """
         plan = json.loads(json.dumps(plan))
         plan["asked"] = {"arms": list(plan["arms"]), "seeds": plan["seeds"]}

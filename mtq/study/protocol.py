@@ -8,7 +8,7 @@ import keras
 
 from mtq import exploration
 from mtq.numeric import is_real, is_whole
-from mtq.td_losses import as_config
+from mtq.study.configs import loss_config
 
 _WHOLE = (
     "epochs",
@@ -35,7 +35,7 @@ class Protocol:
         steps_per_update: Environment steps of each task per update.
         learning_rate: Of Adam.
         final_learning_rate: To which it falls on a cosine until the last update; by default it stays.
-        loss: Of the temporal-difference errors, as `MultiTaskDQN.compile` takes it; an object is kept as its config.
+        loss: Of the temporal-difference errors, a name, or a loss of Keras, which is kept as its config.
         double: Double DQN's targets.
         n_step: Steps that a return spans.
         target_update_period: Updates between two copies to the target network.
@@ -55,7 +55,7 @@ class Protocol:
         cosines_every: Updates between two looks at the cosines of the tasks' gradients.
 
     Raises:
-        ValueError: A setting is out of its range.
+        ValueError: A setting is out of its range, or there is no such loss.
     """
 
     epochs: int = 20
@@ -82,7 +82,7 @@ class Protocol:
     cosines_every: int = 100
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "loss", as_config(self.loss))
+        object.__setattr__(self, "loss", loss_config(self.loss))
         for name in _WHOLE:
             if not is_whole(getattr(self, name)) or getattr(self, name) < 1:
                 raise ValueError(f"{name} of a study must be a whole number from 1. Received: {getattr(self, name)!r}.")

@@ -3,9 +3,9 @@
 import math
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
 from mtq.study import map_figures, score_figures
+from mtq.study.configs import as_text
 from mtq.study.document import Block, Code, Heading, Paragraph, Picture, Table
 from mtq.study.results import FIGURES, LAST, ArmResult
 from mtq.study.similarity import BETWEEN_SEEDS
@@ -77,16 +77,8 @@ def _sharing(arm: ArmResult) -> str:
 
 
 def _settings(arm: ArmResult) -> str:
-    def shown(value: Any) -> str:
-        if isinstance(value, dict) and "class_name" in value:
-            if isinstance(value["config"], str):  # a function's, which is its name
-                return value["config"]
-            inner = ", ".join(f"{k}={v}" for k, v in value["config"].items() if k != "name")
-            return f"{value['class_name']}({inner})"
-        return str(value)
-
     given = {key: value for key, value in arm.settings.items() if key not in _NOT_SETTINGS and value is not None}
-    return ", ".join(f"{key}={shown(value)}" for key, value in given.items())
+    return ", ".join(f"{key}={as_text(value)}" for key, value in given.items())
 
 
 def _in_short(summary: Summary) -> Iterator[Block]:
@@ -261,7 +253,7 @@ def _made(summary: Summary) -> Iterator[Block]:
         + "."
     )
     protocol = {key: value for key, value in plan["protocol"].items() if key != "score"}
-    yield Table(("setting", "value"), [(key, str(value)) for key, value in protocol.items()])
+    yield Table(("setting", "value"), [(key, as_text(value)) for key, value in protocol.items()])
     packages = dict.fromkeys(package for origin in origins for package in origin["versions"])
     rows = [(p, ", ".join(dict.fromkeys(origin["versions"].get(p, "?") for origin in origins))) for p in packages]
     yield Table(("package", "version"), rows)

@@ -133,6 +133,7 @@ class Study:
             StudyError: Runs failed; the others are kept.
             ImportError: A package is missing that only studies need.
             ValueError: The folder holds a study of another kind, or is in use.
+            FileNotFoundError: It holds runs without their `study.json`.
         """
         self._make_missing(StudyFolder(folder), WHOLE, workers, strategy, verbose)
         return Report(load_results(folder), folder)
@@ -163,6 +164,7 @@ class Study:
             StudyError: As `run` does.
             ImportError: Likewise.
             ValueError: Likewise, or there is no such part.
+            FileNotFoundError: As `run` does.
         """
         place = StudyFolder(folder)
         self._make_missing(place, shard, workers, strategy, verbose)

@@ -10,23 +10,23 @@ import keras
 import numpy as np
 import pytest
 
+from mtq.study.configs import loss_config
 from mtq.study.document import Picture
 from mtq.study.looks import looks
 from mtq.study.published import Published, PublishedFigure
 from mtq.study.results import ArmResult, Results
 from mtq.study.sections import _curves
-from mtq.td_losses import as_config
 
 PLAN = {
-    "protocol": {"score": "mean return", "epochs": 4},
+    "protocol": {"score": "mean return", "epochs": 4, "loss": loss_config(keras.losses.LogCosh())},
 }
 ORIGINS = [
     {"command": ["study.py", "--out", "a folder"], "versions": {"mtq": "0"}},
     {"command": ["study.py", "--more"], "versions": {"mtq": "1"}},
 ]
 LOSSES = {
-    "shared": as_config(keras.losses.Huber(delta=10.0)),
-    "a<b>&|c": as_config(keras.losses.mean_squared_error),
+    "shared": loss_config(keras.losses.Huber(delta=10.0)),
+    "a<b>&|c": loss_config(keras.losses.mean_squared_error),
 }
 
 
@@ -87,6 +87,7 @@ def test_losses_are_shown_with_their_arguments(report):
     page = (report / "report.md").read_text()
     assert "loss=Huber(reduction=sum_over_batch_size, delta=10.0)" in page
     assert "loss=mean_squared_error" in page
+    assert "| loss | LogCosh(reduction=sum_over_batch_size) |" in page
 
 
 def test_every_number_of_the_tables_is_in_the_csv_file(report):

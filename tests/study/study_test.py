@@ -3,6 +3,7 @@
 import mtq
 
 # isort: split
+import functools
 import json
 import os
 import signal
@@ -171,7 +172,10 @@ def test_losses_of_keras():
     study = tiny_study(arms=[mtq.study.Arm("own", loss=keras.losses.Huber(delta=10.0))], loss=keras.losses.LogCosh())
     plan = json.loads(json.dumps(study._plan()))
     assert (plan["protocol"]["loss"]["class_name"], plan["arms"]["own"]["loss"]["class_name"]) == ("LogCosh", "Huber")
-    assert mtq.study.Arm("own", loss="mse").settings["loss"] == "mse"
+    assert repr(study.arms["own"]).endswith("loss=Huber(reduction=sum_over_batch_size, delta=10.0))")
+    for as_it_is in ("mse", {"class_name": "Huber", "config": {"delta": 10.0}, "module": "keras.losses"}):
+        assert mtq.study.Arm("own", loss=as_it_is).settings["loss"] == as_it_is  # or older folders would be refused
+    assert mtq.study.Arm("own", loss=keras.losses.Huber(delta=np.float32(2))).settings["loss"]["config"]["delta"] == 2
     again = mtq.study.Arm(**mtq.study.Arm("own", loss=keras.losses.Huber(delta=10.0)).get_config())
     model = Program(study.tasks, again, again.protocol(study.protocol), tiny_network).model
     assert float(model.td_loss(np.zeros(2, np.float32), np.float32([5, 97]))) == pytest.approx((5**2 / 2 + 920) / 2)
@@ -209,6 +213,35 @@ def test_parameters_are_matched():
     counts = {name: tiny_network(study.tasks, arm).count_params() for name, arm in study.arms.items()}
     assert abs(counts["matched"] - counts["shared"]) < 0.15 * counts["shared"]  # of 8 units one more or less is much
     assert study.arms["matched"].width < 1
+
+
+def huber(targets, values):
+    """Has the name of one of Keras."""
+    return 7 * (targets - values) ** 2
+
+
+class Huber(keras.losses.Loss):
+    """Likewise."""
+
+    def call(self, y_true, y_pred):
+        return huber(y_true, y_pred)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        huber,
+        Huber(),
+        lambda t, p: t - p,
+        functools.partial(keras.losses.huber, delta=10.0),
+        keras.losses.CosineSimilarity(axis=0),  # which its config leaves out
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_losses_that_no_run_could_make_again_are_refused(loss):
+    for settings_of in (mtq.study.Protocol, lambda **settings: mtq.study.Arm("a", **settings)):
+        with pytest.raises(ValueError, match="a name or a loss of Keras"):
+            settings_of(loss=loss)
 
 
 @pytest.mark.parametrize(

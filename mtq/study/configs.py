@@ -1,0 +1,80 @@
+"""What is pluggable in an arm, as JSON values, of which every run makes an object of its own; and as text."""
+
+import inspect
+import json
+from typing import Any
+
+import keras
+
+from mtq.td_losses import TDLoss
+
+
+def as_config(pluggable: Any) -> Any:
+    """An aggregator, a weighting, or weights of losses by task: names and None as they are, objects as configs.
+
+    Args:
+        pluggable: A name, an object, or a dict of objects and numbers.
+    """
+    if pluggable is None or isinstance(pluggable, str):
+        return pluggable
+    if isinstance(pluggable, dict) and "class_name" not in pluggable:
+        return {name: keras.saving.serialize_keras_object(weight) for name, weight in pluggable.items()}
+    return keras.saving.serialize_keras_object(pluggable)
+
+
+def loss_config(loss: Any) -> Any:
+    """A loss: names and configs as they are, a loss of Keras as its config.
+
+    Losses of one's own are refused: they would have to be made again in threads and processes that may not know them.
+
+    Args:
+        loss: As `MultiTaskDQN.compile` takes it.
+
+    Raises:
+        ValueError: There is no such loss, it is not one of Keras, or its config does not hold all its arguments.
+    """
+    if isinstance(loss, str | dict):
+        TDLoss(loss)
+        return loss
+    config = _keras_config(loss)
+    if config is None:
+        raise ValueError(
+            "loss of a study must be a name or a loss of Keras, for every run makes it anew, in a thread or a process "
+            f"of its own. Received: {loss!r}."
+        )
+    return config
+
+
+def as_text(config: Any) -> str:
+    """A setting as a reader would write it.
+
+    Args:
+        config: As `as_config` and `loss_config` return it.
+    """
+    if not isinstance(config, dict) or "class_name" not in config:
+        return str(config)
+    arguments = config["config"]
+    if isinstance(arguments, str):  # a function's, which is its name
+        return arguments
+    return f"{config['class_name']}({', '.join(f'{k}={v}' for k, v in arguments.items() if k != 'name')})"
+
+
+def _keras_config(loss: Any) -> Any:
+    """Of an object of Keras, from which the same can be made; None of any other."""
+    function = inspect.isfunction(loss)
+    if not (function or isinstance(loss, keras.losses.Loss)):
+        return None
+    if (loss if function else type(loss)).__module__.partition(".")[0] != "keras":
+        return None
+    try:
+        config = TDLoss(loss).serialize()
+        json.dumps(config)
+        made = TDLoss(config).loss
+    except (TypeError, ValueError):  # of one that wraps something else
+        return None
+    is_same = made is loss if function else type(made) is type(loss) and _arguments(made) == _arguments(loss)
+    return config if is_same else None
+
+
+def _arguments(loss: keras.losses.Loss) -> list[Any]:
+    return [vars(loss).get(name) for name in ("fn", "_fn_kwargs", "reduction")]
