@@ -5,8 +5,8 @@
 In CartPole and InvertedPendulum nothing is better than not to fall; whether that can be done from every start is not
 proved here. CarOnHill always begins in one state and nothing in it is random: all sequences of actions are tried.
 MountainCar's is by value iteration on a grid, with bilinear interpolation: the mean return, over starts, of the policy
-that is greedy for the values found, played in the environment itself. The best is that or above it; how far, the mean of
-the values themselves (`mountain_car_values`) suggests, whose interpolation errs either way and less on finer grids.
+that is greedy for the values found, played in the environment itself. The best is that or above it; how far, the mean
+of the values themselves (`mountain_car_values`) suggests, whose interpolation errs either way and less on finer grids.
 Acrobot, with four numbers of state, is not known. It takes half a minute.
 
 The last line is one JSON object.
