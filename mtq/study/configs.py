@@ -23,7 +23,7 @@ def as_config(pluggable: Any) -> Any:
 
 
 def loss_config(loss: Any) -> Any:
-    """A loss: names and configs as they are, a loss of Keras as its config.
+    """A loss: names and configs as they are, a loss of Keras as its config without its name.
 
     Losses of one's own are refused: they would have to be made again in threads and processes that may not know them.
 
@@ -33,14 +33,19 @@ def loss_config(loss: Any) -> Any:
     Raises:
         ValueError: There is no such loss, it is not one of Keras, or its config does not hold all its arguments.
     """
-    if isinstance(loss, str | dict):
+    if isinstance(loss, str | dict) and not _is_registered(loss):
         TDLoss(loss)
         return loss
-    config = _keras_config(loss)
-    if config is None:
+    if not _is_of_keras(loss):
         raise ValueError(
             "loss of a study must be a name or a loss of Keras, for every run makes it anew, in a thread or a process "
             f"of its own. Received: {loss!r}."
+        )
+    config = _config_that_makes_it(loss)
+    if config is None:
+        raise ValueError(
+            "loss of a study must be one of which Keras's config holds all arguments, for every run makes it anew from "
+            f"that. Received: {loss!r}. Give another loss, or the same with its defaults."
         )
     return config
 
@@ -59,22 +64,31 @@ def as_text(config: Any) -> str:
     return f"{config['class_name']}({', '.join(f'{k}={v}' for k, v in arguments.items() if k != 'name')})"
 
 
-def _keras_config(loss: Any) -> Any:
-    """Of an object of Keras, from which the same can be made; None of any other."""
-    function = inspect.isfunction(loss)
-    if not (function or isinstance(loss, keras.losses.Loss)):
-        return None
-    if (loss if function else type(loss)).__module__.partition(".")[0] != "keras":
-        return None
+def _is_registered(loss: Any) -> bool:
+    """Whether it is the config of a loss of one's own."""
+    return isinstance(loss, dict) and ">" in str(loss.get("registered_name"))
+
+
+def _is_of_keras(loss: Any) -> bool:
+    if isinstance(loss, keras.losses.Loss):
+        return type(loss).__module__.partition(".")[0] == "keras"
+    return inspect.isfunction(loss) and loss.__module__.partition(".")[0] == "keras"
+
+
+def _config_that_makes_it(loss: Any) -> Any:
+    """None if what it makes is another."""
     try:
         config = TDLoss(loss).serialize()
+        if isinstance(loss, keras.losses.Loss):
+            config["config"] = {key: value for key, value in config["config"].items() if key != "name"}
         json.dumps(config)
         made = TDLoss(config).loss
     except (TypeError, ValueError):  # of one that wraps something else
         return None
-    is_same = made is loss if function else type(made) is type(loss) and _arguments(made) == _arguments(loss)
-    return config if is_same else None
+    return config if made is loss or _arguments(made) == _arguments(loss) else None
 
 
-def _arguments(loss: keras.losses.Loss) -> list[Any]:
-    return [vars(loss).get(name) for name in ("fn", "_fn_kwargs", "reduction")]
+def _arguments(loss: Any) -> list[Any]:
+    if not isinstance(loss, keras.losses.Loss):
+        return [loss]
+    return [type(loss), *(getattr(loss, name, None) for name in ("fn", "_fn_kwargs", "reduction", "dtype"))]

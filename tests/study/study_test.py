@@ -234,7 +234,7 @@ class Huber(keras.losses.Loss):
         Huber(),
         lambda t, p: t - p,
         functools.partial(keras.losses.huber, delta=10.0),
-        keras.losses.CosineSimilarity(axis=0),  # which its config leaves out
+        {"module": "of_mine", "class_name": "Mine", "config": {}, "registered_name": "of_mine>Mine"},
     ],
     ids=lambda loss: type(loss).__name__,
 )
@@ -242,6 +242,12 @@ def test_losses_that_no_run_could_make_again_are_refused(loss):
     for settings_of in (mtq.study.Protocol, lambda **settings: mtq.study.Arm("a", **settings)):
         with pytest.raises(ValueError, match="a name or a loss of Keras"):
             settings_of(loss=loss)
+
+
+@pytest.mark.parametrize("loss", [keras.losses.CosineSimilarity(axis=0), keras.losses.Huber(dtype="float64")])
+def test_losses_whose_config_leaves_something_out_are_refused(loss):
+    with pytest.raises(ValueError, match="config holds all arguments"):
+        mtq.study.Arm("a", loss=loss)
 
 
 @pytest.mark.parametrize(
