@@ -56,8 +56,10 @@ def as_text(config: Any) -> str:
     Args:
         config: As `as_config` and `loss_config` return it.
     """
-    if not isinstance(config, dict) or "class_name" not in config:
+    if not isinstance(config, dict):
         return str(config)
+    if "class_name" not in config:
+        return f"{{{', '.join(f'{name}: {as_text(one)}' for name, one in config.items())}}}"
     arguments = config["config"]
     if isinstance(arguments, str):  # a function's, which is its name
         return arguments

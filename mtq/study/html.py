@@ -24,8 +24,10 @@ pre { background: var(--soft); padding: .8rem; overflow-x: auto; border-radius: 
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child { text-align: left; }
+td.long { white-space: normal; text-align: left; min-width: 18rem; }
 td.good { background: var(--good); } td.bad { background: var(--bad); }
 """
+_LONG = 60  # characters, of a cell whose text may go over several lines
 
 
 def as_html(title: str, blocks: Sequence[Block]) -> str:
@@ -61,11 +63,12 @@ def _table(table: Table) -> str:
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
     rows = []
     for i, row in enumerate(table.rows):
-        marks = [table.marks.get((i, j)) for j in range(len(row))]
-        cells = [
-            f"<td{f' class={mark}' if mark else ''}>{html.escape(cell)}</td>"
-            for cell, mark in zip(row, marks, strict=True)
-        ]
+        cells = []
+        for j, cell in enumerate(row):
+            classes = f"{table.marks.get((i, j), '')} {'long' if len(cell) > _LONG else ''}".strip()
+            cells.append(
+                f'<td class="{classes}">{html.escape(cell)}</td>' if classes else f"<td>{html.escape(cell)}</td>"
+            )
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return f'<div class="table"><table>\n<tr>{head}</tr>\n' + "\n".join(rows) + "\n</table></div>"
 

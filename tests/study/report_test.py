@@ -40,7 +40,7 @@ def report(tmp_path_factory):
         )
         cosines = np.tile(np.array([[1.0, -0.25], [-0.25, 1.0]]), (4, 1, 1)) if name == "shared" else None
         settings = {"shared_layers": 0 if name == "separate" else None, "width": 1.0, "aggregator": "sum"}
-        settings |= {"loss": LOSSES[name]} if name in LOSSES else {}
+        settings |= {"loss": LOSSES[name]} if name in LOSSES else {"loss_weights": {"one": 1.0, "two": 2.0}}
         failures = {3: "NonFiniteLossError: of task 'one'"} if name == "shared" else {}
         seeds, seconds = [0, 1, 2, 5, 6, 9], [60.0] * 6
         arms.append(ArmResult(name, scores, seeds, seconds, cosines, 1234, settings, failures, ORIGINS))
@@ -64,6 +64,7 @@ def test_page_needs_nothing_else_and_is_well_formed(report):
     assert "http" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
     assert "prefers-color-scheme: dark" in page
     assert "#111213" not in page  # the ink is the page's
+    assert '<td class="long">aggregator=sum, loss=Huber(' in page  # and does not push others off the page
     assert "a&lt;b&gt;&amp;|c" in page
     assert "a<b>" not in page
     ids = re.findall(r'\bid="([^"]+)"', page)
@@ -87,6 +88,7 @@ def test_losses_are_shown_with_their_arguments(report):
     page = (report / "report.md").read_text()
     assert "loss=Huber(reduction=sum_over_batch_size, delta=10.0)" in page
     assert "loss=mean_squared_error" in page
+    assert "loss_weights={one: 1.0, two: 2.0}" in page
     assert "| loss | LogCosh(reduction=sum_over_batch_size) |" in page
 
 
