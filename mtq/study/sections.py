@@ -72,7 +72,7 @@ def _runs(arm: ArmResult) -> str:
 
 def _sharing(arm: ArmResult) -> str:
     shared, width = arm.settings.get("shared_layers"), arm.settings.get("width", 1.0)
-    text = "all of the backbone" if shared is None else "nothing" if shared == 0 else f"{shared} layers"
+    text = {None: "all of the backbone", 0: "nothing", 1: "1 layer"}.get(shared, f"{shared} layers")
     return text if width == 1 else f"{text}, width × {width:.3g}"
 
 
