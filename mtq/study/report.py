@@ -18,7 +18,8 @@ from mtq.study.results import Results
 from mtq.study.sections import blocks_of
 from mtq.study.summary import Summary, summarize
 
-_PICTURES, _PUBLISHED = "figures", "published.json"
+_PICTURES, _PUBLISHED, _MARKDOWN = "figures", "published.json", "report.md"
+_TITLE = "What sharing the network does"
 
 
 class Report:
@@ -42,11 +43,11 @@ class Report:
         """Every statistic in it."""
         return summarize(self.results, self.path, self.publication)
 
-    def write(self, title: str = "What sharing the network does", to: str | Path | None = None) -> Path:
+    def write(self, title: str | None = None, to: str | Path | None = None) -> Path:
         """Writes `report.html`, `report.md` with its `figures/`, and `numbers.csv`; replaces an earlier report.
 
         Args:
-            title: Of the report.
+            title: Of the report; by default that of the one it replaces, or "What sharing the network does".
             to: Another folder to write to.
 
         Returns:
@@ -63,7 +64,7 @@ class Report:
         with contextlib.ExitStack() as until_written:
             if self.path is not None and folder.resolve() == Path(self.path).resolve():  # another shard may end too
                 until_written.enter_context(locked(folder / ".lock_report", waits=True))
-            self._write(title, folder)
+            self._write(title or _title_in(folder / _MARKDOWN) or _TITLE, folder)
         return folder / "report.html"
 
     def _write(self, title: str, folder: Path) -> None:
@@ -73,8 +74,15 @@ class Report:
             blocks = blocks_of(self.summary)
             write_text(folder / "report.html", as_html(title, blocks))
             _save_pictures(blocks, folder / _PICTURES)
-        write_text(folder / "report.md", as_markdown(title, blocks, _PICTURES))
+        write_text(folder / _MARKDOWN, as_markdown(title, blocks, _PICTURES))
         write_numbers(self.summary, folder / "numbers.csv")
+
+
+def _title_in(markdown: Path) -> str:
+    """Of a report that is there, or nothing."""
+    if not markdown.exists():
+        return ""
+    return markdown.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").strip()
 
 
 def _save_pictures(blocks: Sequence[Block], folder: Path) -> None:

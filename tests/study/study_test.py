@@ -118,6 +118,13 @@ def test_one_seed_has_no_interval_and_says_so(tmp_path):
     assert not of_intervals
 
 
+def test_a_report_made_again_keeps_its_title(undisturbed, tmp_path):
+    report = mtq.study.Report(mtq.study.load_results(undisturbed), undisturbed)
+    assert "<h1>What sharing the network does</h1>" in report.write(to=tmp_path).read_text()
+    report.write("Chains & links", to=tmp_path)
+    assert "<h1>Chains &amp; links</h1>" in report.write(to=tmp_path).read_text()
+
+
 def test_processes_for_environments_in_python_and_failures_are_told(tmp_path):
     """A run that fails is named; the others are kept, and it is made when the study is run again."""
     tasks = mtq.TaskSet([mtq.Task("a", Corridor), mtq.Task("b", Corridor)])
