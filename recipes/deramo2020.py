@@ -31,7 +31,8 @@ class Options:
     first_seed: int = 0
     """From which seeds count up."""
     beyond: list[str] = dataclasses.field(default_factory=list)
-    """Which further arms to make too: mtq, huber, normalized, double, upgrad, famo, matched, one_layer, or all."""
+    """Which further arms to make too: mtq, huber, unnormalized, normalized, double, upgrad, famo, matched, one_layer,
+    or all."""
     epochs: int = 50
     """Each of 1,000 updates, and an evaluation of 2,000 steps of each task. Published are 50."""
     workers: int | None = None
@@ -80,6 +81,7 @@ def arms_beyond() -> list[mtq.study.Arm]:
     return [
         mtq.study.Arm("mtq", **best, loss="squared"),
         mtq.study.Arm("huber", **best),  # the protocol's loss: what it costs
+        mtq.study.Arm("unnormalized", **{**best, "aggregator": "sum"}, loss="squared"),
         mtq.study.Arm("normalized", aggregator="normalized_sum"),
         mtq.study.Arm("double", aggregator="mean", double=True),
         mtq.study.Arm("upgrad", aggregator="upgrad"),
