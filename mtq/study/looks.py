@@ -11,11 +11,11 @@ from mtq.study.summary import Summary
 
 INK = "#111213"  # black that pages may put their own colour in the place of
 DOTS = (0, (1, 3))
-_COLOURS = (  # Okabe and Ito's, and for the ninth and tenth arm two of Paul Tol's
+_COLOURS = (  # Okabe and Ito's, and from the ninth arm on Paul Tol's
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f"),
-    *("#882255", "#332288"),
+    *("#882255", "#332288", "#999933", "#aa4499"),
 )
-_LINES = ("-", "--", ":", "-.")
+_LINES = ("-", "-.", ":")  # dashed is what was published
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mtq",
