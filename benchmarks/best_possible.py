@@ -80,7 +80,7 @@ class ValueIteration:
 
     def solve(self, tolerance: float) -> None:
         """Iterates until no value changes by more."""
-        outcomes = [self._outcome(self.grid, action) for action in range(self.dynamics.num_actions)]
+        outcomes = self._outcomes(self.grid)
         change = np.inf
         while change > tolerance:
             values = np.max([self._look(*outcome) for outcome in outcomes], axis=0).reshape(self.values.shape)
@@ -97,21 +97,24 @@ class ValueIteration:
         """The discounted returns, `[N]`, of playing greedily from states `[N, 2]`."""
         returns, is_open = np.zeros(len(states)), np.ones(len(states), bool)
         for step in range(steps):
-            outcomes = [self._outcome(states, action) for action in range(self.dynamics.num_actions)]
+            outcomes = self._outcomes(states)
             best = np.argmax([self._look(*outcome) for outcome in outcomes], axis=0)
             states, rewards, terminated = (
                 np.stack(each)[best, np.arange(len(best))] for each in zip(*outcomes, strict=True)
             )
             returns += np.where(is_open, self.discount**step * rewards, 0.0)
             is_open &= ~terminated
+            if not is_open.any():
+                break
         return returns
 
-    def _outcome(self, states: np.ndarray, action: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        many = len(states)
-        outcome = self.dynamics.step(
-            tf.constant(states), tf.fill([many], action), tf.zeros([many, self.dynamics.num_random])
-        )
-        return tuple(np.asarray(each) for each in outcome)  # type: ignore[return-value]
+    def _outcomes(self, states: np.ndarray) -> list[list[np.ndarray]]:
+        """Of each action from all states: the next ones, rewards, and whether it ended there."""
+        many, random = len(states), tf.zeros([len(states), self.dynamics.num_random])
+        return [
+            [np.asarray(each) for each in self.dynamics.step(tf.constant(states), tf.fill([many], action), random)]
+            for action in range(self.dynamics.num_actions)
+        ]
 
     def _look(self, states: np.ndarray, rewards: np.ndarray, terminated: np.ndarray) -> np.ndarray:
         return rewards + self.discount * np.where(terminated, 0.0, self.of(states))

@@ -92,6 +92,15 @@ class _Walk(Dynamics):
         return tf.stack([place, tf.zeros_like(place)], axis=-1), -tf.ones_like(place), place > 0.99
 
 
+class _Rewarded(_Walk):
+    """A reward of 1 at place 0.5, where it ends, and none before."""
+
+    def step(self, state, action, random):
+        states, _, _ = super().step(state, action, random)
+        is_there = states[:, 0] > 0.49
+        return states, tf.where(is_there, 1.0, 0.0), is_there
+
+
 def test_the_best_possible_returns():
     """What is solved by value iteration is known in closed form: −(1 − γⁿ) / (1 − γ), n steps from the end."""
     solved = best_possible.ValueIteration(_Walk(20), 0.9, np.zeros(2), np.ones(2), (11, 2))
@@ -112,15 +121,6 @@ def test_the_best_possible_of_the_study(capsys):
     best = json.loads(capsys.readouterr().out.splitlines()[-1])["best"]
     assert -64 < best["mountain_car"] < -62
     assert best["car_on_hill"] == pytest.approx(0.95**18)
-
-
-class _Rewarded(_Walk):
-    """A reward of 1 at place 0.5, where it ends, and none before."""
-
-    def step(self, state, action, random):
-        states, _, _ = super().step(state, action, random)
-        is_there = states[:, 0] > 0.49
-        return states, tf.where(is_there, 1.0, 0.0), is_there
 
 
 def test_every_aggregators_step_is_set_against_the_plain_one(capsys):

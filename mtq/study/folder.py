@@ -29,17 +29,17 @@ class StudyFolder:
         Raises:
             FileNotFoundError: There is no study, or its plan was lost.
         """
-        if not self._plan_path.exists() and self._has_runs():
+        if self._plan_path.exists():
+            return json.loads(self._plan_path.read_text())
+        if self._has_runs():
             raise FileNotFoundError(
                 f"A folder with the runs of a study must have its plan. Received: {str(self.path)!r}, which has runs "
                 "but no study.json. Copy that too, from where they were made, or choose another folder."
             )
-        if not self._plan_path.exists():
-            raise FileNotFoundError(
-                f"There must be a study in the folder. Received: {str(self.path)!r}, which has no study.json. "
-                "Give the folder that `mtq study --out` or Study.run wrote."
-            )
-        return json.loads(self._plan_path.read_text())
+        raise FileNotFoundError(
+            f"There must be a study in the folder. Received: {str(self.path)!r}, which has no study.json. "
+            "Give the folder that `mtq study --out` or Study.run wrote."
+        )
 
     @property
     def _plan_path(self) -> Path:

@@ -66,9 +66,8 @@ def _table(table: Table) -> str:
         cells = []
         for j, cell in enumerate(row):
             classes = f"{table.marks.get((i, j), '')} {'long' if len(cell) > _LONG else ''}".strip()
-            cells.append(
-                f'<td class="{classes}">{html.escape(cell)}</td>' if classes else f"<td>{html.escape(cell)}</td>"
-            )
+            attribute = f' class="{classes}"' if classes else ""
+            cells.append(f"<td{attribute}>{html.escape(cell)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return f'<div class="table"><table>\n<tr>{head}</tr>\n' + "\n".join(rows) + "\n</table></div>"
 
