@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from mtq.playing import (
@@ -16,6 +15,7 @@ from mtq.playing import (
     play,
     random_policy,
 )
+from mtq.random_numbers import Purpose, stream_seeds
 from mtq.tasks import Task, TaskSet
 
 __all__ = ["MAX_STEPS", "EpisodeReturns", "Evaluator", "evaluate", "evaluate_random", "play", "task_seed"]
@@ -136,4 +136,4 @@ def greedy_policy(path: Callable[[Any], Any]) -> Policy:
 
 def task_seed(tasks: TaskSet, name: str, seed: int) -> int:
     """A seed for one task, so that no two tasks' environments draw the same numbers."""
-    return int(np.random.SeedSequence([seed, tasks.names.index(name)]).generate_state(1)[0])
+    return stream_seeds(seed, Purpose.EVALUATION, tasks.names.index(name))[0]

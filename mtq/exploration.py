@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, policy_step, tf_policy, time_steps
-from mtq.random_numbers import uniform
+from mtq.random_numbers import make_generator, reseed, uniform
 from mtq.tasks import Task, TaskSet
 
 Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
@@ -113,7 +113,7 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
         self._network, self._exploration, self._step = network, exploration, step
         self._num_actions, self._num_envs = task.num_actions, task.num_envs
         self._num_draws = 2 if exploration.repeat_exponent is None else 3
-        self._random = tf.random.Generator.from_seed(seed)
+        self._random = make_generator(seed)
         if exploration.repeat_exponent is not None:
             self._repeats = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # still to come
             self._repeated = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # the action
@@ -122,7 +122,7 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
 
     def reset(self, seed: int) -> None:
         """Draws from another seed; no action is being repeated."""
-        self._random.reset_from_seed(seed)
+        reseed(self._random, seed)
         if self._exploration.repeat_exponent is not None:
             self._repeats.assign(tf.zeros_like(self._repeats))
             self._repeated.assign(tf.zeros_like(self._repeated))

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.environments.make import make_copies
-from mtq.random_numbers import stateless_uniform
+from mtq.random_numbers import fold_in, seed_words, stateless_uniform
 from mtq.spaces import is_tf_agents
 from mtq.tasks import Task
 
@@ -86,11 +86,6 @@ def random_policy(num_actions: int, seed: int) -> Policy:
     return lambda observation: random.integers(num_actions, size=len(observation))
 
 
-def seed_words(seed: int) -> list[int]:
-    """A seed of 32 bits as the two numbers that TensorFlow's stateless draws take."""
-    return [seed >> 31, seed & 0x7FFFFFFF]
-
-
 class InGraphPlayer:
     """Plays whole episodes of an in-graph task, all at once, without leaving the graph. Compiled once.
 
@@ -111,14 +106,14 @@ class InGraphPlayer:
 
     def __call__(self, seed: int) -> EpisodeReturns:
         """Plays. The same seed gives the same episodes."""
-        returns, lengths = self._play(tf.constant(seed_words(seed), tf.int32))
+        returns, lengths = self._play(tf.constant(seed_words(seed)))
         return EpisodeReturns(returns.numpy().astype(np.float64), lengths.numpy().astype(np.int64))
 
     def _episode(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = [self._episodes, self._dynamics.num_random + 1]
 
         def step(done: tf.Tensor, state: tf.Tensor, open_: tf.Tensor, returns: tf.Tensor, lengths: tf.Tensor) -> tuple:
-            random = stateless_uniform(shape, tf.random.experimental.stateless_fold_in(seed, done))
+            random = stateless_uniform(shape, fold_in(seed, done))
             action = self._act(self._dynamics.observe(state), random[:, -1])
             reached, reward, terminated = self._dynamics.step(state, action, random[:, :-1])
             returns += tf.where(open_, reward, 0.0)

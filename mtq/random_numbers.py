@@ -1,9 +1,83 @@
-"""Random numbers that are the same with and without XLA."""
+"""Random streams, each from a seed of its own, and numbers that are the same with and without XLA."""
 
+import enum
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
+
+
+class Purpose(enum.IntEnum):
+    """What the streams of one seed are for. Streams of different purposes share no numbers."""
+
+    EXPERIENCE = 0
+    EVALUATION = 1
+    STUDY = 2
+
+
+def stream_seeds(seed: int, purpose: Purpose, *key: int, count: int = 1) -> list[int]:
+    """Seeds of independent streams, 64 bits each.
+
+    Args:
+        seed: The seed of the run, 0 or more.
+        purpose: What the streams are for.
+        key: Numbers that tell streams of one purpose apart, such as those of the task and the replica.
+        count: The number of seeds.
+
+    Reference:
+        O'Neill, "Developing a seed_seq Alternative", 2015, as in `numpy.random.SeedSequence`.
+    """
+    sequence = np.random.SeedSequence(seed, spawn_key=(purpose, *key))
+    return sequence.generate_state(count, np.uint64).tolist()
+
+
+def make_generator(seed: int) -> tf.random.Generator:
+    """A Philox generator whose key is the seed, so that generators of different seeds share no numbers.
+
+    `tf.random.Generator.from_seed` puts the seed into the counter and leaves the key 0: its generators are all windows
+    of one sequence, which overlap.
+
+    Args:
+        seed: The seed, of which 64 bits count.
+
+    Reference:
+        Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
+    """
+    return tf.random.Generator.from_state(_philox_state(seed), "philox")
+
+
+def reseed(generator: tf.random.Generator, seed: int) -> None:
+    """Puts a generator where `make_generator` begins.
+
+    Args:
+        generator: The generator, from `make_generator`.
+        seed: The seed, of which 64 bits count.
+    """
+    generator.reset(_philox_state(seed))
+
+
+def seed_words(seed: int) -> np.ndarray:
+    """A seed of 64 bits as the two numbers that TensorFlow's stateless draws take, `[2]` int64."""
+    return np.array([seed >> 32, seed & 0xFFFFFFFF], np.int64)
+
+
+def fold_in(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """The seed of the stream of this number, `[2]` int64.
+
+    `tf.random.experimental.stateless_fold_in` keeps 32 bits of the seed where the number is an int32; here it is 64.
+
+    Args:
+        seed: The seed of the whole, `[2]` int64.
+        number: The number, such as that of a step, an integer scalar.
+    """
+    bits = tf.random.stateless_uniform([], seed, minval=None, maxval=None, dtype=tf.int64, alg="philox")
+    return tf.stack([bits, tf.cast(number, tf.int64)])
+
+
+def _philox_state(seed: int) -> np.ndarray:
+    """Counter (128 bits) and key (64 bits), `[3]` int64."""
+    return np.array([0, 0, seed % 2**64], np.uint64).view(np.int64)
 
 
 def uniform(random: tf.random.Generator, shape: Sequence[int]) -> tf.Tensor:

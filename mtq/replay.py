@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mtq import value_learning as vl
 from mtq.environments.tf_agents_parts import tf_uniform_replay_buffer
+from mtq.random_numbers import make_generator, reseed
 from mtq.tasks import Task
 
 
@@ -100,12 +101,12 @@ class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
         super().__init__(self._packing.spec, batch_size=task.num_envs, max_length=length, scope=f"{task.name}_replay")
         self._task = task
         self._n_step = n_step
-        self._random = tf.random.Generator.from_seed(seed)
+        self._random = make_generator(seed)
 
     def reset(self, seed: int) -> None:
         """Forgets everything, and draws from another seed."""
         self.clear()
-        self._random.reset_from_seed(seed)
+        reseed(self._random, seed)
 
     def state(self) -> list[tf.Variable]:
         """All that is remembered, and where the random numbers are."""

@@ -5,7 +5,6 @@ import fractions
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from mtq import exploration as exploration_lib
@@ -13,6 +12,7 @@ from mtq import value_learning as vl
 from mtq.driver import StepDriver, act_together, run_together
 from mtq.environments.gymnasium_environment import GymnasiumEnvironment
 from mtq.environments.in_graph import InGraphEnvironment
+from mtq.random_numbers import Purpose, stream_seeds
 from mtq.replay import UniformReplay
 from mtq.statistics import CollectionStatistics
 from mtq.tasks import Task, TaskSet
@@ -213,8 +213,9 @@ class Shard:
         self.drivers[task.name] = StepDriver(environment, policy, [replay.add_batch, statistics])
 
 
-def _seeds(tasks: TaskSet, seed: int, *of_what: int) -> dict[str, list[int]]:
+def _seeds(tasks: TaskSet, seed: int, replica: int, epoch: int = 0) -> dict[str, list[int]]:
     """For each task a seed of its environments, its replay and its policy."""
-    key = of_what if any(of_what) else ()  # the first replica from the beginning has the seeds of a run of one
-    sequences = np.random.SeedSequence(seed, spawn_key=key).spawn(len(tasks))
-    return {name: sequence.generate_state(3).tolist() for name, sequence in zip(tasks, sequences, strict=True)}
+    return {
+        name: stream_seeds(seed, Purpose.EXPERIENCE, number, replica, epoch, count=3)
+        for number, name in enumerate(tasks)
+    }

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from mtq.environments.make import make_copies
 from mtq.evaluation import greedy_policy, task_seed
-from mtq.playing import Act, any_action, best_action, check_playable, random_policy, seed_words
-from mtq.random_numbers import stateless_uniform
+from mtq.playing import Act, any_action, best_action, check_playable, random_policy
+from mtq.random_numbers import fold_in, seed_words, stateless_uniform
 from mtq.tasks import Task, TaskSet
 
 Acts = dict[str, Act]
@@ -96,7 +96,7 @@ class StepEvaluator:
         if not self._in_graph:
             return {}
         seeds = [task_seed(self.tasks, name, seed) for name in self._in_graph]
-        scores = play(tf.constant([seed_words(one) for one in seeds], tf.int32)).numpy().mean(axis=1)
+        scores = play(tf.constant([seed_words(one) for one in seeds])).numpy().mean(axis=1)
         return dict(zip(self._in_graph, scores.tolist(), strict=True))
 
     def _played_randomly(self, name: str, seed: int) -> float:
@@ -140,7 +140,7 @@ def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copi
 
     def step(done: tf.Tensor, name: str, at: _Episode, seed: tf.Tensor) -> _Episode:
         of = dynamics[name]
-        seed = tf.random.experimental.stateless_fold_in(seed, done)
+        seed = fold_in(seed, done)
         random = stateless_uniform([2, copies, of.num_random + 1], seed)
         action = acts[name](of.observe(at.state), random[0, :, -1])
         reached, reward, ended = of.step(at.state, action, random[0, :, :-1])

@@ -14,7 +14,7 @@ import tensorflow as tf
 from mtq.dynamics import CartPole, Dynamics
 from mtq.evaluation import Evaluator, evaluate, evaluate_random
 from mtq.playing import InGraphPlayer, play
-from mtq.random_numbers import stateless_uniform, uniform
+from mtq.random_numbers import make_generator, stateless_uniform, uniform
 from mtq.spaces import TaskSpec
 
 
@@ -144,7 +144,7 @@ def test_fit_and_a_loop_over_the_dataset_learn_the_same():
 
 def test_random_numbers_are_the_same_with_and_without_xla():
     def draw(jit_compile):
-        random = tf.random.Generator.from_seed(3)
+        random = make_generator(3)
 
         @tf.function(jit_compile=jit_compile)
         def draws():

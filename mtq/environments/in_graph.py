@@ -7,7 +7,7 @@ from mtq.dynamics import Dynamics
 from mtq.environments.autoreset import AutoresetEnvironment
 from mtq.environments.copies import Step
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, time_steps
-from mtq.random_numbers import uniform
+from mtq.random_numbers import make_generator, reseed, uniform
 from mtq.tasks import Task
 
 
@@ -23,14 +23,14 @@ class InGraphEnvironment(AutoresetEnvironment):
     def __init__(self, task: Task, num_envs: int, seed: int) -> None:
         super().__init__(time_steps.time_step_spec(observation_spec(task)), action_spec(task), batch_size=num_envs)
         self._dynamics: Dynamics = task.make_environment()
-        self._random = tf.random.Generator.from_seed(seed)
+        self._random = make_generator(seed)
         size = self._dynamics.initial_state(tf.zeros([num_envs, self._dynamics.num_random])).shape[-1]
         self._state = tf.Variable(tf.zeros([num_envs, size]), trainable=False)
         self._steps = tf.Variable(tf.zeros([num_envs], tf.int32), trainable=False)  # of the open episodes
 
     def reseed(self, seed: int) -> None:
         """Draws from another seed; to be followed by `reset`."""
-        self._random.reset_from_seed(seed)
+        reseed(self._random, seed)
 
     def state(self) -> list[tf.Variable]:
         """Of all copies, and where the random numbers are."""

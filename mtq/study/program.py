@@ -14,6 +14,7 @@ from mtq.experience import Experience
 from mtq.gradient_statistics import GradientStatistics
 from mtq.model import MultiTaskDQN
 from mtq.networks.initialization import initialize, undrawable
+from mtq.random_numbers import Purpose, stream_seeds
 from mtq.runs import steps_per_execution, versions
 from mtq.step_evaluation import StepEvaluator
 from mtq.study.arm import Arm
@@ -87,13 +88,13 @@ class Program:
             NonFiniteLossError: A task's loss was not finite.
         """
         began = time.monotonic()
-        of_network, of_experience, of_evaluation, of_update = np.random.SeedSequence(seed).generate_state(4).tolist()
+        of_network, of_experience, of_evaluation, of_update = stream_seeds(seed, Purpose.STUDY, count=4)
         for variable, value in zip(self._variables, self._at_start, strict=True):
             variable.assign(value)
         initialize(self.model.network, of_network)
         self.model.target_network.set_weights(self.model.network.get_weights())
         for pluggable in (self.model.weighting, self.model.aggregator):
-            pluggable.use_stream(of_update)
+            pluggable.use_stream(of_update % 2**32)
         self.experience.reset(of_experience)
         self._dataset.batch_source.prepare()  # the warm-up
         watch = _Watch(lambda epoch: self._evaluate(of_evaluation + epoch), self._restart, self._cosines, on_execution)
