@@ -36,6 +36,7 @@ def add_commands(commands: Any) -> None:
     add("--seeds", type=count, default=10, help="runs of each arm")
     add("--out", required=True, help="folder of the study")
     add("--reference", default=None, help="arm that others are compared to; by default the first separate one")
+    add("--compare", default="", help="further pairs of arms to compare, as shared:double,shared:upgrad")
     add("--workers", type=count, default=None, help="runs at once; by default one per core")
     add("--num-envs", type=count, default=1, help="copies of each environment, stepped at once")
     add("--epochs", type=count, default=20, help="each ends with an evaluation")
@@ -91,6 +92,7 @@ def _study(options: argparse.Namespace) -> None:
         protocol=protocol,
         seeds=options.seeds,
         reference=options.reference,
+        comparisons=[tuple(pair.strip().split(":")) for pair in options.compare.split(",") if pair.strip()],
     )
     report = study.run_shard(options.out, shard, workers=options.workers, strategy=strategy)
     if report is not None:

@@ -91,6 +91,17 @@ def arms_beyond() -> list[mtq.study.Arm]:
     ]
 
 
+COMPARISONS = (
+    ("huber", "mtq"),
+    ("unnormalized", "mtq"),
+    ("normalized", "shared"),
+    ("double", "shared"),
+    ("upgrad", "shared"),
+    ("matched", "shared"),
+)
+"""The pairs beside those with the separate networks that README and recipes/README speak of."""
+
+
 def protocol(epochs: int = 50) -> mtq.study.Protocol:
     """The paper's settings."""
     return mtq.study.Protocol(
@@ -161,9 +172,12 @@ def main(options: Options) -> mtq.study.Report | None:
     for name in wanted:
         if name not in beyond:
             raise ValueError(f"beyond must name arms, {', '.join(beyond)}, or be all. Received: {name!r}.")
+    arms = [*published_arms(), *(beyond[name] for name in wanted)]
+    names = {arm.name for arm in arms}
     study = mtq.study.Study(
         tasks(),
-        [*published_arms(), *(beyond[name] for name in wanted)],
+        arms,
+        comparisons=[pair for pair in COMPARISONS if set(pair) <= names],
         protocol=protocol(options.epochs),
         seeds=range(options.first_seed, options.first_seed + options.runs),
         make_network=make_network,

@@ -64,7 +64,7 @@ class StudyFolder:
         plan["asked"] = {"arms": list(plan["arms"]), "seeds": plan["seeds"]}
         if not is_alone or self._has_runs():
             before = {"replicas": 1, **self.plan}  # which older studies do not say
-            for key in plan.keys() - {"arms", "seeds", "asked"}:
+            for key in plan.keys() - {"arms", "seeds", "asked", "comparisons"}:
                 self._check_same(key, before.get(key), plan[key])
             for name in plan["arms"].keys() & before["arms"].keys():
                 self._check_same(f"arm '{name}'", before["arms"][name], plan["arms"][name])
@@ -73,8 +73,10 @@ class StudyFolder:
                     self._check_same(key, before["asked"][key], asked)
             plan["arms"] = {**before["arms"], **plan["arms"]}
             plan["seeds"] = sorted({*before["seeds"], *plan["seeds"]})
+            known = before.get("comparisons", [])
+            plan["comparisons"] = [*known, *(pair for pair in plan["comparisons"] if pair not in known)]
         elif self._plan_path.exists() and any(
-            self.plan.get(key) != plan[key] for key in plan.keys() - {"seeds", "asked"}
+            self.plan.get(key) != plan[key] for key in plan.keys() - {"seeds", "asked", "comparisons"}
         ):
             (self.path / "random.json").unlink(missing_ok=True)  # nothing was run by the plan that was there
         self.path.mkdir(parents=True, exist_ok=True)

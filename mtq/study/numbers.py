@@ -65,11 +65,13 @@ def _rows(summary: Summary) -> Iterator[tuple[Any, ...]]:
             yield of_interval("normalized", name, task, "last", intervals[place])
     for name, interval in summary.iqm.items():
         yield of_interval("interquartile mean", name, "", "last", interval)
-    for figure, rows in summary.transfer.items():
-        for row in rows:
-            yield ("transfer", row.arm, row.task, f"{figure}, difference", row.difference, None, None, row.verdict)
-            yield ("transfer", row.arm, row.task, f"{figure}, p", row.p, None, None, "")
-            yield ("transfer", row.arm, row.task, f"{figure}, p corrected", row.p_corrected, None, None, "")
+    for section, tables in (("transfer", summary.transfer), ("comparisons", summary.comparisons)):
+        for figure, rows in tables.items():
+            for row in rows:
+                of = figure if section == "transfer" else f"{figure}, against {row.against}"
+                yield (section, row.arm, row.task, f"{of}, difference", row.difference, None, None, row.verdict)
+                yield (section, row.arm, row.task, f"{of}, p", row.p, None, None, "")
+                yield (section, row.arm, row.task, f"{of}, p corrected", row.p_corrected, None, None, "")
     for name, by_task in summary.published.items():
         for task, comparison in by_task.items():
             note = "within two standard errors" if comparison.agrees else "outside"

@@ -102,6 +102,12 @@ class Results:
         """All arms but the reference."""
         return [arm for arm in self.arms if arm.name != self.reference]
 
+    @property
+    def comparisons(self) -> list[tuple[str, str]]:
+        """The pairs of arms that the study compares beside those with its reference, where both have finished runs."""
+        pairs = [(first, second) for first, second in self.plan.get("comparisons", [])]
+        return [pair for pair in pairs if set(pair) <= set(self.names)]
+
     def normalized(self, values: np.ndarray) -> np.ndarray:
         """Scores on a scale on which a random policy has 0, and the reference's mean over its last epochs is 1.
 

@@ -9,9 +9,10 @@ from mtq.study.configs import as_text
 from mtq.study.document import Block, Code, Heading, Paragraph, Picture, Table
 from mtq.study.results import FIGURES, LAST, ArmResult
 from mtq.study.similarity import BETWEEN_SEEDS
-from mtq.study.statistics import Interval
+from mtq.study.statistics import TEST, Interval
 from mtq.study.summary import Summary
 from mtq.study.transfer import HELPED, HURT, NO_EVIDENCE, NOT_TESTED, TOO_FEW, Transfer
+from mtq.study.verdict_table import verdict_table
 
 _CAPTIONS = {
     "learning_curves": "Mean score of each task over the epochs; bands are 95 % intervals of the mean.",
@@ -32,7 +33,19 @@ def blocks_of(summary: Summary) -> list[Block]:
     Args:
         summary: Of the study.
     """
-    parts = (_arms, _in_short, _curves, _published, _scores, _aggregates, _transfer, _cosines, _similarity, _made)
+    parts = (
+        _arms,
+        _in_short,
+        _curves,
+        _published,
+        _scores,
+        _aggregates,
+        _transfer,
+        _comparisons,
+        _cosines,
+        _similarity,
+        _made,
+    )
     return [block for part in parts for block in part(summary)]
 
 
@@ -196,25 +209,23 @@ def _transfer(summary: Summary) -> Iterator[Block]:
     yield Picture("transfer", map_figures.transfer_map(summary), _CAPTIONS["transfer"])
     for figure, rows in summary.transfer.items():
         yield Paragraph(
-            f"{_capitalized(FIGURES[figure])}, difference to “{results.reference}”. Two-sided "
-            "studentized permutation tests; p-values corrected by Holm's method over the whole table."
+            f"{_capitalized(FIGURES[figure])}, difference to “{results.reference}”. Test: {TEST}; "
+            "p-values corrected by Holm's method over the whole table."
         )
-        known = {(row.arm, row.task): row for row in rows}
-        cells, marks = [], {}
-        for i, arm in enumerate(results.others):
-            cells.append((arm.name, *(_verdict(known[arm.name, task]) for task in results.tasks)))
-            for j, task in enumerate(results.tasks, 1):
-                mark = {HELPED: "good", HURT: "bad"}.get(known[arm.name, task].verdict)
-                if mark:
-                    marks[i, j] = mark
-        yield Table(("arm", *results.tasks), cells, marks)
+        yield verdict_table(rows, results.tasks, lambda row: row.arm, "arm")
 
 
-def _verdict(row: Transfer) -> str:
-    if row.verdict == NOT_TESTED:
-        return f"{row.difference:+.3g} ({NOT_TESTED})"
-    p = "p < 0.001" if row.p_corrected < 0.001 else f"p = {row.p_corrected:.3f}"
-    return f"{row.verdict}: {row.difference:+.3g} ({p})"
+def _comparisons(summary: Summary) -> Iterator[Block]:
+    results = summary.results
+    if not results.comparisons:
+        return
+    yield Heading("Further pairs of arms")
+    for figure, rows in summary.comparisons.items():
+        yield Paragraph(
+            f"{_capitalized(FIGURES[figure])}, difference of the first arm to the second. Test: {TEST}; "
+            "p-values corrected by Holm's method over the whole table."
+        )
+        yield verdict_table(rows, results.tasks, lambda row: f"{row.arm} against {row.against}", "pair")
 
 
 def _cosines(summary: Summary) -> Iterator[Block]:

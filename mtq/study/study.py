@@ -44,6 +44,8 @@ class Study:
         seeds: How many runs each arm has, from seeds 0, 1, …; or the seeds. With fewer than ten little can be told.
         reference: The arm that others are compared to: by default the first in which nothing is shared, or else the
             first.
+        comparisons: Pairs of arms that the report compares beside those with the reference, by name, such as an arm
+            without an ingredient and the arm with it.
         make_network: Makes the network of an arm. It must respect `arm.shared_layers` and, if arms differ in width or
             are matched by parameters, `arm.width`. For studies that run in processes it must be a function of a module.
 
@@ -74,6 +76,7 @@ class Study:
         protocol: Protocol | None = None,
         seeds: int | Iterable[int] = 10,
         reference: str | None = None,
+        comparisons: Iterable[tuple[str, str]] = (),
         make_network: MakeNetwork = default_network,
     ) -> None:
         self.tasks, self.protocol, self.make_network = tasks, protocol or Protocol(), make_network
@@ -95,6 +98,12 @@ class Study:
         ]:
             if name is not None and name not in names:
                 raise ValueError(f"{role} must name an arm of the study. Received: {name!r}. There are: {names}.")
+        self.comparisons = [tuple(pair) for pair in comparisons]
+        for pair in self.comparisons:
+            if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(names):
+                raise ValueError(
+                    f"comparisons must be pairs of two arms of the study. Received: {pair!r}. There are: {names}."
+                )
         for arm in arms:
             arm.protocol(self.protocol)
         matched = {arm.name: arm.parameters_of for arm in arms if arm.parameters_of is not None}
@@ -251,6 +260,7 @@ class Study:
             "seeds": self.seeds,
             "protocol": {**vars(self.protocol), "score": self.protocol.score},
             "reference": self.reference,
+            "comparisons": self.comparisons,
             "arms": {name: self._plan_of(arm) for name, arm in self.arms.items()},
         }
 

@@ -9,7 +9,7 @@ from mtq.study.published import Comparison, Published
 from mtq.study.results import FIGURES, Results
 from mtq.study.similarity import Similarity, similarities
 from mtq.study.statistics import Interval, interquartile_mean, mean_interval, performance_profile
-from mtq.study.transfer import Transfer, transfer_table
+from mtq.study.transfer import Transfer, compare, transfer_table
 
 THRESHOLDS = np.linspace(0.0, 1.5, 61)
 TESTED = ("last", "area")
@@ -27,6 +27,7 @@ class Summary:
         iqm: Interquartile mean over all runs and tasks of these; none where no task has a scale.
         profiles: Shares of runs above `THRESHOLDS`, and the band around them.
         transfer: By the names of `TESTED`.
+        comparisons: By the names of `TESTED`, of the pairs of arms that the study names.
         similarity: Of the features to those of the reference.
         why_no_similarity: What was in the way of comparing them, if anything.
         published: Beside published figures, by arm and task.
@@ -40,6 +41,7 @@ class Summary:
     iqm: dict[str, Interval]
     profiles: dict[str, tuple[np.ndarray, np.ndarray]]
     transfer: dict[str, list[Transfer]]
+    comparisons: dict[str, list[Transfer]]
     similarity: list[Similarity]
     why_no_similarity: str
     published: dict[str, dict[str, Comparison]]
@@ -66,6 +68,7 @@ def summarize(results: Results, path: str | Path | None = None, publication: Pub
         {name: interquartile_mean(values) for name, values in scaled.items()},
         {name: performance_profile(values, THRESHOLDS) for name, values in scaled.items()},
         {figure: transfer_table(results, figure) for figure in TESTED},
+        {figure: compare(results, results.comparisons, figure) for figure in TESTED},
         likeness,
         why_not,
         {arm.name: publication.compare(arm, results.tasks) for arm in results.arms} if publication else {},

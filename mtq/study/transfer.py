@@ -1,6 +1,7 @@
 """Whether an arm helped or hurt a task, or whether nothing can be said."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +14,16 @@ NOT_TESTED, TOO_FEW = "one run: not tested", "too few runs to tell"
 
 
 class Transfer(NamedTuple):
-    """How one arm stands to the reference on one task.
+    """How one arm stands to another on one task.
 
     Attributes:
         arm: Its name.
         task: Likewise.
-        difference: Of the mean scores, the arm's minus the reference's.
+        difference: Of the mean scores, the arm's minus the other one's.
         p: Of the test, before correction; NaN where there was none.
         p_corrected: For the number of all tests in the table.
         verdict: `"helped"`, `"hurt"`, `"no evidence"`; or that there was no test, or none that could find anything.
+        against: The name of the other arm.
     """
 
     arm: str
@@ -30,35 +32,47 @@ class Transfer(NamedTuple):
     p: float
     p_corrected: float
     verdict: str
+    against: str
 
 
 def transfer_table(results: Results, figure: str = "last") -> list[Transfer]:
     """Tests every other arm against the reference on every task.
 
-    Two-sided studentized permutation tests, corrected by Holm's method over the whole table.
-
     Args:
-        results: Of a study.
-        figure: Of which figure of the runs: `"last"`, `"final"` or `"area"`.
+        results: The results of a study.
+        figure: The figure of the runs: `"last"`, `"final"` or `"area"`.
 
     Returns:
         A row for each arm and task.
     """
-    reference = getattr(results[results.reference], figure)
-    pairs = [(arm, task) for arm in results.others for task in range(len(results.tasks))]
-    p_values = np.full(len(pairs), np.nan)
-    for place, (arm, task) in enumerate(pairs):
-        own = getattr(arm, figure)
-        if min(len(own), len(reference)) > 1:
-            p_values[place] = permutation_p_value(own[:, task], reference[:, task], seed=place)
+    return compare(results, [(arm.name, results.reference) for arm in results.others], figure)
+
+
+def compare(results: Results, pairs: Sequence[tuple[str, str]], figure: str = "last") -> list[Transfer]:
+    """Tests pairs of arms on every task; p-values are corrected by Holm's method over the whole table.
+
+    Args:
+        results: The results of a study.
+        pairs: The names of two arms each. A difference is the first one's score minus the second one's.
+        figure: The figure of the runs: `"last"`, `"final"` or `"area"`.
+
+    Returns:
+        A row for each pair and task.
+    """
+    runs = {arm.name: getattr(arm, figure) for arm in results.arms}  # [R, T] each
+    tests = [(*pair, task) for pair in pairs for task in range(len(results.tasks))]
+    p_values = np.full(len(tests), np.nan)
+    for place, (arm, against, task) in enumerate(tests):
+        if min(len(runs[arm]), len(runs[against])) > 1:
+            p_values[place] = permutation_p_value(runs[arm][:, task], runs[against][:, task], seed=place)
     rows = []
-    tests = int((~np.isnan(p_values)).sum())
-    for (arm, task), p, raised in zip(pairs, p_values, corrected(p_values), strict=True):
-        difference = float(getattr(arm, figure)[:, task].mean() - reference[:, task].mean())
+    made = int((~np.isnan(p_values)).sum())
+    for (arm, against, task), p, raised in zip(tests, p_values, corrected(p_values), strict=True):
+        difference = float(runs[arm][:, task].mean() - runs[against][:, task].mean())
         verdict = _verdict(difference, raised)
-        if verdict == NO_EVIDENCE and smallest_p_value(arm.runs, len(reference)) * tests >= SIGNIFICANCE:
+        if verdict == NO_EVIDENCE and smallest_p_value(len(runs[arm]), len(runs[against])) * made >= SIGNIFICANCE:
             verdict = TOO_FEW
-        rows.append(Transfer(arm.name, results.tasks[task], difference, float(p), float(raised), verdict))
+        rows.append(Transfer(arm, results.tasks[task], difference, float(p), float(raised), verdict, against))
     return rows
 
 

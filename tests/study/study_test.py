@@ -214,3 +214,32 @@ def test_parameters_are_matched():
 def test_errors_of_a_study(options, message):
     with pytest.raises(ValueError, match=message):
         tiny_study(**options)
+
+
+def test_pairs_of_arms_in_the_plan_and_the_report(tmp_path):
+    """Pairs are not what runs depend on: they may be added later, and those of before stay."""
+    arms = [mtq.study.Arm(name) for name in ("one", "two", "three")]
+    study = tiny_study(arms=arms)
+    assert study.run(tmp_path, verbose=0).summary.comparisons == {"last": [], "area": []}
+    for pair in (("two", "three"), ("three", "two")):
+        study = mtq.study.Study(
+            study.tasks, arms, protocol=study.protocol, seeds=2, comparisons=[pair], make_network=tiny_network
+        )
+        report = study.run(tmp_path, verbose=0)
+    rows = report.summary.comparisons["last"]
+    assert [(row.arm, row.against, row.task) for row in rows] == [
+        ("two", "three", "a"),
+        ("two", "three", "b"),
+        ("three", "two", "a"),
+        ("three", "two", "b"),
+    ]
+    report.write()
+    text = (tmp_path / "report.md").read_text()
+    assert "| two against three |" in text
+    assert "Welch's t-test" in text
+
+
+@pytest.mark.parametrize("pair", [("one",), ("one", "one"), ("one", "four"), ("one", "two", "one")])
+def test_pairs_must_be_two_arms_of_the_study(pair):
+    with pytest.raises(ValueError, match=r"comparisons must be pairs of two arms of the study\. Received"):
+        mtq.study.Study(chains(), [mtq.study.Arm("one"), mtq.study.Arm("two")], comparisons=[pair])

@@ -1,0 +1,36 @@
+"""Tables of a report that say what helped and what hurt."""
+
+from collections.abc import Callable, Sequence
+
+from mtq.study.document import Table
+from mtq.study.transfer import HELPED, HURT, NOT_TESTED, Transfer
+
+_MARKS = {HELPED: "good", HURT: "bad"}
+
+
+def verdict_table(
+    rows: Sequence[Transfer], tasks: Sequence[str], name: Callable[[Transfer], str], header: str
+) -> Table:
+    """A table with a line for each arm or pair of arms and a column for each task.
+
+    Args:
+        rows: The results of the tests, those of one line beside each other, in the order of the tasks.
+        tasks: The names of the tasks.
+        name: Gives the first cell of a line.
+        header: The header of the first column.
+    """
+    cells, marks = [], {}
+    for line, first in enumerate(range(0, len(rows), len(tasks))):
+        of_line = rows[first : first + len(tasks)]
+        cells.append((name(of_line[0]), *map(_text, of_line)))
+        marks.update(
+            {(line, column): _MARKS[row.verdict] for column, row in enumerate(of_line, 1) if row.verdict in _MARKS}
+        )
+    return Table((header, *tasks), cells, marks)
+
+
+def _text(row: Transfer) -> str:
+    if row.verdict == NOT_TESTED:
+        return f"{row.difference:+.3g} ({NOT_TESTED})"
+    p = "p < 0.001" if row.p_corrected < 0.001 else f"p = {row.p_corrected:.3f}"
+    return f"{row.verdict}: {row.difference:+.3g} ({p})"
