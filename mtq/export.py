@@ -17,8 +17,9 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
     The signature named after a task takes `observation [N, …]` as the task sees it (of `task.spec`'s shape and type,
     not scaled; Dicts, Tuples and Discrete as `gymnasium.spaces.flatten` makes them) and gives `action [N]` int32, the
     greedy one, as the environment's `step` takes it, and `q_values [N, num_actions]` float32. The actions of the values
-    are in order `first_action, first_action + 1, …`, which is 0 unless the environment's actions begin elsewhere. The default signature takes the observations of all tasks,
-    each under its task's name, and gives `<task>_action` and `<task>_q_values`.
+    are in order, from `task.spec.first_action` on, which is 0 unless the environment's actions begin elsewhere. The
+    default signature takes the observations of all tasks, each under its task's name, and gives `<task>_action` and
+    `<task>_q_values`.
 
     Args:
         model: A `MultiTaskDQN`.

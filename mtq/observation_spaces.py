@@ -36,7 +36,9 @@ def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
         ValueError: The observations are not of fixed shape, or an image would lose its shape.
     """
     space = environment.observation_space
-    for where, part in _parts(space):
+    parts = list(_parts(space))
+    check_shape(name, (len(parts),), space)
+    for where, part in parts:
         if not isinstance(part, (spaces.Box, *_ONE_HOT)):
             raise ValueError(
                 f"The observation of task '{name}' must be one array of fixed shape. Received: {space}, where "
@@ -44,6 +46,7 @@ def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
                 "gymnasium.wrappers.FilterObservation or TransformObservation (for MiniGrid: "
                 "minigrid.wrappers.ImgObsWrapper or FlatObsWrapper)."
             )
+    for where, part in parts:
         if where and isinstance(part, spaces.Box) and len(part.shape) > 1:
             raise ValueError(
                 f"The parts of the observation of task '{name}' must be vectors: a Dict or Tuple becomes one vector, "
@@ -139,7 +142,9 @@ def check_bounds(name: str, observations: np.ndarray, low: Bound, high: Bound) -
     """
     if high is None:
         return
-    if np.any(observations > np.asarray(high)) or np.any(observations < np.asarray(0.0 if low is None else low)):
+    lower, upper = np.asarray(0.0 if low is None else low), np.asarray(high)
+    is_scaled = (lower != 0) | (upper != 1) if upper.ndim or lower.ndim else np.asarray(True)
+    if np.any(is_scaled & ((observations > upper) | (observations < lower))):
         raise ValueError(
             f"The environment of task '{name}' must return observations within the bounds that it announces, by which "
             f"the network scales them: {low or 0.0} to {high}. Received: numbers from {observations.min()} to "

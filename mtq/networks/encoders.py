@@ -69,6 +69,7 @@ def default_encoders(shapes: Mapping[str, tuple[int, ...]], tasks: TaskSet) -> d
             for name, shape in shapes.items()
         }
     raise ValueError(
-        f"The observations of these tasks have no shape in common, and no encoders were given. Received: {dict(shapes)}. "
+        "The observations of these tasks have no shape in common, and no encoders were given. Received: "
+        f"{dict(shapes)}. "
         "Pass encoders={task: layer, …} that bring each to one shape."
     )

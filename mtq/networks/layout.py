@@ -23,6 +23,7 @@ _ON_IMAGES = (
 )
 Shape = tuple[int, ...]
 MOVE_AXIS = "encoders={task: keras.layers.Permute((2, 3, 1)), …} moves the first axis to the end"
+_AS_IT_IS = "If the shape is as it should be, encoders={task: keras.layers.Identity(), …} says so."
 
 
 def as_image(shape: Shape) -> Shape | None:
@@ -62,23 +63,26 @@ def to_image(name: str, shape: Shape, backbone: keras.layers.Layer) -> keras.lay
     if found is None:
         return None
     layer, seen = found
+    takes = _input_of(backbone)
+    if takes is not None and takes != shape:
+        return _mover(f"{name}_layout", shape, takes) if as_image(shape) == takes else None
     if layer.data_format == "channels_first":
-        if len(seen) == 3 and not _may_have_channels_first(seen) and _may_have_channels_first((seen[2], *seen[:2])):
+        if len(seen) != 3 or not _may_have_channels_first(seen):
             raise ValueError(
                 f"Layer '{layer.name}' of the backbone must be of data_format 'channels_last', as observations are. "
                 f"Received: 'channels_first' (Keras's default is {keras.config.image_data_format()!r}), for the "
                 f"observations {shape} of task '{name}', of which it sees {seen}. Give the layers data_format="
-                "'channels_last', or let encoders move the axes: keras.layers.Permute((3, 1, 2))."
+                f"'channels_last', or let encoders move the axes: keras.layers.Permute((3, 1, 2)). {_AS_IT_IS}"
             )
         return None
     image = as_image(seen)
     if image == seen:
         return None
-    if image is None or seen != shape or backbone.built:
+    if image is None or seen != shape or takes is not None:
         raise ValueError(
             f"Layer '{layer.name}' of the backbone must see images [height, width, channels]. Received: the "
-            f"observations {shape} of task '{name}', of which it sees {seen}. If frames or channels come first, "
-            f"{MOVE_AXIS}; if the shape is as it should be, encoders={{'{name}': keras.layers.Identity(), …}} says so."
+            f"observations {shape} of task '{name}', of which it sees {seen}. Vectors need another backbone, such as "
+            f"mlp. If frames or channels come first, {MOVE_AXIS}. {_AS_IT_IS}"
         )
     return _mover(f"{name}_layout", shape, image)
 
@@ -94,7 +98,18 @@ def _mover(name: str, shape: Shape, image: Shape) -> keras.layers.Layer:
         return keras.layers.Reshape(image, name=name)
     if len(shape) == 3:
         return keras.layers.Permute((2, 3, 1), name=name)
-    return keras.Sequential([keras.layers.Permute((2, 3, 1, 4)), keras.layers.Reshape(image)], name=name)
+    moved, joined = keras.layers.Permute((2, 3, 1, 4), name="frames_last"), keras.layers.Reshape(image, name="joined")
+    return keras.Sequential([moved, joined], name=name)
+
+
+def _input_of(backbone: Any) -> Shape | None:
+    """The shape for which a model was made, if it was made for one."""
+    while isinstance(backbone, keras.Model):
+        given = getattr(backbone, "input_shape", None)
+        if isinstance(given, tuple) and not isinstance(given[0], tuple):
+            return given[1:]
+        backbone = backbone.layers[0] if isinstance(backbone, keras.Sequential) and backbone.layers else None
+    return None
 
 
 def _first_on_images(backbone: Any, shape: Shape) -> tuple[Any, Shape] | None:
@@ -102,17 +117,26 @@ def _first_on_images(backbone: Any, shape: Shape) -> tuple[Any, Shape] | None:
     if isinstance(backbone, _ON_IMAGES):
         return backbone, shape
     if not isinstance(backbone, keras.Sequential):
-        graph = backbone.layers if isinstance(backbone, keras.Model) and hasattr(backbone, "input") else []
-        on_images = (layer for layer in graph if isinstance(layer, _ON_IMAGES))
-        return next(((layer, tuple(layer.input.shape[1:])) for layer in on_images), None)
+        return _first_in_graph(backbone)
     for layer in backbone.layers:
         found = _first_on_images(layer, shape)
         if found is not None:
             return found
         try:
             shape = tuple(layer.compute_output_shape((None, *shape))[1:])
-        except Exception:  # noqa: BLE001  (of layers of others, which need not know it before they are built)
+        except Exception:  # of layers of others, which need not know it before they are built
             return None
         if None in shape or not math.prod(shape):
             return None
+    return None
+
+
+def _first_in_graph(backbone: Any) -> tuple[Any, Shape] | None:
+    if not isinstance(backbone, keras.Model) or not hasattr(backbone, "input"):
+        return None
+    for layer in backbone.layers:
+        if isinstance(layer, _ON_IMAGES):
+            seen: Any = getattr(layer, "input", None)  # none where it is called more than once
+            is_known = seen is not None and None not in seen.shape[1:]
+            return (layer, tuple(seen.shape[1:])) if is_known else None
     return None

@@ -1,13 +1,29 @@
 """Bringing observations to `[0, 1]` on their way into a network."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from mtq.spaces import TaskSpec
+from mtq.tasks import Task
 
 _EXACT_IN_16_BITS = 255
+_SMALL = 1 / 16  # a factor for numbers much beyond 1
+_ON_SHAPES = (
+    keras.layers.InputLayer,
+    keras.layers.Identity,
+    keras.layers.Flatten,
+    keras.layers.Reshape,
+    keras.layers.Permute,
+)
+_ON_INTEGERS = (
+    keras.layers.Embedding,
+    keras.layers.CategoryEncoding,
+    keras.layers.Discretization,
+    keras.layers.Hashing,
+    keras.layers.IntegerLookup,
+)
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -40,37 +56,47 @@ class BoundsScaling(keras.layers.Layer):
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
-def scaling_layer(name: str, spec: TaskSpec) -> keras.layers.Layer | None:
+def scaling_layer(task: Task, parts: Sequence[Any]) -> keras.layers.Layer | None:
     """The layer that scales a task's observations, or None if they are not to be scaled.
 
+    Layers that take integers for names, such as an embedding, get them as they are.
+
     Args:
-        name: Of the layer.
-        spec: Of the task.
+        task: The task.
+        parts: What its observations go through, in order: layers or functions.
+
+    Raises:
+        ValueError: The first layer expects observations as the environment gives them, and would scale them again.
     """
+    spec, first = task.spec, next(_layers_by_number(parts), None)
     high, low = spec.observation_high, spec.observation_low
-    if high is None:
+    if high is None or isinstance(first, _ON_INTEGERS):
         return None
-    if low is None and isinstance(high, float | int) and high <= _EXACT_IN_16_BITS:
-        return keras.layers.Rescaling(1 / high, name=name)
-    # In float32 whatever the precision of the rest, which may not tell such numbers apart.
-    return BoundsScaling(0.0 if low is None else low, high, name=name, dtype="float32")
-
-
-def check_not_scaled_again(name: str, layer: Any) -> None:
-    """Raises a ValueError if a layer expects observations as the environment gives them, though they are in `[0, 1]`.
-
-    Args:
-        name: The name of the task, whose observations are scaled.
-        layer: What they go into.
-    """
-    while isinstance(layer, keras.Sequential) and layer.layers:
-        layer = layer.layers[0]
-    is_rescaling = isinstance(layer, keras.layers.Rescaling) and 0 < np.max(np.abs(layer.scale)) < 1 / 16
-    mean = getattr(layer, "mean", None) if isinstance(layer, keras.layers.Normalization) else None
-    is_normalization = mean is not None and bool(np.any(np.asarray(mean) > 1.0) or np.any(np.asarray(mean) < 0.0))
-    if is_rescaling or is_normalization:
+    if first is not None and _scales_again(first):
         raise ValueError(
-            f"Layer '{layer.name}' must be for observations in [0, 1], to which those of task '{name}' are scaled on "
-            f"their way in. Received: {layer.get_config()}, which would scale them again. Leave it out, or adapt it to "
-            "scaled observations."
+            f"Layer '{first.name}' must be for observations in [0, 1], to which those of task '{task.name}' are scaled "
+            f"on their way in, from bounds of {low or 0.0} to {high}. Received: {type(first).__name__}, which would "
+            "scale them again. Leave it out, or adapt it to scaled observations."
         )
+    if low is None and isinstance(high, float | int) and high <= _EXACT_IN_16_BITS:
+        return keras.layers.Rescaling(1 / high, name=f"{task.name}_scaling")
+    # In float32 whatever the precision of the rest, which may not tell such numbers apart.
+    return BoundsScaling(0.0 if low is None else low, high, name=f"{task.name}_scaling", dtype="float32")
+
+
+def _scales_again(layer: Any) -> bool:
+    if isinstance(layer, keras.layers.Rescaling):
+        return bool(0 < np.max(np.abs(np.asarray(layer.scale))) < _SMALL)
+    if not isinstance(layer, keras.layers.Normalization):
+        return False
+    mean = layer.input_mean if getattr(layer, "mean", None) is None else layer.mean  # of what it was adapted to
+    return mean is not None and bool(np.any(np.asarray(mean) < 0.0) or np.any(np.asarray(mean) > 1.0))
+
+
+def _layers_by_number(parts: Sequence[Any]) -> Iterator[Any]:
+    """The layers that do something to numbers, in order, up to the first that is a function or a model of others."""
+    for part in parts:
+        if isinstance(part, keras.Sequential) or (isinstance(part, keras.Model) and hasattr(part, "input")):
+            yield from _layers_by_number(part.layers)
+        elif not isinstance(part, _ON_SHAPES):
+            yield part

@@ -8,7 +8,7 @@ from mtq.networks.encoders import Encoder, default_encoders
 from mtq.networks.heads import head_layers
 from mtq.networks.initialization import initialize
 from mtq.networks.layout import LARGE, SMALLEST, to_image
-from mtq.networks.scaling import check_not_scaled_again, scaling_layer
+from mtq.networks.scaling import scaling_layer
 from mtq.networks.sharing_depth import copy_of_layer, split_backbone
 from mtq.tasks import Task, TaskSet
 
@@ -77,12 +77,10 @@ def shared_q_network(
     encoded = {}
     for name, task in tasks.items():
         encoded[name] = inputs[name]
-        scaling = scaling_layer(f"{name}_scaling", task.spec)
-        if scaling is not None:
-            check_not_scaled_again(name, backbone if encoders[name] is None else encoders[name])
-        for layer in (scaling, movers[name], encoders[name]):
-            if layer is not None:
-                encoded[name] = _called(layer, encoded[name], task, "encoder")
+        given = [layer for layer in (movers[name], encoders[name]) if layer is not None]
+        scaling = scaling_layer(task, [*given, backbone])
+        for layer in [scaling, *given] if scaling is not None else given:
+            encoded[name] = _called(layer, encoded[name], task, "encoder")
     _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()})
 
     shared, private = split_backbone(backbone, shared_layers)
