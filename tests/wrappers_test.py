@@ -53,7 +53,7 @@ class Row(Holder):
         return self.env.reset(seed=seed, options=options)[0][0], {}
 
     def step(self, action):
-        return tuple(part[0] for part in self.env.step(np.array([action]))[:4]) + ({},)
+        return (*(part[0] for part in self.env.step(np.array([action]))[:4]), {})
 
 
 NESTED = {
