@@ -1,4 +1,4 @@
-"""Actions that do not begin at 0: environments are given their own numbers, exports answer them, batches count from 0."""
+"""Actions that do not begin at 0: environments are given their own, exports answer them, batches count from 0."""
 
 import mtq
 

@@ -22,7 +22,10 @@ _ON_IMAGES = (
     keras.layers.AveragePooling2D,
 )
 Shape = tuple[int, ...]
-MOVE_AXIS = "encoders={task: keras.layers.Permute((2, 3, 1)), …} moves the first axis to the end"
+MOVE_AXIS = (
+    "encoders={task: keras.layers.Permute((2, 3, 1)), …} moves the first of three axes to the end (of four, a "
+    "keras.Sequential of a Permute and a Reshape makes three)"
+)
 _AS_IT_IS = "If the shape is as it should be, encoders={task: keras.layers.Identity(), …} says so."
 
 
@@ -88,9 +91,8 @@ def to_image(name: str, shape: Shape, backbone: keras.layers.Layer) -> keras.lay
 
 
 def _may_have_channels_first(shape: Sequence[int]) -> bool:
-    """Whether the first of three axes is shorter than the others, which are about as long as each other."""
-    first, *sides = shape
-    return first < min(sides) and max(sides) <= 2 * min(sides)
+    """Whether the first of three axes is shorter than the others, as no square image's is."""
+    return shape[0] < min(shape[1:])
 
 
 def _mover(name: str, shape: Shape, image: Shape) -> keras.layers.Layer:
