@@ -181,8 +181,8 @@ def _read_tf_agents_spec(name: str, environment: Any) -> TaskSpec:
     if not hasattr(observation, "shape"):
         raise ValueError(
             f"The observation of task '{name}' must be one array. Received: {observation}. "
-            "Wrap it in tf_agents.environments.wrappers.FlattenObservationsWrapper if its parts are vectors of one scale, "
-            "or let it return the one array that should be seen."
+            "Wrap it in tf_agents.environments.wrappers.FlattenObservationsWrapper if its parts are vectors of "
+            "one scale, or let it return the one array that should be seen."
         )
     bounds = (getattr(action, "minimum", None), getattr(action, "maximum", None))
     is_integer = np.issubdtype(_numpy_dtype(action), np.integer) if hasattr(action, "dtype") else False
