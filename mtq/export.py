@@ -14,9 +14,12 @@ DEFAULT_SIGNATURE = "serving_default"
 def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None:
     """Writes a SavedModel with a signature per task and a default one.
 
-    The signature named after a task takes `observation [N, …]` in the task's own dtype and gives `action [N]` int32,
-    the greedy one, and `q_values [N, num_actions]` float32. The default signature takes the observations of all tasks,
-    each under its task's name, and gives `<task>_action` and `<task>_q_values`.
+    The signature named after a task takes `observation [N, …]` as the task sees it (of `task.spec`'s shape and type,
+    not scaled; Dicts, Tuples and Discrete as `gymnasium.spaces.flatten` makes them) and gives `action [N]` int32, the
+    greedy one, as the environment's `step` takes it, and `q_values [N, num_actions]` float32. The actions of the values
+    are in order, from `task.spec.first_action` on, which is 0 unless the environment's actions begin elsewhere. The
+    default signature takes the observations of all tasks, each under its task's name, and gives `<task>_action` and
+    `<task>_q_values`.
 
     Args:
         model: A `MultiTaskDQN`.
@@ -70,7 +73,9 @@ def _observation_spec(model: Any, name: str, argument: str = "observation") -> t
 
 def _act(model: Any, name: str, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     q_values = model.paths[name](observation, training=False)
-    return tf.argmax(q_values, axis=-1, output_type=tf.int32), q_values
+    action = tf.argmax(q_values, axis=-1, output_type=tf.int32)
+    first_action = model.tasks[name].spec.first_action
+    return action + first_action if first_action else action, q_values
 
 
 def _task_endpoint(model: Any, name: str) -> Any:

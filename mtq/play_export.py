@@ -32,8 +32,10 @@ def play_export(path: str, tasks_file: str, seed: int = 0) -> dict[str, float]:
     tasks = load_tasks(tasks_file)
 
     def policy(name: str) -> Any:
+        first_action = tasks[name].spec.first_action  # from which `play` counts, where the export answers its own
+
         def actions(observation: np.ndarray) -> np.ndarray:
-            return signatures[name](observation=tf.convert_to_tensor(observation))["action"].numpy()
+            return signatures[name](observation=tf.convert_to_tensor(observation))["action"].numpy() - first_action
 
         return actions
 

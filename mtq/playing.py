@@ -44,7 +44,7 @@ def play(task: Task, policy: Policy, *, episodes: int, seed: int, max_steps: int
 
     Args:
         task: The task.
-        policy: Observations `[episodes, …]` → actions `[episodes]`.
+        policy: Observations `[episodes, …]` → actions `[episodes]`, from 0 whatever the environment's first one is.
         episodes: How many, from 1.
         seed: Of the environments.
         max_steps: Where an episode is cut off that has not ended; it counts with what it has until there.

@@ -9,6 +9,8 @@ import numpy as np
 
 import mtq.gymnasium_ids  # noqa: F401  (so that `mtq/breakout` and its like can be made)
 from mtq.dynamics import BY_NAME, Dynamics
+from mtq.observation_spaces import Bound, as_one_array, read_array, read_box
+from mtq.wrappers import check_no_running_normalization, with_limit
 
 IN_GRAPH = "in_graph/"  # before the names of the in-graph environments
 EnvironmentSource = str | Callable[[], Any] | Any
@@ -21,16 +23,28 @@ class TaskSpec:
     Attributes:
         observation_shape: Without the batch dimension.
         observation_dtype: `"float32"` or `"uint8"`; other types are turned into these.
-        observation_high: The largest value of an integer observation (255 for images), None for floats.
+        observation_high: The largest value of an observation that the network scales to `[0, 1]` (255 for images), or
+            those of each entry of the last axis where they differ; None where it is not scaled, as vectors of floats
+            are not. `mtq.observation_spaces` says what is.
         num_actions: Actions are `0 … num_actions − 1`.
         in_graph: Whether the environment is a `mtq.dynamics.Dynamics`, which needs no crossing into Python.
+        first_action: The environment's own number of action 0, which it is given, and which an export answers: the
+            `start` of a Gymnasium space, the `minimum` of a tf-agents spec.
+        observation_low: The smallest values of an observation that is scaled, as `observation_high`; None for 0.
     """
 
     observation_shape: tuple[int, ...]
     observation_dtype: str
-    observation_high: float | None
+    observation_high: Bound
     num_actions: int
     in_graph: bool = dataclasses.field(default=False, compare=False)
+    first_action: int = 0
+    observation_low: Bound = None
+
+    def __post_init__(self) -> None:
+        for bound in ("observation_high", "observation_low"):
+            if isinstance(getattr(self, bound), list):  # from a file
+                object.__setattr__(self, bound, tuple(getattr(self, bound)))
 
 
 def is_tf_agents(environment: Any) -> bool:
@@ -74,7 +88,7 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
                 f"The environment of task '{name}' could not be made. Received: {source!r}, which failed with: "
                 f"{error}. Check the id (`mtq tasks` lists the ones that mtq brings) and that its package is installed."
             ) from error
-        return _with_plain_spaces(name, environment)
+        return _as_task_needs(name, environment, max_episode_steps)
     if is_tf_agents(source):
         return _check_no_limit(name, source, max_episode_steps)
     if isinstance(source, gymnasium.Env) or not callable(source):
@@ -93,7 +107,7 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
             f"The callable given as environment of task '{name}' must return a Gymnasium or tf-agents environment. "
             f"Received: {environment!r}."
         )
-    return _with_plain_spaces(name, _with_limit(environment, max_episode_steps))
+    return _as_task_needs(name, environment, max_episode_steps)
 
 
 def read_spec(name: str, environment: Any) -> TaskSpec:
@@ -110,15 +124,12 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
         return TaskSpec(environment.observation_shape, "float32", None, environment.num_actions, in_graph=True)
     if is_tf_agents(environment):
         return _read_tf_agents_spec(name, environment)
-    box, actions = environment.observation_space, environment.action_space
+    actions = environment.action_space
     if not isinstance(actions, gymnasium.spaces.Discrete):
         raise _not_discrete(name, actions)
-    if not box.shape:
-        raise ValueError(
-            f"The observation of task '{name}' must have at least one dimension. Received: a single number, {box}. "
-            "Wrap the environment in a gymnasium.wrappers.TransformObservation that returns an array of length 1."
-        )
-    return TaskSpec(tuple(box.shape), *_dtype_and_high(np.dtype(box.dtype), box.high), int(actions.n))
+    shape, dtype, high, low = read_box(name, environment)
+    first = _check_actions(name, int(actions.start), int(actions.start) + int(actions.n) - 1)
+    return TaskSpec(shape, dtype, high, int(actions.n), first_action=first, observation_low=low)
 
 
 def _find_dynamics(name: str, dynamics: str) -> type[Dynamics]:
@@ -139,35 +150,23 @@ def _check_no_limit(name: str, environment: Any, max_episode_steps: int | None) 
     return environment
 
 
-def _with_limit(environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
-    """Puts a time limit in place of the environment's own, if it has one."""
-    if max_episode_steps is None:
-        return environment
-    layer = environment
-    while isinstance(layer, gymnasium.Wrapper):
-        if isinstance(layer, gymnasium.wrappers.TimeLimit):
-            layer._max_episode_steps = max_episode_steps
-            return environment
-        layer = layer.env
-    return gymnasium.wrappers.TimeLimit(environment, max_episode_steps)
+def _as_task_needs(name: str, environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
+    """Puts the task's time limit in place of the environment's own, and makes one array of its observations."""
+    check_no_running_normalization(name, environment)
+    if max_episode_steps is not None:
+        environment = with_limit(name, environment, max_episode_steps)
+    return as_one_array(name, environment)
 
 
-def _with_plain_spaces(name: str, environment: gymnasium.Env) -> gymnasium.Env:
-    space = environment.observation_space
-    if isinstance(space, gymnasium.spaces.Box):
-        return environment
-    if space.is_np_flattenable:  # Discrete becomes one-hot, Dict and Tuple one vector
-        return gymnasium.wrappers.FlattenObservation(environment)
-    raise ValueError(
-        f"The observation of task '{name}' must be one array of fixed shape. Received: {space}. "
-        "Wrap the environment in a gymnasium.ObservationWrapper that returns an array."
-    )
-
-
-def _dtype_and_high(dtype: np.dtype, high: Any) -> tuple[str, float | None]:
-    if dtype == np.uint8 or dtype == np.bool_:
-        return "uint8", float(np.max(high)) if dtype == np.uint8 else 1.0
-    return "float32", None
+def _check_actions(name: str, first: int, last: int) -> int:
+    """The first action, if all are of int32, as an export's are."""
+    bounds = np.iinfo(np.int32)
+    if not bounds.min <= first <= last <= bounds.max:
+        raise ValueError(
+            f"The actions of task '{name}' must be numbers of int32. Received: {first} to {last}. Number them from 0 "
+            "in a gymnasium.ActionWrapper."
+        )
+    return first
 
 
 def _not_discrete(name: str, actions: Any) -> ValueError:
@@ -182,19 +181,21 @@ def _read_tf_agents_spec(name: str, environment: Any) -> TaskSpec:
     if not hasattr(observation, "shape"):
         raise ValueError(
             f"The observation of task '{name}' must be one array. Received: {observation}. "
-            "Wrap it in tf_agents.environments.wrappers.FlattenObservationsWrapper."
+            "Wrap it in tf_agents.environments.wrappers.FlattenObservationsWrapper if its parts are vectors of "
+            "one scale, or let it return the one array that should be seen."
         )
     bounds = (getattr(action, "minimum", None), getattr(action, "maximum", None))
     is_integer = np.issubdtype(_numpy_dtype(action), np.integer) if hasattr(action, "dtype") else False
-    if not is_integer or None in bounds or tuple(action.shape) != () or int(np.min(bounds[0])) != 0:
+    if not is_integer or None in bounds or tuple(action.shape) != ():
         raise _not_discrete(name, action)
+    first, last = int(np.min(bounds[0])), int(np.max(bounds[1]))
+    _check_actions(name, first, last)
     dtype = _numpy_dtype(observation)
-    high = np.iinfo(dtype).max if dtype == np.uint8 else 0.0
-    return TaskSpec(
-        tuple(observation.shape),
-        *_dtype_and_high(dtype, getattr(observation, "maximum", high)),
-        int(np.max(bounds[1])) + 1,
-    )
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+    low, high = (0, 1) if dtype.kind == "b" else (limits.min, limits.max) if limits else (-np.inf, np.inf)
+    low, high = getattr(observation, "minimum", low), getattr(observation, "maximum", high)
+    shape, as_dtype, upper, lower = read_array(name, tuple(observation.shape), dtype, low, high)
+    return TaskSpec(shape, as_dtype, upper, last - first + 1, first_action=first, observation_low=lower)
 
 
 def _numpy_dtype(spec: Any) -> np.dtype:

@@ -14,7 +14,7 @@ from mtq.numeric import is_real, is_whole
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_LAYER_SUFFIXES = ("_encoder", "_scaling", "_q_values")  # which networks add to the names of tasks
+_LAYER_SUFFIXES = ("_encoder", "_scaling", "_layout", "_q_values")  # which networks add to the names of tasks
 _RESERVED_NAMES = frozenset({"backbone", "serving_default"})
 
 

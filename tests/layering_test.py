@@ -17,6 +17,8 @@ LAYERS = [
     "random_numbers",
     "gymnasium_ids",
     "dynamics",
+    "observation_spaces",
+    "wrappers",
     "spaces",
     "tasks",
     "environments",

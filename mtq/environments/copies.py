@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtq.environments.py_environment import DISCOUNT, as_gymnasium
+from mtq.observation_spaces import check_bounds, check_exact
 from mtq.tasks import Task
 
 
@@ -102,7 +103,9 @@ class EnvironmentCopies:
             environment.close()
 
     def _first(self, observations: list[Any]) -> np.ndarray:
-        return self._checked(np.stack([self._observation(observation) for observation in observations]))
+        first = np.stack([self._observation(observation) for observation in observations])
+        check_bounds(self.task.name, first, self.task.spec.observation_low, self.task.spec.observation_high)
+        return self._checked(first)
 
     def _observation(self, observed: Any) -> np.ndarray:
         observed = np.asarray(observed)
@@ -112,6 +115,7 @@ class EnvironmentCopies:
                 f"{self.task.spec.observation_shape}. Received: one of shape {observed.shape}. "
                 "Mend its observation_space, or what reset and step return."
             )
+        check_exact(self.task.name, observed)
         return observed
 
     def _checked(self, observations: np.ndarray) -> np.ndarray:

@@ -30,7 +30,8 @@ class _TfAgentsView(gymnasium.Env):
         self._environment = environment
         speaks_tensors = hasattr(environment.action_spec().dtype, "as_numpy_dtype")  # a TFEnvironment, always batched
         self._is_batched = speaks_tensors or environment.batched
-        self.action_space = gymnasium.spaces.Discrete(read_spec("", environment).num_actions)
+        spec = read_spec("", environment)
+        self.action_space = gymnasium.spaces.Discrete(spec.num_actions, start=spec.first_action)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         if seed is not None and hasattr(self._environment, "seed"):

@@ -4,18 +4,44 @@ from collections.abc import Collection, Sequence
 
 import keras
 
-_LARGE_IMAGE = 36
+from mtq.networks.layout import LARGE, MOVE_AXIS, SMALLEST, as_image
+
+_LAST = "channels_last"  # as observations are, whatever Keras's default is set to
 
 
 def backbone_for(shapes: Collection[tuple[int, ...]]) -> str:
     """The name of the backbone that fits observations: `"mlp"`, `"minatar_cnn"` or `"nature_cnn"`.
 
+    Gymnasium's stacks of large frames, `[frames, height, width]`, and large gray images are images too: networks move
+    their axes.
+
     Args:
         shapes: Of the tasks' observations.
+
+    Raises:
+        ValueError: A shape can be read in more than one way, or no backbone of mtq takes it.
     """
-    if not all(len(shape) == 3 for shape in shapes):
+    images = [_image(shape) for shape in shapes if len(shape) > 1]
+    if len(images) < len(shapes):  # with vectors among them, encoders are needed in any case
         return "mlp"
-    return "nature_cnn" if min(min(shape[:2]) for shape in shapes) >= _LARGE_IMAGE else "minatar_cnn"
+    return "nature_cnn" if min(min(image[:2]) for image in images) >= LARGE else "minatar_cnn"
+
+
+def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
+    image = as_image(shape) if len(shape) > 2 or min(shape) >= LARGE else None
+    if image is None:
+        raise ValueError(
+            "Observations must be vectors, or images [height, width, channels], for a backbone to be chosen by their "
+            f"shapes. Received: {tuple(shape)}, which may be something else. If frames or channels come first, "
+            f"{MOVE_AXIS}, or a gymnasium.wrappers.TransformObservation does; a gray image needs an axis of one "
+            "channel at the end, and a stack of vectors gymnasium.wrappers.FlattenObservation. Or name the backbone."
+        )
+    if min(image[:2]) < SMALLEST:
+        raise ValueError(
+            f"Images must be at least {SMALLEST}×{SMALLEST}, the kernel of minatar_cnn. Received: {tuple(shape)}. "
+            "Flatten them, by gymnasium.wrappers.FlattenObservation, or an encoder keras.layers.Flatten() before mlp."
+        )
+    return image
 
 
 def mlp(units: Sequence[int] = (128, 128), activation: str = "relu") -> keras.Sequential:
@@ -52,8 +78,8 @@ def minatar_cnn(filters: int = 16, units: int = 128) -> keras.Sequential:
     """
     return keras.Sequential(
         [
-            keras.layers.Conv2D(filters, 3, activation="relu", name="conv_0"),
-            keras.layers.Flatten(name="flatten"),
+            keras.layers.Conv2D(filters, 3, activation="relu", data_format=_LAST, name="conv_0"),
+            keras.layers.Flatten(data_format=_LAST, name="flatten"),
             keras.layers.Dense(units, activation="relu", name="dense_0"),
         ],
         name="backbone",
@@ -74,10 +100,10 @@ def nature_cnn(units: int = 512) -> keras.Sequential:
     """
     return keras.Sequential(
         [
-            keras.layers.Conv2D(32, 8, strides=4, activation="relu", name="conv_0"),
-            keras.layers.Conv2D(64, 4, strides=2, activation="relu", name="conv_1"),
-            keras.layers.Conv2D(64, 3, strides=1, activation="relu", name="conv_2"),
-            keras.layers.Flatten(name="flatten"),
+            keras.layers.Conv2D(32, 8, strides=4, activation="relu", data_format=_LAST, name="conv_0"),
+            keras.layers.Conv2D(64, 4, strides=2, activation="relu", data_format=_LAST, name="conv_1"),
+            keras.layers.Conv2D(64, 3, strides=1, activation="relu", data_format=_LAST, name="conv_2"),
+            keras.layers.Flatten(data_format=_LAST, name="flatten"),
             keras.layers.Dense(units, activation="relu", name="dense_0"),
         ],
         name="backbone",

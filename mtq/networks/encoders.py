@@ -1,6 +1,6 @@
 """Encoders: what brings a task's observation to the shape that the backbone takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -42,13 +42,14 @@ class ChannelPadding(keras.layers.Layer):
         return {**super().get_config(), "channels": self.channels}
 
 
-def default_encoders(tasks: TaskSet) -> dict[str, Encoder | None]:
+def default_encoders(shapes: Mapping[str, tuple[int, ...]], tasks: TaskSet) -> dict[str, Encoder | None]:
     """Chooses encoders where none are given.
 
     Where all observations agree in shape there are none. Vectors of different lengths get a dense layer each; images
     that differ in their channels are padded with channels of zeros.
 
     Args:
+        shapes: Of the tasks' observations, as they come to the encoders.
         tasks: The tasks.
 
     Returns:
@@ -57,7 +58,6 @@ def default_encoders(tasks: TaskSet) -> dict[str, Encoder | None]:
     Raises:
         ValueError: The observations are not all vectors, nor all images of one height and width.
     """
-    shapes = {task.name: task.spec.observation_shape for task in tasks.values()}
     if len(set(shapes.values())) == 1:
         return dict.fromkeys(tasks)
     if all(len(shape) == 1 for shape in shapes.values()):
@@ -69,6 +69,7 @@ def default_encoders(tasks: TaskSet) -> dict[str, Encoder | None]:
             for name, shape in shapes.items()
         }
     raise ValueError(
-        f"The observations of these tasks have no shape in common, and no encoders were given. Received: {shapes}. "
+        "The observations of these tasks have no shape in common, and no encoders were given. Received: "
+        f"{dict(shapes)}. "
         "Pass encoders={task: layer, …} that bring each to one shape."
     )

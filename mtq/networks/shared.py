@@ -7,8 +7,10 @@ import keras
 from mtq.networks.encoders import Encoder, default_encoders
 from mtq.networks.heads import head_layers
 from mtq.networks.initialization import initialize
+from mtq.networks.layout import LARGE, SMALLEST, to_image
+from mtq.networks.scaling import scaling_layer
 from mtq.networks.sharing_depth import copy_of_layer, split_backbone
-from mtq.tasks import TaskSet
+from mtq.tasks import Task, TaskSet
 
 
 def shared_q_network(
@@ -22,7 +24,10 @@ def shared_q_network(
 ) -> keras.Model:
     """Joins a shared backbone with an encoder and a head for each task.
 
-    Integer observations are scaled to `[0, 1]` by their largest value on the way in.
+    On the way in, observations are scaled to `[0, 1]` where their bounds say how: integers, and images of floats, as
+    `mtq.observation_spaces` tells in full. Vectors of floats come in as they are. Where no encoder is given and the
+    backbone begins with a convolution, Gymnasium's frame stacks `[frames, height, width]` and `[frames, height, width,
+    channels]` are moved to `[height, width, channels]`, and gray images `[height, width]` get their channel.
 
     Args:
         tasks: The tasks.
@@ -42,8 +47,8 @@ def shared_q_network(
         layer `"backbone"`.
 
     Raises:
-        ValueError: encoders or heads are given for other tasks than these, the encoded shapes do not agree, or there
-            are no so many layers to share.
+        ValueError: encoders or heads are given for other tasks than these, the encoded shapes do not agree or are not
+            what the backbone takes, or there are no so many layers to share.
 
     Example:
         >>> import mtq
@@ -54,11 +59,16 @@ def shared_q_network(
     """
     hidden = dict(heads) if isinstance(heads, Mapping) else dict.fromkeys(tasks, heads)
     _check_keys("heads", hidden, tasks)
-    if encoders is None:
-        encoders = default_encoders(tasks)
-    _check_keys("encoders", encoders, tasks)
     if backbone.name != "backbone":
         backbone = keras.Sequential([backbone], name="backbone")
+    shapes = {name: task.spec.observation_shape for name, task in tasks.items()}
+    movers = {
+        name: to_image(name, shape, backbone) if encoders is None or encoders.get(name) is None else None
+        for name, shape in shapes.items()
+    }
+    if encoders is None:
+        encoders = default_encoders({name: _shape_after(movers[name], shape) for name, shape in shapes.items()}, tasks)
+    _check_keys("encoders", encoders, tasks)
 
     inputs = {
         name: keras.Input(task.spec.observation_shape, dtype=task.spec.observation_dtype, name=name)
@@ -66,28 +76,55 @@ def shared_q_network(
     }
     encoded = {}
     for name, task in tasks.items():
-        encoded[name] = _as_float(inputs[name], task.spec.observation_high, f"{name}_scaling")
-        if encoders[name] is not None:
-            encoded[name] = encoders[name](encoded[name])  # type: ignore[misc]
+        encoded[name] = inputs[name]
+        given = [layer for layer in (movers[name], encoders[name]) if layer is not None]
+        scaling = scaling_layer(task, [*given, backbone])
+        for layer in [scaling, *given] if scaling is not None else given:
+            encoded[name] = _called(layer, encoded[name], task, "encoder")
     _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()})
 
     shared, private = split_backbone(backbone, shared_layers)
     outputs = {}
     for name, task in tasks.items():
         own = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
-        outputs[name] = encoded[name]
-        for layer in [*shared, *own, *head_layers(task, hidden[name], dueling)]:
-            outputs[name] = layer(outputs[name])
+        features = encoded[name]
+        for layer in [*shared, *own]:
+            features = _called(layer, features, task, "backbone")
+        _check_features(features, task)
+        for layer in head_layers(task, hidden[name], dueling):
+            features = layer(features)
+        outputs[name] = features
     network = keras.Model(inputs, outputs, name="shared_q_network")
     if seed is not None:
         initialize(network, seed)
     return network
 
 
-def _as_float(observation: keras.KerasTensor, high: float | None, name: str) -> keras.KerasTensor:
-    if high is None:
-        return observation
-    return keras.layers.Rescaling(1 / high, name=name)(observation)
+def _called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) -> keras.KerasTensor:
+    try:
+        return layer(tensor)
+    except ValueError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"The {role} must take the observations {task.spec.observation_shape} of task '{task.name}', which come to "
+            f"'{getattr(layer, 'name', layer)}' as {tuple(tensor.shape[1:])}. Received: {reason} Choose another "
+            f"{role}: mlp takes vectors, minatar_cnn images [height, width, channels] from {SMALLEST}×{SMALLEST}, "
+            f"nature_cnn from {LARGE}×{LARGE}; smaller ones can be flattened by an encoder, keras.layers.Flatten()."
+        ) from error
+
+
+def _shape_after(layer: keras.layers.Layer | None, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape if layer is None else tuple(layer.compute_output_shape((None, *shape))[1:])
+
+
+def _check_features(features: keras.KerasTensor, task: Task) -> None:
+    if len(features.shape) != 2 or features.shape[1] is None:
+        raise ValueError(
+            "The backbone must give features [B, features]. Received: an output of shape "
+            f"{tuple(features.shape)}, for the observations {task.spec.observation_shape} of task '{task.name}'. For "
+            "images choose minatar_cnn or nature_cnn; what should be one vector can be flattened by an encoder, "
+            "keras.layers.Flatten()."
+        )
 
 
 def _check_keys(argument: str, given: Mapping[str, object], tasks: TaskSet) -> None:

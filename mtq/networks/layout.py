@@ -1,0 +1,144 @@
+"""How an image lies in its array: what convolutions would take for something else is moved, or refused.
+
+Images are `[height, width, channels]` in mtq. Gymnasium's frame stacks are `[frames, height, width]` of gray images and
+`[frames, height, width, channels]` of colored ones; gray images alone are `[height, width]`. What these are can be told
+from a shape where frames are few and images are large.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+SMALLEST, LARGE = 3, 36  # the sides that `minatar_cnn` and `nature_cnn` need at least
+_MOST_FRAMES, _MOST_COLORS = 16, 4
+_ON_IMAGES = (
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling2D,
+)
+Shape = tuple[int, ...]
+MOVE_AXIS = (
+    "encoders={task: keras.layers.Permute((2, 3, 1)), …} moves the first of three axes to the end (of four, a "
+    "keras.Sequential of a Permute and a Reshape makes three)"
+)
+_AS_IT_IS = "If the shape is as it should be, encoders={task: keras.layers.Identity(), …} says so."
+
+
+def as_image(shape: Shape) -> Shape | None:
+    """What `[height, width, channels]` an observation is to be, which may be what it is; None if that is not clear.
+
+    Args:
+        shape: Of two to four axes, without the batch.
+    """
+    if len(shape) == 2:
+        return (*shape, 1)
+    if len(shape) == 3 and not _may_have_channels_first(shape):
+        return shape
+    if len(shape) == 3 and shape[0] <= _MOST_FRAMES and min(shape[1:]) >= LARGE:
+        return (*shape[1:], shape[0])
+    if len(shape) == 4 and shape[0] < min(shape[1:3]) and shape[0] <= _MOST_FRAMES and shape[3] <= _MOST_COLORS:
+        return (*shape[1:3], shape[0] * shape[3])
+    return None
+
+
+def to_image(name: str, shape: Shape, backbone: keras.layers.Layer) -> keras.layers.Layer | None:
+    """The layer that brings a task's observations to `[height, width, channels]`, if the backbone is for images.
+
+    What matters is what the backbone's first convolution would see; layers before it may have moved the axes already.
+
+    Args:
+        name: The task's name.
+        shape: Of its observations.
+        backbone: What they go into.
+
+    Returns:
+        A layer, or None where nothing is to be moved.
+
+    Raises:
+        ValueError: The convolution would take one axis for another, and which is which is not clear.
+    """
+    found = _first_on_images(backbone, shape)
+    if found is None:
+        return None
+    layer, seen = found
+    takes = _input_of(backbone)
+    if takes is not None and takes != shape:
+        return _mover(f"{name}_layout", shape, takes) if as_image(shape) == takes else None
+    if layer.data_format == "channels_first":
+        if len(seen) != 3 or not _may_have_channels_first(seen):
+            raise ValueError(
+                f"Layer '{layer.name}' of the backbone must be of data_format 'channels_last', as observations are. "
+                f"Received: 'channels_first' (Keras's default is {keras.config.image_data_format()!r}), for the "
+                f"observations {shape} of task '{name}', of which it sees {seen}. Give the layers data_format="
+                f"'channels_last', or let encoders move the axes: keras.layers.Permute((3, 1, 2)). {_AS_IT_IS}"
+            )
+        return None
+    image = as_image(seen)
+    if image == seen:
+        return None
+    if image is None or seen != shape or takes is not None:
+        raise ValueError(
+            f"Layer '{layer.name}' of the backbone must see images [height, width, channels]. Received: the "
+            f"observations {shape} of task '{name}', of which it sees {seen}. Vectors need another backbone, such as "
+            f"mlp. If frames or channels come first, {MOVE_AXIS}. {_AS_IT_IS}"
+        )
+    return _mover(f"{name}_layout", shape, image)
+
+
+def _may_have_channels_first(shape: Sequence[int]) -> bool:
+    """Whether the first of three axes is shorter than the others, as no square image's is."""
+    return shape[0] < min(shape[1:])
+
+
+def _mover(name: str, shape: Shape, image: Shape) -> keras.layers.Layer:
+    if len(shape) == 2:
+        return keras.layers.Reshape(image, name=name)
+    if len(shape) == 3:
+        return keras.layers.Permute((2, 3, 1), name=name)
+    moved, joined = keras.layers.Permute((2, 3, 1, 4), name="frames_last"), keras.layers.Reshape(image, name="joined")
+    return keras.Sequential([moved, joined], name=name)
+
+
+def _input_of(backbone: Any) -> Shape | None:
+    """The shape for which a model was made, if it was made for one."""
+    while isinstance(backbone, keras.Model):
+        given = getattr(backbone, "input_shape", None)
+        if isinstance(given, tuple) and not isinstance(given[0], tuple):
+            return given[1:]
+        backbone = backbone.layers[0] if isinstance(backbone, keras.Sequential) and backbone.layers else None
+    return None
+
+
+def _first_on_images(backbone: Any, shape: Shape) -> tuple[Any, Shape] | None:
+    """The first layer that is for images, and the shape that it sees; None if there is none, or it is not known."""
+    if isinstance(backbone, _ON_IMAGES):
+        return backbone, shape
+    if not isinstance(backbone, keras.Sequential):
+        return _first_in_graph(backbone)
+    for layer in backbone.layers:
+        found = _first_on_images(layer, shape)
+        if found is not None:
+            return found
+        try:
+            shape = tuple(layer.compute_output_shape((None, *shape))[1:])
+        except Exception:  # of layers of others, which need not know it before they are built
+            return None
+        if None in shape or not math.prod(shape):
+            return None
+    return None
+
+
+def _first_in_graph(backbone: Any) -> tuple[Any, Shape] | None:
+    if not isinstance(backbone, keras.Model) or not hasattr(backbone, "input"):
+        return None
+    for layer in backbone.layers:
+        if isinstance(layer, _ON_IMAGES):
+            seen: Any = getattr(layer, "input", None)  # none where it is called more than once
+            is_known = seen is not None and None not in seen.shape[1:]
+            return (layer, tuple(seen.shape[1:])) if is_known else None
+    return None

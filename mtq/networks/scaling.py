@@ -1,0 +1,102 @@
+"""Bringing observations to `[0, 1]` on their way into a network."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from mtq.tasks import Task
+
+_EXACT_IN_16_BITS = 255
+_SMALL = 1 / 16  # a factor for numbers much beyond 1
+_ON_SHAPES = (
+    keras.layers.InputLayer,
+    keras.layers.Identity,
+    keras.layers.Flatten,
+    keras.layers.Reshape,
+    keras.layers.Permute,
+)
+_ON_INTEGERS = (
+    keras.layers.Embedding,
+    keras.layers.CategoryEncoding,
+    keras.layers.Discretization,
+    keras.layers.Hashing,
+    keras.layers.IntegerLookup,
+)
+
+
+@keras.saving.register_keras_serializable("mtq")
+class BoundsScaling(keras.layers.Layer):
+    """Scales observations from their bounds to `[0, 1]`: `(x − low) / (high − low)`.
+
+    Args:
+        low: The lower bound, or those of the entries of the last axis.
+        high: The upper bound, likewise.
+    """
+
+    is_row_wise = True
+
+    def __init__(self, low: Any, high: Any, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.low, self.high = (np.asarray(bound, np.float64).tolist() for bound in (low, high))
+
+    def call(self, observations: Any) -> Any:
+        """The scaled observations."""
+        low = keras.ops.convert_to_tensor(self.low, self.compute_dtype)
+        factor = keras.ops.convert_to_tensor(1 / (np.asarray(self.high) - np.asarray(self.low)), self.compute_dtype)
+        return (keras.ops.cast(observations, self.compute_dtype) - low) * factor
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The same shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {**super().get_config(), "low": self.low, "high": self.high}
+
+
+def scaling_layer(task: Task, parts: Sequence[Any]) -> keras.layers.Layer | None:
+    """The layer that scales a task's observations, or None if they are not to be scaled.
+
+    Layers that take integers for names, such as an embedding, get them as they are.
+
+    Args:
+        task: The task.
+        parts: What its observations go through, in order: layers or functions.
+
+    Raises:
+        ValueError: The first layer expects observations as the environment gives them, and would scale them again.
+    """
+    spec, first = task.spec, next(_layers_by_number(parts), None)
+    high, low = spec.observation_high, spec.observation_low
+    if high is None or isinstance(first, _ON_INTEGERS):
+        return None
+    if first is not None and _scales_again(first):
+        raise ValueError(
+            f"Layer '{first.name}' must be for observations in [0, 1], to which those of task '{task.name}' are scaled "
+            f"on their way in, from bounds of {low or 0.0} to {high}. Received: {type(first).__name__}, which would "
+            "scale them again. Leave it out, or adapt it to scaled observations."
+        )
+    if low is None and isinstance(high, float | int) and high <= _EXACT_IN_16_BITS:
+        return keras.layers.Rescaling(1 / high, name=f"{task.name}_scaling")
+    # In float32 whatever the precision of the rest, which may not tell such numbers apart.
+    return BoundsScaling(0.0 if low is None else low, high, name=f"{task.name}_scaling", dtype="float32")
+
+
+def _scales_again(layer: Any) -> bool:
+    if isinstance(layer, keras.layers.Rescaling):
+        return bool(0 < np.max(np.abs(np.asarray(layer.scale))) < _SMALL)
+    if not isinstance(layer, keras.layers.Normalization):
+        return False
+    mean = layer.input_mean if getattr(layer, "mean", None) is None else layer.mean  # of what it was adapted to
+    return mean is not None and bool(np.any(np.asarray(mean) < 0.0) or np.any(np.asarray(mean) > 1.0))
+
+
+def _layers_by_number(parts: Sequence[Any]) -> Iterator[Any]:
+    """The layers that do something to numbers, in order, up to the first that is a function or a model of others."""
+    for part in parts:
+        if isinstance(part, keras.Sequential) or (isinstance(part, keras.Model) and hasattr(part, "input")):
+            yield from _layers_by_number(part.layers)
+        elif not isinstance(part, _ON_SHAPES):
+            yield part
