@@ -69,6 +69,7 @@ def _observation_spec(model: Any, name: str, argument: str = "observation") -> t
 
 
 def _act(model: Any, name: str, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    observation = tf.ensure_shape(observation, [None, *model.tasks[name].spec.observation_shape])
     q_values = model.paths[name](observation, training=False)
     return tf.argmax(q_values, axis=-1, output_type=tf.int32), q_values
 

@@ -4,9 +4,10 @@ import dataclasses
 import re
 from typing import Any
 
-import keras
+from keras.optimizers.schedules import LearningRateSchedule
 
 from mtq import aggregators
+from mtq.serialized import deserialize
 from mtq.study.configs import as_config, as_text, loss_config
 from mtq.study.protocol import Protocol
 
@@ -80,7 +81,12 @@ class Arm:
     def make_loss_weights(self) -> Any:
         """What `MultiTaskDQN.compile` is to be given, made anew."""
         if isinstance(self.loss_weights, dict) and "class_name" not in self.loss_weights:
-            return {name: keras.saving.deserialize_keras_object(weight) for name, weight in self.loss_weights.items()}
+            return {
+                name: deserialize("schedule of a weight", weight, LearningRateSchedule)
+                if isinstance(weight, dict)
+                else weight
+                for name, weight in self.loss_weights.items()
+            }
         return self.loss_weights
 
     def protocol(self, common: Protocol) -> Protocol:
