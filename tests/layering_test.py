@@ -11,6 +11,7 @@ LAYERS = [
     "_startup",
     "numeric",
     "files",
+    "folders",
     "trust",
     "serialized",
     "kept_per_graph",

@@ -8,13 +8,19 @@ from typing import Any
 import keras
 
 from mtq.files import write_json
+from mtq.folders import check_kind
 from mtq.serialized import deserialize, load_model
 from mtq.tasks import TaskSet
 from mtq.trust import trusting_imports
 
 
 def save_tasks(tasks: TaskSet, filepath: str | Path) -> None:
-    """Writes the tasks as JSON; environments that are Python objects are left out."""
+    """Writes the tasks as JSON; environments that are Python objects are left out.
+
+    Raises:
+        FileExistsError: There is something at this place that holds no tasks.
+    """
+    check_kind(Path(filepath), "tasks", "file of tasks", lambda file: b'"TaskSet"' in file.read(2_000))
     write_json(Path(filepath), keras.saving.serialize_keras_object(tasks))
 
 

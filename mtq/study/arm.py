@@ -1,7 +1,6 @@
 """One way of sharing a network, to be held against others."""
 
 import dataclasses
-import re
 from typing import Any
 
 from keras.optimizers.schedules import LearningRateSchedule
@@ -9,9 +8,9 @@ from keras.optimizers.schedules import LearningRateSchedule
 from mtq import aggregators
 from mtq.serialized import deserialize
 from mtq.study.configs import as_config, as_text, loss_config
+from mtq.study.folder import ARM_NAME
 from mtq.study.protocol import Protocol
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._,=+-]*")
 _FIXED = ("epochs", "evaluation_episodes", "evaluation_steps", "warmup_steps", "cosines_every")
 
 
@@ -50,7 +49,7 @@ class Arm:
         loss_weights: Any = None,
         **settings: Any,
     ) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not ARM_NAME.fullmatch(name):
             raise ValueError(
                 "The name of an arm must be of letters, digits, spaces and . _ , = + -, for it names a folder. "
                 f"Received: {name!r}."
