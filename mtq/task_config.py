@@ -14,6 +14,7 @@ _MOST_NUMBERS = 2**28  # of one observation: a gigabyte of float32
 _MOST_ACTIONS = 2**20
 _MOST_COPIES = 2**20
 _LONGEST_ID = 1_000
+_LARGEST = 10**18  # whole number; larger ones cannot all be turned into floats
 _REMEDY = "Save the tasks again with mtq, or make them in Python."
 
 
@@ -41,6 +42,9 @@ def task_arguments(config: Any, known: Mapping[str, bool]) -> dict[str, Any]:
         raise _field("name", role, "a text", config["name"])
     if "num_envs" in config and not (is_whole(config["num_envs"]) and 1 <= config["num_envs"] <= _MOST_COPIES):
         raise _field("num_envs", role, f"a whole number from 1 to {_MOST_COPIES:,}", config["num_envs"])
+    for name, value in config.items():
+        if is_whole(value) and abs(value) > _LARGEST:
+            raise _field(name, role, f"at most {_LARGEST:,}", value)
     return {
         **config,
         "environment": None if environment is None else named_in_file(environment),
