@@ -103,7 +103,7 @@ class StudyFolder:
 
     def check_names(self, plan: Any) -> None:
         """Raises a ValueError unless this is a plan, whose arms name folders within that of the study."""
-        is_plan = isinstance(plan, dict) and plan.keys() >= {"tasks", "arms", "seeds", "protocol"}
+        is_plan = isinstance(plan, dict) and plan.keys() >= {"tasks", "arms", "seeds"}
         names = list(plan["arms"]) if is_plan and isinstance(plan["arms"], dict) else [""]
         outside = [name for name in names if not ARM_NAME.fullmatch(name)]
         if outside:
