@@ -49,10 +49,10 @@ def check(path, specs):
 
     bad = [(name, {"observation": value}) for name, spec in specs.items() for value in requests(*spec)]
     bad += [(name, feeds) for name in specs for feeds in ({}, {"x": good(name)}, {name: good(name)})]
-    everything = {name: good(name) for name in specs}
-    bad += [("serving_default", {**everything, name: value}) for name, spec in specs.items() for value in requests(*spec)]
-    bad += [("serving_default", {key: value for key, value in everything.items() if key != name}) for name in specs]
-    bad += [("serving_default", {**everything, name: good(name, rows)}) for name in specs for rows in (0, 1, 3)]
+    every, all_tasks = {name: good(name) for name in specs}, "serving_default"
+    bad += [(all_tasks, {**every, name: value}) for name, spec in specs.items() for value in requests(*spec)]
+    bad += [(all_tasks, {key: value for key, value in every.items() if key != name}) for name in specs]
+    bad += [(all_tasks, {**every, name: good(name, rows)}) for name in specs for rows in (0, 1, 3)]
     for signature, feeds in bad:
         try_python(signature, feeds)
 

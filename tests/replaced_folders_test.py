@@ -17,6 +17,7 @@ from mtq import folders
 from mtq.callbacks.best_checkpoint import save_whole
 from mtq.callbacks.pictures import save_figure
 from mtq.checkpoint import Checkpoint
+from mtq.study.published import Published
 from tests.environments import Corridor
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +30,7 @@ REMOVING = {
     "folders.py": {"rename", "rmtree", "unlink"},  # test_an_export_…
     "study/folder.py": {"rmtree", "unlink"},  # test_a_study_…
     "study/record.py": {"replace", "rmtree"},  # a folder beside, of a random name of its own
-    "study/report.py": {"unlink"},  # test_a_report_…
+    "study/report.py": {"unlink"},  # tests/study/report_place_test.py
 }
 
 
@@ -295,6 +296,8 @@ def test_a_file_of_another_kind_is_not_replaced(model, tmp_path):
         lambda: mtq.callbacks.BestCheckpoint(tmp_path / "folder.keras"),
         lambda: save_whole(model, mine),
         lambda: save_figure(figure, mine),
+        lambda: mtq.callbacks.LearningCurves(mine),
+        lambda: Published("", {}, {}).save(mine),
         lambda: mtq.runs.save_tasks(model.tasks, mine),
     ):
         with pytest.raises(FileExistsError, match="Choose another place"):

@@ -21,7 +21,12 @@ def save_figure(figure: Figure, path: Path) -> None:
         FileExistsError: There is a file that is no PNG.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    check_kind(path, "picture", ".png file", lambda file: file.read(len(_PNG)) == _PNG)
+    check_picture_place(path)
     with beside(path) as new:
         figure.savefig(new, dpi=120, format="png")
         os.replace(new, path)
+
+
+def check_picture_place(path: Path) -> None:
+    """Raises a FileExistsError if there is something at this place that is no PNG."""
+    check_kind(path, "picture", ".png file", lambda file: file.read(len(_PNG)) == _PNG)
