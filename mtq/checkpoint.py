@@ -15,8 +15,12 @@ import tensorflow as tf
 
 from mtq.distribution.replicas import has_other_processes, local_replicas, sums, worker_index
 from mtq.files import write_json, written
+from mtq.folders import matches, stranger
 
-_NAME = re.compile(r"epoch_(\d+)")
+_NAME = re.compile(r"epoch_(\d{5,})")
+_FILES = (r"(model|replica_\d+)\.npz", r"notes\.json", r"\.notes\.json\.[0-9a-f]+\.part")
+OF_CHECKPOINTS = (r"\.\d+", r"epoch_\d{5,}/", r"\.epoch_\d{5,}\.part/", *(rf"[^/]+/{file}" for file in _FILES))
+_is_ours = matches(*_FILES)
 
 
 class Checkpoint:
@@ -44,7 +48,7 @@ class Checkpoint:
         """
         part = self.folder / f".epoch_{epoch:05d}.part"
         if self._worker == 0:
-            shutil.rmtree(part, ignore_errors=True)
+            _remove_unfinished(part)
             part.mkdir(parents=True)
             _write(part / "model.npz", _model_state(self._model))
             write_json(part / "notes.json", {"epoch": epoch, **notes})
@@ -56,7 +60,8 @@ class Checkpoint:
             before = self._whole()
             os.replace(part, self._place(epoch))
             for old in before:
-                shutil.rmtree(old, ignore_errors=True)
+                if not old.is_symlink() and stranger(old, _is_ours) is None:
+                    shutil.rmtree(old, ignore_errors=True)
 
     def load(self, wanted: bool = True) -> dict[str, Any] | None:
         """Reads the last whole one back. Every process of the run must call it.
@@ -127,11 +132,22 @@ class Checkpoint:
         return self.folder / f"epoch_{epoch:05d}"
 
     def _whole(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("epoch_*") if _NAME.fullmatch(path.name))
+        folders = [path for path in self.folder.glob("epoch_*") if _NAME.fullmatch(path.name)]
+        return sorted(path for path in folders if (path / "model.npz").exists() and (path / "notes.json").exists())
 
     def wait(self) -> None:
         """Until all processes of the run are here."""
         sums(self._strategy, [1.0])
+
+
+def _remove_unfinished(part: Path) -> None:
+    """Removes what a run that was killed has left."""
+    if part.is_symlink() or part.is_file() or (part.exists() and stranger(part, _is_ours) is not None):
+        raise FileExistsError(
+            f"The place of an unfinished checkpoint must hold nothing else. Received: {str(part)!r}, which holds what "
+            "mtq did not write. Move it, or choose another folder."
+        )
+    shutil.rmtree(part, ignore_errors=True)
 
 
 def _model_state(model: Any) -> dict[str, Any]:
@@ -154,7 +170,7 @@ def _write(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def _read(path: Path, state: Mapping[str, Any]) -> None:
-    with np.load(path) as saved:
+    with np.load(path, allow_pickle=False) as saved:
         names = {name.replace("|", "/") for name in saved.files}
         alike = names == set(state) and all(
             saved[name.replace("/", "|")].shape == tuple(variable.shape) for name, variable in state.items()

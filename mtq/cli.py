@@ -112,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--episodes", type=count, default=20, help="of each task")
     evaluate.add_argument("--seed", type=int, default=1, help="of the environments")
     evaluate.add_argument("--json", action="store_true", help="print JSON")
+    evaluate.add_argument(
+        "--trust-imports", action="store_true", help="import modules that the run's file names, which runs their code"
+    )
     evaluate.set_defaults(command=_evaluate)
 
     export = commands.add_parser("export", help="write the best model of a run as a SavedModel for TF Serving")
@@ -220,7 +223,7 @@ def _backbone(name: str | None, tasks: "mtq.TaskSet") -> "keras.Model":  # type:
 def _evaluate(options: argparse.Namespace) -> None:
     import mtq
 
-    model = mtq.runs.load_best(options.run)
+    model = mtq.runs.load_best(options.run, trust_imports=options.trust_imports)
     played = mtq.evaluation.evaluate(model, episodes=options.episodes, seed=options.seed)
     random = mtq.evaluation.evaluate_random(model.tasks, episodes=options.episodes, seed=options.seed)
     rows = {

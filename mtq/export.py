@@ -1,14 +1,22 @@
 """Taking a model away: a SavedModel that TensorFlow alone loads and TF Serving serves."""
 
-import os
-import shutil
+import re
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from mtq.folders import beside, matches, put_in_place, stranger
 
 DEFAULT_SIGNATURE = "serving_default"
+_OF_AN_EXPORT = (
+    r"(saved_model|fingerprint)\.pb",
+    "(variables|assets)/",
+    r"variables/variables\.(index|data-\d+-of-\d+)",
+)
 
 
 def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None:
@@ -18,16 +26,18 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
     not scaled; Dicts, Tuples and Discrete as `gymnasium.spaces.flatten` makes them) and gives `action [N]` int32, the
     greedy one, as the environment's `step` takes it, and `q_values [N, num_actions]` float32. The actions of the values
     are in order, from `task.spec.first_action` on, which is 0 unless the environment's actions begin elsewhere. The
-    default signature takes the observations of all tasks, each under its task's name, and gives `<task>_action` and
-    `<task>_q_values`.
+    default signature takes the observations of all tasks, each under its task's name and with as many rows as it has,
+    and gives `<task>_action` and `<task>_q_values`. A request of another shape or type is answered by an error,
+    whatever serves the export.
 
     Args:
         model: A `MultiTaskDQN`.
         filepath: The folder to write, by TF Serving's custom `<name>/<version>`.
-        overwrite: Whether an export that is already there may be replaced.
+        overwrite: Whether an export that is already there may be replaced, by a single renaming: whoever watches the
+            place sees the old one or the new one. A folder that holds anything else is never replaced.
 
     Raises:
-        FileExistsError: There is something at this place already.
+        FileExistsError: There is something at this place already; with `overwrite`, something that is no export.
 
     Example:
         The export is used without mtq and without Keras: `tf.saved_model.load(path).signatures["cart_pole"](
@@ -43,12 +53,11 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
         _default_endpoint(model),
         input_signature=[{name: _observation_spec(model, name, name) for name in model.tasks}],
     )
-    beside = Path(filepath).with_name(f".{Path(filepath).name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    archive.write_out(str(beside), verbose=False)
-    if Path(filepath).exists():
-        shutil.rmtree(filepath)
-    os.replace(beside, filepath)
+    place = Path(filepath)
+    place = place.resolve() if place.name in ("", "..") else place.parent.resolve() / place.name
+    with beside(place) as new:
+        archive.write_out(str(new), verbose=False)
+        put_in_place(new, place, lambda path: _check_place(path, filepath, overwrite))
 
 
 def check_free(filepath: str | Path, overwrite: bool = False) -> None:
@@ -56,19 +65,58 @@ def check_free(filepath: str | Path, overwrite: bool = False) -> None:
 
     Args:
         filepath: The folder to write.
-        overwrite: Whether a folder that is already there may be replaced.
+        overwrite: Whether an export that is already there may be replaced. Nothing else is.
     """
-    path = Path(filepath)
-    if path.is_file() or (path.exists() and any(path.iterdir()) and not overwrite):
-        raise FileExistsError(
-            f"The folder to export to must be new or empty. Received: {str(filepath)!r}, where there is something. "
-            "Choose another one (TF Serving serves the highest version number), or pass overwrite=True (--overwrite)."
-        )
+    _check_place(Path(filepath), filepath, overwrite)
+
+
+def _check_place(path: Path, filepath: str | Path, overwrite: bool) -> None:
+    if path.is_symlink():
+        raise _taken(filepath, "new or empty", "which is a link")
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not path.is_dir() or not overwrite:
+        raise _taken(filepath, "new or empty", "where there is something")
+    other = _not_of_an_export(path)
+    if other is not None:
+        raise _taken(filepath, "new or empty, or hold an export and nothing else", f"which holds {other!r}")
+
+
+def _taken(filepath: str | Path, must: str, found: str) -> FileExistsError:
+    return FileExistsError(
+        f"The folder to export to must be {must}. Received: {str(filepath)!r}, {found}. Choose another one (TF Serving "
+        "serves the highest version number), or, to replace an export, pass overwrite=True (--overwrite)."
+    )
+
+
+def _not_of_an_export(path: Path) -> str | None:
+    """What of a folder is no part of a SavedModel, by the name of a file in it."""
+    graph = path / "saved_model.pb"
+    if not graph.is_file():
+        return min(entry.name for entry in path.iterdir())
+    assets = path / "assets"
+    if assets.is_dir() and any(assets.iterdir()):  # of lookup tables in a network, whose names the graph has
+        saved = saved_model_pb2.SavedModel()
+        try:
+            saved.ParseFromString(graph.read_bytes())
+        except DecodeError:
+            return graph.name
+        names = [asset.filename for graph in saved.meta_graphs for asset in graph.asset_file_def]
+        return stranger(path, matches(*_OF_AN_EXPORT, *(re.escape(f"assets/{name}") for name in names)))
+    return stranger(path, matches(*_OF_AN_EXPORT))
 
 
 def _observation_spec(model: Any, name: str, argument: str = "observation") -> tf.TensorSpec:
     spec = model.tasks[name].spec
     return tf.TensorSpec([None, *spec.observation_shape], spec.observation_dtype, name=argument)
+
+
+def _checked(model: Any, name: str, observation: tf.Tensor) -> tf.Tensor:
+    """The observation, or at run time an error if it is of another shape.
+
+    A signature's own shape is checked by nobody: neither by TensorFlow's C API nor by TF Serving.
+    """
+    return tf.ensure_shape(observation, [None, *model.tasks[name].spec.observation_shape], name=f"observation_{name}")
 
 
 def _act(model: Any, name: str, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -80,7 +128,7 @@ def _act(model: Any, name: str, observation: tf.Tensor) -> tuple[tf.Tensor, tf.T
 
 def _task_endpoint(model: Any, name: str) -> Any:
     def endpoint(observation: tf.Tensor) -> dict[str, tf.Tensor]:
-        action, q_values = _act(model, name, observation)
+        action, q_values = _act(model, name, _checked(model, name, observation))
         return {"action": action, "q_values": q_values}
 
     return endpoint
@@ -90,7 +138,8 @@ def _default_endpoint(model: Any) -> Any:
     def endpoint(observations: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         outputs = {}
         for name, observation in observations.items():
-            outputs[f"{name}_action"], outputs[f"{name}_q_values"] = _act(model, name, observation)
+            action, q_values = _act(model, name, _checked(model, name, observation))
+            outputs[f"{name}_action"], outputs[f"{name}_q_values"] = action, q_values
         return outputs
 
     return endpoint

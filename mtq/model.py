@@ -19,6 +19,7 @@ from mtq.export import export
 from mtq.networks.paths import TaskPaths
 from mtq.numeric import is_whole
 from mtq.q_learning import Batch, QLearning
+from mtq.serialized import check_classes, deserialize
 from mtq.target_network import copy_of
 from mtq.task_metrics import TaskMetrics
 from mtq.tasks import TaskSet
@@ -176,7 +177,7 @@ class MultiTaskDQN(keras.Model):
         """Compiles from what `get_compile_config` gave."""
         if not config:
             return
-        optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
+        optimizer = deserialize("optimizer", config["optimizer"], keras.optimizers.Optimizer)
         self.compile(**{**config, "optimizer": optimizer})
 
     def set_task_weights(self, weights: Mapping[str, float]) -> None:
@@ -325,9 +326,14 @@ class MultiTaskDQN(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MultiTaskDQN":
-        """Makes the model again."""
+        """Makes the model again. Nothing is imported for it.
+
+        Raises:
+            ValueError: The config names classes that are not known, or its tasks are none.
+        """
+        check_classes(config, custom_objects)
         network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
-        tasks = keras.saving.deserialize_keras_object(config["tasks"], custom_objects=custom_objects)
+        tasks = deserialize("tasks", config["tasks"], TaskSet)
         return cls(**{**config, "network": network, "tasks": tasks})
 
     def _check_batch(self, batch: Batch) -> None:

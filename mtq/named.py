@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-import keras
+from mtq.serialized import deserialize
 
 
 def find(role: str, name: str, classes: Mapping[str, type]) -> type:
@@ -37,7 +37,7 @@ def instance(role: str, value: Any, base: type) -> Any:
         ValueError: It is something else.
     """
     if isinstance(value, Mapping) and "class_name" in value:
-        value = keras.saving.deserialize_keras_object(dict(value))
+        value = deserialize(role, value, base)
     if not isinstance(value, base):
         raise ValueError(f"The {role} must be a name or an object of {base.__name__}. Received: {value!r}.")
     return value

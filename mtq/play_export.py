@@ -14,13 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 
-def play_export(path: str, tasks_file: str, seed: int = 0) -> dict[str, float]:
+def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: bool = False) -> dict[str, float]:
     """Plays one greedy episode of each task.
 
     Args:
         path: Of the SavedModel.
         tasks_file: The `tasks.json` of a run.
         seed: Of the environments.
+        trust_imports: Whether modules that the file names are imported, which runs their code.
 
     Returns:
         The return of each task's episode.
@@ -29,7 +30,7 @@ def play_export(path: str, tasks_file: str, seed: int = 0) -> dict[str, float]:
     from mtq.runs import load_tasks
 
     signatures = tf.saved_model.load(path).signatures
-    tasks = load_tasks(tasks_file)
+    tasks = load_tasks(tasks_file, trust_imports=trust_imports)
 
     def policy(name: str) -> Any:
         first_action = tasks[name].spec.first_action  # from which `play` counts, where the export answers its own
@@ -51,9 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("export", help="folder of the SavedModel")
     parser.add_argument("tasks", help="tasks.json of the run it came from")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trust-imports", action="store_true", help="import modules that TASKS.json names")
     options = parser.parse_args(arguments)
     print(f"One episode per task, played by the SavedModel in {options.export}:")
-    for name, value in play_export(options.export, options.tasks, options.seed).items():
+    for name, value in play_export(
+        options.export, options.tasks, options.seed, trust_imports=options.trust_imports
+    ).items():
         print(f"  {name}: return {value:.1f}")
 
 

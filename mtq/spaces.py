@@ -11,6 +11,8 @@ import mtq.gymnasium_ids  # noqa: F401  (so that `mtq/breakout` and its like can
 from mtq.dynamics import BY_NAME, Dynamics
 from mtq.observation_spaces import Bound, as_one_array, read_array, read_box
 from mtq.wrappers import check_no_running_normalization, with_limit
+from mtq.trust import check_import
+from mtq.trust import trusting_imports as trusting_imports
 
 IN_GRAPH = "in_graph/"  # before the names of the in-graph environments
 EnvironmentSource = str | Callable[[], Any] | Any
@@ -81,6 +83,7 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
             "which a file cannot hold. Make a TaskSet with the environment again and pass that."
         )
     if isinstance(source, str):
+        check_import(name, source)
         try:
             environment = gymnasium.make(source, max_episode_steps=max_episode_steps, disable_env_checker=True)
         except (gymnasium.error.Error, ImportError) as error:

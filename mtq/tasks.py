@@ -11,7 +11,9 @@ import keras
 
 from mtq.dynamics import Dynamics
 from mtq.numeric import is_real, is_whole
+from mtq.serialized import class_of
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
+from mtq.task_config import listed_tasks, task_arguments
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _LAYER_SUFFIXES = ("_encoder", "_scaling", "_layout", "_q_values")  # which networks add to the names of tasks
@@ -88,8 +90,15 @@ class Task:
         return self.spec.num_actions
 
     def make_environment(self) -> Any:
-        """Makes one more copy of the environment (or returns the one copy, if it was given as an object)."""
-        return make_environment(self.name, self.environment, self.max_episode_steps)
+        """Makes one more copy of the environment (or returns the one copy, if it was given as an object).
+
+        Raises:
+            ValueError: It cannot be made, or has other shapes than the task's `spec`.
+        """
+        environment = make_environment(self.name, self.environment, self.max_episode_steps)
+        if self.spec is not None:
+            self._check_fits(environment)
+        return environment
 
     def get_config(self) -> dict[str, Any]:
         """The settings as Keras saves them; an environment that is not a Gymnasium id is left out."""
@@ -100,10 +109,17 @@ class Task:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Task":
-        """Makes the task again, without touching its environment."""
-        spec = config["spec"]
-        spec = TaskSpec(**{**spec, "observation_shape": tuple(spec["observation_shape"])})
-        return cls(**{**config, "spec": spec})
+        """Makes the task again, without touching its environment, of which a file may name only a registered one.
+
+        Raises:
+            ValueError: A field is missing, unknown, or holds what it cannot.
+        """
+        known = {field.name: field.name in ("name", "environment", "spec") for field in dataclasses.fields(cls)}
+        arguments = task_arguments(config, known)
+        try:
+            return cls(**arguments)
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"The config of task {config['name']!r} holds what cannot be one: {error}.") from error
 
     def _check_number(
         self, argument: str, kind: type, holds: Callable[[Any], bool], must: str, optional: bool = False
@@ -119,6 +135,17 @@ class Task:
     def _check(self, argument: str, holds: bool, must: str) -> None:
         if not holds:
             raise ValueError(f"{argument} of task '{self.name}' must be {must}. Received: {getattr(self, argument)!r}.")
+
+    def _check_fits(self, environment: Any) -> None:
+        found = read_spec(self.name, environment)
+        if found == self.spec and found.in_graph == self.spec.in_graph:
+            return
+        if environment is not self.environment:
+            environment.close()
+        raise ValueError(
+            f"The environment of task '{self.name}' must have the shapes of the task's spec, {self.spec}. Received: "
+            f"{found}. Make the task anew, without a spec, so that it is read from the environment."
+        )
 
     def _read_environment(self) -> None:
         environment = self.make_environment()
@@ -195,8 +222,22 @@ class TaskSet(collections.abc.Mapping[str, Task]):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TaskSet":
-        """Makes the tasks again."""
-        return cls([keras.saving.deserialize_keras_object(task) for task in config["tasks"]])
+        """Makes the tasks again.
+
+        Raises:
+            ValueError: There are no tasks in it, or a task is none.
+        """
+        return cls([_task(task) for task in listed_tasks(config)])
+
+
+def _task(config: Any) -> Task:
+    """A task of the class that its config names, which must be one that is registered."""
+    kind = class_of(config)
+    if not isinstance(kind, type) or not issubclass(kind, Task):
+        raise ValueError(
+            f"The config of a TaskSet must hold configs of Tasks. Received: {str(config)[:200]}. Save the tasks again."
+        )
+    return kind.from_config(config.get("config"))
 
 
 def check_weight(name: str, weight: Any) -> None:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from mtq import value_learning as vl
+from mtq.serialized import check_classes
 
 _BY_NAME = {"squared": vl.squared, "huber": vl.huber}
 
@@ -48,6 +49,7 @@ class TDLoss:
 
 
 def _keras_loss(loss: Any) -> Any:
+    check_classes(loss)
     try:
         found = keras.losses.get(loss)
     except (ValueError, TypeError):

@@ -2,10 +2,13 @@
 
 import math
 import os
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import keras
+
+from mtq.folders import beside, check_kind
 
 
 class BestCheckpoint(keras.callbacks.Callback):
@@ -16,12 +19,16 @@ class BestCheckpoint(keras.callbacks.Callback):
     Args:
         filepath: Ending in `.keras`.
         monitor: The name in the logs, of which more is better.
+
+    Raises:
+        FileExistsError: There is something at this place that is no `.keras` file; a model of before is replaced.
     """
 
     def __init__(self, filepath: str | Path, monitor: str = "val_score") -> None:
         super().__init__()
         self.filepath, self.monitor = Path(filepath), monitor
         self.best = -math.inf
+        check_model_place(self.filepath)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves the model if it is the best."""
@@ -37,9 +44,26 @@ def save_whole(model: keras.Model, filepath: str | Path) -> None:
     Args:
         model: The model.
         filepath: Ending in `.keras`.
+
+    Raises:
+        FileExistsError: There is something at this place that is no `.keras` file.
     """
     filepath = Path(filepath)
     filepath.parent.mkdir(parents=True, exist_ok=True)
-    beside = filepath.with_name(f".{filepath.stem}.part{filepath.suffix}")
-    model.save(beside)
-    os.replace(beside, filepath)
+    check_model_place(filepath)
+    with beside(filepath) as new:
+        model.save(new)
+        os.replace(new, filepath)
+
+
+def check_model_place(filepath: Path) -> None:
+    """Raises a FileExistsError if there is something at this place that is no `.keras` file."""
+    check_kind(filepath, "model", ".keras file", _is_keras)
+
+
+def _is_keras(file: IO[bytes]) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return {"config.json", "metadata.json"} <= set(archive.namelist())
+    except zipfile.BadZipFile:
+        return False

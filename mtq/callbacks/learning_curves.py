@@ -9,7 +9,7 @@ import keras
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from mtq.callbacks.pictures import save_figure
+from mtq.callbacks.pictures import check_picture_place, save_figure
 
 _GREEDY, _TRAINING, _OTHER = "#0072b2", "#d55e00", "#777777"  # Okabe and Ito's, for all eyes
 
@@ -23,6 +23,9 @@ class LearningCurves(keras.callbacks.Callback):
     Args:
         filepath: Of the PNG.
         seconds: Between two drawings.
+
+    Raises:
+        FileExistsError: There is something at the picture's place that is no PNG; a picture of before is replaced.
     """
 
     def __init__(self, filepath: str | Path, seconds: float = 30.0) -> None:
@@ -30,6 +33,7 @@ class LearningCurves(keras.callbacks.Callback):
         self.filepath, self.seconds = Path(filepath), seconds
         self.rows: list[dict[str, float]] = []
         self._drawn = time.monotonic()
+        check_picture_place(self.filepath)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Takes note of the figures."""

@@ -5,6 +5,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mtq.folders import beside, check_kind
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes a PNG beside its place first, so that who looks while a run goes on never sees half of one.
@@ -12,8 +16,17 @@ def save_figure(figure: Figure, path: Path) -> None:
     Args:
         figure: What to write.
         path: Its place; missing directories are made.
+
+    Raises:
+        FileExistsError: There is a file that is no PNG.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    figure.savefig(beside, dpi=120, format="png")
-    os.replace(beside, path)
+    check_picture_place(path)
+    with beside(path) as new:
+        figure.savefig(new, dpi=120, format="png")
+        os.replace(new, path)
+
+
+def check_picture_place(path: Path) -> None:
+    """Raises a FileExistsError if there is something at this place that is no PNG."""
+    check_kind(path, "picture", ".png file", lambda file: file.read(len(_PNG)) == _PNG)

@@ -1,7 +1,6 @@
 """One training run and its folder."""
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -18,8 +17,10 @@ from mtq.distribution.failure import worker_errors
 from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
 from mtq.export import check_free
 from mtq.files import write_json
+from mtq.folders import remove
 from mtq.runs.log import cut_log, read_log
 from mtq.runs.models import save_tasks
+from mtq.runs.replaceable import check_replaceable, run_record
 from mtq.runs.results import results_table
 from mtq.runs.versions import versions
 from mtq.tasks import TaskSet
@@ -48,13 +49,14 @@ class Run:
     Args:
         folder: Where; made if need be.
         options: What the run was started with, for the record; JSON values.
-        overwrite: Whether a run that is already there is removed.
+        overwrite: Whether a run that is already there is removed. What is not of a run is never removed.
         resume: Whether one that is there goes on from its last checkpoint.
         export_to: Where the run's model is to be exported, so that a place already taken is found out now.
         is_chief: False for all processes of a run but one: the others write nothing but their part of checkpoints.
 
     Raises:
-        FileExistsError: The folder holds a run, or the place to export to is taken.
+        FileExistsError: The folder holds a run, or, with `overwrite`, what is of none under the names of its files; or
+            the place to export to is taken.
         ValueError: The run that is to go on was started with other options.
     """
 
@@ -78,15 +80,17 @@ class Run:
             return
         if export_to is not None:
             check_free(export_to, overwrite)
-        present = [path for path in self._files() if path.exists()]
+        present = [path for path in self._files() if path.exists() or path.is_symlink()]
         if present and not overwrite:
             raise FileExistsError(
                 f"The folder for a run must not hold one already. Received: {str(folder)!r}, which has "
                 f"{present[0].name}. Choose another folder, or pass --resume (resume=True) to go on with that run, or "
                 "--overwrite (overwrite=True) to replace it."
             )
+        if present:
+            check_replaceable(self.folder, present)
         for path in present:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove(path)
         self.folder.mkdir(parents=True, exist_ok=True)
         record = {"options": dict(options), "command": sys.argv, "versions": versions()}
         write_json(self.folder / "run.json", record)
@@ -272,7 +276,7 @@ class Run:
         return [self.folder / name for name in (*names, "tensorboard", "checkpoint", "run.json")]
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
-        before = json.loads((self.folder / "run.json").read_text())["options"]
+        before = run_record(self.folder)["options"]
         now = json.loads(json.dumps(dict(options)))
         other = {
             name: (before.get(name), now.get(name))

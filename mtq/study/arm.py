@@ -1,16 +1,16 @@
 """One way of sharing a network, to be held against others."""
 
 import dataclasses
-import re
 from typing import Any
 
-import keras
+from keras.optimizers.schedules import LearningRateSchedule
 
 from mtq import aggregators
+from mtq.serialized import deserialize
 from mtq.study.configs import as_config, as_text, loss_config
+from mtq.study.folder import ARM_NAME
 from mtq.study.protocol import Protocol
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._,=+-]*")
 _FIXED = ("epochs", "evaluation_episodes", "evaluation_steps", "warmup_steps", "cosines_every")
 
 
@@ -49,7 +49,7 @@ class Arm:
         loss_weights: Any = None,
         **settings: Any,
     ) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not ARM_NAME.fullmatch(name):
             raise ValueError(
                 "The name of an arm must be of letters, digits, spaces and . _ , = + -, for it names a folder. "
                 f"Received: {name!r}."
@@ -80,7 +80,12 @@ class Arm:
     def make_loss_weights(self) -> Any:
         """What `MultiTaskDQN.compile` is to be given, made anew."""
         if isinstance(self.loss_weights, dict) and "class_name" not in self.loss_weights:
-            return {name: keras.saving.deserialize_keras_object(weight) for name, weight in self.loss_weights.items()}
+            return {
+                name: deserialize("schedule of a weight", weight, LearningRateSchedule)
+                if isinstance(weight, dict)
+                else weight
+                for name, weight in self.loss_weights.items()
+            }
         return self.loss_weights
 
     def protocol(self, common: Protocol) -> Protocol:

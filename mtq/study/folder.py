@@ -2,14 +2,18 @@
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mtq.files import locked, write_json
+from mtq.folders import stranger
 from mtq.runs import versions
-from mtq.study.record import RunRecord
+from mtq.study.record import RunRecord, is_of_a_run
+
+ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._,=+-]*")
 
 
 class StudyFolder:
@@ -60,6 +64,7 @@ class StudyFolder:
             ValueError: The folder holds runs of another plan.
             FileNotFoundError: It holds runs, and their plan was lost.
         """
+        self._check_ours()
         plan = json.loads(json.dumps(plan))
         plan["asked"] = {"arms": list(plan["arms"]), "seeds": plan["seeds"]}
         if not is_alone or self._has_runs():
@@ -81,6 +86,34 @@ class StudyFolder:
             (self.path / "random.json").unlink(missing_ok=True)  # nothing was run by the plan that was there
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self._plan_path, {**plan, "command": command, "versions": versions()})
+
+    def _check_ours(self) -> None:
+        """Raises a FileExistsError if files of a study's names are there that are of none."""
+        if self._plan_path.exists():
+            try:
+                self.check_names(self.plan)
+            except ValueError as error:
+                raise FileExistsError(
+                    f"The folder of a study must be new, or hold one. Received: {str(self.path)!r}, whose study.json "
+                    "is of something else. Choose another folder."
+                ) from error
+        if (self.path / "random.json").exists() and not self._plan_path.exists() and not self._has_runs():
+            raise FileExistsError(
+                f"The folder of a study must be new, or hold one. Received: {str(self.path)!r}, which has a "
+                "random.json but no study.json. Choose another folder."
+            )
+
+    def check_names(self, plan: Any) -> None:
+        """Raises a ValueError unless this is a plan, whose arms name folders within that of the study."""
+        is_plan = isinstance(plan, dict) and plan.keys() >= {"tasks", "arms", "seeds"}
+        names = list(plan["arms"]) if is_plan and isinstance(plan["arms"], dict) else [""]
+        outside = [name for name in names if not ARM_NAME.fullmatch(name)]
+        if outside:
+            raise ValueError(
+                f"study.json must be the plan of a study, with arms whose names name folders. Received: in "
+                f"{str(self.path)!r} {f'an arm {outside[0]!r}' if is_plan else 'something else'}. Give the folder "
+                "that `mtq study --out` or Study.run wrote."
+            )
 
     def _check_same(self, what: str, before: Any, now: Any) -> None:
         if before == now:
@@ -143,7 +176,8 @@ class StudyFolder:
             is_ours = is_held and not self.has(arm, seed)
             if is_ours:
                 for cut_off in place.parent.glob(f".{place.name}.*.part"):  # by a process that was killed
-                    shutil.rmtree(cut_off, ignore_errors=True)
+                    if not cut_off.is_symlink() and stranger(cut_off, is_of_a_run) is None:
+                        shutil.rmtree(cut_off, ignore_errors=True)
             yield is_ours
 
     def place(self, arm: str, seed: int) -> Path:

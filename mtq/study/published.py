@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mtq.files import write_json
+from mtq.folders import check_kind
 from mtq.study.results import ArmResult
 
 
@@ -109,6 +110,7 @@ class Published:
 
     def save(self, path: Path) -> None:
         """Writes it as JSON, for the report of a folder to be made again."""
+        check_kind(path, "published figures", "file of such figures", lambda file: b'"curves"' in file.read())
         curves = {arm: {task: curve.tolist() for task, curve in tasks.items()} for arm, tasks in self.curves.items()}
         write_json(path, {"source": self.source, "curves": curves, "figures": self.figures})
 

@@ -4,12 +4,16 @@ import dataclasses
 import json
 import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mtq.files import written
+from mtq.folders import matches
+
+is_of_a_run = matches(r"network\.keras", r"arrays\.npz", r"scores\.json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +45,7 @@ class RunRecord:
             folder: Its place: `scores.json`, `network.keras` and `arrays.npz` will lie there.
             network: The trained network that was evaluated, a `keras.Model`.
         """
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        shutil.rmtree(beside, ignore_errors=True)
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}_{uuid.uuid4().hex[:8]}.part")
         beside.mkdir(parents=True)
         network.save(beside / "network.keras")
         with (beside / "network.keras").open("rb") as file:
@@ -66,7 +69,7 @@ class RunRecord:
     def load(cls, folder: Path) -> "RunRecord":
         """Reads what `save` wrote."""
         record = json.loads((folder / "scores.json").read_text())
-        with np.load(folder / "arrays.npz") as arrays:
+        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
             cosines = arrays.get("cosines")
             probes = {name.removeprefix("probes/"): arrays[name] for name in arrays if name.startswith("probes/")}
         scores = np.array(record["scores"])

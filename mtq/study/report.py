@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from mtq.study.html import as_html
 from mtq.study.installed import check_installed
 from mtq.study.looks import style
 from mtq.study.markdown import as_markdown
-from mtq.study.numbers import write_numbers
+from mtq.study.numbers import COLUMNS, write_numbers
 from mtq.study.published import Published
 from mtq.study.results import Results
 from mtq.study.sections import blocks_of
 from mtq.study.summary import Summary, summarize
 
-_PICTURES, _PUBLISHED, _MARKDOWN = "figures", "published.json", "report.md"
+_PICTURES, _PUBLISHED = "figures", "published.json"
+_MARKDOWN, _HTML, _NUMBERS = "report.md", "report.html", "numbers.csv"
+_PICTURE = re.compile(rf"\({_PICTURES}/([a-z0-9_]+)\.png\)")
 _TITLE = "What sharing the network does"
 
 
@@ -55,6 +58,7 @@ class Report:
 
         Raises:
             ValueError: There is no folder to write to.
+            FileExistsError: The folder has files of the report's names that are of none.
         """
         if to is None and self.path is None:
             raise ValueError("to must say where the report is written, as it was made without a path. Received: None.")
@@ -72,10 +76,11 @@ class Report:
             self.publication.save(Path(self.path) / _PUBLISHED)
         with style():
             blocks = blocks_of(self.summary)
-            write_text(folder / "report.html", as_html(title, blocks))
-            _save_pictures(blocks, folder / _PICTURES)
+            replaced = _check_free(folder, blocks)
+            write_numbers(self.summary, folder / _NUMBERS)  # first: by it the report is known as one
+            write_text(folder / _HTML, as_html(title, blocks))
+            _save_pictures(blocks, folder / _PICTURES, replaced)
         write_text(folder / _MARKDOWN, as_markdown(title, blocks, _PICTURES))
-        write_numbers(self.summary, folder / "numbers.csv")
 
 
 def _title_in(markdown: Path) -> str:
@@ -85,9 +90,35 @@ def _title_in(markdown: Path) -> str:
     return markdown.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").strip()
 
 
-def _save_pictures(blocks: Sequence[Block], folder: Path) -> None:
-    for of_more_arms in folder.glob("learning_curves_*.png"):
-        of_more_arms.unlink()
-    for block in blocks:
-        if isinstance(block, Picture):
-            save_figure(block.figure, folder / f"{block.name}.png")
+def _check_free(folder: Path, blocks: Sequence[Block]) -> set[str]:
+    """The pictures of the report that is there, which may be replaced.
+
+    Raises:
+        FileExistsError: There is none, but files of the same names.
+    """
+    if _is_report(folder):
+        return set(_PICTURE.findall(_text(folder / _MARKDOWN)))
+    pictures = [f"{_PICTURES}/{block.name}.png" for block in blocks if isinstance(block, Picture)]
+    taken = [name for name in (_NUMBERS, _HTML, _MARKDOWN, *pictures) if (folder / name).exists()]
+    if taken:
+        raise FileExistsError(
+            f"The folder for a report must hold none, or one that mtq wrote. Received: {str(folder)!r}, which has "
+            f"{taken[0]} but no report's {_NUMBERS}. Choose another folder (to=), or move what is there."
+        )
+    return set()
+
+
+def _is_report(folder: Path) -> bool:
+    return _text(folder / _NUMBERS).partition("\n")[0].strip() == ",".join(COLUMNS)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _save_pictures(blocks: Sequence[Block], folder: Path, replaced: set[str]) -> None:
+    pictures = {block.name: block.figure for block in blocks if isinstance(block, Picture)}
+    for of_more_arms in replaced - pictures.keys():
+        (folder / f"{of_more_arms}.png").unlink(missing_ok=True)
+    for name, figure in pictures.items():
+        save_figure(figure, folder / f"{name}.png")

@@ -134,9 +134,11 @@ def load_results(path: str | Path) -> Results:
 
     Raises:
         FileNotFoundError: There is no study, or it has no finished run of its reference yet.
+        ValueError: Its plan is none, or names an arm that would lead out of the folder.
     """
     folder = StudyFolder(path)
     plan = folder.plan
+    folder.check_names(plan)
     tasks = tuple(task["config"]["name"] for task in plan["tasks"]["config"]["tasks"])
     arms = []
     for name, settings in plan["arms"].items():

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from mtq.serialized import load_model
 from mtq.study.folder import StudyFolder
 from mtq.study.record import RunRecord
 from mtq.study.results import Results
@@ -102,7 +103,7 @@ class _Views:
     def _load(self, arm: str, seed: int) -> tuple[dict[str, np.ndarray], Any]:
         if (arm, seed) not in self._loaded:
             place = self._folder.place(arm, seed)
-            network = keras.models.load_model(place / "network.keras", compile=False)
+            network = load_model(place / "network.keras", compile=False)
             paths = [
                 keras.Model(network.input[task], network.output[task]._keras_history.operation.input)
                 for task in self._tasks

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
+from mtq.serialized import deserialize
 from mtq.task_gradients import TaskGradients
 from mtq.tasks import TaskSet
 from mtq.weightings.weighting import Weighting, check_task_weights
@@ -63,5 +64,5 @@ class Schedule(Weighting):
 
 def _schedule_or_number(weight: Any) -> float | LearningRateSchedule:
     if isinstance(weight, Mapping):
-        return keras.saving.deserialize_keras_object(dict(weight))
+        return deserialize("schedule of a weight", weight, LearningRateSchedule)
     return weight if isinstance(weight, LearningRateSchedule) else float(weight)

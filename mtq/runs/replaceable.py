@@ -1,0 +1,69 @@
+"""What of a folder is of a run, and may be replaced by another one."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mtq.checkpoint import OF_CHECKPOINTS
+from mtq.folders import matches, stranger
+
+_OF_RUNS = {
+    "checkpoint": matches(*OF_CHECKPOINTS),
+    "tensorboard": matches(
+        r".*/",
+        r"(.*/)?events\.out\.tfevents\.[^/]*",
+        r"[a-z]+/plugins/.*",
+        r"(.*/)?gradient(s\.csv|_cosines\.png)",
+    ),
+}
+
+
+def run_record(folder: Path) -> dict[str, Any]:
+    """What `run.json` says of a run.
+
+    Raises:
+        ValueError: It is not one that mtq wrote.
+    """
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if isinstance(record, dict) and isinstance(record.get("options"), dict) and "versions" in record:
+            return record
+    except (OSError, ValueError, RecursionError):
+        pass
+    raise ValueError(
+        f"The folder of a run must have the run.json that mtq wrote. Received: {str(folder)!r}, which has none or "
+        "another. Choose another folder."
+    )
+
+
+def check_replaceable(folder: Path, present: Sequence[Path]) -> None:
+    """Checks that what is to be removed for another run was written by a run.
+
+    Args:
+        folder: Of the run.
+        present: The files and folders in it that are to be removed.
+
+    Raises:
+        FileExistsError: Some of it was not.
+    """
+    try:
+        run_record(folder)
+    except ValueError as error:
+        raise FileExistsError(
+            f"A run must replace nothing but a run. Received: {str(folder)!r}, which has {present[0].name} but no "
+            "run.json that mtq wrote. Choose another folder, or move what is there."
+        ) from error
+    for path in present:
+        is_ours = _OF_RUNS.get(path.name)
+        other: str | None = None
+        if path.is_symlink() or path.is_dir() is (is_ours is None):
+            other = path.name
+        elif is_ours is not None:
+            within = stranger(path, is_ours)
+            other = within and f"{path.name}/{within}"
+        if other is not None:
+            raise FileExistsError(
+                f"A run must replace nothing but a run. Received: {str(folder)!r}, in which mtq did not write {other}. "
+                "Choose another folder, or move that."
+            )

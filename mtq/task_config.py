@@ -1,0 +1,114 @@
+"""A task as a file holds it: each field is checked before anything is made of it."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mtq.numeric import is_real, is_whole
+from mtq.spaces import TaskSpec
+from mtq.trust import named_in_file
+
+_DTYPES = ("float32", "uint8")
+_MOST_NUMBERS = 2**28  # of one observation: a gigabyte of float32
+_MOST_ACTIONS = 2**20
+_MOST_COPIES = 2**20
+_LONGEST_ID = 1_000
+_LARGEST = 10**18  # whole number; larger ones cannot all be turned into floats
+_REMEDY = "Save the tasks again with mtq, or make them in Python."
+
+
+def task_arguments(config: Any, known: Mapping[str, bool]) -> dict[str, Any]:
+    """What a task is made of, from its config.
+
+    Args:
+        config: The config, as it was read from a file.
+        known: The arguments of a task, and whether a config must have each.
+
+    Returns:
+        The arguments.
+
+    Raises:
+        ValueError: A field is missing, unknown, or holds what it cannot.
+    """
+    if not isinstance(config, Mapping):
+        raise ValueError(f"The config of a task must be a dict. Received: {_short(config)}. {_REMEDY}")
+    role = f"the config of task {_short(config.get('name'))}"
+    _check_keys(role, config, known)
+    environment = config["environment"]
+    if environment is not None and not (isinstance(environment, str) and 0 < len(environment) <= _LONGEST_ID):
+        raise _field("environment", role, "the id of an environment, or null", environment)
+    if not isinstance(config["name"], str):
+        raise _field("name", role, "a text", config["name"])
+    if "num_envs" in config and not (is_whole(config["num_envs"]) and 1 <= config["num_envs"] <= _MOST_COPIES):
+        raise _field("num_envs", role, f"a whole number from 1 to {_MOST_COPIES:,}", config["num_envs"])
+    for name, value in config.items():
+        if is_whole(value) and abs(value) > _LARGEST:
+            raise _field(name, role, f"at most {_LARGEST:,}", value)
+    return {
+        **config,
+        "environment": None if environment is None else named_in_file(environment),
+        "spec": _spec(config["spec"], role),
+    }
+
+
+def listed_tasks(config: Any) -> list[Any]:
+    """The configs of the tasks in that of a TaskSet.
+
+    Args:
+        config: As it was read from a file.
+
+    Raises:
+        ValueError: It holds no list of them.
+    """
+    tasks = config.get("tasks") if isinstance(config, Mapping) else None
+    if not isinstance(tasks, list | tuple):
+        raise ValueError(f"tasks in the config of a TaskSet must be a list. Received: {_short(config)}. {_REMEDY}")
+    return list(tasks)
+
+
+def _spec(spec: Any, role: str) -> TaskSpec:
+    if not isinstance(spec, Mapping):
+        raise _field("spec", role, "a dict", spec)
+    required = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(TaskSpec)}
+    _check_keys(f"spec in {role}", spec, required)
+    shape = spec["observation_shape"]
+    if not isinstance(shape, list | tuple) or not 0 < len(shape) < 16 or not all(is_whole(n) and n > 0 for n in shape):
+        raise _field("observation_shape", role, "a list of whole numbers from 1", shape)
+    if math.prod(shape) > _MOST_NUMBERS:
+        raise _field("observation_shape", role, f"of {_MOST_NUMBERS:,} numbers at most", shape)
+    if spec["observation_dtype"] not in _DTYPES:
+        raise _field("observation_dtype", role, f"one of {list(_DTYPES)}", spec["observation_dtype"])
+    high = spec["observation_high"]
+    if high is not None and not (is_real(high) and abs(high) < 1e300):
+        raise _field("observation_high", role, "a finite number, or null", high)
+    if not is_whole(spec["num_actions"]) or not 1 <= spec["num_actions"] <= _MOST_ACTIONS:
+        raise _field("num_actions", role, f"a whole number from 1 to {_MOST_ACTIONS:,}", spec["num_actions"])
+    if not isinstance(spec.get("in_graph", False), bool):
+        raise _field("in_graph", role, "true or false", spec["in_graph"])
+    whole = {"observation_shape": tuple(int(n) for n in shape), "num_actions": int(spec["num_actions"])}
+    return TaskSpec(**{**spec, **whole})
+
+
+def _check_keys(role: str, config: Mapping[str, Any], known: Mapping[str, bool]) -> None:
+    missing = [name for name, is_required in known.items() if is_required and name not in config]
+    if missing:
+        raise ValueError(f"{role} must have a field {missing[0]!r}. Received: {_short(list(config))}. {_REMEDY}")
+    unknown = [name for name in config if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{role} has a field that there is none of. Received: {_short(unknown[0])}. There are: {list(known)}. "
+            f"{_REMEDY}"
+        )
+
+
+def _field(field: str, role: str, must: str, value: Any) -> ValueError:
+    return ValueError(f"{field} in {role} must be {must}. Received: {_short(value)}. {_REMEDY}")
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = "a number of thousands of digits"
+    return text if len(text) < 200 else f"{text[:200]}…"
