@@ -12,6 +12,7 @@ from mtq.batch_source import BatchSource
 from mtq.distribution.checks import check_batch_size, check_host, check_outside_of_scope
 from mtq.distribution.replicas import local_devices, local_replicas, replica_number, sums
 from mtq.environments.checker import check_task
+from mtq.experience_dataset import of_experience
 from mtq.numeric import is_real, is_whole
 from mtq.replay import UniformReplay
 from mtq.shard import Shard, Share
@@ -211,7 +212,7 @@ class Experience:
             dataset = tf.data.Dataset.from_generator(source.generate, output_signature=source.signature())
         else:
             dataset = tf.data.Dataset.counter().map(lambda _: self.next_batch(rows))
-        dataset = dataset.with_options(options)
+        dataset = of_experience(dataset.with_options(options), self)
         dataset.batch_source = source  # by which `fit` draws batches without leaving its graph
         return dataset
 

@@ -23,7 +23,7 @@ from mtq.target_network import copy_of
 from mtq.task_metrics import TaskMetrics
 from mtq.tasks import TaskSet
 from mtq.td_losses import TDLoss
-from mtq.train_function import batch_source_of, check_steps, make_train_function
+from mtq.train_function import batch_source_of, check_experience, check_steps, make_train_function
 from mtq.update import Update
 
 
@@ -226,8 +226,11 @@ class MultiTaskDQN(keras.Model):
         each task's loss and what the callbacks know of its return; all else is in the logs.
 
         Raises:
-            ValueError: There is no `steps_per_epoch`, or no whole number of executions in it; an environment is broken.
+            ValueError: There is no `steps_per_epoch`, or no whole number of executions in it; an environment is broken;
+                the batches are of another model's experience.
+            BrokenEnvironmentError: An environment raised.
         """
+        check_experience(x, self)
         check_steps(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
         telemetry = self._look_at_gradients(callbacks)

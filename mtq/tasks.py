@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from mtq.dynamics import Dynamics
+from mtq.environment_error import raised_in
 from mtq.numeric import is_real, is_whole
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
 
@@ -128,7 +129,8 @@ class Task:
         if self.reference_return is None and threshold is not None:
             object.__setattr__(self, "reference_return", float(threshold))
         if environment is not self.environment:
-            environment.close()
+            with raised_in(self.name, "close"):
+                environment.close()
 
 
 @keras.saving.register_keras_serializable("mtq")

@@ -48,6 +48,23 @@ def batch_source_of(dataset: Any, model: keras.Model) -> Any:
     return getattr(dataset, "batch_source", None) if not model.run_eagerly else None
 
 
+def check_experience(dataset: Any, model: keras.Model) -> None:
+    """Raises a ValueError if the batches come from an experience in which another model acts.
+
+    Args:
+        dataset: What `fit` was given.
+        model: That is trained.
+    """
+    experience = getattr(dataset, "experience", None)
+    acting = getattr(experience, "model", model)
+    if acting is not model:
+        raise ValueError(
+            "The dataset must come from an Experience made with the model that is fitted, for it acts with its "
+            f"model's weights. Received: one made with another model, '{acting.name}', whose weights this fit would "
+            "not change. Make an mtq.Experience(tasks, model) with this model, also after load_model."
+        )
+
+
 def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool, has_own_logs: bool) -> TrainFunction:
     """Acting, storing, sampling and learning in one loop, which touches Python only where an environment lives there.
 

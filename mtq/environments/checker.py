@@ -19,7 +19,8 @@ def check_task(task: Task, seed: int = 0) -> None:
 
     Raises:
         ValueError: The environment returns observations of another shape than it announces, or numbers that are not
-            finite; the message names the task and the remedy.
+            finite, or other answers than Gymnasium's; the message names the task and the remedy.
+        BrokenEnvironmentError: The environment raised.
 
     Example:
         >>> import mtq
