@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from mtq import suites as suites
     from mtq import value_learning as value_learning
     from mtq import weightings as weightings
-    from mtq.environment_error import BrokenEnvironmentError as BrokenEnvironmentError
     from mtq.callbacks import NonFiniteLossError as NonFiniteLossError
+    from mtq.environment_error import BrokenEnvironmentError as BrokenEnvironmentError
     from mtq.experience import Experience as Experience
     from mtq.model import MultiTaskDQN as MultiTaskDQN
     from mtq.tasks import Task as Task

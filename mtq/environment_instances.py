@@ -24,7 +24,8 @@ def check_is_new(name: str, environment: Any) -> None:
             "share it: make it within the callable, as in `lambda: YourEnvironment()`."
         )
     try:
-        _made[id(base)] = weakref.ref(base, lambda dead, key=id(base): _forget(key, dead))  # type: ignore[misc]
+        key = id(base)
+        _made[key] = weakref.ref(base, lambda dead: _forget(key, dead))
     except TypeError:  # an object with __slots__ that cannot be referred to weakly
         return
 

@@ -22,7 +22,7 @@ def of_experience(dataset: tf.data.Dataset, experience: Any) -> tf.data.Dataset:
     Returns:
         The same dataset.
     """
-    dataset.__class__ = _of_experience(type(dataset))
+    dataset.__class__ = _of_experience(type(dataset))  # type: ignore[arg-type]
     dataset.experience = experience
     return dataset
 
@@ -34,7 +34,7 @@ def _of_experience(cls: Any) -> type:
 
         def __iter__(self) -> Any:
             iterator = super().__iter__()
-            iterator.__class__ = _raising_again(type(iterator))
+            iterator.__class__ = _raising_again(type(iterator))  # type: ignore[arg-type]
             return iterator
 
         def __getattribute__(self, name: str) -> Any:

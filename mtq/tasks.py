@@ -11,7 +11,7 @@ import keras
 
 from mtq.dynamics import Dynamics
 from mtq.environment_error import raised_in
-from mtq.numeric import is_real, is_whole
+from mtq.numeric import integer, is_real, real
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -82,6 +82,7 @@ class Task:
             )
         if self.spec is None:
             self._read_environment()
+        self._check("spec", isinstance(self.spec, TaskSpec), "a mtq.spaces.TaskSpec, or None to be read")
 
     @property
     def num_actions(self) -> int:
@@ -113,9 +114,12 @@ class Task:
         value = getattr(self, argument)
         if value is None and optional:
             return
-        is_number = is_whole(value) if kind is int else is_real(value)
-        self._check(argument, is_number and holds(value), must)
-        object.__setattr__(self, argument, kind(value))
+        try:
+            number = integer(argument, value, -(10**18)) if kind is int else real(argument, value)
+        except ValueError:
+            number = None
+        self._check(argument, number is not None and holds(number), must)
+        object.__setattr__(self, argument, number)
 
     def _check(self, argument: str, holds: bool, must: str) -> None:
         if not holds:
@@ -151,6 +155,8 @@ class TaskSet(collections.abc.Mapping[str, Task]):
     """
 
     def __init__(self, tasks: Iterable[Task]) -> None:
+        if not isinstance(tasks, Iterable) or isinstance(tasks, str | bytes):
+            raise ValueError(f"tasks must be a list of Task objects. Received: {tasks!r}. Put it in brackets.")
         tasks = tuple(tasks)
         for task in tasks:
             if not isinstance(task, Task):
@@ -199,6 +205,17 @@ class TaskSet(collections.abc.Mapping[str, Task]):
     def from_config(cls, config: dict[str, Any]) -> "TaskSet":
         """Makes the tasks again."""
         return cls([keras.saving.deserialize_keras_object(task) for task in config["tasks"]])
+
+
+def check_tasks(role: str, tasks: Any) -> None:
+    """Raises a ValueError unless this is a TaskSet.
+
+    Args:
+        role: The name of the argument, for the message.
+        tasks: The value received.
+    """
+    if not isinstance(tasks, TaskSet):
+        raise ValueError(f"{role} must be a TaskSet. Received: {tasks!r}. Write mtq.TaskSet([…]).")
 
 
 def check_weight(name: str, weight: Any) -> None:

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent / "mtq"
 LAYERS = [
     "_startup",
     "numeric",
+    "keras_objects",
     "files",
     "kept_per_graph",
     "worker_lost_error",
@@ -45,6 +46,7 @@ LAYERS = [
     "target_network",
     "update",
     "task_metrics",
+    "batch_checks",
     "train_function",
     "playing",
     "evaluation",

@@ -52,7 +52,7 @@ class Answers:
             raise self._wrong(
                 "five values from step: observation, reward, terminated, truncated, info",
                 answer,
-                "Split `done` into terminated and truncated, or wrap an old environment in shimmy's GymV21Compatibility.",
+                "Split `done` into terminated and truncated, or wrap an old environment by shimmy's GymV21.",
             )
         observed, reward, terminated, truncated, info = answer
         if type(reward) is not float:
@@ -159,7 +159,8 @@ class Answers:
 
     def _wrong(self, what: str, received: Any, remedy: str) -> ValueError:
         return ValueError(
-            f"The environment of task '{self._task.name}' must return {what}. Received: {_described(received)}. {remedy}"
+            f"The environment of task '{self._task.name}' must return {what}. "
+            f"Received: {_described(received)}. {remedy}"
         )
 
 
