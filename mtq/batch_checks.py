@@ -81,7 +81,9 @@ def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
 def _check_row(name: str, role: str, low: float, high: float, row: np.ndarray) -> None:
     lowest, highest, finite, same = row
     if not same:
-        raise ValueError(f"The {role} of a batch of task '{name}' must have as many rows as the action. Received: others.")
+        raise ValueError(
+            f"The {role} of a batch of task '{name}' must have as many rows as the action. Received: others."
+        )
     if finite and lowest >= low and highest <= high:
         return
     wanted = "finite" if high >= _LARGEST else f"from {low:g} to {high:g}"

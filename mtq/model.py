@@ -17,8 +17,8 @@ from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
 from mtq.environments.errors import environment_errors
 from mtq.export import export
-from mtq.networks.paths import TaskPaths
 from mtq.keras_objects import check_keras
+from mtq.networks.paths import TaskPaths
 from mtq.numeric import flag, integer, real
 from mtq.q_learning import Batch, QLearning
 from mtq.target_network import copy_of

@@ -93,4 +93,6 @@ def flag(role: str, value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """NumPy's scalars and arrays of no dimension as Python's numbers."""
-    return value.item() if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and not value.ndim) else value
+    return (
+        value.item() if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and not value.ndim) else value
+    )

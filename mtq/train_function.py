@@ -112,7 +112,9 @@ def _train_function(
 
     def train_function(_: Any) -> Logs:
         batch_source.prepare()
-        return steps()
+        logs = steps()
+        batch_source.check()
+        return logs
 
     return train_function
 

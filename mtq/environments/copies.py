@@ -7,6 +7,7 @@ import numpy as np
 from mtq.environment_error import raise_broken, raised_in
 from mtq.environments.answers import Answers
 from mtq.environments.py_environment import DISCOUNT, as_gymnasium
+from mtq.numeric import integer
 from mtq.tasks import Task
 
 
@@ -44,6 +45,7 @@ class EnvironmentCopies:
 
     def __init__(self, task: Task, num_copies: int, seed: int) -> None:
         self.task = task
+        num_copies, seed = integer("num_copies", num_copies), integer("seed", seed, least=0)
         self._environments = [as_gymnasium(task.make_environment()) for _ in range(num_copies)]
         self._answers = Answers(task, self._environments)
         self.reseed(seed)
