@@ -1,8 +1,6 @@
 """The error by which every exception of an environment comes back."""
 
-import contextlib
-from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _LINES, _CHARACTERS = 4, 300  # of the original message
 
@@ -37,13 +35,23 @@ def raise_broken(name: str, call: str, error: BaseException) -> NoReturn:
     raise BrokenEnvironmentError(message, error) from error
 
 
-@contextlib.contextmanager
-def raised_in(name: str, call: str) -> Iterator[None]:
-    """Raises a `BrokenEnvironmentError` for whatever is raised inside; arguments as of `raise_broken`."""
-    try:
-        yield
-    except BaseException as error:
-        raise_broken(name, call, error)
+class raised_in:  # noqa: N801  (used as a function; contextlib's generators let a StopIteration through)
+    """Raises a `BrokenEnvironmentError` for whatever is raised inside.
+
+    Args:
+        name: The task's name.
+        call: The call that may raise, such as `"step"`.
+    """
+
+    def __init__(self, name: str, call: str) -> None:
+        self._name, self._call = name, call
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is not None:
+            raise_broken(self._name, self._call, error)
 
 
 def _text(error: BaseException) -> str:

@@ -39,7 +39,7 @@ def integer(role: str, value: Any, least: int = 1, remedy: str = "") -> int:
     if is_real(plain) and not is_whole(plain) and math.isfinite(plain) and plain == math.floor(plain):
         plain = int(plain)
     if not is_whole(plain) or plain < least:
-        raise ValueError(f"{role} must be an integer from {least}. Received: {value!r}.{remedy and ' '}{remedy}")
+        raise ValueError(f"{role} must be a whole number from {least}. Received: {value!r}.{remedy and ' '}{remedy}")
     return int(plain)
 
 
@@ -66,12 +66,13 @@ def real(
     holds = holds and (least is None or plain >= least) and (most is None or plain <= most)
     if not holds or (above is not None and not plain > above):
         bounds = [
+            *(["finite"] if is_real(plain) and not math.isfinite(plain) else []),
             *([f"above {above}"] if above is not None else []),
             *([f"from {least} to {most}"] if least is not None and most is not None else []),
             *([f"{least} or more"] if least is not None and most is None else []),
             *([f"at most {most}"] if least is None and most is not None else []),
         ]
-        wanted = " ".join(["a finite number" if most is None else "a number", " and ".join(bounds)]).strip()
+        wanted = " and ".join(bounds) if bounds else "a finite number"
         raise ValueError(f"{role} must be {wanted}. Received: {value!r}.")
     return float(plain)
 

@@ -200,9 +200,9 @@ def test_settings_of_numpy_work_in_a_whole_run(tasks, model):
     history = model.fit(experience.dataset(np.int64(4)), steps_per_epoch=4.0, epochs=np.array(2), verbose=0)
     assert len(history.epoch) == 2
     assert experience.env_steps == {"corridor": 16}
-    with pytest.raises(ValueError, match=r"steps_per_epoch of fit must be an integer from 1\. Received: 0"):
+    with pytest.raises(ValueError, match=r"steps_per_epoch of fit must be a whole number from 1\. Received: 0"):
         model.fit(experience.dataset(4), steps_per_epoch=0, verbose=0)
-    with pytest.raises(ValueError, match=r"epochs of fit must be an integer from 1\. Received: 0"):
+    with pytest.raises(ValueError, match=r"epochs of fit must be a whole number from 1\. Received: 0"):
         model.fit(experience.dataset(4), steps_per_epoch=4, epochs=0, verbose=0)
 
 
@@ -245,7 +245,7 @@ class Spike(keras.optimizers.schedules.LearningRateSchedule):
 
 @pytest.mark.parametrize("bad", [-0.5, np.nan, np.inf])
 def test_a_weight_that_a_schedule_makes_bad_between_the_looks(tasks, model, bad):
-    model.compile(loss_weights={"corridor": Spike(1.0, bad, 5)})
+    model.compile(loss_weights={"corridor": Spike(1.0, bad, int(model.updates) + 5)})
     before = [variable.numpy() for variable in model.network.variables]
     with pytest.raises(mtq.NonFiniteLossError, match="The weight of task 'corridor' must stay finite"):
         model.fit(tf.data.Dataset.from_tensors(random_batch(tasks)).repeat(), steps_per_epoch=20, verbose=0)
@@ -253,12 +253,11 @@ def test_a_weight_that_a_schedule_makes_bad_between_the_looks(tasks, model, bad)
     assert any((a != b.numpy()).any() for a, b in zip(before, model.network.variables, strict=True))
 
 
-@pytest.mark.parametrize("bad", [-0.5, 1.5, np.nan])
-@pytest.mark.parametrize("environment", [Corridor, "in_graph/CartPole"])
+@pytest.mark.parametrize(("environment", "bad"), [(Corridor, np.nan), ("in_graph/CartPole", -0.5)])
 def test_an_epsilon_that_a_schedule_makes_bad_between_the_looks(environment, bad):
     tasks = mtq.TaskSet([mtq.Task("robot", environment)])
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([2])), tasks)
     model.compile()
     experience = mtq.Experience(tasks, model, warmup_steps=4, exploration=Spike(0.5, bad, 5))
-    with pytest.raises(ValueError, match="exploration of task 'robot' must stay a probability.*Received: .*Spike"):
+    with pytest.raises(ValueError, match=r"exploration of task 'robot' must stay a probability.*Received: .*Spike"):
         model.fit(experience.dataset(4), steps_per_epoch=20, verbose=0)

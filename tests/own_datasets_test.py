@@ -67,20 +67,25 @@ def unchanged(make_model):
 @pytest.mark.parametrize(("role", "number"), flat(BAD_VALUES))
 def test_values_out_of_range(two_tasks, unchanged, role, number):
     batch = with_field(two_tasks, role, tf.constant(BAD_VALUES[role][number]))
-    way = ("fit", "unknown", "train_on_batch")[number]
+    way = ("train_on_batch", "train_on_batch", "unknown")[number]
     with pytest.raises(ValueError, match=rf"^The {role} of a batch of task 'corridor' must be .* Received: ") as caught:
         ways(unchanged(), batch)[way]()
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 2}, {"jit_compile": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"run_eagerly": True},
+        {"steps_per_execution": 2},
+        pytest.param({"jit_compile": True}, marks=pytest.mark.slow),
+    ],
+)
 def test_values_out_of_range_however_it_is_compiled(two_tasks, unchanged, options):
     batch = with_field(two_tasks, "action", tf.fill([B], 2))
     model = unchanged(**options)
-    for way, learn in ways(model, batch).items():
-        if way != "train_on_batch" or model.steps_per_execution == 1:
-            with pytest.raises(ValueError, match=r"The action of .* must be from 0 to 1\. Received: from 2 to 2"):
-                learn()
+    with pytest.raises(ValueError, match=r"The action of .* must be from 0 to 1\. Received: from 2 to 2"):
+        ways(model, batch)["fit"]()
 
 
 def test_values_out_of_range_on_several_replicas(two_tasks):
@@ -99,7 +104,7 @@ def test_values_out_of_range_on_several_replicas(two_tasks):
 @pytest.mark.parametrize(("role", "number"), flat(BAD_TYPES))
 def test_types_and_shapes(two_tasks, unchanged, role, number):
     batch = with_field(two_tasks, role, BAD_TYPES[role][number])
-    with pytest.raises(ValueError, match="of a batch of task 'corridor' must .*Received: "):
+    with pytest.raises(ValueError, match=r"of a batch of task 'corridor' must .*Received: "):
         unchanged().train_on_batch(batch)
 
 
