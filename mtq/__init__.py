@@ -30,6 +30,7 @@ _SUBMODULES = (
     "weightings",
 )
 _HOME = {
+    "BrokenEnvironmentError": "mtq.environment_error",
     "Experience": "mtq.experience",
     "MultiTaskDQN": "mtq.model",
     "NonFiniteLossError": "mtq.callbacks",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from mtq import value_learning as value_learning
     from mtq import weightings as weightings
     from mtq.callbacks import NonFiniteLossError as NonFiniteLossError
+    from mtq.environment_error import BrokenEnvironmentError as BrokenEnvironmentError
     from mtq.experience import Experience as Experience
     from mtq.model import MultiTaskDQN as MultiTaskDQN
     from mtq.tasks import Task as Task

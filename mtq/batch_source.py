@@ -42,6 +42,11 @@ class BatchSource:
             self._warm_up = warm_up.get_concrete_function()
         self._warm_up()
 
+    def check(self) -> None:
+        """Raises a ValueError if a schedule of exploration gave what is no probability. Called outside of graphs."""
+        for shard in self._experience.shards:
+            shard.check_schedules()
+
     def next_batch(self) -> dict[str, vl.Transition]:
         """Graph code that takes the steps that are due and gives `{task: Transition}`; only after `prepare`."""
         return self._experience.next_batch(self._num_rows, warm_up=False)

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mtq.numeric import integer
 from mtq.playing import (
     MAX_STEPS,
     EpisodeReturns,
@@ -16,7 +17,7 @@ from mtq.playing import (
     random_policy,
 )
 from mtq.random_numbers import Purpose, stream_seeds
-from mtq.tasks import Task, TaskSet
+from mtq.tasks import Task, TaskSet, check_tasks
 
 __all__ = ["MAX_STEPS", "EpisodeReturns", "Evaluator", "evaluate", "evaluate_random", "play", "task_seed"]
 
@@ -42,13 +43,15 @@ class Evaluator:
         self, model: Any, tasks: TaskSet | None = None, *, episodes: int = 20, max_steps: int = MAX_STEPS
     ) -> None:
         self.tasks = model.tasks if tasks is None else tasks
+        check_tasks("tasks to evaluate", self.tasks)
         unknown = [name for name in self.tasks if model is not None and name not in model.paths]
         if unknown:
             raise ValueError(
                 f"The tasks to evaluate must be the model's. Received: {list(self.tasks)}, of which it does not know "
                 f"'{unknown[0]}'. It knows {list(model.paths)}."
             )
-        self.model, self._episodes, self._max_steps = model, episodes, max_steps
+        self.model, self._episodes = model, integer("episodes", episodes)
+        self._max_steps = integer("max_steps", max_steps)
         self._greedy: dict[str, Callable[[int], EpisodeReturns]] = {}
         self._random: dict[str, Callable[[int], EpisodeReturns]] = {}
 
@@ -136,4 +139,5 @@ def greedy_policy(path: Callable[[Any], Any]) -> Policy:
 
 def task_seed(tasks: TaskSet, name: str, seed: int) -> int:
     """A seed for one task, so that no two tasks' environments draw the same numbers."""
+    seed = integer("seed of an evaluation", seed, least=0)
     return stream_seeds(seed, Purpose.EVALUATION, tasks.names.index(name))[0]

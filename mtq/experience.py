@@ -12,11 +12,12 @@ from mtq.batch_source import BatchSource
 from mtq.distribution.checks import check_batch_size, check_host, check_outside_of_scope
 from mtq.distribution.replicas import local_devices, local_replicas, replica_number, sums
 from mtq.environments.checker import check_task
-from mtq.numeric import is_real, is_whole
+from mtq.experience_dataset import of_experience
+from mtq.numeric import flag, integer, is_real
 from mtq.replay import UniformReplay
 from mtq.shard import Shard, Share
 from mtq.statistics import CollectionStatistics
-from mtq.tasks import Task, TaskSet
+from mtq.tasks import Task, TaskSet, check_tasks
 
 _SMALLEST_RATIO = 1e-4
 
@@ -79,6 +80,9 @@ class Experience:
         overlap: bool = False,
         seed: int = 0,
     ) -> None:
+        check_tasks("tasks of experience", tasks)
+        if not hasattr(model, "paths"):
+            raise ValueError(f"model of experience must be an mtq.MultiTaskDQN. Received: {model!r}.")
         if set(tasks) != set(model.tasks):
             raise ValueError(
                 f"The tasks of experience must be the model's. Received: {list(tasks)}, where the model has "
@@ -94,10 +98,9 @@ class Experience:
             raise ValueError(
                 f"steps_per_update must be finite and at least {_SMALLEST_RATIO}. Received: {steps_per_update!r}."
             )
-        if not is_whole(n_step) or n_step < 1:
-            raise ValueError(f"n_step must be a whole number from 1. Received: {n_step!r}.")
-        if not is_whole(seed) or seed < 0:
-            raise ValueError(f"seed must be a whole number from 0. Received: {seed!r}.")
+        n_step, seed, overlap = integer("n_step", n_step), integer("seed", seed, least=0), flag("overlap", overlap)
+        replay_capacity = integer("replay_capacity", replay_capacity, least=0)
+        warmup_steps = integer("warmup_steps", warmup_steps, least=0)
         self.tasks, self.replay_capacity, self.warmup_steps, self.n_step = tasks, replay_capacity, warmup_steps, n_step
         self.overlap, self.model, self._strategy = overlap, model, model.distribute_strategy
         check_outside_of_scope("Experience", self._strategy)
@@ -171,8 +174,7 @@ class Experience:
         Raises:
             ValueError: It is not a whole number from 0.
         """
-        if not is_whole(seed) or seed < 0:
-            raise ValueError(f"seed must be a whole number from 0. Received: {seed!r}.")
+        seed = integer("seed", seed, least=0)
         for shard in self.shards:
             shard.reset(seed)
 
@@ -191,8 +193,7 @@ class Experience:
         Raises:
             ValueError: The replay cannot hold a batch, or the replicas do not divide it.
         """
-        if not is_whole(batch_size) or batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number from 1. Received: {batch_size!r}.")
+        batch_size = integer("batch_size", batch_size)
         check_batch_size(batch_size, self._strategy)
         rows = batch_size // self._strategy.num_replicas_in_sync
         for name, replay in self.replays.items():
@@ -211,7 +212,7 @@ class Experience:
             dataset = tf.data.Dataset.from_generator(source.generate, output_signature=source.signature())
         else:
             dataset = tf.data.Dataset.counter().map(lambda _: self.next_batch(rows))
-        dataset = dataset.with_options(options)
+        dataset = of_experience(dataset.with_options(options), self)
         dataset.batch_source = source  # by which `fit` draws batches without leaving its graph
         return dataset
 

@@ -9,11 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, policy_step, tf_policy, time_steps
+from mtq.keras_objects import check_keras
+from mtq.numeric import integer, real
 from mtq.random_numbers import make_generator, reseed, uniform
 from mtq.tasks import Task, TaskSet
 
 Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 _LONGEST_REPEAT = 10_000
+_BETWEEN_ITS_ENDS = keras.optimizers.schedules.PolynomialDecay  # which are looked at
+_LOOKED_AT = (0, *(10**power for power in range(8)))  # steps at which a schedule is tried out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +41,16 @@ class EpsilonGreedy:
     repeat_exponent: float | None = None
 
     def __post_init__(self) -> None:
-        is_schedule = isinstance(self.epsilon, keras.optimizers.schedules.LearningRateSchedule)
-        if not is_schedule and not (isinstance(self.epsilon, int | float) and 0 <= self.epsilon <= 1):
-            raise ValueError(
-                f"exploration must be a probability from 0 to 1, or a schedule. Received: {self.epsilon!r}."
-            )
-        if self.repeat_exponent is not None and self.repeat_exponent <= 1:
-            raise ValueError(f"repeat_exponent must be above 1. Received: {self.repeat_exponent!r}.")
+        check_keras("exploration", self.epsilon)
+        if isinstance(self.epsilon, keras.optimizers.schedules.LearningRateSchedule):
+            for step in _LOOKED_AT:
+                real(f"exploration, a probability, at step {step}", float(self.epsilon(step)), least=0, most=1)
+        else:
+            epsilon = real("exploration, a probability or a schedule,", self.epsilon, least=0, most=1)
+            object.__setattr__(self, "epsilon", epsilon)
+        if self.repeat_exponent is not None:
+            exponent = real("repeat_exponent", self.repeat_exponent, above=1)
+            object.__setattr__(self, "repeat_exponent", exponent)
 
     def at(self, step: tf.Tensor) -> tf.Tensor:
         """ε after so many steps, a float32 scalar; 1 before the warm-up's end, where the step is below 0."""
@@ -63,8 +70,12 @@ def linear(
         initial: ε at the first step after the warm-up.
         final: ε from `steps` on.
         steps: In steps of the environments of one task.
+
+    Raises:
+        ValueError: `initial` or `final` is not a probability, or `steps` not a positive integer.
     """
-    return keras.optimizers.schedules.PolynomialDecay(initial, steps, final)
+    initial, final = real("initial", initial, least=0, most=1), real("final", final, least=0, most=1)
+    return keras.optimizers.schedules.PolynomialDecay(initial, integer("steps", steps), final)
 
 
 def by_task(exploration: Exploration, tasks: TaskSet) -> dict[str, EpsilonGreedy]:
@@ -114,6 +125,10 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
         self._num_actions, self._num_envs = task.num_actions, task.num_envs
         self._num_draws = 2 if exploration.repeat_exponent is None else 3
         self._random = make_generator(seed)
+        # The values of a schedule that was only looked at here and there are watched, and noted if no probabilities.
+        is_watched = callable(exploration.epsilon) and type(exploration.epsilon) is not _BETWEEN_ITS_ENDS
+        self._wrong = tf.Variable(0.0, trainable=False) if is_watched else None
+        self._task = task
         if exploration.repeat_exponent is not None:
             self._repeats = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # still to come
             self._repeated = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # the action
@@ -127,6 +142,14 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
             self._repeats.assign(tf.zeros_like(self._repeats))
             self._repeated.assign(tf.zeros_like(self._repeated))
 
+    def check_schedule(self) -> None:
+        """Raises a ValueError if the schedule gave an ε that is no probability. Called outside of graphs."""
+        if self._wrong is not None and self._wrong.numpy() != 0:
+            raise ValueError(
+                f"exploration of task '{self._task.name}' must stay a probability, from 0 to 1. Received: "
+                f"{self._wrong.numpy():g} from {type(self._exploration.epsilon).__name__}. Mend the schedule."
+            )
+
     def state(self) -> list[tf.Variable]:
         """Where the random numbers are, and which action is being repeated."""
         has_repeats = self._exploration.repeat_exponent is not None
@@ -139,7 +162,10 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
         q_values = self._network(time_step.observation)  # [N, A]
         greedy = tf.argmax(q_values, axis=-1, output_type=tf.int32)
         draws = tf.unstack(uniform(self._random, [self._num_draws, self._num_envs]))
-        explore = draws[0] < self._exploration.at(self._step())
+        epsilon = self._exploration.at(self._step())
+        if self._wrong is not None:
+            self._wrong.assign(tf.where((epsilon >= 0) & (epsilon <= 1), self._wrong, epsilon))
+        explore = draws[0] < epsilon
         anything = tf.cast(draws[1] * self._num_actions, tf.int32)
         if self._exploration.repeat_exponent is not None:
             explore, anything = self._with_repeats(explore, anything, draws[2], time_step.is_first())

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras.src.trainers.trainer import model_supports_jit
 
 from mtq import aggregators, weightings
+from mtq.batch_checks import as_transition, check_values
 from mtq.callbacks import with_defaults
 from mtq.compilation import is_on_cpu, xla_pays, xla_pays_for_update
 from mtq.distribution.checks import check_optimizer
@@ -16,15 +17,16 @@ from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
 from mtq.environments.errors import environment_errors
 from mtq.export import export
+from mtq.keras_objects import check_keras
 from mtq.networks.paths import TaskPaths
-from mtq.numeric import is_whole
+from mtq.numeric import flag, integer, real
 from mtq.q_learning import Batch, QLearning
 from mtq.serialized import check_classes, deserialize
 from mtq.target_network import copy_of
 from mtq.task_metrics import TaskMetrics
-from mtq.tasks import TaskSet
+from mtq.tasks import TaskSet, check_tasks
 from mtq.td_losses import TDLoss
-from mtq.train_function import batch_source_of, check_steps, make_train_function
+from mtq.train_function import batch_source_of, check_experience, check_steps, make_train_function
 from mtq.update import Update
 
 
@@ -69,17 +71,19 @@ class MultiTaskDQN(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not is_whole(target_update_period) or target_update_period < 1:
-            raise ValueError(f"target_update_period must be a whole number from 1. Received: {target_update_period!r}.")
-        if target_update_tau is not None and not 0 < target_update_tau <= 1:
-            raise ValueError(f"target_update_tau must be above 0 and at most 1. Received: {target_update_tau!r}.")
+        target_update_period = integer("target_update_period", target_update_period)
+        if target_update_tau is not None:
+            target_update_tau = real("target_update_tau", target_update_tau, above=0, most=1)
+        double = flag("double", double)
+        check_tasks("tasks of the model", tasks)
+        check_keras("network", network)
         self.paths = TaskPaths(network, tasks)
         self.network = network
         self.target_network = copy_of(network)
         self.target_paths = TaskPaths(self.target_network, tasks)
         self.q_learning = QLearning(self.paths, self.target_paths, double)
         self.tasks = tasks
-        self.target_update_period = int(target_update_period)
+        self.target_update_period = target_update_period
         self.target_update_tau = target_update_tau
         self.task_weights = self.add_weight(
             shape=(len(tasks),), initializer="ones", trainable=False, name="task_weights"
@@ -122,8 +126,14 @@ class MultiTaskDQN(keras.Model):
         Raises:
             ValueError: An argument does not fit the tasks, or names nothing known.
         """
-        if jit_compile not in (True, False, "auto"):
+        if not isinstance(jit_compile, bool) and not (isinstance(jit_compile, str) and jit_compile == "auto"):
             raise ValueError(f"jit_compile must be True, False or 'auto'. Received: {jit_compile!r}.")
+        run_eagerly = flag("run_eagerly", run_eagerly)
+        steps_per_execution = integer("steps_per_execution", steps_per_execution)
+        for role, value in (("optimizer", optimizer), ("loss", loss), ("loss_weights", loss_weights)):
+            check_keras(role, value)
+        if not isinstance(optimizer, keras.optimizers.Optimizer | str | dict):
+            raise ValueError(f"optimizer must be an optimizer of keras or the name of one. Received: {optimizer!r}.")
         with self.distribute_strategy.scope():
             self._compile(optimizer, loss, loss_weights, aggregator, run_eagerly, jit_compile, steps_per_execution)
 
@@ -213,7 +223,7 @@ class MultiTaskDQN(keras.Model):
             Means over the epoch so far of what `TaskMetrics` names.
         """
         batch = keras.utils.unpack_x_y_sample_weight(batch)[0]  # train_on_batch wraps it
-        self._check_batch(batch)
+        batch = self._checked_batch(batch)
         variables = self.network.trainable_variables
         gradients, quantities = self.q_learning.gradients(
             batch, self.td_loss, variables, writes_patches=self.compiles_update and is_on_cpu()
@@ -227,9 +237,12 @@ class MultiTaskDQN(keras.Model):
         each task's loss and what the callbacks know of its return; all else is in the logs.
 
         Raises:
-            ValueError: There is no `steps_per_epoch`, or no whole number of executions in it; an environment is broken.
+            ValueError: There is no `steps_per_epoch`, or no whole number of executions in it; an environment is broken;
+                the batches are of another model's experience.
+            BrokenEnvironmentError: An environment raised.
         """
-        check_steps(x, kwargs.get("steps_per_epoch"), self.steps_per_execution)
+        check_experience(x, self)
+        kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
         telemetry = self._look_at_gradients(callbacks)
         kept, source = self.train_function, batch_source_of(x, self)
@@ -336,13 +349,17 @@ class MultiTaskDQN(keras.Model):
         tasks = deserialize("tasks", config["tasks"], TaskSet)
         return cls(**{**config, "network": network, "tasks": tasks})
 
-    def _check_batch(self, batch: Batch) -> None:
+    def _checked_batch(self, batch: Batch) -> Batch:
         if not isinstance(batch, Mapping) or set(batch) != set(self.tasks):
             received = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
             raise ValueError(
                 f"A batch must be a dict with a Transition for each task. Received: {received}, for the tasks "
                 f"{list(self.tasks)}. Pass fit the dataset of an mtq.Experience made with the same TaskSet."
             )
+        transitions = {name: as_transition(task, batch[name]) for name, task in self.tasks.items()}
+        if tf.executing_eagerly():
+            check_values(transitions, self.tasks)
+        return transitions
 
 
 def _nothing(strategy: tf.distribute.Strategy) -> Any:

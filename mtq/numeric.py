@@ -1,7 +1,13 @@
-"""What counts as a number in a setting: Python's and NumPy's, but no bool and no text."""
+"""Numbers and flags among the settings: checked, and turned into Python's own, which can be saved.
 
+Python's, NumPy's and arrays of no dimension are numbers; 1e4 is an integer; bools and text are not numbers.
+"""
+
+import math
 import numbers
 from typing import Any
+
+import numpy as np
 
 
 def is_whole(value: Any) -> bool:
@@ -12,3 +18,82 @@ def is_whole(value: Any) -> bool:
 def is_real(value: Any) -> bool:
     """Whether this is a number on the line, finite or not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def integer(role: str, value: Any, least: int = 1, remedy: str = "") -> int:
+    """An integer setting.
+
+    Args:
+        role: The name of the argument, for the message.
+        value: The value received. A float without a fraction, such as 1e4, is an integer.
+        least: The smallest value allowed.
+        remedy: A sentence for the end of the message.
+
+    Returns:
+        The value as an `int`.
+
+    Raises:
+        ValueError: It is not an integer, or too small.
+    """
+    plain = _plain(value)
+    if is_real(plain) and not is_whole(plain) and math.isfinite(plain) and plain == math.floor(plain):
+        plain = int(plain)
+    if not is_whole(plain) or plain < least:
+        raise ValueError(f"{role} must be a whole number from {least}. Received: {value!r}.{remedy and ' '}{remedy}")
+    return int(plain)
+
+
+def real(
+    role: str, value: Any, *, least: float | None = None, most: float | None = None, above: float | None = None
+) -> float:
+    """A finite real setting.
+
+    Args:
+        role: The name of the argument, for the message.
+        value: The value received.
+        least: The smallest value allowed.
+        most: The largest value allowed.
+        above: A number that the value must be larger than.
+
+    Returns:
+        The value as a `float`.
+
+    Raises:
+        ValueError: It is not a finite number within these bounds.
+    """
+    plain = _plain(value)
+    holds = is_real(plain) and math.isfinite(plain)
+    holds = holds and (least is None or plain >= least) and (most is None or plain <= most)
+    if not holds or (above is not None and not plain > above):
+        bounds = [
+            *(["finite"] if is_real(plain) and not math.isfinite(plain) else []),
+            *([f"above {above}"] if above is not None else []),
+            *([f"from {least} to {most}"] if least is not None and most is not None else []),
+            *([f"{least} or more"] if least is not None and most is None else []),
+            *([f"at most {most}"] if least is None and most is not None else []),
+        ]
+        wanted = " and ".join(bounds) if bounds else "a finite number"
+        raise ValueError(f"{role} must be {wanted}. Received: {value!r}.")
+    return float(plain)
+
+
+def flag(role: str, value: Any) -> bool:
+    """A setting that is True or False.
+
+    Args:
+        role: The name of the argument, for the message.
+        value: The value received.
+
+    Raises:
+        ValueError: It is something else, such as "false", which Python takes for true.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{role} must be True or False. Received: {value!r}.")
+    return bool(value)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars and arrays of no dimension as Python's numbers."""
+    return (
+        value.item() if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and not value.ndim) else value
+    )

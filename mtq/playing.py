@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.environments.make import make_copies
+from mtq.numeric import integer
 from mtq.random_numbers import fold_in, seed_words, stateless_uniform
 from mtq.spaces import is_tf_agents
 from mtq.tasks import Task
@@ -131,8 +132,7 @@ class InGraphPlayer:
 
 def check_playable(task: Task, episodes: int) -> None:
     """Raises a ValueError unless there can be copies of the task's environment, and there are episodes to play."""
-    if episodes < 1:
-        raise ValueError(f"episodes must be 1 or more. Received: {episodes!r}.")
+    integer("episodes", episodes)
     if is_tf_agents(task.environment):
         raise ValueError(
             f"Task '{task.name}' cannot be evaluated in environments of its own. Received: {task.environment!r}, an "

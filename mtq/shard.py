@@ -93,6 +93,11 @@ class Shard:
         in_graph = all(task.spec.in_graph for task in tasks.values())
         self.steps_beside_updates = not in_graph and share.has_whole_steps(tasks)
 
+    def check_schedules(self) -> None:
+        """Raises a ValueError if a schedule of exploration gave what is no probability."""
+        for driver in self.drivers.values():
+            driver.policy.check_schedule()
+
     def restart(self) -> None:
         """Begins new episodes everywhere; the open ones count as truncated, and not among the returns."""
         for name, driver in self.drivers.items():

@@ -9,10 +9,12 @@ import numpy as np
 
 import mtq.gymnasium_ids  # noqa: F401  (so that `mtq/breakout` and its like can be made)
 from mtq.dynamics import BY_NAME, Dynamics
+from mtq.environment_error import raise_broken, raised_in
+from mtq.environment_instances import check_is_new
 from mtq.observation_spaces import Bound, as_one_array, read_array, read_box
-from mtq.wrappers import check_no_running_normalization, with_limit
 from mtq.trust import check_import
 from mtq.trust import trusting_imports as trusting_imports
+from mtq.wrappers import check_no_running_normalization, with_limit
 
 IN_GRAPH = "in_graph/"  # before the names of the in-graph environments
 EnvironmentSource = str | Callable[[], Any] | Any
@@ -74,7 +76,8 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
     if isinstance(source, str) and source.startswith(IN_GRAPH):
         source = _find_dynamics(name, source.removeprefix(IN_GRAPH))
     if isinstance(source, type) and issubclass(source, Dynamics):
-        source = source()
+        with raised_in(name, "its constructor"):
+            source = source()
     if isinstance(source, Dynamics):
         return source if max_episode_steps is None else source.with_limit(max_episode_steps)
     if source is None:
@@ -91,6 +94,9 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
                 f"The environment of task '{name}' could not be made. Received: {source!r}, which failed with: "
                 f"{error}. Check the id (`mtq tasks` lists the ones that mtq brings) and that its package is installed."
             ) from error
+        except BaseException as error:
+            raise_broken(name, "its constructor", error)
+        check_is_new(name, environment)
         return _as_task_needs(name, environment, max_episode_steps)
     if is_tf_agents(source):
         return _check_no_limit(name, source, max_episode_steps)
@@ -100,9 +106,11 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
             f"environment, or a tf-agents environment. Received: {source!r}. "
             "Several copies are needed, for training and for evaluation: pass `lambda: YourEnvironment()`."
         )
-    environment = source()
+    with raised_in(name, "its constructor"):
+        environment = source()
     if isinstance(environment, Dynamics):
         return make_environment(name, environment, max_episode_steps)
+    check_is_new(name, environment)
     if is_tf_agents(environment):
         return _check_no_limit(name, environment, max_episode_steps)
     if not isinstance(environment, gymnasium.Env):
@@ -110,6 +118,9 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
             f"The callable given as environment of task '{name}' must return a Gymnasium or tf-agents environment. "
             f"Received: {environment!r}."
         )
+    for space in ("observation_space", "action_space"):
+        with raised_in(name, space):
+            getattr(environment, space)
     return _as_task_needs(name, environment, max_episode_steps)
 
 

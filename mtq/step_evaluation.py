@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from mtq.environments.make import make_copies
 from mtq.evaluation import greedy_policy, task_seed
+from mtq.numeric import integer
 from mtq.playing import Act, any_action, best_action, check_playable, random_policy
 from mtq.random_numbers import fold_in, seed_words, stateless_uniform
-from mtq.tasks import Task, TaskSet
+from mtq.tasks import Task, TaskSet, check_tasks
 
 Acts = dict[str, Act]
 
@@ -36,8 +37,8 @@ class StepEvaluator:
 
     def __init__(self, model: Any, tasks: TaskSet | None = None, *, steps: int = 2_000) -> None:
         self.model, self.tasks = model, model.tasks if tasks is None else tasks
-        if steps < 1:
-            raise ValueError(f"steps of an evaluation must be 1 or more. Received: {steps!r}.")
+        check_tasks("tasks to evaluate", self.tasks)
+        steps = integer("steps of an evaluation", steps)
         for task in self.tasks.values():
             check_playable(task, episodes=1)
         self._steps = steps
@@ -79,8 +80,7 @@ class StepEvaluator:
         Raises:
             ValueError: `times` is below 1.
         """
-        if times < 1:
-            raise ValueError(f"times of random play must be 1 or more. Received: {times!r}.")
+        times = integer("times of random play", times)
         if times not in self._play_randomly:
             acts = {name: any_action(task.num_actions) for name, task in self._in_graph.items()}
             play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds, times)  # noqa: E731

@@ -79,9 +79,14 @@ def _spec(spec: Any, role: str) -> TaskSpec:
         raise _field("observation_shape", role, f"of {_MOST_NUMBERS:,} numbers at most", shape)
     if spec["observation_dtype"] not in _DTYPES:
         raise _field("observation_dtype", role, f"one of {list(_DTYPES)}", spec["observation_dtype"])
-    high = spec["observation_high"]
-    if high is not None and not (is_real(high) and abs(high) < 1e300):
-        raise _field("observation_high", role, "a finite number, or null", high)
+    for bound in ("observation_high", "observation_low"):
+        given = spec.get(bound)
+        numbers: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
+        is_of_length = not isinstance(given, list | tuple) or len(given) == shape[-1]
+        if given is not None and not (is_of_length and all(is_real(n) and abs(n) < 1e300 for n in numbers)):
+            raise _field(bound, role, "a finite number, one for each entry of the last axis, or null", given)
+    if not is_whole(spec.get("first_action", 0)):
+        raise _field("first_action", role, "a whole number", spec["first_action"])
     if not is_whole(spec["num_actions"]) or not 1 <= spec["num_actions"] <= _MOST_ACTIONS:
         raise _field("num_actions", role, f"a whole number from 1 to {_MOST_ACTIONS:,}", spec["num_actions"])
     if not isinstance(spec.get("in_graph", False), bool):

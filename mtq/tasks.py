@@ -10,7 +10,8 @@ from typing import Any
 import keras
 
 from mtq.dynamics import Dynamics
-from mtq.numeric import is_real, is_whole
+from mtq.environment_error import raised_in
+from mtq.numeric import integer, is_real, real
 from mtq.serialized import class_of
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
 from mtq.task_config import listed_tasks, task_arguments
@@ -83,6 +84,7 @@ class Task:
             )
         if self.spec is None:
             self._read_environment()
+        self._check("spec", isinstance(self.spec, TaskSpec), "a mtq.spaces.TaskSpec, or None to be read")
 
     @property
     def num_actions(self) -> int:
@@ -128,9 +130,12 @@ class Task:
         value = getattr(self, argument)
         if value is None and optional:
             return
-        is_number = is_whole(value) if kind is int else is_real(value)
-        self._check(argument, is_number and holds(value), must)
-        object.__setattr__(self, argument, kind(value))
+        try:
+            number = integer(argument, value, -(10**18)) if kind is int else real(argument, value)
+        except ValueError:
+            number = None
+        self._check(argument, number is not None and holds(number), must)
+        object.__setattr__(self, argument, number)
 
     def _check(self, argument: str, holds: bool, must: str) -> None:
         if not holds:
@@ -155,7 +160,8 @@ class Task:
         if self.reference_return is None and threshold is not None:
             object.__setattr__(self, "reference_return", float(threshold))
         if environment is not self.environment:
-            environment.close()
+            with raised_in(self.name, "close"):
+                environment.close()
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -176,6 +182,8 @@ class TaskSet(collections.abc.Mapping[str, Task]):
     """
 
     def __init__(self, tasks: Iterable[Task]) -> None:
+        if not isinstance(tasks, Iterable) or isinstance(tasks, str | bytes):
+            raise ValueError(f"tasks must be a list of Task objects. Received: {tasks!r}. Put it in brackets.")
         tasks = tuple(tasks)
         for task in tasks:
             if not isinstance(task, Task):
@@ -238,6 +246,17 @@ def _task(config: Any) -> Task:
             f"The config of a TaskSet must hold configs of Tasks. Received: {str(config)[:200]}. Save the tasks again."
         )
     return kind.from_config(config.get("config"))
+
+
+def check_tasks(role: str, tasks: Any) -> None:
+    """Raises a ValueError unless this is a TaskSet.
+
+    Args:
+        role: The name of the argument, for the message.
+        tasks: The value received.
+    """
+    if not isinstance(tasks, TaskSet):
+        raise ValueError(f"{role} must be a TaskSet. Received: {tasks!r}. Write mtq.TaskSet([…]).")
 
 
 def check_weight(name: str, weight: Any) -> None:

@@ -1,12 +1,16 @@
 """The function that `fit` calls for every `steps_per_execution` updates."""
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from mtq.batch_checks import check_values
 from mtq.distribution.replicas import draws_on_host, first, per_replica
+from mtq.environments.errors import environment_errors
+from mtq.numeric import integer
 
 Logs = dict[str, tf.Tensor]
 TrainFunction = Callable[[Any], Logs]
@@ -46,6 +50,23 @@ def batch_source_of(dataset: Any, model: keras.Model) -> Any:
         model: That is trained.
     """
     return getattr(dataset, "batch_source", None) if not model.run_eagerly else None
+
+
+def check_experience(dataset: Any, model: keras.Model) -> None:
+    """Raises a ValueError if the batches come from an experience in which another model acts.
+
+    Args:
+        dataset: What `fit` was given.
+        model: That is trained.
+    """
+    experience = getattr(dataset, "experience", None)
+    acting = getattr(experience, "model", model)
+    if acting is not model:
+        raise ValueError(
+            "The dataset must come from an Experience made with the model that is fitted, for it acts with its "
+            f"model's weights. Received: one made with another model, '{acting.name}', whose weights this fit would "
+            "not change. Make an mtq.Experience(tasks, model) with this model, also after load_model."
+        )
 
 
 def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool, has_own_logs: bool) -> TrainFunction:
@@ -91,7 +112,9 @@ def _train_function(
 
     def train_function(_: Any) -> Logs:
         batch_source.prepare()
-        return steps()
+        logs = steps()
+        batch_source.check()
+        return logs
 
     return train_function
 
@@ -116,17 +139,36 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
     if not model.run_eagerly:
         step = tf.function(step, autograph=False, jit_compile=_compiles_update(model))
 
+    def is_good(batch: Any) -> list[tf.Tensor]:
+        """Of a batch that no experience of mtq's has made. XLA would drop an assertion within the step."""
+        if not hasattr(model, "tasks") or draws_on_host(strategy):
+            return []
+        replicas = max(len(strategy.experimental_local_results(leaf)) for leaf in keras.tree.flatten(batch))
+        local = lambda n, leaf: [*strategy.experimental_local_results(leaf)][n]  # noqa: E731
+        parts = [keras.tree.map_structure(functools.partial(local, n), batch) for n in range(replicas)]
+        return [check_values(part, model.tasks) for part in parts]
+
+    check_eagerly = is_good if model.run_eagerly else tf.function(is_good, autograph=False)
+
     def one_by_one(iterator: Iterator[Any]) -> Logs:
-        return [step(next(iterator)) for _ in range(model.steps_per_execution)][-1]
+        for _ in range(model.steps_per_execution):
+            batch = next(iterator)
+            check_eagerly(batch)
+            logs = step(batch)
+        return logs
+
+    def checked_step(batch: Any) -> Logs:
+        with tf.control_dependencies(is_good(batch)):
+            return step(batch)
 
     @tf.function(autograph=False)
     def steps(iterator: tf.data.Iterator) -> Logs:
-        logs = step(iterator.get_next())
+        logs = checked_step(iterator.get_next())
 
         def another(done: tf.Tensor, logs: Logs) -> tuple[tf.Tensor, Logs]:
             with tf.control_dependencies([done, *tf.nest.flatten(logs)]):
                 batch = iterator.get_next()
-            return done + 1, step(batch)
+            return done + 1, checked_step(batch)
 
         if model.steps_per_execution > 1:
             _, logs = tf.while_loop(
@@ -136,19 +178,27 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
 
     def train_function(iterator: Any) -> Logs:
         in_graph = isinstance(iterator, tf.data.Iterator | tf.distribute.DistributedIterator) and not model.run_eagerly
-        return steps(iterator) if in_graph else one_by_one(iterator)
+        with environment_errors():
+            return steps(iterator) if in_graph else one_by_one(iterator)
 
     return train_function
 
 
-def check_steps(dataset: Any, steps_per_epoch: int | None, steps_per_execution: int) -> None:
+def check_steps(dataset: Any, settings: Mapping[str, Any], steps_per_execution: int) -> dict[str, Any]:
     """Raises a ValueError unless an epoch has an end, and a whole number of executions.
 
     Args:
         dataset: What `fit` was given.
-        steps_per_epoch: Likewise.
+        settings: `fit`'s other arguments by name.
         steps_per_execution: What `compile` was given.
+
+    Returns:
+        Those that are integers, as such.
     """
+    least = {"epochs": 1, "steps_per_epoch": 1, "initial_epoch": 0}
+    given = {name: settings[name] for name in least if settings.get(name) is not None}
+    integers = {name: integer(f"{name} of fit", value, least[name]) for name, value in given.items()}
+    steps_per_epoch = integers.get("steps_per_epoch")
     is_endless = hasattr(dataset, "batch_source") or (
         isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY
     )
@@ -162,3 +212,4 @@ def check_steps(dataset: Any, steps_per_epoch: int | None, steps_per_execution: 
             f"steps_per_epoch must be a multiple of compile's steps_per_execution = {steps_per_execution}, for only "
             f"whole executions are run. Received: {steps_per_epoch}. Change one of them."
         )
+    return integers

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mtq.aggregators.gram import GramAggregator, number_of
 from mtq.aggregators.solvers import linear_and_norm_on_simplex
+from mtq.numeric import real
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -27,9 +28,7 @@ class CAGrad(GramAggregator):
 
     def __init__(self, c: float = 0.4, scope: str = "shared") -> None:
         super().__init__(scope)
-        if not c >= 0:
-            raise ValueError(f"c of CAGrad must be 0 or more. Received: {c!r}.")
-        self.c = c
+        self.c = real("c of CAGrad", c, least=0)
 
     def coefficients(
         self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mtq.aggregators.gram import GramAggregator
 from mtq.aggregators.solvers import power_balance
+from mtq.numeric import real
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -26,9 +27,7 @@ class FairGrad(GramAggregator):
 
     def __init__(self, alpha: float = 2.0, scope: str = "shared") -> None:
         super().__init__(scope)
-        if not 1 <= alpha <= 10:
-            raise ValueError(f"alpha of FairGrad must be from 1 to 10. Received: {alpha!r}.")
-        self.alpha = alpha
+        self.alpha = real("alpha of FairGrad", alpha, least=1, most=10)
 
     def coefficients(
         self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from mtq.aggregators.aggregator import Aggregator
+from mtq.numeric import integer
 from mtq.random_numbers import stateless_uniform
 from mtq.task_gradients import TaskGradients
 from mtq.task_gradients.parts import Coefficients
@@ -28,7 +29,7 @@ class GradDrop(Aggregator):
 
     def __init__(self, scope: str = "shared", seed: int = 0) -> None:
         super().__init__(scope)
-        self.seed = seed
+        self.seed = integer("seed of GradDrop", seed, least=0)
 
     def __call__(
         self, gradients: TaskGradients, weights: tf.Tensor, updates: tf.Tensor | int = 0

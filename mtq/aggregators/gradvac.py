@@ -8,6 +8,7 @@ import tensorflow as tf
 from mtq.aggregators.gram import GramAggregator
 from mtq.aggregators.projections import others, random_orders
 from mtq.aggregators.solvers import compiled
+from mtq.numeric import integer, real
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -29,9 +30,8 @@ class GradVac(GramAggregator):
 
     def __init__(self, scope: str = "shared", beta: float = 0.01, seed: int = 0) -> None:
         super().__init__(scope)
-        if not 0 <= beta <= 1:
-            raise ValueError(f"beta of GradVac must be from 0 to 1. Received: {beta!r}.")
-        self.beta, self.seed = beta, seed
+        self.beta = real("beta of GradVac", beta, least=0, most=1)
+        self.seed = integer("seed of GradVac", seed, least=0)
 
     def build(self, num_tasks: int, num_shared: int) -> None:
         """Makes the running means."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 from mtq.aggregators.gram import GramAggregator
 from mtq.aggregators.projections import others, random_orders
 from mtq.aggregators.solvers import compiled
+from mtq.numeric import integer
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -27,7 +28,7 @@ class PCGrad(GramAggregator):
 
     def __init__(self, scope: str = "shared", seed: int = 0) -> None:
         super().__init__(scope)
-        self.seed = seed
+        self.seed = integer("seed of PCGrad", seed, least=0)
 
     def coefficients(
         self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from mtq.aggregators.gram import GramAggregator
+from mtq.numeric import integer
 from mtq.random_numbers import stateless_normal
 
 
@@ -27,7 +28,7 @@ class RandomWeighting(GramAggregator):
 
     def __init__(self, scope: str = "shared", seed: int = 0) -> None:
         super().__init__(scope)
-        self.seed = seed
+        self.seed = integer("seed of RandomWeighting", seed, least=0)
 
     def coefficients(
         self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor

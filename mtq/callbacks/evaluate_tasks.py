@@ -5,7 +5,8 @@ from typing import Any
 import keras
 
 from mtq.evaluation import EpisodeReturns, Evaluator
-from mtq.tasks import Task, TaskSet
+from mtq.numeric import integer
+from mtq.tasks import Task, TaskSet, check_tasks
 
 
 class EvaluateTasks(keras.callbacks.Callback):
@@ -27,7 +28,12 @@ class EvaluateTasks(keras.callbacks.Callback):
         self, episodes: int = 20, every: int = 1, seed: int = 0, tasks: TaskSet | None = None, verbose: int = 1
     ) -> None:
         super().__init__()
-        self.episodes, self.every, self.seed, self.verbose = episodes, every, seed, verbose
+        self.episodes = integer("episodes of EvaluateTasks", episodes)
+        self.every = integer("every of EvaluateTasks", every)
+        self.seed = integer("seed of EvaluateTasks", seed, least=0)
+        self.verbose = integer("verbose of EvaluateTasks", int(verbose) if isinstance(verbose, bool) else verbose, 0)
+        if tasks is not None:
+            check_tasks("tasks of EvaluateTasks", tasks)
         self.tasks, self._given = tasks, tasks
         self._evaluator: Evaluator | None = None
         self.random: dict[str, EpisodeReturns] = {}

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from mtq.callbacks.pictures import save_figure
 from mtq.distribution.replicas import draws_on_host
 from mtq.gradient_statistics import GradientRecord, GradientStatistics
-from mtq.numeric import is_whole
+from mtq.numeric import integer, real
 
 
 class GradientTelemetry(keras.callbacks.Callback):
@@ -38,9 +38,8 @@ class GradientTelemetry(keras.callbacks.Callback):
 
     def __init__(self, directory: str | Path, every: int = 100, seconds: float = 30.0) -> None:
         super().__init__()
-        if not is_whole(every) or every < 1:
-            raise ValueError(f"every of GradientTelemetry must be a whole number from 1. Received: {every!r}.")
-        self.directory, self.every, self.seconds = Path(directory), int(every), seconds
+        self.directory, self.every = Path(directory), integer("every of GradientTelemetry", every)
+        self.seconds = real("seconds of GradientTelemetry", seconds, least=0)
         self.records: list[GradientRecord] = []
         self._written = 0
         self._drawn = time.monotonic()

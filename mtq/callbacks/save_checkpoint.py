@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from mtq.numeric import integer
+
 
 class SaveCheckpoint(keras.callbacks.Callback):
     """Saves a checkpoint at the end of epochs. `MultiTaskDQN.fit` calls it after all other callbacks.
@@ -17,7 +19,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
 
     def __init__(self, checkpoint: Any, notes: Callable[[], Mapping[str, Any]] = dict, every: int = 1) -> None:
         super().__init__()
-        self.checkpoint, self.notes, self.every = checkpoint, notes, every
+        self.checkpoint, self.notes = checkpoint, notes
+        self.every = integer("every of SaveCheckpoint", every)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves it."""

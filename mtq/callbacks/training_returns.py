@@ -17,6 +17,8 @@ class TrainingReturns(keras.callbacks.Callback):
 
     def __init__(self, experience: Any) -> None:
         super().__init__()
+        if not hasattr(experience, "take_mean_returns"):
+            raise ValueError(f"experience of TrainingReturns must be an mtq.Experience. Received: {experience!r}.")
         self.experience = experience
         self.known: dict[str, float] = {}
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from mtq.environments.copies import Step
 from mtq.environments.make import make_copies
+from mtq.numeric import integer
 from mtq.spaces import is_tf_agents
 from mtq.tasks import Task
 
@@ -19,12 +20,16 @@ def check_task(task: Task, seed: int = 0) -> None:
 
     Raises:
         ValueError: The environment returns observations of another shape than it announces, or numbers that are not
-            finite; the message names the task and the remedy.
+            finite, or other answers than Gymnasium's; the message names the task and the remedy.
+        BrokenEnvironmentError: The environment raised.
 
     Example:
         >>> import mtq
         >>> mtq.environments.check_task(mtq.Task("cart_pole", "CartPole-v1"))
     """
+    if not isinstance(task, Task):
+        raise ValueError(f"task must be an mtq.Task. Received: {task!r}.")
+    seed = integer("seed", seed, least=0)
     copies = make_copies(task, 1, seed, compiled=False)
     random = np.random.default_rng(seed)
     copies.reset()

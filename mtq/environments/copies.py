@@ -4,8 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mtq.environment_error import raise_broken, raised_in
+from mtq.environments.answers import Answers
 from mtq.environments.py_environment import DISCOUNT, as_gymnasium
-from mtq.observation_spaces import check_bounds, check_exact
+from mtq.numeric import integer
+from mtq.observation_spaces import check_bounds
 from mtq.tasks import Task
 
 
@@ -43,7 +46,9 @@ class EnvironmentCopies:
 
     def __init__(self, task: Task, num_copies: int, seed: int) -> None:
         self.task = task
+        num_copies, seed = integer("num_copies", num_copies), integer("seed", seed, least=0)
         self._environments = [as_gymnasium(task.make_environment()) for _ in range(num_copies)]
+        self._answers = Answers(task, self._environments)
         self.reseed(seed)
         self._dtype = np.dtype(task.spec.observation_dtype)
         self._first_action = [int(getattr(env.action_space, "start", 0)) for env in self._environments]
@@ -57,11 +62,11 @@ class EnvironmentCopies:
 
     def reset(self) -> np.ndarray:
         """Begins an episode in every copy. Returns the observations, `[N, ...]`."""
-        return self._first([env.reset(seed=seed)[0] for env, seed in zip(self._environments, self._seeds, strict=True)])
+        return self._first([self._begin(env, seed) for env, seed in zip(self._environments, self._seeds, strict=True)])
 
     def restart(self) -> np.ndarray:
         """Begins another episode in every copy, without seeding it. Returns as `reset`."""
-        return self._first([environment.reset()[0] for environment in self._environments])
+        return self._first([self._begin(environment) for environment in self._environments])
 
     def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
         """Takes one action in each copy.
@@ -71,24 +76,27 @@ class EnvironmentCopies:
             only: The copies that are stepped, `[N]` bool; by default all. Of the others the step holds zeros.
 
         Raises:
-            ValueError: The environment returned NaN or Inf, or an observation of another shape.
+            ValueError: The environment returned what it must not, such as NaN or an observation of another shape.
+            BrokenEnvironmentError: The environment raised.
         """
         n = len(self)
         next_observation = np.zeros((n, *self.task.spec.observation_shape), self._dtype)
         reward, discount, is_last = np.zeros(n, np.float32), np.ones(n, np.float32), np.zeros(n, np.bool_)
-        restarted = {}
+        restarted, answers = {}, self._answers
         for i, environment in enumerate(self._environments):
             if only is not None and not only[i]:
                 continue
-            observed, reward[i], terminated, truncated, info = environment.step(int(actions[i]) + self._first_action[i])
-            next_observation[i] = self._observation(observed)
+            try:
+                answer = environment.step(int(actions[i]) + self._first_action[i])
+            except BaseException as error:
+                raise_broken(self.task.name, "step", error)
+            observed, reward[i], terminated, truncated, info = answers.of_step(answer)
+            next_observation[i] = answers.observation(observed)
             discount[i] = info.get(DISCOUNT, 0.0 if terminated else 1.0)
             if terminated or truncated:
                 is_last[i] = True
-                restarted[i] = self._observation(environment.reset()[0])
+                restarted[i] = self._begin(environment)
         self._checked(next_observation)
-        if not np.isfinite(reward).all():
-            raise self._not_finite("reward", reward)
         observation = next_observation
         if restarted:
             observation = next_observation.copy()
@@ -100,32 +108,26 @@ class EnvironmentCopies:
     def close(self) -> None:
         """Closes the copies."""
         for environment in self._environments:
-            environment.close()
+            with raised_in(self.task.name, "close"):
+                environment.close()
 
-    def _first(self, observations: list[Any]) -> np.ndarray:
-        first = np.stack([self._observation(observation) for observation in observations])
-        check_bounds(self.task.name, first, self.task.spec.observation_low, self.task.spec.observation_high)
+    def _begin(self, environment: Any, seed: int | None = None) -> np.ndarray:
+        try:
+            answer = environment.reset() if seed is None else environment.reset(seed=seed)
+        except BaseException as error:
+            no_seed = self._answers.no_seed(error) if isinstance(error, TypeError) else None
+            if no_seed is not None:
+                raise no_seed from error
+            raise_broken(self.task.name, "reset", error)
+        return self._answers.of_reset(answer)
+
+    def _first(self, observations: list[np.ndarray]) -> np.ndarray:
+        first, spec = np.stack(observations), self.task.spec
+        check_bounds(self.task.name, first, spec.observation_low, spec.observation_high)
         return self._checked(first)
 
-    def _observation(self, observed: Any) -> np.ndarray:
-        observed = np.asarray(observed)
-        if observed.shape != self.task.spec.observation_shape:
-            raise ValueError(
-                f"The environment of task '{self.task.name}' must return observations of the shape that it announces, "
-                f"{self.task.spec.observation_shape}. Received: one of shape {observed.shape}. "
-                "Mend its observation_space, or what reset and step return."
-            )
-        check_exact(self.task.name, observed)
-        return observed
-
     def _checked(self, observations: np.ndarray) -> np.ndarray:
-        observations = observations.astype(self._dtype, copy=False)
         if observations.dtype.kind == "f" and not np.isfinite(observations).all():
-            raise self._not_finite("observation", observations)
+            raise self._answers.not_finite("observation", observations)
+        self._answers.check_limit(observations)
         return observations
-
-    def _not_finite(self, role: str, values: np.ndarray) -> ValueError:
-        return ValueError(
-            f"The environment of task '{self.task.name}' must return finite numbers. Received: {role}s "
-            f"{values.tolist()}. Mend the environment, or end the episode before its state overflows."
-        )

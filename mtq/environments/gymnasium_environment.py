@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mtq.environments.autoreset import AutoresetEnvironment
 from mtq.environments.copies import EnvironmentCopies, Step
+from mtq.environments.errors import kept
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, time_steps
 from mtq.tasks import Task
 
@@ -39,7 +40,7 @@ class GymnasiumEnvironment(AutoresetEnvironment):
         return self._first(self.copies.reset)
 
     def _first(self, begin: Callable[[], np.ndarray]) -> time_steps.TimeStep:
-        observation = tf.numpy_function(begin, [], self.spec.observation_dtype)
+        observation = tf.numpy_function(kept(begin), [], self.spec.observation_dtype)
         observation = tf.ensure_shape(observation, [self.batch_size, *self.spec.observation_shape])
         return time_steps.restart(observation, batch_size=self.batch_size)
 
@@ -78,7 +79,7 @@ def _cross(environments: Sequence[GymnasiumEnvironment], actions: Sequence[tf.Te
         steps = [environment.copies.step(part) for environment, part in zip(environments, parts, strict=True)]
         return [_packed_numbers(steps)] + [_packed_observations(steps, np.dtype(dtype)) for dtype in dtypes]
 
-    numbers, *observations = tf.numpy_function(step, [tf.concat(actions, axis=0)], [tf.float32, *dtypes])
+    numbers, *observations = tf.numpy_function(kept(step), [tf.concat(actions, axis=0)], [tf.float32, *dtypes])
     numbers = tf.unstack(tf.ensure_shape(numbers, [3, sum(sizes)]))  # reward, discount, is_last
     by_environment = zip(*(tf.split(row, sizes) for row in numbers), strict=True)
     unpacked = {

@@ -1,12 +1,28 @@
 """Backbones: the part of the network that the tasks share."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import keras
 
 from mtq.networks.layout import LARGE, MOVE_AXIS, SMALLEST, as_image
+from mtq.numeric import integer
 
 _LAST = "channels_last"  # as observations are, whatever Keras's default is set to
+
+
+def widths(role: str, units: Sequence[int]) -> list[int]:
+    """The widths of some layers as integers.
+
+    Args:
+        role: The name of the argument, for the message.
+        units: The value received.
+
+    Raises:
+        ValueError: It is not a list of positive integers.
+    """
+    if isinstance(units, str | bytes | Mapping) or not isinstance(units, Iterable):
+        raise ValueError(f"{role} must be a list of integers, a layer's width each. Received: {units!r}.")
+    return [integer(role, width) for width in units]
 
 
 def backbone_for(shapes: Collection[tuple[int, ...]]) -> str:
@@ -57,6 +73,7 @@ def mlp(units: Sequence[int] = (128, 128), activation: str = "relu") -> keras.Se
     Raises:
         ValueError: There are no layers.
     """
+    units = widths("units of the backbone", units)
     if not units:
         raise ValueError("units of the backbone must name at least one layer. Received: none.")
     layers = [keras.layers.Dense(n, activation=activation, name=f"dense_{i}") for i, n in enumerate(units)]
@@ -76,6 +93,7 @@ def minatar_cnn(filters: int = 16, units: int = 128) -> keras.Sequential:
     Reference:
         Young and Tian, "MinAtar: An Atari-Inspired Testbed", 2019, section 3.
     """
+    filters, units = integer("filters of the backbone", filters), integer("units of the backbone", units)
     return keras.Sequential(
         [
             keras.layers.Conv2D(filters, 3, activation="relu", data_format=_LAST, name="conv_0"),
@@ -98,6 +116,7 @@ def nature_cnn(units: int = 512) -> keras.Sequential:
     Reference:
         Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015, Methods.
     """
+    units = integer("units of the backbone", units)
     return keras.Sequential(
         [
             keras.layers.Conv2D(32, 8, strides=4, activation="relu", data_format=_LAST, name="conv_0"),

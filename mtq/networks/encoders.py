@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from mtq.numeric import integer
 from mtq.tasks import Task, TaskSet
 
 Encoder = Callable[[Any], Any]
@@ -12,6 +13,7 @@ Encoder = Callable[[Any], Any]
 
 def dense_encoder(task: Task, units: int = 64) -> keras.layers.Layer:
     """A dense layer of its own for one task's vectors: `[B, features]` → `[B, units]`."""
+    units = integer("units of dense_encoder", units)
     return keras.layers.Dense(units, activation="relu", name=f"{task.name}_encoder")
 
 
@@ -25,7 +27,7 @@ class ChannelPadding(keras.layers.Layer):
 
     def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.channels = channels
+        self.channels = integer("channels of ChannelPadding", channels)
 
     def call(self, images: Any) -> Any:
         """Pads the images."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from mtq.numeric import integer
 from mtq.tasks import Task
 
 
@@ -23,7 +24,7 @@ class DuelingHead(keras.layers.Layer):
 
     def __init__(self, num_actions: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_actions = num_actions
+        self.num_actions = num_actions = integer("num_actions of DuelingHead", num_actions)
         self.value = keras.layers.Dense(1, name="value", dtype=self.dtype_policy)
         self.advantage = keras.layers.Dense(num_actions, name="advantage", dtype=self.dtype_policy)
 

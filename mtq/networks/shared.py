@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
+from mtq.keras_objects import check_keras
+from mtq.networks.backbones import widths
 from mtq.networks.encoders import Encoder, default_encoders
 from mtq.networks.heads import head_layers
 from mtq.networks.initialization import initialize
 from mtq.networks.layout import LARGE, SMALLEST, to_image
 from mtq.networks.scaling import scaling_layer
 from mtq.networks.sharing_depth import copy_of_layer, split_backbone
-from mtq.tasks import Task, TaskSet
+from mtq.numeric import flag, integer
+from mtq.tasks import Task, TaskSet, check_tasks
 
 
 def shared_q_network(
@@ -57,8 +60,17 @@ def shared_q_network(
         >>> {task: q_values.shape for task, q_values in network.output.items()}
         {'cart_pole': (None, 2), 'acrobot': (None, 3)}
     """
+    check_tasks("tasks of the network", tasks)
+    check_keras("backbone", backbone)
+    if not isinstance(backbone, keras.layers.Layer):
+        raise ValueError(f"backbone must be a layer or model of keras. Received: {backbone!r}. Such as mlp([128]).")
+    dueling = flag("dueling", dueling)
+    seed = None if seed is None else integer("seed", seed, least=0)
     hidden = dict(heads) if isinstance(heads, Mapping) else dict.fromkeys(tasks, heads)
     _check_keys("heads", hidden, tasks)
+    hidden = {name: widths(f"heads of task '{name}'", units) for name, units in hidden.items()}
+    if encoders is not None and not isinstance(encoders, Mapping):
+        raise ValueError(f"encoders must be a dict from tasks to layers. Received: {encoders!r}.")
     if backbone.name != "backbone":
         backbone = keras.Sequential([backbone], name="backbone")
     shapes = {name: task.spec.observation_shape for name, task in tasks.items()}
@@ -69,6 +81,10 @@ def shared_q_network(
     if encoders is None:
         encoders = default_encoders({name: _shape_after(movers[name], shape) for name, shape in shapes.items()}, tasks)
     _check_keys("encoders", encoders, tasks)
+    for name, encoder in encoders.items():
+        check_keras(f"encoder of task '{name}'", encoder)
+        if encoder is not None and not callable(encoder):
+            raise ValueError(f"encoder of task '{name}' must be a layer, a function or None. Received: {encoder!r}.")
 
     inputs = {
         name: keras.Input(task.spec.observation_shape, dtype=task.spec.observation_dtype, name=name)

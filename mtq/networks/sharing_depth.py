@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from mtq.numeric import is_whole
+from mtq.numeric import is_real, is_whole
 
 
 def split_backbone(
@@ -28,6 +28,8 @@ def split_backbone(
         backbone = backbone.layers[0]
     layers = list(backbone.layers) if isinstance(backbone, keras.Sequential) else [backbone]
     with_weights = [place for place, layer in enumerate(layers) if _has_weights(layer)]
+    if is_real(shared_layers) and float(shared_layers).is_integer():
+        shared_layers = int(shared_layers)
     if not is_whole(shared_layers) or not 0 <= shared_layers <= len(with_weights):
         raise ValueError(
             f"shared_layers must be a whole number from 0 to {len(with_weights)}, how many layers with weights the "

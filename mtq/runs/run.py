@@ -18,6 +18,7 @@ from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
 from mtq.export import check_free
 from mtq.files import write_json
 from mtq.folders import remove
+from mtq.numeric import integer
 from mtq.runs.log import cut_log, read_log
 from mtq.runs.models import save_tasks
 from mtq.runs.replaceable import check_replaceable, run_record
@@ -137,6 +138,9 @@ class Run:
         Returns:
             What is written to `metrics.json`; nothing for other processes than the chief.
         """
+        epochs, updates_per_epoch = integer("epochs", epochs), integer("updates_per_epoch", updates_per_epoch)
+        episodes, seed = integer("episodes", episodes), integer("seed", seed, least=0)
+        checkpoint_every = integer("checkpoint_every", checkpoint_every, least=0)
         with worker_errors(model.distribute_strategy):
             checkpoint = Checkpoint(self.folder / "checkpoint", model, experience)
             if checkpoint_every:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.numeric import real
 from mtq.task_gradients import TaskGradients
 from mtq.tasks import TaskSet
 from mtq.weightings.weighting import Weighting
@@ -58,7 +59,6 @@ def log_losses(losses: tf.Tensor) -> tf.Tensor:
     return tf.math.log(tf.maximum(losses, SMALLEST_LOSS))
 
 
-def check_positive(name: str, argument: str, value: float) -> None:
-    """Raises a ValueError unless a setting is above 0."""
-    if not value > 0:
-        raise ValueError(f"{argument} of {name} must be above 0. Received: {value!r}.")
+def check_positive(name: str, argument: str, value: float) -> float:
+    """Returns a setting as a float, and raises a ValueError unless it is above 0."""
+    return real(f"{argument} of {name}", value, above=0)

@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from mtq.task_gradients import TaskGradients
-from mtq.tasks import TaskSet
-from mtq.weightings.weighting import Weighting, check_task_weights
+from mtq.tasks import TaskSet, check_weight
+from mtq.weightings.weighting import Weighting, check_mapping, check_task_weights
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -23,6 +23,10 @@ class Constant(Weighting):
     needs_gradients = False
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
+        if weights is not None:
+            check_mapping("weights of Constant", weights)
+            for name, weight in weights.items():
+                check_weight(name, weight)
         self.weights = None if weights is None else {name: float(weight) for name, weight in weights.items()}
 
     def initial_weights(self, tasks: TaskSet) -> list[float]:

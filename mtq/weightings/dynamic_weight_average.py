@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.numeric import is_whole
+from mtq.numeric import integer
 from mtq.task_gradients import TaskGradients
 from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, check_positive
 
@@ -27,10 +27,8 @@ class DynamicWeightAverage(Adaptive):
     needs_gradients = False
 
     def __init__(self, temperature: float = 2.0, period: int = 1_000) -> None:
-        check_positive("DynamicWeightAverage", "temperature", temperature)
-        if not is_whole(period) or period < 1:
-            raise ValueError(f"period of DynamicWeightAverage must be a whole number from 1. Received: {period!r}.")
-        self.temperature, self.period = temperature, int(period)
+        temperature = check_positive("DynamicWeightAverage", "temperature", temperature)
+        self.temperature, self.period = temperature, integer("period of DynamicWeightAverage", period)
 
     def build(self, num_tasks: int, num_shared: int) -> None:
         """Makes the means of two periods, the sum of the present one, and the number of its losses."""

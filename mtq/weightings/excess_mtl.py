@@ -27,7 +27,7 @@ class ExcessMTL(Adaptive):
     """
 
     def __init__(self, step_size: float = 0.01) -> None:
-        check_positive("ExcessMTL", "step_size", step_size)
+        step_size = check_positive("ExcessMTL", "step_size", step_size)
         self.step_size = step_size
 
     def build(self, num_tasks: int, num_shared: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.numeric import real
 from mtq.task_gradients import TaskGradients
 from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, check_positive, log_losses
 
@@ -30,10 +31,8 @@ class FAMO(Adaptive):
     needs_gradients = False
 
     def __init__(self, learning_rate: float = 0.025, gamma: float = 0.001) -> None:
-        check_positive("FAMO", "learning_rate", learning_rate)
-        if not gamma >= 0:
-            raise ValueError(f"gamma of FAMO must be 0 or more. Received: {gamma!r}.")
-        self.learning_rate, self.gamma = learning_rate, gamma
+        learning_rate = check_positive("FAMO", "learning_rate", learning_rate)
+        self.learning_rate, self.gamma = learning_rate, real("gamma of FAMO", gamma, least=0)
 
     def build(self, num_tasks: int, num_shared: int) -> None:
         """Makes ξ, Adam's moments of it, the last losses' logarithms, and the number of steps."""

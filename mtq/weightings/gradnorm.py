@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.numeric import real
 from mtq.task_gradients import TaskGradients
 from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, check_positive
 
@@ -28,10 +29,8 @@ class GradNorm(Adaptive):
     """
 
     def __init__(self, alpha: float = 1.5, learning_rate: float = 0.025) -> None:
-        check_positive("GradNorm", "learning_rate", learning_rate)
-        if not alpha >= 0:
-            raise ValueError(f"alpha of GradNorm must be 0 or more. Received: {alpha!r}.")
-        self.alpha, self.learning_rate = alpha, learning_rate
+        learning_rate = check_positive("GradNorm", "learning_rate", learning_rate)
+        self.alpha, self.learning_rate = real("alpha of GradNorm", alpha, least=0), learning_rate
 
     def build(self, num_tasks: int, num_shared: int) -> None:
         """Makes the weights, of ones, and the first losses."""

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.numeric import integer
 from mtq.random_numbers import stateless_normal
 from mtq.task_gradients import TaskGradients
 from mtq.weightings.adaptive import Adaptive
@@ -27,7 +28,7 @@ class RandomLossWeighting(Adaptive):
     needs_gradients = False
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+        self.seed = integer("seed of RandomLossWeighting", seed, least=0)
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
         """Drawn anew."""

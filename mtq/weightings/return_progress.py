@@ -31,7 +31,7 @@ class ReturnProgress(Adaptive):
     needs_gradients = False
 
     def __init__(self, temperature: float = 0.5) -> None:
-        check_positive("ReturnProgress", "temperature", temperature)
+        temperature = check_positive("ReturnProgress", "temperature", temperature)
         self.temperature = temperature
 
     def check(self, tasks: TaskSet) -> None:

@@ -1,5 +1,6 @@
 """Weights that follow schedules."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,10 +8,12 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
+from mtq.keras_objects import check_keras
+from mtq.numeric import real
 from mtq.serialized import deserialize
 from mtq.task_gradients import TaskGradients
 from mtq.tasks import TaskSet
-from mtq.weightings.weighting import Weighting, check_task_weights
+from mtq.weightings.weighting import Weighting, check_mapping, check_task_weights
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -25,6 +28,7 @@ class Schedule(Weighting):
     needs_gradients = False
 
     def __init__(self, weights: Mapping[str, float | LearningRateSchedule]) -> None:
+        check_mapping("weights of Schedule", weights)
         self.weights = {name: _schedule_or_number(weight) for name, weight in weights.items()}
 
     def initial_weights(self, tasks: TaskSet) -> list[float]:
@@ -44,7 +48,9 @@ class Schedule(Weighting):
             weight(updates) if isinstance(weight, LearningRateSchedule) else 1.0
             for weight in (self.weights[name] for name in tasks)
         ]
-        return task_weights * tf.stack([tf.cast(weight, tf.float32) for weight in now])
+        now = tf.stack([tf.cast(weight, tf.float32) for weight in now])
+        # A mean over an epoch would hide a negative weight, but not one that is no number: it stops the run by name.
+        return task_weights * tf.where(now >= 0, now, math.nan)
 
     def check(self, tasks: TaskSet) -> None:
         """Raises a ValueError if the weights do not fit the tasks."""
@@ -65,4 +71,7 @@ class Schedule(Weighting):
 def _schedule_or_number(weight: Any) -> float | LearningRateSchedule:
     if isinstance(weight, Mapping):
         return deserialize("schedule of a weight", weight, LearningRateSchedule)
-    return weight if isinstance(weight, LearningRateSchedule) else float(weight)
+    if not isinstance(weight, LearningRateSchedule):
+        check_keras("A schedule of loss_weights", weight)
+        weight = real("A weight of Schedule", weight, least=0)
+    return weight

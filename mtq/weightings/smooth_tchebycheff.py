@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.numeric import real
 from mtq.task_gradients import TaskGradients
 from mtq.tasks import TaskSet
 from mtq.weightings.adaptive import check_positive
@@ -29,8 +30,8 @@ class SmoothTchebycheff(Weighting):
     needs_gradients = False
 
     def __init__(self, mu: float = 1.0, ideal: float = 0.0) -> None:
-        check_positive("SmoothTchebycheff", "mu", mu)
-        self.mu, self.ideal = mu, ideal
+        mu = check_positive("SmoothTchebycheff", "mu", mu)
+        self.mu, self.ideal = mu, real("ideal of SmoothTchebycheff", ideal)
 
     def __call__(
         self,

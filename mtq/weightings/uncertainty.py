@@ -25,7 +25,7 @@ class Uncertainty(Adaptive):
     needs_gradients = False
 
     def __init__(self, learning_rate: float = 0.01) -> None:
-        check_positive("Uncertainty", "learning_rate", learning_rate)
+        learning_rate = check_positive("Uncertainty", "learning_rate", learning_rate)
         self.learning_rate = learning_rate
 
     def build(self, num_tasks: int, num_shared: int) -> None:

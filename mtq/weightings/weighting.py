@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.keras_objects import check_keras
 from mtq.stateful import Stateful
 from mtq.task_gradients import TaskGradients
 from mtq.tasks import TaskSet, check_weight
@@ -64,6 +65,17 @@ class Weighting(Stateful, abc.ABC):
         return cls(**config)
 
 
+def check_mapping(role: str, weights: Any) -> None:
+    """Raises a ValueError unless this is a dict.
+
+    Args:
+        role: The name of the argument, for the message.
+        weights: The value received.
+    """
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"{role} must be a dict from tasks to weights. Received: {weights!r}.")
+
+
 def check_task_weights(
     weights: Mapping[str, Any], tasks: TaskSet, partial: bool = False, role: str = "loss_weights"
 ) -> None:
@@ -75,8 +87,7 @@ def check_task_weights(
         partial: Whether tasks may be left out.
         role: What the weights are called in a message.
     """
-    if not isinstance(weights, Mapping):
-        raise ValueError(f"Task weights must be a dict from tasks to weights. Received: {weights!r}.")
+    check_mapping(role, weights)
     for name in weights:
         if name not in tasks:
             raise ValueError(
@@ -90,7 +101,8 @@ def check_task_weights(
             "Give every task of the TaskSet a weight, or pass none."
         )
     for name, weight in weights.items():
-        if isinstance(weight, keras.optimizers.schedules.LearningRateSchedule):
+        check_keras(f"{role} of task '{name}'", weight)
+        if isinstance(weight, keras.optimizers.schedules.LearningRateSchedule) and not partial:
             for update in _LOOKED_AT:
                 check_weight(name, float(weight(update)))
         else:

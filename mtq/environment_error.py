@@ -1,0 +1,63 @@
+"""The error by which every exception of an environment comes back."""
+
+from typing import Any, NoReturn
+
+_LINES, _CHARACTERS = 4, 300  # of the original message
+
+
+class BrokenEnvironmentError(RuntimeError):
+    """An environment raised an exception. The message names the task, the exception and what it said.
+
+    Its `__cause__` is the exception itself, with the traceback of the environment.
+
+    Args:
+        message: The message.
+        original: The exception.
+    """
+
+    def __init__(self, message: str, original: BaseException | None = None) -> None:
+        super().__init__(message)
+        self.original = original
+
+
+def raise_broken(name: str, call: str, error: BaseException) -> NoReturn:
+    """Raises a `BrokenEnvironmentError` for an exception of an environment.
+
+    Args:
+        name: The task's name.
+        call: The call that raised, such as `"step"`.
+        error: The exception. A `KeyboardInterrupt` is raised as it is.
+    """
+    if isinstance(error, KeyboardInterrupt | BrokenEnvironmentError):
+        raise error
+    said = _text(error)
+    message = f"The environment of task '{name}' raised {type(error).__name__} in {call}{': ' if said else '.'}{said}"
+    raise BrokenEnvironmentError(message, error) from error
+
+
+class raised_in:  # noqa: N801  (used as a function; contextlib's generators let a StopIteration through)
+    """Raises a `BrokenEnvironmentError` for whatever is raised inside.
+
+    Args:
+        name: The task's name.
+        call: The call that may raise, such as `"step"`.
+    """
+
+    def __init__(self, name: str, call: str) -> None:
+        self._name, self._call = name, call
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is not None:
+            raise_broken(self._name, self._call, error)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:
+        return "(its message could not be read)"
+    shown = [line[:_CHARACTERS] for line in lines[:_LINES]]
+    return "\n".join(shown + ["…"] * (len(lines) > _LINES))

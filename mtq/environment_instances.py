@@ -1,0 +1,53 @@
+"""Every copy of an environment is an object of its own."""
+
+import weakref
+from typing import Any
+
+_made: dict[int, weakref.ref] = {}  # by id, every base environment that is still alive
+
+
+def check_is_new(name: str, environment: Any) -> None:
+    """Raises a ValueError if this environment, or the one that it wraps, was made before.
+
+    Copies that are one object step each other, and evaluation resets and closes the environment of training.
+
+    Args:
+        name: The task's name, for the message.
+        environment: What a callable or Gymnasium has just made.
+    """
+    base = _base(environment)
+    known = _made.get(id(base))
+    if known is not None and known() is base:
+        raise ValueError(
+            f"The callable given as environment of task '{name}' must make a new environment at every call. Received: "
+            f"{base!r} again, which an earlier call returned. Copies for training, evaluation and num_envs must not "
+            "share it: make it within the callable, as in `lambda: YourEnvironment()`."
+        )
+    try:
+        key = id(base)
+        _made[key] = weakref.ref(base, lambda dead: _forget(key, dead))
+    except TypeError:  # an object with __slots__ that cannot be referred to weakly
+        return
+
+
+def _forget(key: int, dead: weakref.ref) -> None:
+    if _made.get(key) is dead:
+        del _made[key]
+
+
+def _base(environment: Any) -> Any:
+    """The innermost environment of Gymnasium's and tf-agents' wrappers."""
+    for _ in range(100):
+        inner = getattr(environment, "unwrapped", None)
+        if inner is None:
+            wrapped = getattr(environment, "wrapped_env", None)
+            inner = wrapped() if callable(wrapped) else None
+        if inner is None:
+            inner = getattr(environment, "pyenv", None)
+        if inner is None:
+            envs = getattr(environment, "envs", None)
+            inner = envs[0] if isinstance(envs, list | tuple) and len(envs) == 1 else None
+        if inner is None or inner is environment:
+            return environment
+        environment = inner
+    return environment

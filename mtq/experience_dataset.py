@@ -1,0 +1,69 @@
+"""The batches of an experience as a `tf.data.Dataset` that knows whose they are, whatever is made of it."""
+
+import functools
+import inspect
+from typing import Any
+
+import tensorflow as tf
+
+from mtq.environments.errors import environment_errors
+
+
+def of_experience(dataset: tf.data.Dataset, experience: Any) -> tf.data.Dataset:
+    """Marks a dataset as one of an experience's batches.
+
+    What `map`, `take` and the like make of it is marked too. A loop over it raises the errors of environments as they
+    were raised there, and not as TensorFlow reports them.
+
+    Args:
+        dataset: The dataset, which is changed in place.
+        experience: The `mtq.Experience`.
+
+    Returns:
+        The same dataset.
+    """
+    dataset.__class__ = _of_experience(type(dataset))  # type: ignore[arg-type]
+    dataset.experience = experience
+    return dataset
+
+
+@functools.cache
+def _of_experience(cls: Any) -> type:
+    class OfExperience(cls):
+        is_of_experience = True
+
+        def __iter__(self) -> Any:
+            iterator = super().__iter__()
+            iterator.__class__ = _raising_again(type(iterator))  # type: ignore[arg-type]
+            return iterator
+
+        def __getattribute__(self, name: str) -> Any:
+            value = super().__getattribute__(name)
+            if name.startswith("_") or not inspect.ismethod(value):
+                return value
+
+            @functools.wraps(value)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                made = value(*args, **kwargs)
+                is_unmarked = isinstance(made, tf.data.Dataset) and not hasattr(made, "is_of_experience")
+                return of_experience(made, self.experience) if is_unmarked else made
+
+            return call
+
+    OfExperience.__name__ = cls.__name__
+    return OfExperience
+
+
+@functools.cache
+def _raising_again(cls: Any) -> type:
+    class RaisingAgain(cls):
+        def __next__(self) -> Any:
+            with environment_errors():
+                return super().__next__()
+
+        def get_next(self) -> Any:
+            with environment_errors():
+                return super().get_next()
+
+    RaisingAgain.__name__ = cls.__name__
+    return RaisingAgain

@@ -1,0 +1,24 @@
+"""Objects of Keras 3 as settings, and not those of Keras 2, which `tf.keras` is where tf-agents is installed."""
+
+import inspect
+from typing import Any
+
+_OTHERS = ("tf_keras", "tensorflow.python.keras", "tensorflow.keras")
+
+
+def check_keras(role: str, value: Any) -> None:
+    """Raises a ValueError for an object, class or function of `tf.keras`.
+
+    Args:
+        role: The name of the argument, for the message.
+        value: The value received; anything else passes.
+    """
+    is_named = inspect.isclass(value) or inspect.isroutine(value)
+    classes = value.__mro__ if inspect.isclass(value) else (value,) if is_named else type(value).__mro__
+    for one in classes:
+        module = getattr(one, "__module__", None) or ""
+        if any(module == other or module.startswith(other + ".") for other in _OTHERS):
+            raise ValueError(
+                f"{role} must be of keras, not of tf.keras, which is Keras 2 here. Received: {module}."
+                f"{getattr(one, '__name__', type(one).__name__)}. Take it from `import keras`."
+            )
