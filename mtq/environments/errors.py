@@ -18,17 +18,22 @@ _kept: collections.deque[BaseException] = collections.deque(maxlen=8)  # TensorF
 def kept(function: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps a function for `tf.numpy_function`, so that `environment_errors` can raise what it raises again.
 
+    Called in a graph it gives TensorFlow the message alone, which would otherwise log the whole traceback, twice.
+
     Args:
         function: The function.
     """
+    in_graph = not tf.executing_eagerly()
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:
         try:
             return function(*args)
         except BaseException as error:
+            if not in_graph:
+                raise
             _kept.append(error)
-            raise
+            raise RuntimeError(f"{type(error).__name__}: {_first_line(error)}") from None
 
     return call
 
@@ -60,8 +65,11 @@ def raised_again(error: BaseException) -> BaseException | None:
         return error
     report = str(error)
     for candidate in reversed(_kept):
-        lines = str(candidate).splitlines() or [type(candidate).__name__]
-        if lines[0] in report:
+        if f"{type(candidate).__name__}: {_first_line(candidate)}" in report:
             _kept.remove(candidate)
             return candidate
     return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]
