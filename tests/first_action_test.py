@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
-from tf_agents.environments import py_environment, tf_py_environment
+from tf_agents.environments import batched_py_environment, py_environment, tf_py_environment
 from tf_agents.specs import array_spec
 from tf_agents.trajectories import time_step
 
@@ -68,11 +68,16 @@ class Negative(TfAgentsOffset):
     first, dtype = -1, np.int64
 
 
+def batched(environment):
+    """As a `TFPyEnvironment` makes it, but without a pool of threads, which nobody would close."""
+    return batched_py_environment.BatchedPyEnvironment([environment], multithreading=False)
+
+
 SOURCES = {
     "gymnasium": (Offset, 5),
     "tf_agents": (TfAgentsOffset, 5),
     "negative": (Negative, -1),
-    "in_tensors": (lambda: tf_py_environment.TFPyEnvironment(TfAgentsOffset(), isolation=False), 5),
+    "in_tensors": (lambda: tf_py_environment.TFPyEnvironment(batched(TfAgentsOffset())), 5),
 }
 
 
