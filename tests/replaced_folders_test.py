@@ -29,7 +29,7 @@ REMOVING = {
     "files.py": {"replace", "unlink"},  # a file beside, of a random name of its own; its place is the caller's
     "folders.py": {"rename", "rmtree", "unlink"},  # test_an_export_…
     "study/folder.py": {"rmtree", "unlink"},  # test_a_study_…
-    "study/record.py": {"replace", "rmtree"},  # a folder beside, of a random name of its own
+    "study/record.py": {"replace"},  # a folder beside, of a random name of its own
     "study/report.py": {"unlink"},  # tests/study/report_place_test.py
 }
 

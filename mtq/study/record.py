@@ -3,15 +3,13 @@
 import dataclasses
 import json
 import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mtq.files import written
-from mtq.folders import matches
+from mtq.folders import beside, matches
 
 is_of_a_run = matches(r"network\.keras", r"arrays\.npz", r"scores\.json")
 
@@ -45,25 +43,28 @@ class RunRecord:
             folder: Its place: `scores.json`, `network.keras` and `arrays.npz` will lie there.
             network: The trained network that was evaluated, a `keras.Model`.
         """
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}_{uuid.uuid4().hex[:8]}.part")
-        beside.mkdir(parents=True)
-        network.save(beside / "network.keras")
-        with (beside / "network.keras").open("rb") as file:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with beside(folder) as new:
+            new.mkdir()
+            self._write(new, network)
+            try:
+                os.replace(new, folder)
+            except OSError:
+                if not (folder / "scores.json").exists():
+                    raise  # if not, another process, cut loose from a killed study, was first
+
+    def _write(self, folder: Path, network: Any) -> None:
+        network.save(folder / "network.keras")
+        with (folder / "network.keras").open("rb") as file:
             os.fsync(file.fileno())
         arrays = {f"probes/{name}": probes for name, probes in self.probes.items()}
         if self.cosines is not None:
             arrays["cosines"] = self.cosines
-        with written(beside / "arrays.npz") as file:
+        with written(folder / "arrays.npz") as file:
             np.savez_compressed(file, **arrays)
         record = {name: getattr(self, name) for name in ("arm", "seed", "seconds", "origin")}
-        with written(beside / "scores.json") as file:
+        with written(folder / "scores.json") as file:
             file.write(json.dumps({**record, "scores": self.scores.tolist()}).encode())
-        try:
-            os.replace(beside, folder)
-        except OSError:
-            if not (folder / "scores.json").exists():
-                raise
-            shutil.rmtree(beside, ignore_errors=True)  # another process, cut loose from a killed study, was first
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
