@@ -1,5 +1,6 @@
 """Hard parameter sharing: one backbone for all tasks, an encoder and a head for each."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -78,10 +79,23 @@ def shared_q_network(
         outputs[name] = encoded[name]
         for layer in [*shared, *own, *head_layers(task, hidden[name], dueling)]:
             outputs[name] = layer(outputs[name])
-    network = keras.Model(inputs, outputs, name="shared_q_network")
+    network = _joined(inputs, outputs)
     if seed is not None:
         initialize(network, seed)
     return network
+
+
+def _joined(inputs: Mapping[str, keras.KerasTensor], outputs: Mapping[str, keras.KerasTensor]) -> keras.Model:
+    try:
+        return keras.Model(inputs, outputs, name="shared_q_network")
+    except ValueError as error:
+        repeated = re.search(r'name "(.+)" is used \d+ times', str(error))
+        if repeated is None:
+            raise
+        raise ValueError(
+            f"Each layer of the network must have a name of its own. Received: '{repeated[1]}' more than once, for the "
+            f"tasks {list(inputs)}. Rename a task, or the layer of an encoder or of the backbone (name=…)."
+        ) from error
 
 
 def _as_float(observation: keras.KerasTensor, high: float | None, name: str) -> keras.KerasTensor:

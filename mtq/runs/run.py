@@ -22,6 +22,7 @@ from mtq.runs.log import cut_log, read_log
 from mtq.runs.models import save_tasks
 from mtq.runs.results import results_table
 from mtq.runs.versions import versions
+from mtq.saving import check_saveable
 from mtq.tasks import TaskSet
 
 _NOT_OF_THE_RUN = {
@@ -133,6 +134,7 @@ class Run:
         Returns:
             What is written to `metrics.json`; nothing for other processes than the chief.
         """
+        check_saveable(model)
         with worker_errors(model.distribute_strategy):
             checkpoint = Checkpoint(self.folder / "checkpoint", model, experience)
             if checkpoint_every:

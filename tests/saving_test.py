@@ -1,0 +1,155 @@
+"""What a saved file could not hold is told before the training, not after it."""
+
+import random
+
+import mtq
+
+# isort: split
+import keras
+import pytest
+import tensorflow as tf
+from keras.src.saving.serialization_lib import SafeModeScope
+
+from mtq.saving import check_saveable
+from mtq.spaces import TaskSpec
+from tests.batches import random_batch
+
+LAYERS, SAVING = keras.layers, "(?s)must be something that can be saved.*{}.*register_keras_serializable"
+
+
+class Times(LAYERS.Layer):
+    def call(self, inputs):
+        return inputs * 3.0
+
+
+class Wide(LAYERS.Layer):
+    """Its config leaves out how wide it is."""
+
+    def __init__(self, units=2, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units))
+
+    def call(self, inputs):
+        return inputs @ self.kernel
+
+
+class NoConfig(LAYERS.Layer):
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = lambda inputs: factor * inputs
+
+    def call(self, inputs):
+        return self.factor(inputs)
+
+
+class OwnSGD(keras.optimizers.SGD):
+    pass
+
+
+class OwnSum(mtq.aggregators.Sum):
+    pass
+
+
+class OwnModel(mtq.MultiTaskDQN):
+    pass
+
+
+def double(inputs):
+    return 2.0 * inputs
+
+
+def difference(targets, values):
+    return keras.ops.mean(keras.ops.abs(targets - values))
+
+
+OWN = {kind.__name__: kind for kind in (Times, Wide, NoConfig, double)}
+BACKBONES = {
+    "times": lambda: keras.Sequential([LAYERS.Dense(4), Times(name="times")]),
+    "inner": lambda: keras.Sequential([keras.Sequential([LAYERS.Dense(4), Times(name="inner")]), LAYERS.Dense(4)]),
+    "act": lambda: keras.Sequential([LAYERS.Dense(4, activation=double, name="act")]),
+    "wide": lambda: keras.Sequential([Wide(5, name="wide"), LAYERS.Dense(4)]),
+    "lambda_": lambda: keras.Sequential([LAYERS.Dense(4), LAYERS.Lambda(lambda x: 2 * x, name="lambda_")]),
+}
+
+
+def model_of(backbone=None, kind=mtq.MultiTaskDQN, **options):
+    tasks = mtq.TaskSet([mtq.Task(name, None, spec=TaskSpec((3,), "float32", None, 2)) for name in "ab"])
+    backbone = mtq.networks.mlp([4]) if backbone is None else backbone
+    model = kind(mtq.networks.shared_q_network(tasks, backbone), tasks)
+    model.compile(**{"optimizer": "sgd", "jit_compile": False, **options})
+    return model
+
+
+@pytest.fixture
+def fit():
+    def run(model, callback):
+        batches = tf.data.Dataset.from_tensors(random_batch(model.tasks)).repeat()
+        return model.fit(batches, steps_per_epoch=1, verbose=0, callbacks=[callback])
+
+    return run
+
+
+@pytest.mark.parametrize("layer", BACKBONES)
+def test_a_layer_that_cannot_be_loaded_is_named(layer):
+    backbone = BACKBONES[layer]()
+    if layer == "wide":  # which may be cloned by its config while the model is made, as the layer is not yet built
+        backbone.get_layer("wide").get_config = lambda: {"name": "wide", "units": 5}
+    with SafeModeScope(False), keras.saving.custom_object_scope(OWN):
+        model = model_of(backbone)
+    if layer == "wide":
+        del model.network.get_layer("backbone").get_layer("wide").get_config
+    known = OWN if layer in ("wide", "lambda_") else {}
+    with keras.saving.custom_object_scope(known), pytest.raises(ValueError, match=SAVING.format(f"layer '{layer}'|{layer}")):
+        check_saveable(model)
+
+
+@pytest.mark.parametrize(
+    ("role", "options"),
+    [
+        ("optimizer", {"optimizer": OwnSGD(0.1)}),
+        ("loss", {"loss": difference}),
+        ("loss", {"loss": lambda targets, values: keras.ops.mean(targets - values)}),
+        ("aggregator", {"aggregator": OwnSum()}),
+        ("class", {"kind": OwnModel}),
+    ],
+)
+def test_a_part_that_cannot_be_loaded_is_named(role, options):
+    with pytest.raises(ValueError, match=SAVING.format("").replace("(?s)", f"(?s){role}.*")):
+        check_saveable(model_of(**options))
+
+
+@pytest.mark.parametrize("what", ["best", "keras"])
+def test_it_is_told_where_a_save_is_asked_for_and_nowhere_else(what, fit, tmp_path):
+    model = model_of(loss=difference)
+    path = str(tmp_path / "model.keras")
+    if what == "best":
+        saving = mtq.callbacks.BestCheckpoint(path, monitor="loss")
+    else:
+        saving = keras.callbacks.ModelCheckpoint(path)
+    with pytest.raises(ValueError, match=SAVING.format("difference")):
+        fit(model, saving)
+    assert int(model.updates) == 0
+    fit(model, keras.callbacks.ModelCheckpoint(str(tmp_path / "model.weights.h5"), save_weights_only=True))
+    keras.saving.register_keras_serializable("tests")(difference)
+    try:
+        fit(model, saving)
+        assert keras.models.load_model(path).td_loss.loss is not None
+    finally:
+        keras.saving.get_custom_objects().clear() if False else None
+
+
+@pytest.mark.parametrize("loss_weights", [None, "uncertainty", "gradnorm", {"a": 1.0, "b": keras.optimizers.schedules.CosineDecay(1.0, 10)}])
+def test_what_can_be_saved_passes_and_changes_nothing(loss_weights):
+    model = model_of(loss_weights=loss_weights, optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1.0, 10)))
+    weights, state = model.get_weights(), random.getstate()
+    check_saveable(model)
+    assert random.getstate() == state
+    assert all((before == after).all() for before, after in zip(weights, model.get_weights(), strict=True))
+
+
+def test_a_model_that_is_not_compiled_can_be_saved(tmp_path):
+    tasks = mtq.TaskSet([mtq.Task(name, None, spec=TaskSpec((3,), "float32", None, 2)) for name in "ab"])
+    check_saveable(mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4])), tasks))
