@@ -82,7 +82,8 @@ def _again(what: str, config: Any) -> None:
 
 
 def _cannot(what: str, received: str, error: Exception) -> ValueError:
-    reason = (str(error).split(". ")[0].splitlines() or [""])[0][:200].removesuffix(".")
+    cause = str(error).split("Exception encountered: ")[-1]  # after Keras's account of what it was doing
+    reason = (cause.split(". ")[0].splitlines() or [""])[0][:200].removesuffix(".")
     return ValueError(
         f"The {what} must be something that can be saved with the model and loaded again. Received: {received}, which "
         f"fails with {type(error).__name__}: {reason}. {_REMEDY}; or train without callbacks that save the model."
