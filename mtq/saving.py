@@ -35,21 +35,21 @@ def check_saveable(model: Any) -> None:
 def _check_network(network: Any) -> None:
     try:
         again = _made_again(network)
+        for layer, other in zip(_layers(network), _layers(again), strict=True):
+            _check_shapes(layer, other)
     except Exception as error:
-        for layer in _layers(network):  # from the innermost: the first that fails is the cause
+        for layer in _layers(network):
             try:
-                _made_again(layer)
+                _check_shapes(layer, _made_again(layer))
             except Exception as of_layer:
                 raise _cannot(f"layer {layer.name!r} of the network", type(layer).__name__, of_layer) from of_layer
         raise _cannot("network", type(network).__name__, error) from error
-    for layer, other in zip(_layers(network), _layers(again), strict=True):
-        shapes, others = ([tuple(weight.shape) for weight in one.weights] for one in (layer, other))
-        if shapes != others:
-            raise _cannot(
-                f"layer {layer.name!r} of the network",
-                type(layer).__name__,
-                ValueError(f"its config makes weights of the shapes {others} where it has {shapes}."),
-            )
+
+
+def _check_shapes(layer: Any, again: Any) -> None:
+    shapes, others = ([tuple(weight.shape) for weight in one.weights] for one in (layer, again))
+    if again.built and shapes != others:
+        raise ValueError(f"its config makes weights of the shapes {others}, where it has {shapes}")
 
 
 def _compile_configs(model: Any) -> dict[str, Any]:
@@ -65,6 +65,7 @@ def _check_class(kind: type) -> None:
 
 
 def _layers(network: Any) -> list[Any]:
+    """The inner ones first, so that the first that fails is the cause."""
     return list(network._flatten_layers(include_self=False))[::-1]
 
 
