@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from mtq.dynamics import Dynamics
 from mtq.numeric import is_real, is_whole
+from mtq.reference_return import known_reference
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
 from mtq.task_names import check_names_together, check_task_name
 
@@ -34,7 +34,8 @@ class Task:
         max_episode_steps: A time limit in place of the environment's own. Reaching it truncates an episode: values are
             bootstrapped past it.
         reference_return: The return at which the task counts as solved, against which tasks of different scales are
-            compared. By default the `reward_threshold` that Gymnasium knows, where there is one.
+            compared. By default the `reward_threshold` that Gymnasium knows, where there is one and the time limit, the
+            rewards and the settings are those that it holds for; None otherwise.
         spec: The shapes, read from the environment when not given.
 
     Raises:
@@ -116,10 +117,8 @@ class Task:
     def _read_environment(self) -> None:
         environment = self.make_environment()
         object.__setattr__(self, "spec", read_spec(self.name, environment))
-        known_to = environment if isinstance(environment, Dynamics) else getattr(environment, "spec", None)
-        threshold = getattr(known_to, "reward_threshold", None)
-        if self.reference_return is None and threshold is not None:
-            object.__setattr__(self, "reference_return", float(threshold))
+        if self.reference_return is None:
+            object.__setattr__(self, "reference_return", known_reference(environment))
         if environment is not self.environment:
             environment.close()
 

@@ -17,6 +17,7 @@ LAYERS = [
     "random_numbers",
     "gymnasium_ids",
     "dynamics",
+    "reference_return",
     "spaces",
     "task_names",
     "tasks",

@@ -101,7 +101,7 @@ def test_the_map_is_grey_there(report):
     for place, grey in ((0, False), (1, True), (2, True)):
         x, y = axes.transData.transform((place - 0.45, 0.45))
         red, green, blue = pixels[len(pixels) - int(y), int(x)].astype(int)
-        assert (red == green == blue == 0xD0) is grey
+        assert bool(red == green == blue == 0xD0) is grey
 
 
 def test_the_report_says_so(report, tmp_path):
