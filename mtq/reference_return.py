@@ -33,7 +33,7 @@ def _limit_by_default(dynamics: Dynamics) -> int | None:
 
 
 def _registered_threshold(environment: Any) -> float | None:
-    spec = getattr(environment, "spec", None)
+    spec: Any = getattr(environment, "spec", None)
     if getattr(spec, "reward_threshold", None) is None:
         return None
     registered = gymnasium.registry.get(spec.id, spec)

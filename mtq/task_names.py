@@ -47,8 +47,10 @@ def check_task_name(name: Any) -> None:
         why = f"begins like the logs of evaluations: those of task '{task}' are named '{name}/return'"
     else:
         return
-    raise ValueError(f"The name of a task must be free for its logs and its export. Received: {name!r}, which {why}. "
-                     f"Choose another one, such as 'task_{name}'.")
+    raise ValueError(
+        f"The name of a task must be free for its logs and its export. Received: {name!r}, which {why}. "
+        f"Choose another one, such as 'task_{name}'."
+    )
 
 
 def check_names_together(names: Sequence[str]) -> None:

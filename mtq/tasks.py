@@ -21,8 +21,8 @@ class Task:
 
     Args:
         name: A letter, then letters, digits and underscores: it names the network's input and output, the logs and the
-            export's signature. Python's keywords, names that begin with `val_`, as the logs of evaluations do, and a few
-            names that the export needs for itself are refused.
+            export's signature. Python's keywords, names that begin with `val_`, as the logs of evaluations do, and
+            some that the export needs for itself are refused.
         environment: A Gymnasium id such as `"CartPole-v1"`; an in-graph environment, by a name such as
             `"in_graph/CartPole"` or as a `mtq.dynamics.Dynamics`; a callable without arguments that returns a Gymnasium
             or a tf-agents environment; or a tf-agents environment itself, of which there is then only the one copy.

@@ -1,4 +1,4 @@
-"""Callbacks that follow a figure of the logs: in any order, with gaps, by either direction, and told if it is missing."""
+"""Callbacks that follow a figure of the logs: in any order, with gaps, in either direction, told if it is missing."""
 
 import csv
 import itertools
@@ -63,7 +63,8 @@ def test_all_epochs_have_the_same_logs(model, tmp_path):
         assert np.isnan(history[f"val_{name}/return{what}"]).tolist() == [True, False, True, False]
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {*rows[0]} == {"epoch", *history} and [row["val_score"] for row in rows] == ["nan", "1.0", "nan", "2.0"]
+    assert {*rows[0]} == {"epoch", *history}
+    assert [row["val_score"] for row in rows] == ["nan", "1.0", "nan", "2.0"]
 
 
 def test_a_log_with_gaps_is_read_and_drawn_again(model, tmp_path):
@@ -75,7 +76,8 @@ def test_a_log_with_gaps_is_read_and_drawn_again(model, tmp_path):
     assert [row["epoch"] for row in curves.rows] == [1, 2, 3, 4]
     assert [math.isnan(row["val_score"]) for row in curves.rows] == [True, False, True, True]
     history = fit(model, [curves, Scripted([3.0], every=2)], epochs=1)
-    assert len(curves.rows) == 5 and math.isnan(history["val_score"][0])
+    assert len(curves.rows) == 5
+    assert math.isnan(history["val_score"][0])
     axis = Figure().subplots()
     curves._draw_task(axis, "a", None)
     lines = {line.get_label(): line for line in axis.get_lines()}
@@ -116,7 +118,9 @@ def test_epochs_without_an_evaluation_are_passed_over(model, tmp_path, kind, mod
     path = tmp_path / "model.keras"
     watching = monitoring(kind, str(path), "val_score", mode)
     saved = []
-    spy = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: saved.append(path.exists() and path.stat().st_mtime_ns))
+    spy = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: saved.append(path.exists() and path.stat().st_mtime_ns)
+    )
     evaluation = Scripted(scores, every=2)
     history = fit(model, [watching, evaluation, spy] if comes_first else [evaluation, watching, spy], epochs=10)
     if kind in ("best", "checkpoint"):
@@ -124,10 +128,12 @@ def test_epochs_without_an_evaluation_are_passed_over(model, tmp_path, kind, mod
         assert np.flatnonzero(changes).tolist() == [1, 3]
         assert watching.best == scores[1]
     if kind == "early":
-        assert watching.stopped_epoch == 7 and watching.best_epoch == 3  # two evaluations after the best one
+        assert watching.stopped_epoch == 7
+        assert watching.best_epoch == 3
     if kind == "plateau":
         rates = history["learning_rate"]
-        assert len(rates) == 10 and rates[7] > rates[8]  # the log is of before the epoch's reduction
+        assert len(rates) == 10
+        assert rates[7] > rates[8]
         assert np.unique(rates).size == 2
 
 
@@ -170,16 +176,22 @@ def test_a_callback_list_is_used_again(model, tmp_path):
     callbacks = keras.callbacks.CallbackList([best, Scripted([1.0, 2.0])], add_history=True, model=model)
     for _ in range(2):
         fit(model, callbacks, epochs=1)
-    assert best.best == 2.0 and len(callbacks.callbacks) == 3
+    assert best.best == 2.0
+    assert len(callbacks.callbacks) == 3
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_monitor_that_is_not_there_is_told(model, tmp_path, kind):
     watching = monitoring(kind, str(tmp_path / "model.keras"), "val_scor", "max")
-    with pytest.raises(ValueError, match="(?s)monitor of .* Received: 'val_scor'.* Did you mean 'val_score'.*EvaluateTasks"):
+    with pytest.raises(
+        ValueError, match=r"(?s)monitor of .* Received: 'val_scor'.* Did you mean 'val_score'.*EvaluateTasks"
+    ):
         fit(model, [watching, Scripted([1.0] * 4)])
     own = keras.callbacks.LambdaCallback()  # which might add it later
-    with pytest.warns(UserWarning, match="monitor of .* Received: 'val_scor'"), pytest.warns(UserWarning, match="nothing"):
+    with (
+        pytest.warns(UserWarning, match="monitor of .* Received: 'val_scor'"),
+        pytest.warns(UserWarning, match="nothing"),
+    ):
         fit(model, [watching, own, Scripted([1.0] * 4)])
     assert not (tmp_path / "model.keras").exists()
 
@@ -216,7 +228,7 @@ def test_the_best_of_what_should_be_small(model, tmp_path):
     own = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(my_loss=next(losses)))
     fit(model, [own, best], epochs=3)
     assert best.best == 1.0
-    with pytest.raises(ValueError, match="mode of BestCheckpoint must .* Received: 'least'"):
+    with pytest.raises(ValueError, match=r"mode of BestCheckpoint must .* Received: 'least'"):
         BestCheckpoint("best.keras", mode="least")
 
 
@@ -225,7 +237,7 @@ def test_the_best_between_epochs_is_not_by_a_figure_of_epochs(model, tmp_path):
         path = str(tmp_path / "model.keras")
         return keras.callbacks.ModelCheckpoint(path, monitor, save_best_only=True, save_freq=1)
 
-    with pytest.raises(ValueError, match="save_freq of ModelCheckpoint must be 'epoch'.*Received: 1"):
+    with pytest.raises(ValueError, match=r"save_freq of ModelCheckpoint must be 'epoch'.*Received: 1"):
         fit(model, [keras_checkpoint("val_score"), Scripted([1.0])])
     fit(model, [keras_checkpoint("a/loss")], epochs=1)
 
@@ -237,5 +249,5 @@ def test_a_checkpoint_of_every_epoch_needs_no_monitor(model, tmp_path):
 
 @pytest.mark.parametrize("make", [lambda: Scripted([1.0]), lambda: TrainingReturns(None)])
 def test_two_that_write_the_same_logs_are_refused(model, make):
-    with pytest.raises(ValueError, match="fit takes one (EvaluateTasks|TrainingReturns)"):
+    with pytest.raises(ValueError, match=r"fit takes one (EvaluateTasks|TrainingReturns)"):
         fit(model, [make(), make()])

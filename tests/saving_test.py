@@ -138,9 +138,53 @@ def test_it_is_told_where_a_save_is_asked_for_and_nowhere_else(what, fit, tmp_pa
         assert keras.models.load_model(path).td_loss.loss is not None
 
 
-@pytest.mark.parametrize("loss_weights", [None, "uncertainty", "gradnorm", {"a": 1.0, "b": keras.optimizers.schedules.CosineDecay(1.0, 10)}])
+class Hosted(LAYERS.Layer):
+    """Computes in Python, which training can do and an export cannot."""
+
+    def call(self, inputs):
+        return tf.ensure_shape(tf.numpy_function(lambda x: x, [inputs], tf.float32), [None, 4])
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+class Raising(LAYERS.Layer):
+    """Refuses to be traced without its gradient."""
+
+    fails = False
+
+    def call(self, inputs, training=None):
+        if Raising.fails:
+            raise RuntimeError("not now")
+        return inputs
+
+
+def test_what_cannot_be_exported_is_told_before_training(monkeypatch, tmp_path):
+    from mtq.export import check_exportable
+
+    check_exportable(model_of())
+    with keras.saving.custom_object_scope({"Hosted": Hosted, "Raising": Raising}):
+        hosted = model_of(keras.Sequential([LAYERS.Dense(4), Hosted(name="hosted")]))
+        with pytest.raises(ValueError, match=r"path of task 'a' .* Received: .*PyFunc.* calls Python"):
+            check_exportable(hosted)
+        raising = model_of(keras.Sequential([LAYERS.Dense(4), Raising()]))
+        monkeypatch.setattr(Raising, "fails", True)
+        with pytest.raises(ValueError, match=r"(?s)path of task 'a' .* fails with RuntimeError: .*not now"):
+            check_exportable(raising)
+        run = mtq.runs.Run(tmp_path / "run", {}, export_to=tmp_path / "export")
+        with pytest.raises(ValueError, match="path of task 'a'"):
+            run.train(hosted, None, None, epochs=1, updates_per_epoch=1)
+    with pytest.raises(ValueError, match="The loss that the model is compiled with"):
+        mtq.runs.Run(tmp_path / "other", {}).train(model_of(loss=difference), None, None, epochs=1, updates_per_epoch=1)
+
+
+@pytest.mark.parametrize(
+    "loss_weights", [None, "uncertainty", "gradnorm", {"a": 1.0, "b": keras.optimizers.schedules.CosineDecay(1.0, 10)}]
+)
 def test_what_can_be_saved_passes_and_changes_nothing(loss_weights):
-    model = model_of(loss_weights=loss_weights, optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1.0, 10)))
+    model = model_of(
+        loss_weights=loss_weights, optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1.0, 10))
+    )
     weights, state = model.get_weights(), random.getstate()
     check_saveable(model)
     assert random.getstate() == state

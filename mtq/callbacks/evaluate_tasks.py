@@ -43,6 +43,11 @@ class EvaluateTasks(keras.callbacks.Callback):
             self.tasks = self.model.tasks if self._given is None else self._given
             self._evaluator = Evaluator(self.model, self.tasks, episodes=self.episodes)
             self.random = self._evaluator.random(self.seed)
+            unknown = [name for name, task in self.tasks.items() if task.reference_return is None]
+            if self.verbose and unknown:
+                print(
+                    f"No reference return of {', '.join(unknown)}: val_score takes them by the random policy's return."
+                )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Plays the greedy policy, and adds the figures."""

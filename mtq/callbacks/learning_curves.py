@@ -17,9 +17,8 @@ _GREEDY, _TRAINING, _OTHER = "#0072b2", "#d55e00", "#777777"  # Okabe and Ito's,
 class LearningCurves(keras.callbacks.Callback):
     """Draws each task's return over the steps of its environments: training, greedy evaluation ± spread, random.
 
-    It draws what `TrainingReturns` and `EvaluateTasks` log. Epochs without an evaluation, or before the first episode has
-    ended, are passed over: a line goes from one known figure to the next.
-    The picture is drawn anew at most every `seconds`, and at the end.
+    It draws what `TrainingReturns` and `EvaluateTasks` log. Epochs without an evaluation, or before the first episode
+    has ended, are passed over: a line goes from one known figure to the next. The picture is drawn anew at most every `seconds`, and at the end.
 
     Args:
         filepath: Of the PNG.

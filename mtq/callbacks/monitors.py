@@ -46,8 +46,8 @@ class Monitored(keras.callbacks.Callback):
         self._check_mode()
         if getattr(callback, "save_freq", "epoch") != "epoch" and not _is_of_updates(callback.monitor):
             raise ValueError(
-                f"save_freq of {self._name} must be 'epoch' to keep the best by {callback.monitor!r}, which is known at "
-                f"the end of epochs only. Received: {callback.save_freq!r}."
+                f"save_freq of {self._name} must be 'epoch' to keep the best by {callback.monitor!r}, which is known "
+                f"at the end of epochs only. Received: {callback.save_freq!r}."
             )
 
     def _check_mode(self) -> None:
@@ -102,8 +102,8 @@ class Monitored(keras.callbacks.Callback):
         monitor = self.callback.monitor
         near = difflib.get_close_matches(monitor, logs, n=1, cutoff=0.5)
         text = (
-            f"monitor of {self._name} must be a name in the logs. Received: {monitor!r}, which is not there at the end of "
-            f"the first epoch. {f'Did you mean {near[0]!r}? ' if near else ''}There are: {sorted(logs)}. "
+            f"monitor of {self._name} must be a name in the logs. Received: {monitor!r}, which is not there at the end "
+            f"of the first epoch. {f'Did you mean {near[0]!r}? ' if near else ''}There are: {sorted(logs)}. "
             "mtq.callbacks.EvaluateTasks adds 'val_score' and 'val_<task>/return', mtq.callbacks.TrainingReturns "
             "'<task>/return'; a callback of your own that adds it comes before, or says adds_logs = True."
         )
@@ -134,4 +134,4 @@ def _is_nan(value: Any) -> bool:
 
 
 def _is_of_updates(monitor: str) -> bool:
-    return monitor == "loss" or monitor.rpartition("/")[2] in QUANTITIES and not monitor.startswith("val_")
+    return monitor == "loss" or (monitor.rpartition("/")[2] in QUANTITIES and not monitor.startswith("val_"))

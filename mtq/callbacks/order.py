@@ -70,6 +70,6 @@ def _saves(callback: keras.callbacks.Callback) -> bool:
 
 
 def _is_known(callback: keras.callbacks.Callback) -> bool:
-    """Whether what this callback adds to the logs is known: those of mtq and of Keras, but for functions of the user."""
+    """Whether it is known what this callback adds to the logs: of mtq's and Keras's own, unless it calls the user's."""
     is_ours = type(callback).__module__.split(".")[0] in ("mtq", "keras")
     return is_ours and not isinstance(callback, keras.callbacks.LambdaCallback)

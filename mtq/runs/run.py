@@ -15,8 +15,9 @@ from mtq.callbacks import BestCheckpoint, EvaluateTasks, LearningCurves, SaveChe
 from mtq.callbacks.best_checkpoint import save_whole
 from mtq.checkpoint import Checkpoint
 from mtq.distribution.failure import worker_errors
+from mtq.distribution.replicas import draws_on_host
 from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
-from mtq.export import check_free
+from mtq.export import check_exportable, check_free
 from mtq.files import write_json
 from mtq.runs.log import cut_log, read_log
 from mtq.runs.models import save_tasks
@@ -69,7 +70,7 @@ class Run:
         is_chief: bool = True,
     ) -> None:
         self.folder, self.is_chief, self._notes = Path(folder), is_chief, dict[str, Any]()
-        self._resumes = False
+        self._resumes, self._export_to = False, export_to
         self.started = time.monotonic()
         if not is_chief:
             return
@@ -135,6 +136,9 @@ class Run:
             What is written to `metrics.json`; nothing for other processes than the chief.
         """
         check_saveable(model)
+        strategy = model.distribute_strategy
+        if self._export_to is not None and strategy.num_replicas_in_sync == 1 and not draws_on_host(strategy):
+            check_exportable(model)
         with worker_errors(model.distribute_strategy):
             checkpoint = Checkpoint(self.folder / "checkpoint", model, experience)
             if checkpoint_every:

@@ -27,10 +27,8 @@ def transfer_map(summary: Summary) -> Figure:
     for (i, name), (j, task) in itertools.product(enumerate(arms), enumerate(results.tasks)):
         verdict = rows[name, task].verdict
         sign = {HELPED: "helped ", HURT: "hurt "}.get(verdict, "")
-        if np.isnan(values[i, j]):  # there is no scale
-            text = sign.strip() or NO_EVIDENCE
-        else:
-            text = f"{sign}{_rounded(values[i, j]):+.2f}"
+        has_scale = not np.isnan(values[i, j])
+        text = f"{sign}{_rounded(values[i, j]):+.2f}" if has_scale else sign.strip() or NO_EVIDENCE
         colour = "white" if abs(values[i, j]) > _DARK * limit else _BLACK
         axes.text(j, i, text, ha="center", va="center", fontsize=8.5, weight="bold" if sign else None, color=colour)
     return figure

@@ -22,7 +22,9 @@ def made(levels, noise, runs=RUNS, seed=0):
     """Runs whose scores rise from random to a level, `[R, E + 1, T]`."""
     draws = np.random.default_rng(seed)
     rise = np.minimum(np.arange(EPOCHS + 1) / 2, 1)[None, :, None] * (np.array(levels) - RANDOM)
-    return RANDOM + rise + draws.normal(0, noise, (runs, 1, len(levels))) + draws.normal(0, noise, (runs, EPOCHS + 1, 3))
+    return (
+        RANDOM + rise + draws.normal(0, noise, (runs, 1, len(levels))) + draws.normal(0, noise, (runs, EPOCHS + 1, 3))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,10 @@ def results():
     }
     return Results(
         TASKS,
-        [ArmResult(name, s, list(range(RUNS)), [1.0] * RUNS, None, 9, settings, {}, origin) for name, s in arms.items()],
+        [
+            ArmResult(name, s, list(range(RUNS)), [1.0] * RUNS, None, 9, settings, {}, origin)
+            for name, s in arms.items()
+        ],
         "separate",
         RANDOM,
         plan,
@@ -53,10 +58,16 @@ def test_by_hand():
     def learnt(*runs):
         return is_learnt(np.array(runs)[:, None, None], np.zeros(1)).item()
 
-    assert learnt(1.0) and not learnt(0.0) and not learnt(-1.0)
-    assert learnt(1.0, 3.0) and not learnt(-1.0, 3.0)
-    assert learnt(4.0, 5.0, 6.0) and not learnt(-1.0, 1.0, 2.0) and not learnt(-4.0, -5.0, -6.0)
-    assert learnt(1.0, 1.0, 1.0) and not learnt(0.0, 0.0, 0.0)
+    assert learnt(1.0)
+    assert not learnt(0.0)
+    assert not learnt(-1.0)
+    assert learnt(1.0, 3.0)
+    assert not learnt(-1.0, 3.0)
+    assert learnt(4.0, 5.0, 6.0)
+    assert not learnt(-1.0, 1.0, 2.0)
+    assert not learnt(-4.0, -5.0, -6.0)
+    assert learnt(1.0, 1.0, 1.0)
+    assert not learnt(0.0, 0.0, 0.0)
     assert not is_learnt(np.array([-1.0, 1.0, 0.5]).reshape(1, 3, 1), np.zeros(1)).item()  # one run, noisy epochs
     assert is_learnt(np.array([0.9, 1.0, 0.8]).reshape(1, 3, 1), np.zeros(1)).item()
 
@@ -84,16 +95,20 @@ def test_the_aggregate_is_of_learnt_tasks_only(report):
 
 def test_differences_on_a_task_that_neither_arm_has_learnt_are_no_evidence(report):
     verdicts = {(row.arm, row.task): row.verdict for row in report.summary.transfer["last"]}
-    assert verdicts["shared", "learnt"] == HELPED and verdicts["worse", "learnt"] == HURT
+    assert verdicts["shared", "learnt"] == HELPED
+    assert verdicts["worse", "learnt"] == HURT
     assert verdicts["shared", "by_one"] == HELPED  # what one arm has learnt is evidence
-    assert verdicts["worse", "by_nobody"] == verdicts["worse", "by_one"] == verdicts["shared", "by_nobody"] == NO_EVIDENCE
+    assert (
+        verdicts["worse", "by_nobody"] == verdicts["worse", "by_one"] == verdicts["shared", "by_nobody"] == NO_EVIDENCE
+    )
 
 
 def test_the_map_is_grey_there(report):
     figure = transfer_map(report.summary)
     axes = figure.axes[0]
     words = [[text.get_text() for text in axes.texts[row * 3 : row * 3 + 3]] for row in range(2)]
-    assert words[0][1:] == ["no evidence", "helped"] and words[1][1:] == ["no evidence"] * 2
+    assert words[0][1:] == ["no evidence", "helped"]
+    assert words[1][1:] == ["no evidence"] * 2
     assert not any("-1.00" in word for row in words for word in row)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
