@@ -143,3 +143,27 @@ def _default_endpoint(model: Any) -> Any:
         return outputs
 
     return endpoint
+
+
+def check_exportable(model: Any) -> None:
+    """Raises a ValueError unless every task's path can be exported; nothing is written.
+
+    Args:
+        model: A `MultiTaskDQN`.
+    """
+    for name in model.tasks:
+        try:
+            endpoint = tf.function(_task_endpoint(model, name), [_observation_spec(model, name)], autograph=False)
+            operations = endpoint.get_concrete_function().graph.get_operations()
+        except Exception as error:
+            raise ValueError(
+                f"The path of task '{name}' through the network must be one that can be exported. Received: one that "
+                f"fails with {type(error).__name__}: {str(error)[:300]}"
+            ) from error
+        python = [operation.name for operation in operations if "PyFunc" in operation.type]
+        if python:
+            raise ValueError(
+                f"The path of task '{name}' through the network must be one that can be exported. Received: "
+                f"{python[0]!r}, which calls Python, where an export has none. Use operations of keras.ops or "
+                "TensorFlow in its place, or train without export_to."
+            )

@@ -9,10 +9,10 @@ import gymnasium
 from mtq.spaces import IN_GRAPH
 from mtq.tasks import Task, TaskSet
 
-_CLASSIC_CONTROL = {
-    "cart_pole": ("CartPole-v1", None),
-    "acrobot": ("Acrobot-v1", None),
-    "mountain_car": ("MountainCar-v0", 1_000),
+_CLASSIC_CONTROL = {  # environment, time limit, reference; Gymnasium's own where None
+    "cart_pole": ("CartPole-v1", None, None),
+    "acrobot": ("Acrobot-v1", None, None),
+    "mountain_car": ("MountainCar-v0", 1_000, -110.0),  # Gymnasium's too, which a longer limit leaves within reach
 }
 # Training returns of the published single-task DQN after five million frames, read from a figure.
 _MINATAR = {
@@ -46,8 +46,8 @@ def task(name: str, num_envs: int = 1) -> Task:
         1000
     """
     if name in _CLASSIC_CONTROL:
-        environment, limit = _CLASSIC_CONTROL[name]
-        return Task(name, environment, num_envs=num_envs, max_episode_steps=limit)
+        environment, limit, reference = _CLASSIC_CONTROL[name]
+        return Task(name, environment, num_envs=num_envs, max_episode_steps=limit, reference_return=reference)
     if name in _MINATAR:
         return Task(name, f"mtq/{name}", num_envs=num_envs, reference_return=_MINATAR[name])
     if name.startswith(IN_GRAPH):

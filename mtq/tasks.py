@@ -3,22 +3,18 @@
 import collections
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 
-from mtq.dynamics import Dynamics
 from mtq.environment_error import raised_in
 from mtq.numeric import integer, is_real, real
+from mtq.reference_return import known_reference
 from mtq.serialized import class_of
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
 from mtq.task_config import listed_tasks, task_arguments
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_LAYER_SUFFIXES = ("_encoder", "_scaling", "_layout", "_q_values")  # which networks add to the names of tasks
-_RESERVED_NAMES = frozenset({"backbone", "serving_default"})
+from mtq.task_names import check_names_together, check_task_name
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -28,7 +24,8 @@ class Task:
 
     Args:
         name: A letter, then letters, digits and underscores: it names the network's input and output, the logs and the
-            export's signature.
+            export's signature. Python's keywords, names that begin with `val_`, as the logs of evaluations do, and
+            some that the export needs for itself are refused.
         environment: A Gymnasium id such as `"CartPole-v1"`; an in-graph environment, by a name such as
             `"in_graph/CartPole"` or as a `mtq.dynamics.Dynamics`; a callable without arguments that returns a Gymnasium
             or a tf-agents environment; or a tf-agents environment itself, of which there is then only the one copy.
@@ -40,7 +37,8 @@ class Task:
         max_episode_steps: A time limit in place of the environment's own. Reaching it truncates an episode: values are
             bootstrapped past it.
         reference_return: The return at which the task counts as solved, against which tasks of different scales are
-            compared. By default the `reward_threshold` that Gymnasium knows, where there is one.
+            compared. By default the `reward_threshold` that Gymnasium knows, where there is one and the time limit, the
+            rewards and the settings are those that it holds for; None otherwise.
         spec: The shapes, read from the environment when not given.
 
     Raises:
@@ -65,11 +63,7 @@ class Task:
     spec: TaskSpec = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name in _RESERVED_NAMES:
-            raise ValueError(
-                "The name of a task must be a letter followed by letters, digits and underscores, and none of "
-                f"{sorted(_RESERVED_NAMES)}. Received: {self.name!r}."
-            )
+        check_task_name(self.name)
         check_weight(self.name, self.weight)
         self._check_number("discount", float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
         object.__setattr__(self, "weight", float(self.weight))
@@ -155,10 +149,8 @@ class Task:
     def _read_environment(self) -> None:
         environment = self.make_environment()
         object.__setattr__(self, "spec", read_spec(self.name, environment))
-        known_to = environment if isinstance(environment, Dynamics) else getattr(environment, "spec", None)
-        threshold = getattr(known_to, "reward_threshold", None)
-        if self.reference_return is None and threshold is not None:
-            object.__setattr__(self, "reference_return", float(threshold))
+        if self.reference_return is None:
+            object.__setattr__(self, "reference_return", known_reference(environment))
         if environment is not self.environment:
             with raised_in(self.name, "close"):
                 environment.close()
@@ -172,7 +164,7 @@ class TaskSet(collections.abc.Mapping[str, Task]):
         tasks: One `Task` or more, with names of their own.
 
     Raises:
-        ValueError: There are no tasks, or two of one name.
+        ValueError: There are no tasks, or one name stands for two things.
 
     Example:
         >>> import mtq
@@ -192,20 +184,8 @@ class TaskSet(collections.abc.Mapping[str, Task]):
                 )
         if not tasks:
             raise ValueError("A TaskSet must hold at least one task. Received: none.")
-        repeated = [name for name, count in collections.Counter(task.name for task in tasks).items() if count > 1]
-        if repeated:
-            raise ValueError(
-                f"Each task of a TaskSet must have a name of its own. Received: {[task.name for task in tasks]}, "
-                f"with '{repeated[0]}' more than once. Rename one of them."
-            )
+        check_names_together([task.name for task in tasks])
         self._tasks = {task.name: task for task in tasks}
-        for name in self._tasks:
-            for suffix in _LAYER_SUFFIXES:
-                if name + suffix in self._tasks:
-                    raise ValueError(
-                        f"The names of tasks must not meet those of their layers. Received: {list(self._tasks)}, where "
-                        f"'{name}{suffix}' is also the name of a layer of '{name}'. Rename one of them."
-                    )
 
     @property
     def names(self) -> tuple[str, ...]:

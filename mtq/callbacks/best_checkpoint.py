@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import keras
 
+from mtq.callbacks.directions import direction_of
 from mtq.folders import beside, check_kind
 
 
@@ -18,22 +19,31 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     Args:
         filepath: Ending in `.keras`.
-        monitor: The name in the logs, of which more is better.
+        monitor: The name in the logs.
+        mode: `"max"` where more of it is better, `"min"` where less is; `"auto"` for scores, returns and losses, of
+            which mtq knows it.
 
     Raises:
+        ValueError: mode is another, or `"auto"` for a monitor of which mtq does not know it.
         FileExistsError: There is something at this place that is no `.keras` file; a model of before is replaced.
     """
 
-    def __init__(self, filepath: str | Path, monitor: str = "val_score") -> None:
+    def __init__(self, filepath: str | Path, monitor: str = "val_score", mode: str = "auto") -> None:
         super().__init__()
-        self.filepath, self.monitor = Path(filepath), monitor
-        self.best = -math.inf
+        direction = direction_of(monitor) if mode == "auto" else mode
+        if direction not in ("max", "min"):
+            raise ValueError(
+                f"mode of BestCheckpoint must say whether more or less of {monitor!r} is better. Received: {mode!r}. "
+                "Pass mode='max' or mode='min'."
+            )
+        self.filepath, self.monitor, self.mode = Path(filepath), monitor, direction
+        self.best = -math.inf if direction == "max" else math.inf
         check_model_place(self.filepath)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves the model if it is the best."""
         value = (logs or {}).get(self.monitor)
-        if value is not None and value >= self.best:
+        if value is not None and (value >= self.best if self.mode == "max" else value <= self.best):
             self.best = value
             save_whole(self.model, self.filepath)
 

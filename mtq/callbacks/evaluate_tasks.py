@@ -1,5 +1,6 @@
 """Evaluating every task as training goes on."""
 
+import math
 from typing import Any
 
 import keras
@@ -14,7 +15,8 @@ class EvaluateTasks(keras.callbacks.Callback):
 
     Adds to the logs, per task, `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"`, and
     over all tasks `"val_score"`: the mean of the normalized returns, 0 for a random policy and 1 for the tasks'
-    `reference_return`, above which a tenth counts. It is what `BestCheckpoint` keeps the best of.
+    `reference_return`, above which a tenth counts. It is what `BestCheckpoint` keeps the best of. In epochs without an
+    evaluation they are NaN, so that all epochs have the same logs; callbacks that follow one of them pass these over.
 
     Args:
         episodes: Of each task, at each evaluation.
@@ -23,6 +25,8 @@ class EvaluateTasks(keras.callbacks.Callback):
         tasks: By default the model's; give them where their environments are not Gymnasium ids.
         verbose: 0 to print no line for each evaluation.
     """
+
+    adds_logs = True
 
     def __init__(
         self, episodes: int = 20, every: int = 1, seed: int = 0, tasks: TaskSet | None = None, verbose: int = 1
@@ -45,10 +49,19 @@ class EvaluateTasks(keras.callbacks.Callback):
             self.tasks = self.model.tasks if self._given is None else self._given
             self._evaluator = Evaluator(self.model, self.tasks, episodes=self.episodes)
             self.random = self._evaluator.random(self.seed)
+            unknown = [name for name, task in self.tasks.items() if task.reference_return is None]
+            if self.verbose and unknown:
+                print(
+                    f"No reference return of {', '.join(unknown)}: val_score takes them by the random policy's return."
+                )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Plays the greedy policy, and adds the figures."""
-        if (epoch + 1) % self.every or logs is None or self._evaluator is None:
+        if logs is None or self._evaluator is None:
+            return
+        if (epoch + 1) % self.every:
+            names = [f"val_{name}/return{what}" for name in self.random for what in ("", "_std", "_random")]
+            logs.update(dict.fromkeys([*names, "val_score"], math.nan))
             return
         self.last = self._evaluator.greedy(self.seed)
         for name, played in self.last.items():

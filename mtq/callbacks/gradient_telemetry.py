@@ -36,6 +36,8 @@ class GradientTelemetry(keras.callbacks.Callback):
             tasks.
     """
 
+    adds_logs = True
+
     def __init__(self, directory: str | Path, every: int = 100, seconds: float = 30.0) -> None:
         super().__init__()
         self.directory, self.every = Path(directory), integer("every of GradientTelemetry", every)

@@ -18,8 +18,9 @@ _GREEDY, _TRAINING, _OTHER = "#0072b2", "#d55e00", "#777777"  # Okabe and Ito's,
 class LearningCurves(keras.callbacks.Callback):
     """Draws each task's return over the steps of its environments: training, greedy evaluation ± spread, random.
 
-    It needs `TrainingReturns` and `EvaluateTasks` before it in the list of callbacks, and draws what it finds of them.
-    The picture is drawn anew at most every `seconds`, and at the end.
+    It draws what `TrainingReturns` and `EvaluateTasks` log. Epochs without an evaluation, or before the first episode
+    has ended, are passed over: a line goes from one known figure to the next. The picture is drawn anew at most every
+    `seconds`, and at the end.
 
     Args:
         filepath: Of the PNG.
@@ -62,11 +63,15 @@ class LearningCurves(keras.callbacks.Callback):
         save_figure(figure, self.filepath)
         self._drawn = time.monotonic()
 
+    def _known(self, *names: str) -> list[dict[str, float]]:
+        """The rows in which all of these are numbers."""
+        return [row for row in self.rows if all(not math.isnan(row.get(name, math.nan)) for name in names)]
+
     def _draw_task(self, axis: Any, name: str, reference: float | None) -> None:
         steps_known = f"{name}/env_steps" in self.rows[-1]
         place = f"{name}/env_steps" if steps_known else "epoch"
-        train = [(row[place], row[f"{name}/return"]) for row in self.rows if f"{name}/return" in row]
-        evaluated = [row for row in self.rows if f"val_{name}/return" in row]
+        train = [(row[place], row[f"{name}/return"]) for row in self._known(place, f"{name}/return")]
+        evaluated = self._known(place, f"val_{name}/return")
         if train:
             axis.plot(*zip(*train, strict=True), color=_TRAINING, alpha=0.7, lw=1.2, label="training, exploring")
         if evaluated:

@@ -1,12 +1,13 @@
 """A progress bar that says what matters."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from mtq.callbacks.non_finite import StopOnNonFiniteLoss
-from mtq.callbacks.save_checkpoint import SaveCheckpoint
+from mtq.callbacks.order import in_order
 from mtq.callbacks.tell_returns import TellReturns
 
 _SHOWN = ("loss", "return")
@@ -41,28 +42,31 @@ class TaskProgress(keras.callbacks.ProgbarLogger):
 def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
     """Adds what every run of `MultiTaskDQN.fit` has: the progress bar, and the stop on losses that are not finite.
 
+    The order of the callbacks given does not matter: those that add to the logs come first, those that record them
+    last, and `SaveCheckpoint` after all.
+
     Args:
         callbacks: What the user gave: None, a callback, several, or a `keras.callbacks.CallbackList`.
         verbose: As in `fit`.
-        model: That is trained.
+        model: The model that is trained.
+
+    Raises:
+        ValueError: Two callbacks would write the same logs; it is not said whether more or less of a monitor is better;
+            or the model is to be saved and cannot be.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        for callback in (StopOnNonFiniteLoss(), *_of_weighting(model)):
+        added = [StopOnNonFiniteLoss(), *_of_weighting(model)]
+        for callback in added:
             callback.set_model(model)
-            callbacks.callbacks.append(callback)
-        callbacks.callbacks.sort(key=_is_saving)
-        return callbacks
+        whole = copy.copy(callbacks)  # the user's own stays as it is
+        whole.callbacks = in_order([*callbacks.callbacks, *added], model)
+        return whole
     given: Sequence[keras.callbacks.Callback] = (
         [] if callbacks is None else [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
     )
     has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
     bar = [] if has_bar else [TaskProgress()]
-    return sorted([StopOnNonFiniteLoss(), *given, *_of_weighting(model), *bar], key=_is_saving)
-
-
-def _is_saving(callback: keras.callbacks.Callback) -> bool:
-    """As a key it puts those last that save what the others did, and leaves their order otherwise."""
-    return isinstance(callback, SaveCheckpoint)
+    return in_order([StopOnNonFiniteLoss(), *given, *_of_weighting(model), *bar], model)
 
 
 def _of_weighting(model: keras.Model) -> list[keras.callbacks.Callback]:

@@ -15,6 +15,8 @@ class TrainingReturns(keras.callbacks.Callback):
         experience: The `Experience` that is trained on.
     """
 
+    adds_logs = True
+
     def __init__(self, experience: Any) -> None:
         super().__init__()
         if not hasattr(experience, "take_mean_returns"):

@@ -14,7 +14,8 @@ class Dynamics(abc.ABC):
         observation_shape: Of one observation, without N.
         num_actions: Actions are `0 … num_actions − 1`.
         num_random: How many random numbers `initial_state` and `step` take.
-        reward_threshold: The return at which the task counts as solved, if there is one.
+        reward_threshold: The return at which the task counts as solved under the constructor's own time limit, if there
+            is one.
 
     Args:
         max_episode_steps: Episodes are truncated after so many steps; None for no limit.

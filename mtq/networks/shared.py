@@ -1,5 +1,6 @@
 """Hard parameter sharing: one backbone for all tasks, an encoder and a head for each."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -110,7 +111,7 @@ def shared_q_network(
         for layer in head_layers(task, hidden[name], dueling):
             features = layer(features)
         outputs[name] = features
-    network = keras.Model(inputs, outputs, name="shared_q_network")
+    network = _joined(inputs, outputs)
     if seed is not None:
         initialize(network, seed)
     return network
@@ -141,6 +142,19 @@ def _check_features(features: keras.KerasTensor, task: Task) -> None:
             "images choose minatar_cnn or nature_cnn; what should be one vector can be flattened by an encoder, "
             "keras.layers.Flatten()."
         )
+
+
+def _joined(inputs: Mapping[str, keras.KerasTensor], outputs: Mapping[str, keras.KerasTensor]) -> keras.Model:
+    try:
+        return keras.Model(inputs, outputs, name="shared_q_network")
+    except ValueError as error:
+        repeated = re.search(r'name "(.+)" is used \d+ times', str(error))
+        if repeated is None:
+            raise
+        raise ValueError(
+            f"Each layer of the network must have a name of its own. Received: '{repeated[1]}' more than once, for the "
+            f"tasks {list(inputs)}. Rename a task, or the layer of an encoder or of the backbone (name=…)."
+        ) from error
 
 
 def _check_keys(argument: str, given: Mapping[str, object], tasks: TaskSet) -> None:

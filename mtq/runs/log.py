@@ -1,20 +1,26 @@
 """The rows of a run's `log.csv`, an epoch each."""
 
 import csv
+import math
 from pathlib import Path
 
 from mtq.files import write_text
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of a log, an epoch each, as numbers."""
+    """The rows of a log, an epoch each, as numbers; NaN where a field is empty or Keras's "NA"."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [{**{k: float(v) for k, v in row.items()}, "epoch": n} for n, row in enumerate(csv.DictReader(file), 1)]
+        rows = csv.DictReader(file)
+        return [{**{k: _number(v) for k, v in row.items()}, "epoch": n} for n, row in enumerate(rows, 1)]
 
 
 def cut_log(path: Path, epochs: int) -> None:
     """Takes out of a log what came after the checkpoint."""
     if path.exists():
         write_text(path, "".join(path.read_text().splitlines(keepends=True)[: epochs + 1 if epochs else 0]))
+
+
+def _number(field: str | None) -> float:
+    return math.nan if field in (None, "", "NA") else float(field)

@@ -14,8 +14,9 @@ from mtq.callbacks import BestCheckpoint, EvaluateTasks, LearningCurves, SaveChe
 from mtq.callbacks.best_checkpoint import save_whole
 from mtq.checkpoint import Checkpoint
 from mtq.distribution.failure import worker_errors
+from mtq.distribution.replicas import draws_on_host
 from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
-from mtq.export import check_free
+from mtq.export import check_exportable, check_free
 from mtq.files import write_json
 from mtq.folders import remove
 from mtq.numeric import integer
@@ -24,6 +25,7 @@ from mtq.runs.models import save_tasks
 from mtq.runs.replaceable import check_replaceable, run_record
 from mtq.runs.results import results_table
 from mtq.runs.versions import versions
+from mtq.saving import check_saveable
 from mtq.tasks import TaskSet
 
 _NOT_OF_THE_RUN = {
@@ -71,7 +73,7 @@ class Run:
         is_chief: bool = True,
     ) -> None:
         self.folder, self.is_chief, self._notes = Path(folder), is_chief, dict[str, Any]()
-        self._resumes = False
+        self._resumes, self._export_to = False, export_to
         self.started = time.monotonic()
         if not is_chief:
             return
@@ -141,6 +143,10 @@ class Run:
         epochs, updates_per_epoch = integer("epochs", epochs), integer("updates_per_epoch", updates_per_epoch)
         episodes, seed = integer("episodes", episodes), integer("seed", seed, least=0)
         checkpoint_every = integer("checkpoint_every", checkpoint_every, least=0)
+        check_saveable(model)
+        strategy = model.distribute_strategy
+        if self._export_to is not None and strategy.num_replicas_in_sync == 1 and not draws_on_host(strategy):
+            check_exportable(model)
         with worker_errors(model.distribute_strategy):
             checkpoint = Checkpoint(self.folder / "checkpoint", model, experience)
             if checkpoint_every:

@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from mtq.study.looks import DOTS, INK, looks
 from mtq.study.summary import Summary
-from mtq.study.transfer import HELPED, HURT
+from mtq.study.transfer import HELPED, HURT, NO_EVIDENCE
 
-_BLACK = "#111111"
+_BLACK, _NO_SCALE = "#111111", "#d0d0d0"
 _DARK = 0.6  # the part of a map's range from which its colours want white letters
 
 
@@ -27,7 +27,8 @@ def transfer_map(summary: Summary) -> Figure:
     for (i, name), (j, task) in itertools.product(enumerate(arms), enumerate(results.tasks)):
         verdict = rows[name, task].verdict
         sign = {HELPED: "helped ", HURT: "hurt "}.get(verdict, "")
-        text = f"{sign}–" if np.isnan(values[i, j]) else f"{sign}{_rounded(values[i, j]):+.2f}"
+        has_scale = not np.isnan(values[i, j])
+        text = f"{sign}{_rounded(values[i, j]):+.2f}" if has_scale else sign.strip() or NO_EVIDENCE
         colour = "white" if abs(values[i, j]) > _DARK * limit else _BLACK
         axes.text(j, i, text, ha="center", va="center", fontsize=8.5, weight="bold" if sign else None, color=colour)
     return figure
@@ -102,6 +103,7 @@ def _heat_map(
     if limit is None:
         axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     else:
+        axes.set_facecolor(_NO_SCALE)  # which shows where a value is NaN
         axes.imshow(values, cmap="PRGn", vmin=-limit, vmax=limit, aspect="auto")
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mtq.study.folder import StudyFolder
+from mtq.study.learnt import is_learnt
 
 LAST = 10
 
@@ -115,11 +116,19 @@ class Results:
             values: `[…, T]`.
 
         Returns:
-            `[…, T]`; NaN for tasks on which the reference is no better than random.
+            `[…, T]`; NaN for tasks on which the reference is no better than random by more than its noise.
         """
         span = self[self.reference].last.mean(axis=0) - self.random
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(span > 0, (values - self.random) / span, np.nan)
+            return np.where(self.is_learnt(self.reference), (values - self.random) / span, np.nan)
+
+    def is_learnt(self, name: str) -> np.ndarray:
+        """Whether an arm is better than random in its last epochs, by more than the noise, for each task, `[T]`.
+
+        Args:
+            name: The name of the arm.
+        """
+        return is_learnt(self[name].scores[:, 1:][:, -LAST:], self.random)
 
 
 def _distinct(values: list[Any]) -> list[Any]:

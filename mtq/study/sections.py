@@ -19,7 +19,8 @@ _CAPTIONS = {
     "last_scores": f"Mean of the last epochs, {LAST} if there are as many: a bar is its 95 % interval, a dot a run, a "
     "diamond a published mean.",
     "aggregates": "Left: interquartile mean of all runs and tasks. Right: performance profile. 95 % by bootstrap.",
-    "transfer": "Difference to the reference in normalized scores; words where the corrected test finds a difference.",
+    "transfer": "Difference to the reference in normalized scores; words where the corrected test finds a difference; "
+    "grey where the reference is no better than random, and there is no scale.",
     "cosines": "Above: mean cosine between the tasks' gradients over the shared layers. Below: mean of all pairs.",
     "similarity": "CKA between the features before the heads of each arm and of the reference, on like observations.",
 }
@@ -188,8 +189,8 @@ def _aggregates(summary: Summary) -> Iterator[Block]:
     ]
     if missing:
         yield Paragraph(
-            f"{', '.join(missing)}: “{results.reference}” is no better than random there, so there is no scale, and "
-            "the task is left out."
+            f"{', '.join(missing)}: “{results.reference}” is no better than random there by more than the noise of its "
+            f"runs, so there is no scale, and the task is left out (“–” in the table).{_by_nobody(summary)}"
         )
     if not summary.iqm:
         return
@@ -199,6 +200,13 @@ def _aggregates(summary: Summary) -> Iterator[Block]:
         for name in summary.iqm
     ]
     yield Table(("arm", "interquartile mean", *results.tasks), rows)
+
+
+def _by_nobody(summary: Summary) -> str:
+    results = summary.results
+    learnt = [results.is_learnt(name) for name in results.names]
+    tasks = [task for task, one in zip(results.tasks, zip(*learnt, strict=True), strict=True) if not any(one)]
+    return f" No arm has learnt {', '.join(tasks)}: differences between arms are no evidence there." if tasks else ""
 
 
 def _transfer(summary: Summary) -> Iterator[Block]:

@@ -9,7 +9,7 @@ from mtq.study.published import Comparison, Published
 from mtq.study.results import FIGURES, Results
 from mtq.study.similarity import Similarity, similarities
 from mtq.study.statistics import Interval, interquartile_mean, mean_interval, performance_profile
-from mtq.study.transfer import Transfer, compare, transfer_table
+from mtq.study.transfer import Transfer, compare, transfer_table, without_unlearnt
 
 THRESHOLDS = np.linspace(0.0, 1.5, 61)
 TESTED = ("last", "area")
@@ -67,8 +67,8 @@ def summarize(results: Results, path: str | Path | None = None, publication: Pub
         {name: mean_interval(values) for name, values in normalized.items()},
         {name: interquartile_mean(values) for name, values in scaled.items()},
         {name: performance_profile(values, THRESHOLDS) for name, values in scaled.items()},
-        {figure: transfer_table(results, figure) for figure in TESTED},
-        {figure: compare(results, results.comparisons, figure) for figure in TESTED},
+        {figure: without_unlearnt(results, transfer_table(results, figure)) for figure in TESTED},
+        {figure: without_unlearnt(results, compare(results, results.comparisons, figure)) for figure in TESTED},
         likeness,
         why_not,
         {arm.name: publication.compare(arm, results.tasks) for arm in results.arms} if publication else {},

@@ -92,3 +92,18 @@ def _verdict(difference: float, p: float) -> str:
     if p >= SIGNIFICANCE:
         return NO_EVIDENCE
     return HELPED if difference > 0 else HURT
+
+
+def without_unlearnt(results: Results, rows: list[Transfer]) -> list[Transfer]:
+    """The rows, with no evidence where neither arm is better than random: which of two bad ones is worse says nothing.
+
+    Args:
+        results: The results of a study.
+        rows: Tests of its arms.
+    """
+    learnt = {arm.name: dict(zip(results.tasks, results.is_learnt(arm.name), strict=True)) for arm in results.arms}
+
+    def is_evidence(row: Transfer) -> bool:
+        return row.verdict not in (HELPED, HURT) or learnt[row.arm][row.task] or learnt[row.against][row.task]
+
+    return [row if is_evidence(row) else row._replace(verdict=NO_EVIDENCE) for row in rows]

@@ -1,0 +1,75 @@
+"""In which order callbacks are called: what adds to an epoch's logs before what reads them."""
+
+from collections.abc import Sequence
+
+import keras
+
+from mtq.callbacks.best_checkpoint import BestCheckpoint
+from mtq.callbacks.evaluate_tasks import EvaluateTasks
+from mtq.callbacks.learning_curves import LearningCurves
+from mtq.callbacks.monitors import Monitored, follows
+from mtq.callbacks.non_finite import StopOnNonFiniteLoss
+from mtq.callbacks.save_checkpoint import SaveCheckpoint
+from mtq.callbacks.training_returns import TrainingReturns
+from mtq.saving import check_saveable
+
+_RECORDING = (
+    LearningCurves,
+    keras.callbacks.CSVLogger,
+    keras.callbacks.History,
+    keras.callbacks.ProgbarLogger,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.TensorBoard,
+)
+_ONCE = (EvaluateTasks, TrainingReturns)
+
+
+def in_order(callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) -> list[keras.callbacks.Callback]:
+    """The callbacks in the order in which they are to be called, those that follow a figure as `Monitored`.
+
+    Those with `adds_logs = True` come first, as `EvaluateTasks` and `TrainingReturns` are; those that only record the
+    logs come late, as `TensorBoard` and `CSVLogger`; `SaveCheckpoint` is the last. Others keep their order.
+
+    Args:
+        callbacks: As they were given.
+        model: The model that is trained.
+
+    Raises:
+        ValueError: Two callbacks would write the same logs, a monitor has no direction, or the model is to be saved and
+            cannot be.
+    """
+    for kind in _ONCE:
+        if sum(isinstance(callback, kind) for callback in callbacks) > 1:
+            raise ValueError(
+                f"fit takes one {kind.__name__} among its callbacks, for all of them write the same logs. "
+                "Received: several."
+            )
+    if any(_saves(callback) for callback in callbacks):
+        check_saveable(model)
+    is_known = all(_is_known(callback) for callback in callbacks)
+    return [
+        Monitored(callback, is_known) if follows(callback) else callback for callback in sorted(callbacks, key=_stage)
+    ]
+
+
+def _stage(callback: keras.callbacks.Callback) -> int:
+    if isinstance(callback, StopOnNonFiniteLoss):
+        return 0
+    if getattr(callback, "adds_logs", False):
+        return 1
+    if isinstance(callback, SaveCheckpoint):
+        return 4
+    return 3 if isinstance(callback, _RECORDING) else 2
+
+
+def _saves(callback: keras.callbacks.Callback) -> bool:
+    """Whether this callback writes a file that holds the model with its config."""
+    if isinstance(callback, keras.callbacks.ModelCheckpoint):
+        return not callback.save_weights_only
+    return isinstance(callback, BestCheckpoint)
+
+
+def _is_known(callback: keras.callbacks.Callback) -> bool:
+    """Whether it is known what this callback adds to the logs: of mtq's and Keras's own, unless it calls the user's."""
+    is_ours = type(callback).__module__.split(".")[0] in ("mtq", "keras")
+    return is_ours and not isinstance(callback, keras.callbacks.LambdaCallback)

@@ -1,0 +1,91 @@
+"""Whether a model can be saved and loaded again, found out before it is trained."""
+
+import json
+import random
+from typing import Any
+
+import keras
+
+_REMEDY = (
+    "Decorate a class or function of your own with @keras.saving.register_keras_serializable(), give the class a "
+    "get_config with all arguments of its constructor, and use a registered layer in place of a Lambda"
+)
+
+
+def check_saveable(model: Any) -> None:
+    """Raises a ValueError, which names the layer, unless a saved file of the model could be loaded again.
+
+    The network and what the model was compiled with are made again from their configs, as loading does; nothing is
+    written.
+
+    Args:
+        model: A `MultiTaskDQN`.
+    """
+    state = random.getstate()  # from which Keras draws the seeds of what it makes
+    try:
+        _check_class(type(model))
+        _check_network(model.network)
+        if model.compiled:
+            for role, config in _compile_configs(model).items():
+                _again(f"{role} that the model is compiled with", config)
+    finally:
+        random.setstate(state)
+
+
+def _check_network(network: Any) -> None:
+    try:
+        again = _made_again(network)
+        for layer, other in zip(_layers(network), _layers(again), strict=True):
+            _check_shapes(layer, other)
+    except Exception as error:
+        for layer in _layers(network):
+            try:
+                _check_shapes(layer, _made_again(layer))
+            except Exception as of_layer:
+                raise _cannot(f"layer {layer.name!r} of the network", type(layer).__name__, of_layer) from of_layer
+        raise _cannot("network", type(network).__name__, error) from error
+
+
+def _check_shapes(layer: Any, again: Any) -> None:
+    shapes, others = ([tuple(weight.shape) for weight in one.weights] for one in (layer, again))
+    if again.built and shapes != others:
+        raise ValueError(f"its config makes weights of the shapes {others}, where it has {shapes}")
+
+
+def _compile_configs(model: Any) -> dict[str, Any]:
+    try:
+        return model.get_compile_config()
+    except Exception as error:
+        raise _cannot("optimizer, loss, loss_weights and aggregator", "what has no config", error) from error
+
+
+def _check_class(kind: type) -> None:
+    if keras.saving.get_registered_object(keras.saving.get_registered_name(kind)) is not kind:
+        raise _cannot("model's class", kind.__name__, TypeError("it is not registered."))
+
+
+def _layers(network: Any) -> list[Any]:
+    """The inner ones first, so that the first that fails is the cause."""
+    return list(network._flatten_layers(include_self=False))[::-1]
+
+
+def _made_again(thing: Any) -> Any:
+    return keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(thing))))
+
+
+def _again(what: str, config: Any) -> None:
+    if not isinstance(config, dict):
+        return  # a name, or a number
+    try:
+        keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
+    except Exception as error:
+        raise _cannot(what, str(config.get("class_name", config))[:100], error) from error
+
+
+def _cannot(what: str, received: str, error: Exception) -> ValueError:
+    cause = str(error).split("Exception encountered: ")[-1]  # after Keras's account of what it was doing
+    reason = (cause.split(". ")[0].splitlines() or [""])[0][:200].removesuffix(".")
+    return ValueError(
+        f"The {what} must be something that can be saved with the model and loaded again. Received: {received}, which "
+        f"fails with {type(error).__name__}: {reason}. {_REMEDY}; or train without callbacks that save the model."
+    )
