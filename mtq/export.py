@@ -110,6 +110,6 @@ def check_exportable(model: Any) -> None:
         if python:
             raise ValueError(
                 f"The path of task '{name}' through the network must be one that can be exported. Received: "
-                f"{python[0]!r}, which calls Python, where an export has none. Use operations of keras.ops or TensorFlow "
+                f"{python[0]!r}, which calls Python, where an export has none. Use keras.ops or TensorFlow "
                 "in its place, or train without export_to."
             )

@@ -18,7 +18,8 @@ class LearningCurves(keras.callbacks.Callback):
     """Draws each task's return over the steps of its environments: training, greedy evaluation ± spread, random.
 
     It draws what `TrainingReturns` and `EvaluateTasks` log. Epochs without an evaluation, or before the first episode
-    has ended, are passed over: a line goes from one known figure to the next. The picture is drawn anew at most every `seconds`, and at the end.
+    has ended, are passed over: a line goes from one known figure to the next. The picture is drawn anew at most every
+    `seconds`, and at the end.
 
     Args:
         filepath: Of the PNG.
