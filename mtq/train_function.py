@@ -90,10 +90,17 @@ def _train_function(
         return logs if has_own_logs else model.get_metrics_result()
 
     def train_function(_: Any) -> Logs:
+        _prepare(model)
         batch_source.prepare()
         return steps()
 
     return train_function
+
+
+def _prepare(model: keras.Model) -> None:
+    """Lets the model do what has to be done before the first update of a `fit`, when all callbacks have begun."""
+    if not getattr(model, "is_in_step", True):
+        model.prepare_update()
 
 
 def _compiles_update(model: keras.Model) -> bool:
@@ -135,6 +142,7 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
         return logs
 
     def train_function(iterator: Any) -> Logs:
+        _prepare(model)
         in_graph = isinstance(iterator, tf.data.Iterator | tf.distribute.DistributedIterator) and not model.run_eagerly
         return steps(iterator) if in_graph else one_by_one(iterator)
 
