@@ -6,8 +6,9 @@ import keras
 
 from mtq.networks.encoders import Encoder, default_encoders
 from mtq.networks.heads import head_layers
-from mtq.networks.initialization import initialize
-from mtq.networks.sharing_depth import copy_of_layer, split_backbone
+from mtq.networks.initialization import creations, initialize, keep_weights, seeded_build
+from mtq.networks.layer_copies import copy_of_layer
+from mtq.networks.sharing_depth import split_backbone
 from mtq.tasks import TaskSet
 
 
@@ -32,7 +33,8 @@ def shared_q_network(
             of different lengths get a `dense_encoder` each, images with different numbers of channels are padded.
         heads: The widths of hidden layers in each head, the same for all tasks or by task.
         dueling: Whether the heads are `DuelingHead`s.
-        seed: Draws the weights from this seed alone; without one they are drawn as Keras draws them.
+        seed: Draws the weights from this seed alone; without one they are drawn as Keras draws them. A layer that has
+            weights already, such as a trained backbone or one that was given its input shape, keeps them.
         shared_layers: How many of the backbone's layers with weights are shared, counted from its input. Each task has
             the others to itself, named `"<task>_<layer>"`. By default all are shared; with 0 there is a network for
             each task, and nothing in common. A backbone that is no `keras.Sequential` counts as one layer.
@@ -64,21 +66,26 @@ def shared_q_network(
         name: keras.Input(task.spec.observation_shape, dtype=task.spec.observation_dtype, name=name)
         for name, task in tasks.items()
     }
-    encoded = {}
-    for name, task in tasks.items():
-        encoded[name] = _as_float(inputs[name], task.spec.observation_high, f"{name}_scaling")
-        if encoders[name] is not None:
-            encoded[name] = encoders[name](encoded[name])  # type: ignore[misc]
-    _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()})
+    with creations() as was_made, seeded_build([backbone, *encoders.values()], seed):
+        encoded = {}
+        for name, task in tasks.items():
+            encoded[name] = _as_float(inputs[name], task.spec.observation_high, f"{name}_scaling")
+            if encoders[name] is not None:
+                encoded[name] = encoders[name](encoded[name])  # type: ignore[misc]
+        _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()})
 
-    shared, private = split_backbone(backbone, shared_layers)
-    outputs = {}
-    for name, task in tasks.items():
-        own = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
-        outputs[name] = encoded[name]
-        for layer in [*shared, *own, *head_layers(task, hidden[name], dueling)]:
-            outputs[name] = layer(outputs[name])
-    network = keras.Model(inputs, outputs, name="shared_q_network")
+        shared, private = split_backbone(backbone, shared_layers)
+        outputs, copies_of_built = {}, []
+        for name, task in tasks.items():
+            own = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
+            copies_of_built += [copy for copy, layer in zip(own, private, strict=True) if layer.built]
+            outputs[name] = encoded[name]
+            for layer in [*shared, *own, *head_layers(task, hidden[name], dueling)]:
+                outputs[name] = layer(outputs[name])
+        network = keras.Model(inputs, outputs, name="shared_q_network")
+    kept = {id(variable) for variable in network.variables if not was_made(variable)}
+    kept |= {id(variable) for copy in copies_of_built for variable in copy.variables}
+    keep_weights(network, kept)
     if seed is not None:
         initialize(network, seed)
     return network
