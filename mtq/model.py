@@ -220,6 +220,11 @@ class MultiTaskDQN(keras.Model):
             self.sync_target_network()
         self.is_in_step = True
 
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """All weights, those of the target network last."""
+        return _ByIdentity(super().weights)
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> keras.layers.Layer:
         """The network or the target network, or by its name a layer of the network, such as `"backbone"`."""
         if name is not None and name not in {layer.name for layer in self.layers}:
@@ -372,6 +377,13 @@ class MultiTaskDQN(keras.Model):
                 f"A batch must be a dict with a Transition for each task. Received: {received}, for the tasks "
                 f"{list(self.tasks)}. Pass fit the dataset of an mtq.Experience made with the same TaskSet."
             )
+
+
+class _ByIdentity(list[Any]):
+    """Variables of which `in` finds the same one, not one that is equal: Keras asks so for `.h5` files."""
+
+    def __contains__(self, item: object) -> bool:
+        return any(item is one for one in self)
 
 
 def _nothing(strategy: tf.distribute.Strategy) -> Any:

@@ -36,7 +36,9 @@ class TargetNetwork(keras.Model):
     """
 
     def __init__(self, network: keras.Model, name: str = "target_network") -> None:
-        super().__init__(name=f"{name}_values" if network.name == name else name, trainable=False, autocast=False)
+        name = f"{name}_values" if network.name == name else name
+        # The layers have their own precision; a mixed one here would have its values cast before they see them.
+        super().__init__(name=name, trainable=False, autocast=False, dtype="float32")
         self._online = _Untracked(network)
         self._values: Any = _Untracked({})
         self.follow()
@@ -202,9 +204,9 @@ class TargetView:
         self._target, self._layer, self.name = target, layer, layer.name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls it."""
+        """Calls it, as not for training unless `training=True` is passed."""
         with self._target.in_place(self._layer.variables):
-            return self._layer(*args, **kwargs)
+            return self._layer(*args, **{"training": False, **kwargs})
 
     @property
     def inputs(self) -> Any:

@@ -1,7 +1,5 @@
 """Every Keras layer class: those with state, with arguments and a shape of input; and those without."""
 
-import mtq
-
 # isort: split
 import keras
 import numpy as np
@@ -24,6 +22,8 @@ class OnItself(layers.Layer):
         self.attention, self.takes_list = attention, takes_list
 
     def build(self, shape):
+        if self.attention.built:  # by Keras, which loads it
+            return
         if self.takes_list:
             self.attention.build([shape, shape])
         else:
@@ -50,7 +50,8 @@ class OfCell(layers.Layer):
         self.cell = cell
 
     def build(self, shape):
-        self.cell.build(shape)
+        if not self.cell.built:
+            self.cell.build(shape)
 
     def call(self, x):
         states = self.cell.get_initial_state(batch_size=keras.ops.shape(x)[0])
@@ -64,7 +65,15 @@ class OfCell(layers.Layer):
         return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
 
 
-VECTOR, SEQUENCE, IMAGE, VIDEO, VOLUME, SERIES, COLOURS = (4,), (5, 4), (6, 6, 2), (3, 6, 6, 2), (4, 4, 4, 2), (3, 6, 2), (6, 6, 3)
+VECTOR, SEQUENCE, IMAGE, VIDEO, VOLUME, SERIES, COLOURS = (
+    (4,),
+    (5, 4),
+    (6, 6, 2),
+    (3, 6, 6, 2),
+    (4, 4, 4, 2),
+    (3, 6, 2),
+    (6, 6, 3),
+)
 
 # By class how one is made and the shape that it takes. Made by functions, for a layer is built but once.
 STATEFUL = {
@@ -84,12 +93,12 @@ STATEFUL = {
     "Dense": (lambda: layers.Dense(3), VECTOR),
     "DepthwiseConv1D": (lambda: layers.DepthwiseConv1D(2), SEQUENCE),
     "DepthwiseConv2D": (lambda: layers.DepthwiseConv2D(2), IMAGE),
-    "EinsumDense": (lambda: layers.EinsumDense("abc,cd->abd", (None, 3), bias_axes="d"), SEQUENCE),
+    "EinsumDense": (lambda: layers.EinsumDense("abc,cd->abd", (5, 3), bias_axes="d"), SEQUENCE),
     "Embedding": (lambda: layers.Embedding(3, 2), VECTOR),
     "GRU": (lambda: layers.GRU(3), SEQUENCE),
     "GRUCell": (lambda: OfCell(layers.GRUCell(3)), VECTOR),
     "GroupNormalization": (lambda: layers.GroupNormalization(2), VECTOR),
-    "GroupQueryAttention": (lambda: OnItself(layers.GroupQueryAttention(2, 2, 1)), SEQUENCE),
+    "GroupedQueryAttention": (lambda: OnItself(layers.GroupQueryAttention(2, 2, 1)), SEQUENCE),
     "LSTM": (lambda: layers.LSTM(3), SEQUENCE),
     "LSTMCell": (lambda: OfCell(layers.LSTMCell(3)), VECTOR),
     "LayerNormalization": (layers.LayerNormalization, VECTOR),
@@ -142,22 +151,84 @@ RANDOM = {
     "RandomShear": (lambda: layers.RandomShear(0.2, 0.2), COLOURS),
     "RandomTranslation": (lambda: layers.RandomTranslation(0.2, 0.2), COLOURS),
     "RandomZoom": (lambda: layers.RandomZoom(0.2), COLOURS),
+    "Solarization": (lambda: layers.Solarization(0.2, 0.2, value_range=(0, 1)), COLOURS),
 }
 
 # Classes without state, or that cannot be a layer of a network of numbers: base classes, adapters of other libraries,
 # and what takes text or labels.
-WITHOUT = """
-    Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
-    AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add AutoContrast Average AveragePooling1D
-    AveragePooling2D AveragePooling3D CategoryEncoding CenterCrop Concatenate
-    ContrastLimitedAdaptiveHistogramEqualization Cropping1D Cropping2D Cropping3D Discretization Dot ELU Equalization
-    Flatten GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D
-    GlobalMaxPooling3D Identity InputLayer Lambda LeakyReLU Masking MaxNumBoundingBoxes MaxPooling1D MaxPooling2D
-    MaxPooling3D Maximum MelSpectrogram Minimum Multiply Permute Pipeline ReLU RepeatVector Rescaling Reshape Resizing
-    Softmax Solarization Subtract UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D
-    ZeroPadding3D
-""".split()
-APART = """
-    FlaxLayer HashedCrossing Hashing IntegerLookup JaxLayer Layer StringLookup TFSMLayer TextVectorization
-    TorchModuleWrapper Wrapper
-""".split()
+WITHOUT = [
+    "Activation",
+    "ActivityRegularization",
+    "AdaptiveAveragePooling1D",
+    "AdaptiveAveragePooling2D",
+    "AdaptiveAveragePooling3D",
+    "AdaptiveMaxPooling1D",
+    "AdaptiveMaxPooling2D",
+    "AdaptiveMaxPooling3D",
+    "Add",
+    "AutoContrast",
+    "Average",
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
+    "CategoryEncoding",
+    "CenterCrop",
+    "Concatenate",
+    "ContrastLimitedAdaptiveHistogramEqualization",
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
+    "Discretization",
+    "Dot",
+    "ELU",
+    "Equalization",
+    "Flatten",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
+    "Identity",
+    "InputLayer",
+    "Lambda",
+    "LeakyReLU",
+    "Masking",
+    "MaxNumBoundingBoxes",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
+    "Maximum",
+    "MelSpectrogram",
+    "Minimum",
+    "Multiply",
+    "Permute",
+    "Pipeline",
+    "ReLU",
+    "RepeatVector",
+    "Rescaling",
+    "Reshape",
+    "Resizing",
+    "Softmax",
+    "Subtract",
+    "UnitNormalization",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
+]
+APART = [
+    "FlaxLayer",
+    "HashedCrossing",
+    "Hashing",
+    "IntegerLookup",
+    "JaxLayer",
+    "Layer",
+    "StringLookup",
+    "TFSMLayer",
+    "TextVectorization",
+    "TorchModuleWrapper",
+    "Wrapper",
+]

@@ -77,7 +77,7 @@ def creations() -> Iterator[Callable[[keras.Variable], bool]]:
 
 @contextlib.contextmanager
 def seeded_build(layers: Sequence[Any], seed: int | None) -> Iterator[None]:
-    """While it lasts, what layers draw as they are built follows from a seed; afterwards all generators go on as before.
+    """While it lasts, what layers draw as they are built follows from a seed; generators go on afterwards as before.
 
     Args:
         layers: Layers that may be built meanwhile; others are passed over.
@@ -96,20 +96,20 @@ def seeded_build(layers: Sequence[Any], seed: int | None) -> Iterator[None]:
         if isinstance(value, RandomInitializer) and value._init_seed is None
     ]
     of_initializers = [initializer.seed for initializer in initializers]
-    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    of_python, of_numpy = random.getstate(), np.random.get_state()
     of_keras = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
     try:
         for place, initializer in enumerate(initializers):
             initializer.seed = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
         random.seed(int(words[0]))
-        np.random.seed(int(words[1]))  # noqa: NPY002
+        np.random.seed(int(words[1]))
         global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, keras.random.SeedGenerator(int(words[2])))
         yield
     finally:
         for initializer, value in zip(initializers, of_initializers, strict=True):
             initializer.seed = value
         random.setstate(of_python)
-        np.random.set_state(of_numpy)  # noqa: NPY002
+        np.random.set_state(of_numpy)
         global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, of_keras)
 
 

@@ -14,7 +14,7 @@ from keras.src.saving import serialization_lib
 
 # What Keras and TensorFlow note about a layer, and what is drawn.
 _NOT_COMPARED = {*vars(keras.layers.Layer()), "name", "seed", "_init_seed", "built"}
-_PLAIN = str | bytes | int | float | complex | bool | type(None)
+_PLAIN = (str, bytes, int, float, complex, bool, type(None))
 
 
 def copy_of_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
