@@ -11,13 +11,12 @@ import tensorflow as tf
 from mtq.networks.initialization import initialize, undrawable
 from mtq.networks.layer_copies import copy_of_layer
 from tests.network_cases import task_set
-from tests.stateful_layers import STATEFUL
+from tests.stateful_layers import SLOW, STATEFUL
 
 layers = keras.layers
 
-_SLOW = {"ConvLSTM2D", "ConvLSTM3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Conv3D", "RNN"}
 EVERY = [
-    pytest.param(make, shape, id=name, marks=pytest.mark.slow if name in _SLOW else ())
+    pytest.param(make, shape, id=name, marks=pytest.mark.slow if name in SLOW else ())
     for name, (make, shape) in STATEFUL.items()
 ]
 
@@ -112,6 +111,27 @@ def test_the_seed_is_all_that_a_layer_of_ones_own_draws_from():
     np.testing.assert_array_equal(after, keras.random.uniform([3]))  # the process draws as if nothing had been
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+class Late(layers.Layer):
+    """Has no `build`: what is inside of it is built by its first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(4)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_a_layer_that_is_built_by_its_first_call_is_drawn_from_the_seed():
+    first, second, other = (alone(Late(), (5,), seed) for seed in (3, 3, 4))
+    kernels = [network.get_layer("backbone").layers[0].dense.kernel for network in (first, second, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+    before = np.array(kernels[0])
+    initialize(first, 9)  # as a study does before each run
+    assert not np.array_equal(before, kernels[0])
 
 
 def test_a_trained_backbone_and_an_encoder_of_it_are_kept():

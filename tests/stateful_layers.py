@@ -118,6 +118,13 @@ STATEFUL = {
     "TimeDistributed": (lambda: layers.TimeDistributed(layers.Dense(3)), SEQUENCE),
 }
 
+# Classes that take longest, or are like others: tried by the slow tests alone.
+SLOW = {
+    *("Conv1D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "ConvLSTM2D", "ConvLSTM3D", "RNN"),
+    *("DepthwiseConv1D", "SeparableConv1D", "SimpleRNN", "StackedRNNCells", "GRU", "GroupedQueryAttention", "GRUCell"),
+    *("LSTM", "SimpleRNNCell", "ConvLSTM1D"),
+}
+
 # Classes whose only state is that of their random numbers, which are drawn in training alone.
 RANDOM = {
     "AlphaDropout": (lambda: layers.AlphaDropout(0.5), VECTOR),

@@ -13,7 +13,7 @@ import tensorflow as tf
 from mtq.spaces import TaskSpec
 from mtq.update import update_target_network
 from tests import stateful_layers
-from tests.stateful_layers import RANDOM, STATEFUL
+from tests.stateful_layers import RANDOM, SLOW, STATEFUL
 
 layers = keras.layers
 
@@ -64,13 +64,10 @@ def test_every_layer_class_is_in_one_of_the_tables():
         assert "SeedGenerator(" not in source, name
 
 
-SHORT = ["Dropout", "CutMix", "RandomRotation"]
+QUICK = ({*STATEFUL} - SLOW) | {"Dropout", "CutMix", "RandomRotation"}
 ALL = [
-    *(pytest.param(make, shape, id=name) for name, (make, shape) in STATEFUL.items()),
-    *(
-        pytest.param(make, shape, id=name, marks=() if name in SHORT else pytest.mark.slow)
-        for name, (make, shape) in RANDOM.items()
-    ),
+    pytest.param(make, shape, id=name, marks=() if name in QUICK else pytest.mark.slow)
+    for name, (make, shape) in {**STATEFUL, **RANDOM}.items()
 ]
 
 
@@ -99,7 +96,7 @@ def test_the_target_has_values_of_its_own_and_follows(make, shape, tmp_path):
     assert_equal(moved, q_values(model, shape, of_target=True))
 
 
-@pytest.mark.parametrize("name", ["BatchNormalization", "GRU", "Dropout", "Normalization", "Dense"])
+@pytest.mark.parametrize("name", ["BatchNormalization", "Dropout", "Normalization", "MultiHeadAttention"])
 def test_an_update_is_computed_from_the_targets_values(name):
     make, shape = {**STATEFUL, **RANDOM}[name]
     model = model_of(make(), shape)
