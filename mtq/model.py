@@ -36,6 +36,9 @@ class MultiTaskDQN(keras.Model):
     With its defaults it is the mission's algorithm: squared loss, a target network copied every so many updates,
     weights of one, and the sum of the tasks' normalized gradients.
 
+    The target network is the same layers with values of their own, equal to the network's until the first update.
+    Compile again after layers are frozen, unfrozen or given LoRA.
+
     Args:
         network: A functional model `{task: observation}` → `{task: q_values}`, from `mtq.networks.shared_q_network`.
         tasks: The tasks that it was built for.
@@ -44,7 +47,8 @@ class MultiTaskDQN(keras.Model):
         double: Whether targets are those of Double DQN.
 
     Raises:
-        ValueError: The network does not fit the tasks, or a setting is out of its range.
+        ValueError: The network does not fit the tasks, a layer keeps weights where Keras does not know of them, or a
+            setting is out of its range.
 
     Example:
         >>> import keras, mtq

@@ -83,7 +83,7 @@ class TargetNetwork(keras.Model):
         with self.distribute_strategy.scope():
             for variable in missing:
                 value = _value_for(variable, self.name, taken)
-                self._track_variable(value)
+                setattr(self, f"value_{len(self._values.it)}", value)  # from where TensorFlow's checkpoints know it
                 self._values.it[id(variable)] = value
                 value.keeps = variable  # so that its id is never another's
                 taken.add(value.path)

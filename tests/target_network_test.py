@@ -280,6 +280,15 @@ def test_h5_files(model, trained, tmp_path):
         assert_equal(q_values(model, (4,), of_target), q_values(trained, (4,), of_target))
 
 
+def test_checkpoints_of_tensorflow(model, tmp_path):
+    move(model.network.variables)
+    start = q_values(model, (4,), of_target=True)
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
+    model.sync_target_network()
+    tf.train.Checkpoint(model=model).read(path)
+    assert_equal(start, q_values(model, (4,), of_target=True))
+
+
 def test_names_of_its_own(model, tmp_path, capsys):
     assert [layer.name for layer in model.layers] == ["shared_q_network", "target_network"]
     assert model.get_layer("backbone") is model.network.get_layer("backbone")
