@@ -20,7 +20,8 @@ from mtq.networks.paths import TaskPaths
 from mtq.networks.state_probe import check_layers
 from mtq.numeric import is_whole
 from mtq.q_learning import Batch, QLearning
-from mtq.target_network import TargetNetwork, TargetPaths
+from mtq.target_network import TargetNetwork
+from mtq.target_views import TargetPaths
 from mtq.task_metrics import TaskMetrics
 from mtq.tasks import TaskSet
 from mtq.td_losses import TDLoss

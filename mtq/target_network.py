@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras.src.saving import saving_lib
 
+from mtq.target_views import TargetView
+
 _ONLINE_BEFORE, _TARGET_BEFORE = "layers/functional", "layers/functional_1"  # in files of when it had layers of its own
 
 
@@ -154,7 +156,7 @@ class TargetNetwork(keras.Model):
         for value in self._values.it.values():
             value.was_assigned = False
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> "TargetView":
+    def get_layer(self, name: str | None = None, index: int | None = None) -> TargetView:
         """One of the network's layers, with the target's values."""
         return TargetView(self, self._online.it.get_layer(name=name, index=index))
 
@@ -190,75 +192,6 @@ class TargetNetwork(keras.Model):
             self.sync()
         finally:
             saving_lib._load_state(network, store, None, _ONLINE_BEFORE, visited_saveables=set())
-
-
-class TargetView:
-    """A layer of the online network, or a task's path through it, that computes with the target's values.
-
-    Args:
-        target: The target network.
-        layer: The layer or path.
-    """
-
-    def __init__(self, target: TargetNetwork, layer: Any) -> None:
-        self._target, self._layer, self.name = target, layer, layer.name
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls it, as not for training unless `training=True` is passed."""
-        with self._target.in_place(self._layer.variables):
-            return self._layer(*args, **{"training": False, **kwargs})
-
-    @property
-    def inputs(self) -> Any:
-        """The Keras tensors that it takes."""
-        return self._layer.inputs
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """The target's values, in the order of the layer's variables."""
-        return self._target.values_of(self._layer.variables)
-
-    @property
-    def weights(self) -> list[keras.Variable]:
-        """Those of the layer's weights."""
-        return self._target.values_of(self._layer.weights)
-
-    def get_weights(self) -> list[np.ndarray]:
-        """The target's values of the layer's weights."""
-        return [np.array(value) for value in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Sets them, as `TargetNetwork.set_weights` does."""
-        for value, given in zip(self.weights, weights, strict=True):
-            value.assign(given)
-
-    def get_layer(self, name: str | None = None, index: int | None = None) -> "TargetView":
-        """A layer within it."""
-        return TargetView(self._target, self._layer.get_layer(name=name, index=index))
-
-    def _flatten_layers(self, *args: Any, **kwargs: Any) -> Any:
-        return self._layer._flatten_layers(*args, **kwargs)
-
-
-class TargetPaths(Mapping[str, TargetView]):
-    """The tasks' paths `observation` → `q_values` through the target network.
-
-    Args:
-        target: The target network.
-        paths: The tasks' paths through the online network.
-    """
-
-    def __init__(self, target: TargetNetwork, paths: Mapping[str, keras.Model]) -> None:
-        self._views = {name: TargetView(target, path) for name, path in paths.items()}
-
-    def __getitem__(self, name: str) -> TargetView:
-        return self._views[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._views)
-
-    def __len__(self) -> int:
-        return len(self._views)
 
 
 class _Untracked:

@@ -38,6 +38,7 @@ LAYERS = [
     "aggregators",
     "weightings",
     "gradient_statistics",
+    "target_views",
     "target_network",
     "q_learning",
     "update",
