@@ -19,14 +19,17 @@ from mtq.environments.errors import environment_errors
 from mtq.export import export
 from mtq.keras_objects import check_keras
 from mtq.networks.paths import TaskPaths
+from mtq.networks.state_probe import check_layers
 from mtq.numeric import flag, integer, real
 from mtq.q_learning import Batch, QLearning
 from mtq.serialized import check_classes, deserialize
-from mtq.target_network import copy_of
+from mtq.target_network import TargetNetwork
+from mtq.target_views import TargetPaths
 from mtq.task_metrics import TaskMetrics
 from mtq.tasks import TaskSet, check_tasks
 from mtq.td_losses import TDLoss
 from mtq.train_function import batch_source_of, check_experience, check_steps, make_train_function
+from mtq.trained_variables import TrainedVariables
 from mtq.update import Update
 
 
@@ -37,6 +40,9 @@ class MultiTaskDQN(keras.Model):
     With its defaults it is the mission's algorithm: squared loss, a target network copied every so many updates,
     weights of one, and the sum of the tasks' normalized gradients.
 
+    The target network is the same layers with values of their own, equal to the network's until the first update.
+    Compile again after layers are frozen, unfrozen or given LoRA.
+
     Args:
         network: A functional model `{task: observation}` → `{task: q_values}`, from `mtq.networks.shared_q_network`.
         tasks: The tasks that it was built for.
@@ -45,7 +51,8 @@ class MultiTaskDQN(keras.Model):
         double: Whether targets are those of Double DQN.
 
     Raises:
-        ValueError: The network does not fit the tasks, or a setting is out of its range.
+        ValueError: The network does not fit the tasks, a layer keeps weights where Keras does not know of them, or a
+            setting is out of its range.
 
     Example:
         >>> import keras, mtq
@@ -79,9 +86,10 @@ class MultiTaskDQN(keras.Model):
         check_keras("network", network)
         self.paths = TaskPaths(network, tasks)
         self.network = network
-        self.target_network = copy_of(network)
-        self.target_paths = TaskPaths(self.target_network, tasks)
-        self.q_learning = QLearning(self.paths, self.target_paths, double)
+        check_layers(self.paths, tasks)
+        self.target_network = TargetNetwork(network)
+        self.target_paths = TargetPaths(self.target_network, self.paths)
+        self.q_learning = QLearning(self.paths, self.target_network, double)
         self.tasks = tasks
         self.target_update_period = target_update_period
         self.target_update_tau = target_update_tau
@@ -94,6 +102,8 @@ class MultiTaskDQN(keras.Model):
         self._identity, self._compilation = object(), object()
         self.gradient_statistics: Any = None
         self.train_function: Any = None
+        self._trained = TrainedVariables()
+        self.is_in_step = False
         self.built = True
 
     def compile(  # type: ignore[override]
@@ -160,6 +170,8 @@ class MultiTaskDQN(keras.Model):
         check_optimizer(self.optimizer, self.distribute_strategy)
         self.optimizer.build(self.network.trainable_variables)  # now, or the first step would be traced twice
         variables = self.network.trainable_variables
+        self._trained = TrainedVariables(self.network)
+        self.target_network.follow()
         tasks_of = self.paths.tasks_of(variables)
         is_shared = [len(of) > 1 or len(self.tasks) == 1 for of in tasks_of]
         num_shared = sum(math.prod(v.shape) for v, shared in zip(variables, is_shared, strict=True) if shared)
@@ -202,6 +214,38 @@ class MultiTaskDQN(keras.Model):
         weightings.check_task_weights(weights, self.tasks, partial=True, role="set_task_weights")
         now = dict(zip(self.tasks, self.task_weights.numpy().tolist(), strict=True))
         self.task_weights.assign([{**now, **weights}[name] for name in self.tasks])
+
+    def sync_target_network(self) -> None:
+        """Copies the network's weights to the target network, now.
+
+        Training does so by itself before the first update, whatever put the weights there, unless the target network
+        was given others by its own `set_weights`. Call it when weights are put into a model that has been trained
+        already, or before a training loop of one's own that calls `train_step`.
+        """
+        with self.distribute_strategy.scope():
+            self.target_network.sync()
+
+    def prepare_update(self) -> None:
+        """Called before the first update of each `fit`: brings the target network in step, if there was none yet.
+
+        Raises:
+            ValueError: Other variables are trainable than when the model was compiled.
+        """
+        self._trained.check()
+        if not int(self.updates.numpy()) and not self.target_network.was_set:
+            self.sync_target_network()
+        self.is_in_step = True
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """All weights, those of the target network last."""
+        return _ByIdentity(super().weights)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> keras.layers.Layer:
+        """The network or the target network, or by its name a layer of the network, such as `"backbone"`."""
+        if name is not None and name not in {layer.name for layer in self.layers}:
+            return self.network.get_layer(name)
+        return super().get_layer(name=name, index=index)
 
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         """Action values of all tasks: `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`."""
@@ -273,6 +317,7 @@ class MultiTaskDQN(keras.Model):
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""
+        self.is_in_step = False  # for all that anybody knows who comes back to train
         if force or self.train_function is None:
             self.train_function = make_train_function(self)
         return self.train_function
@@ -360,6 +405,13 @@ class MultiTaskDQN(keras.Model):
         if tf.executing_eagerly():
             check_values(transitions, self.tasks)
         return transitions
+
+
+class _ByIdentity(list[Any]):
+    """Variables of which `in` finds the same one, not one that is equal: Keras asks so for `.h5` files."""
+
+    def __contains__(self, item: object) -> bool:
+        return any(item is one for one in self)
 
 
 def _nothing(strategy: tf.distribute.Strategy) -> Any:

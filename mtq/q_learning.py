@@ -1,5 +1,6 @@
 """What a batch of every task says about a network: targets, losses, and each task's gradient."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from mtq import value_learning as vl
 from mtq.networks.joint import JointNetwork
 from mtq.networks.linear import call_on_patches
 from mtq.networks.paths import TaskPaths
+from mtq.target_network import TargetNetwork
 from mtq.task_gradients import GradientRecorder, TaskGradients
 from mtq.td_losses import TDLoss
 
@@ -20,13 +22,13 @@ class QLearning:
 
     Args:
         paths: The tasks' paths through the network that learns.
-        target_paths: Those through the target network.
+        target_network: The target network, which computes with the same layers.
         double: Whether targets are those of Double DQN.
     """
 
-    def __init__(self, paths: TaskPaths, target_paths: TaskPaths, double: bool) -> None:
+    def __init__(self, paths: TaskPaths, target_network: TargetNetwork, double: bool) -> None:
         self._paths, self._names, self.double = paths, tuple(paths), double
-        self._online, self._target = JointNetwork(paths), JointNetwork(target_paths)
+        self._online, self._target = JointNetwork(paths), target_network
 
     def q_values(
         self, observations: Mapping[str, Any], *, of_target: bool = False, writes_patches: bool = False
@@ -38,8 +40,8 @@ class QLearning:
             of_target: Whether the target network's are asked for.
             writes_patches: Whether convolutions are written out as products of image patches, for XLA on a CPU.
         """
-        network = self._target if of_target else self._online
-        return network(observations, call_layer=call_on_patches if writes_patches else None)
+        with self._target.in_place() if of_target else contextlib.nullcontext():
+            return self._online(observations, call_layer=call_on_patches if writes_patches else None)
 
     def targets(self, batch: Batch, *, writes_patches: bool = False) -> dict[str, tf.Tensor]:
         """What the chosen actions' values are drawn to, `{task: [B]}`.

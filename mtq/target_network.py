@@ -1,17 +1,225 @@
-"""The target network θ⁻: a copy of the online network that follows it slowly."""
+"""The target network θ⁻: a second set of values for the online network's variables, which follows it slowly."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from keras.src.saving import saving_lib
+
+from mtq.target_views import TargetView
+
+_ONLINE_BEFORE, _TARGET_BEFORE = "layers/functional", "layers/functional_1"  # in files of when it had layers of its own
 
 
-def copy_of(network: keras.Model) -> keras.Model:
-    """A network of the same layers and the same weights, which no optimizer trains."""
-    copy = keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
-    copy.trainable = False
-    return copy
+class TargetValue(keras.Variable):
+    """A variable's value in the target network. It knows whether somebody assigned to it by hand."""
+
+    was_assigned = False
+
+    def assign(self, value: Any) -> Any:
+        """Assigns, as any Keras variable does."""
+        self.was_assigned = self.was_assigned or tf.executing_eagerly()
+        return super().assign(value)
+
+
+class TargetNetwork(keras.Model):
+    """The online network's layers with other values.
+
+    It has no layers of its own, so there is nothing in which they could differ from the online network's: it computes
+    with those, and only replaces the values of their variables while it does. What layers assign meanwhile, such as the
+    state of a random number generator, goes to the target's values.
+
+    Args:
+        network: The online network.
+        name: The name in summaries, files and logs, before each variable's own.
+    """
+
+    def __init__(self, network: keras.Model, name: str = "target_network") -> None:
+        name = f"{name}_values" if network.name == name else name
+        # The layers have their own precision; a mixed one here would have its values cast before they see them.
+        super().__init__(name=name, trainable=False, autocast=False, dtype="float32")
+        self._online = _Untracked(network)
+        self._values: Any = _Untracked({})
+        self.follow()
+        self.built = True
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The values of all of the network's variables, in the order of `network.variables`."""
+        return self.values_of(self._online.it.variables)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """Those of `network.weights`, which are all but the states of random numbers."""
+        return self.values_of(self._online.it.weights)
+
+    def values_of(self, variables: Sequence[keras.Variable]) -> list[keras.Variable]:
+        """The target network's values of some of the network's variables.
+
+        Args:
+            variables: Variables of the online network.
+        """
+        self.follow()
+        return [self._values.it[id(variable)] for variable in variables]
+
+    def follow(self) -> None:
+        """Makes a value for each variable that the network has got since, as LoRA gives it some.
+
+        Raises:
+            ValueError: There are some, and a graph is being made.
+        """
+        missing = [variable for variable in self._online.it.variables if id(variable) not in self._values.it]
+        if not missing:
+            return
+        if not tf.executing_eagerly():
+            raise ValueError(
+                "All variables of the network must be there before it is trained. Received: "
+                f"{', '.join(variable.path for variable in missing)}, which came after. Call model.compile(...) again "
+                "when layers have got new variables, as by enable_lora."
+            )
+        taken = {variable.path for variable in self._online.it.variables}
+        taken |= {value.path for value in self._values.it.values()}
+        with self.distribute_strategy.scope():
+            for variable in missing:
+                value = _value_for(variable, self.name, taken)
+                setattr(self, f"value_{len(self._values.it)}", value)  # from where TensorFlow's checkpoints know it
+                self._values.it[id(variable)] = value
+                value.keeps = variable  # so that its id is never another's
+                taken.add(value.path)
+
+    @contextlib.contextmanager
+    def in_place(self, variables: Sequence[keras.Variable] | None = None) -> Iterator[None]:
+        """While it lasts, the network's layers compute with the target's values.
+
+        Args:
+            variables: Those of the network that are computed with; by default all.
+        """
+        online = self._online.it.variables if variables is None else variables
+        values = self.values_of(online)
+        mapping = [(of, tf.convert_to_tensor(value)) for of, value in zip(online, values, strict=True)]
+        with keras.StatelessScope(state_mapping=mapping, initialize_variables=False) as scope:
+            given = dict(scope.state_mapping)
+            yield
+        for of, value in zip(online, values, strict=True):
+            after = scope.get_current_value(of)
+            if after is not given[id(of)]:
+                value.assign(after)
+
+    @contextlib.contextmanager
+    def swapped_in(self) -> Iterator[keras.Model]:
+        """While it lasts, the network's variables hold the target's values; for saving."""
+        online, values = self._online.it.variables, self.variables
+        before = [np.array(variable) for variable in online]
+        try:
+            for variable, value in zip(online, values, strict=True):
+                variable.assign(np.array(value))
+            yield self._online.it
+        finally:
+            for variable, value in zip(online, before, strict=True):
+                variable.assign(value)
+
+    def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        """Action values of all tasks: `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`."""
+        with self.in_place():
+            return self._online.it(inputs, training=training)
+
+    def sync(self) -> None:
+        """Copies the network's values."""
+        online = self._online.it.variables
+        for value, variable in zip(self.values_of(online), online, strict=True):
+            value.assign(tf.convert_to_tensor(variable))
+            value.was_assigned = False
+
+    @property
+    def was_set(self) -> bool:
+        """Whether somebody gave it values by hand since it was last in step with the network."""
+        return any(value.was_assigned for value in self._values.it.values())
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets the values, in the order of `network.weights`.
+
+        Those set before the first update stay: `fit` does not bring them in step with the network.
+        """
+        super().set_weights(weights)
+        self._forget_if_equal()
+
+    def _forget_if_equal(self) -> None:
+        online = self._online.it.weights
+        pairs = zip(self.values_of(online), online, strict=True)
+        if all(np.array_equal(value, variable) for value, variable in pairs):
+            self._forget()
+
+    def _forget(self) -> None:
+        for value in self._values.it.values():
+            value.was_assigned = False
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> TargetView:
+        """One of the network's layers, with the target's values."""
+        return TargetView(self, self._online.it.get_layer(name=name, index=index))
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Saves a network like the online one, with the target's values, as `keras.Model.save` does."""
+        with self.swapped_in() as network:
+            network.save(filepath, *args, **kwargs)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Writes the values, in the order of `network.variables`."""
+        for place, value in enumerate(self.variables):
+            store[f"{place}"] = np.array(value)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads what `save_own_variables` wrote, or a file of when the target network had layers of its own."""
+        values = self.variables
+        if not len(store.keys()) and hasattr(store, "has_path") and store.has_path(_TARGET_BEFORE):
+            self._load_layers(store)
+        elif set(store.keys()) == {f"{place}" for place in range(len(values))}:
+            for place, value in enumerate(values):
+                value.assign(store[f"{place}"])
+        else:
+            raise ValueError(
+                f"The file must hold the {len(values)} values of the target network '{self.name}'. Received: "
+                f"{len(store.keys())}. Load it into a model of the same network."
+            )
+        self._forget()
+
+    def _load_layers(self, store: Any) -> None:
+        network = self._online.it
+        try:
+            saving_lib._load_state(network, store, None, _TARGET_BEFORE, visited_saveables=set())
+            self.sync()
+        finally:
+            saving_lib._load_state(network, store, None, _ONLINE_BEFORE, visited_saveables=set())
+
+
+class _Untracked:
+    """Something that Keras and TensorFlow do not take for a part of the object that holds it."""
+
+    def __init__(self, it: Any) -> None:
+        self.it = it
+
+
+def _value_for(variable: keras.Variable, prefix: str, taken: set[str]) -> TargetValue:
+    """A variable of the same kind and value, with a path of its own."""
+    *scopes, name = variable.path.split("/")
+    path, number = "/".join([prefix, *scopes, name]), 0
+    while path in taken:
+        number += 1
+        path = "/".join([prefix, *scopes, f"{name}_{number}"])
+    *scopes, name = path.split("/")
+    with contextlib.ExitStack() as stack:
+        for scope in scopes:
+            stack.enter_context(keras.name_scope(scope))
+        return TargetValue(
+            tf.convert_to_tensor(variable),
+            dtype=variable.dtype,
+            trainable=False,
+            aggregation=variable.aggregation,
+            synchronization=variable.synchronization,
+            name=name,
+        )
 
 
 def hard_update(target: Sequence[keras.Variable], online: Sequence[keras.Variable], due: tf.Tensor) -> None:

@@ -111,12 +111,19 @@ def _train_function(
         return logs if has_own_logs else model.get_metrics_result()
 
     def train_function(_: Any) -> Logs:
+        _prepare(model)
         batch_source.prepare()
         logs = steps()
         batch_source.check()
         return logs
 
     return train_function
+
+
+def _prepare(model: keras.Model) -> None:
+    """Lets the model do what has to be done before the first update of a `fit`, when all callbacks have begun."""
+    if not getattr(model, "is_in_step", True):
+        model.prepare_update()
 
 
 def _compiles_update(model: keras.Model) -> bool:
@@ -177,6 +184,7 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
         return logs
 
     def train_function(iterator: Any) -> Logs:
+        _prepare(model)
         in_graph = isinstance(iterator, tf.data.Iterator | tf.distribute.DistributedIterator) and not model.run_eagerly
         with environment_errors():
             return steps(iterator) if in_graph else one_by_one(iterator)

@@ -1,28 +1,42 @@
 """Drawing a network's weights from one seed, whatever was drawn before in the process."""
 
+import contextlib
+import random
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
 import keras
 import numpy as np
+import tensorflow as tf
+from keras.src.backend.common import global_state
+from keras.src.initializers.random_initializers import RandomInitializer, VarianceScaling
+from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
+from keras.src.layers.core.einsum_dense import _analyze_einsum_string
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+_KEPT = "weights_kept"  # attribute of a network: the ids of variables that were there before it
 
 
 def initialize(network: keras.Model, seed: int) -> None:
     """Draws the weights of a built network anew, each layer by its own initializers.
 
+    Those that were there before `shared_q_network` made the network of them stay as they are.
+
     Args:
         network: A network of Keras layers.
         seed: The same seed gives the same bits.
     """
+    done = set(getattr(network, _KEPT, ()))
     layers = _layers(network)
     for layer, sequence in zip(layers, np.random.SeedSequence(seed).spawn(len(layers)), strict=True):
         for variable, draw in zip(
             layer._trainable_variables, sequence.generate_state(len(layer._trainable_variables)), strict=True
         ):
-            initializer = getattr(layer, f"{variable.name}_initializer", None)
-            if initializer is None:
+            initializer = _initializer_of(layer, variable)
+            if initializer is None or id(variable) in done:
                 continue
-            config = initializer.get_config()
-            if "seed" in config:
-                initializer = initializer.__class__.from_config({**config, "seed": int(draw)})
-            variable.assign(initializer(variable.shape, dtype=variable.dtype))
+            done.add(id(variable))
+            variable.assign(_drawn(layer, variable, _with_seed(initializer, int(draw))))
 
 
 def undrawable(network: keras.Model) -> list[str]:
@@ -31,12 +45,111 @@ def undrawable(network: keras.Model) -> list[str]:
     Args:
         network: A built network.
     """
-    return [
-        variable.path
-        for layer in _layers(network)
-        for variable in layer._trainable_variables
-        if getattr(layer, f"{variable.name}_initializer", None) is None
+    kept = set(getattr(network, _KEPT, ()))
+    pairs = [(layer, variable) for layer in _layers(network) for variable in layer._trainable_variables]
+    known = kept | {id(variable) for layer, variable in pairs if _initializer_of(layer, variable) is not None}
+    return [variable.path for _, variable in pairs if id(variable) not in known]
+
+
+def keep_weights(network: keras.Model, variables: Collection[int]) -> None:
+    """Has `initialize` leave some variables of a network as they are.
+
+    Args:
+        network: The network.
+        variables: Their ids.
+    """
+    setattr(network, _KEPT, frozenset(variables))
+
+
+@contextlib.contextmanager
+def creations() -> Iterator[Callable[[keras.Variable], bool]]:
+    """Takes note of the variables that are made while it lasts, and gives a function that says whether one was."""
+    made: dict[int, Any] = {}
+
+    def note(next_creator: Callable[..., Any], **kwargs: Any) -> Any:
+        variable = next_creator(**kwargs)
+        made[id(variable)] = variable
+        return variable
+
+    with tf.variable_creator_scope(note):
+        yield lambda variable: id(variable.value) in made
+
+
+@contextlib.contextmanager
+def seeded_build(layers: Sequence[Any], seed: int | None) -> Iterator[None]:
+    """While it lasts, what layers draw as they are built follows from a seed; generators go on afterwards as before.
+
+    Args:
+        layers: Layers that may be built meanwhile; others are passed over.
+        seed: The seed, or None to change nothing.
+    """
+    if seed is None:
+        yield
+        return
+    words = np.random.SeedSequence(seed).generate_state(3)
+    initializers = [
+        value
+        for layer in layers
+        if isinstance(layer, keras.layers.Layer)
+        for inner in layer._flatten_layers()
+        for value in vars(inner).values()
+        if isinstance(value, RandomInitializer) and value._init_seed is None
     ]
+    of_initializers = [initializer.seed for initializer in initializers]
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    of_keras = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    try:
+        for place, initializer in enumerate(initializers):
+            initializer.seed = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
+        random.seed(int(words[0]))
+        np.random.seed(int(words[1]))
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, keras.random.SeedGenerator(int(words[2])))
+        yield
+    finally:
+        for initializer, value in zip(initializers, of_initializers, strict=True):
+            initializer.seed = value
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, of_keras)
+
+
+def _initializer_of(layer: Any, variable: keras.Variable) -> Any:
+    """How a layer draws a variable, or None where it does not say."""
+    names = [f"{variable.name}_initializer", f"{variable.name.removesuffix('_kernel')}_initializer"]
+    if isinstance(layer, BaseDepthwiseConv) and variable.name == "kernel":
+        names = ["depthwise_initializer"]
+    if variable.name == "reverse_embeddings":
+        names = ["embeddings_initializer"]
+    found = [getattr(layer, name) for name in names if callable(getattr(layer, name, None))]
+    initializer = found[0] if found else None
+    if isinstance(layer, keras.layers.EinsumDense) and isinstance(initializer, VarianceScaling):
+        return _on_axes(layer, initializer)
+    return initializer
+
+
+def _on_axes(layer: keras.layers.EinsumDense, initializer: Any) -> Any:
+    """The initializer that counts the units on the layer's axes."""
+    if initializer.input_axes is not None and initializer.output_axes is not None:
+        return initializer
+    shape = layer.get_build_config()["input_shape"]
+    *_, input_axes, output_axes = _analyze_einsum_string(
+        layer.equation, layer.bias_axes, shape, layer.partial_output_shape
+    )
+    return layer._update_kernel_initializer(input_axes, output_axes)
+
+
+def _with_seed(initializer: Any, seed: int) -> Any:
+    config = initializer.get_config() if hasattr(initializer, "get_config") else {}
+    return initializer.__class__.from_config({**config, "seed": seed}) if "seed" in config else initializer
+
+
+def _drawn(layer: Any, variable: keras.Variable, initializer: Any) -> Any:
+    if variable.name == "bias" and getattr(layer, "unit_forget_bias", False):
+        parts = initializer(variable.shape, dtype=variable.dtype), keras.ops.ones(variable.shape, variable.dtype)
+        size = variable.shape[0] // 4  # input, forget, cell, output
+        is_forget = (np.arange(variable.shape[0]) // size) == 1
+        return tf.where(is_forget, parts[1], parts[0])
+    return initializer(variable.shape, dtype=variable.dtype)
 
 
 def _layers(network: keras.Model) -> list[keras.layers.Layer]:

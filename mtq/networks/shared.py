@@ -9,10 +9,11 @@ from mtq.keras_objects import check_keras
 from mtq.networks.backbones import widths
 from mtq.networks.encoders import Encoder, default_encoders
 from mtq.networks.heads import head_layers
-from mtq.networks.initialization import initialize
+from mtq.networks.initialization import creations, initialize, keep_weights, seeded_build
+from mtq.networks.layer_copies import copy_of_layer
 from mtq.networks.layout import LARGE, SMALLEST, to_image
 from mtq.networks.scaling import scaling_layer
-from mtq.networks.sharing_depth import copy_of_layer, split_backbone
+from mtq.networks.sharing_depth import split_backbone
 from mtq.numeric import flag, integer
 from mtq.tasks import Task, TaskSet, check_tasks
 
@@ -41,7 +42,8 @@ def shared_q_network(
             of different lengths get a `dense_encoder` each, images with different numbers of channels are padded.
         heads: The widths of hidden layers in each head, the same for all tasks or by task.
         dueling: Whether the heads are `DuelingHead`s.
-        seed: Draws the weights from this seed alone; without one they are drawn as Keras draws them.
+        seed: Draws the weights from this seed alone; without one they are drawn as Keras draws them. A layer that has
+            weights already, such as a trained backbone or one that was given its input shape, keeps them.
         shared_layers: How many of the backbone's layers with weights are shared, counted from its input. Each task has
             the others to itself, named `"<task>_<layer>"`. By default all are shared; with 0 there is a network for
             each task, and nothing in common. A backbone that is no `keras.Sequential` counts as one layer.
@@ -91,27 +93,32 @@ def shared_q_network(
         name: keras.Input(task.spec.observation_shape, dtype=task.spec.observation_dtype, name=name)
         for name, task in tasks.items()
     }
-    encoded = {}
-    for name, task in tasks.items():
-        encoded[name] = inputs[name]
-        given = [layer for layer in (movers[name], encoders[name]) if layer is not None]
-        scaling = scaling_layer(task, [*given, backbone])
-        for layer in [scaling, *given] if scaling is not None else given:
-            encoded[name] = _called(layer, encoded[name], task, "encoder")
-    _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()})
+    with creations() as was_made, seeded_build([backbone, *encoders.values()], seed):
+        encoded = {}
+        for name, task in tasks.items():
+            encoded[name] = inputs[name]
+            given = [layer for layer in (movers[name], encoders[name]) if layer is not None]
+            scaling = scaling_layer(task, [*given, backbone])
+            for layer in [scaling, *given] if scaling is not None else given:
+                encoded[name] = _called(layer, encoded[name], task, "encoder")
+        _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()})
 
-    shared, private = split_backbone(backbone, shared_layers)
-    outputs = {}
-    for name, task in tasks.items():
-        own = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
-        features = encoded[name]
-        for layer in [*shared, *own]:
-            features = _called(layer, features, task, "backbone")
-        _check_features(features, task)
-        for layer in head_layers(task, hidden[name], dueling):
-            features = layer(features)
-        outputs[name] = features
-    network = _joined(inputs, outputs)
+        shared, private = split_backbone(backbone, shared_layers)
+        outputs, copies_of_built = {}, []
+        for name, task in tasks.items():
+            own = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
+            copies_of_built += [copy for copy, layer in zip(own, private, strict=True) if layer.built]
+            features = encoded[name]
+            for layer in [*shared, *own]:
+                features = _called(layer, features, task, "backbone")
+            _check_features(features, task)
+            for layer in head_layers(task, hidden[name], dueling):
+                features = layer(features)
+            outputs[name] = features
+        network = _joined(inputs, outputs)
+    kept = {id(variable) for variable in network.variables if not was_made(variable)}
+    kept |= {id(variable) for copy in copies_of_built for variable in copy.variables}
+    keep_weights(network, kept)
     if seed is not None:
         initialize(network, seed)
     return network

@@ -1,7 +1,5 @@
 """How deep tasks share a backbone: its first layers are common to all, the rest each task has to itself."""
 
-from typing import Any
-
 import keras
 
 from mtq.numeric import is_real, is_whole
@@ -39,23 +37,6 @@ def split_backbone(
     cut = ends[shared_layers] if shared_layers else 0
     shared = [keras.Sequential(layers[:cut], name="backbone")] if cut else []
     return shared, layers[cut:]
-
-
-def copy_of_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
-    """A layer with the same settings, whose weights are drawn anew.
-
-    Args:
-        layer: What to copy.
-        name: Of the copy.
-    """
-    return type(layer).from_config({**_without_seeds(layer.get_config()), "name": name})
-
-
-def _without_seeds(config: Any) -> Any:
-    """The config with its initializers' seeds left to chance, or a copy would begin with the very same weights."""
-    if isinstance(config, dict):
-        return {key: None if key == "seed" else _without_seeds(value) for key, value in config.items()}
-    return [_without_seeds(value) for value in config] if isinstance(config, list) else config
 
 
 def _has_weights(layer: keras.layers.Layer) -> bool:

@@ -92,7 +92,7 @@ class Program:
         for variable, value in zip(self._variables, self._at_start, strict=True):
             variable.assign(value)
         initialize(self.model.network, of_network)
-        self.model.target_network.set_weights(self.model.network.get_weights())
+        self.model.sync_target_network()
         for pluggable in (self.model.weighting, self.model.aggregator):
             pluggable.use_stream(of_update % 2**32)
         self.experience.reset(of_experience)

@@ -1,0 +1,76 @@
+"""Layers and paths of the online network that compute with the target network's values."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+
+class TargetView:
+    """A layer of the online network, or a task's path through it, that computes with the target's values.
+
+    Args:
+        target: The target network.
+        layer: The layer or path.
+    """
+
+    def __init__(self, target: Any, layer: Any) -> None:
+        self._target, self._layer, self.name = target, layer, layer.name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls it, as not for training unless `training=True` is passed."""
+        with self._target.in_place(self._layer.variables):
+            return self._layer(*args, **{"training": False, **kwargs})
+
+    @property
+    def inputs(self) -> Any:
+        """The Keras tensors that it takes."""
+        return self._layer.inputs
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The target's values, in the order of the layer's variables."""
+        return self._target.values_of(self._layer.variables)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """Those of the layer's weights."""
+        return self._target.values_of(self._layer.weights)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """The target's values of the layer's weights."""
+        return [np.array(value) for value in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets them, as `TargetNetwork.set_weights` does."""
+        for value, given in zip(self.weights, weights, strict=True):
+            value.assign(given)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> "TargetView":
+        """A layer within it."""
+        return TargetView(self._target, self._layer.get_layer(name=name, index=index))
+
+    def _flatten_layers(self, *args: Any, **kwargs: Any) -> Any:
+        return self._layer._flatten_layers(*args, **kwargs)
+
+
+class TargetPaths(Mapping[str, TargetView]):
+    """The tasks' paths `observation` → `q_values` through the target network.
+
+    Args:
+        target: The target network.
+        paths: The tasks' paths through the online network.
+    """
+
+    def __init__(self, target: Any, paths: Mapping[str, keras.Model]) -> None:
+        self._views = {name: TargetView(target, path) for name, path in paths.items()}
+
+    def __getitem__(self, name: str) -> TargetView:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
