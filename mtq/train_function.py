@@ -1,5 +1,6 @@
 """The function that `fit` calls for every `steps_per_execution` updates."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -117,7 +118,10 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
         step = tf.function(step, autograph=False, jit_compile=_compiles_update(model))
 
     def one_by_one(iterator: Iterator[Any]) -> Logs:
-        return [step(next(iterator)) for _ in range(model.steps_per_execution)][-1]
+        logs = [step(batch) for batch in itertools.islice(iterator, model.steps_per_execution)]
+        if not logs:
+            raise StopIteration
+        return logs[-1]
 
     @tf.function(autograph=False)
     def steps(iterator: tf.data.Iterator) -> Logs:

@@ -8,6 +8,7 @@ import keras
 from mtq.callbacks.non_finite import StopOnNonFiniteLoss
 from mtq.callbacks.save_checkpoint import SaveCheckpoint
 from mtq.callbacks.tell_returns import TellReturns
+from mtq.callbacks.trainable_weights import CheckTrainableWeights
 
 _SHOWN = ("loss", "return")
 
@@ -47,7 +48,7 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
         model: That is trained.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        for callback in (StopOnNonFiniteLoss(), *_of_weighting(model)):
+        for callback in (StopOnNonFiniteLoss(), CheckTrainableWeights(), *_of_weighting(model)):
             callback.set_model(model)
             callbacks.callbacks.append(callback)
         callbacks.callbacks.sort(key=_is_saving)
@@ -57,7 +58,7 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
     )
     has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
     bar = [] if has_bar else [TaskProgress()]
-    return sorted([StopOnNonFiniteLoss(), *given, *_of_weighting(model), *bar], key=_is_saving)
+    return sorted([StopOnNonFiniteLoss(), CheckTrainableWeights(), *given, *_of_weighting(model), *bar], key=_is_saving)
 
 
 def _is_saving(callback: keras.callbacks.Callback) -> bool:
