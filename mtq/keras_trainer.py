@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 _EVALUATE = (
     "Play the tasks instead: mtq.callbacks.EvaluateTasks in fit's callbacks, or mtq.evaluation.evaluate(model, "
@@ -173,7 +174,8 @@ def _defines_own_step(kind: type) -> bool:
 
 
 def _check_unused(method: str, name: str, value: Any, expected: Any, remedy: str) -> None:
-    if value is None or (isinstance(value, int | float) and value == expected):
+    is_none = value is None or isinstance(value, tf.experimental.Optional)  # Keras puts one in the place of None
+    if is_none or (isinstance(value, int | float) and value == expected):
         return
     text = repr(value)
     text = text if len(text) <= 80 else f"{text[:77]}…"

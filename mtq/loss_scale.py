@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from mtq.distribution.optimizer import apply_reduced
+from mtq.distribution.replicas import outside
 
 _SMALLEST = 2.0**-14  # of the scales at which an overflow is put down to the scale
 
@@ -109,7 +110,7 @@ def apply_where_finite(
     """
     scale, steps = optimizer.dynamic_scale, optimizer.step_counter
 
-    def apply() -> tf.Tensor:
+    def apply(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         apply_reduced(optimizer.inner_optimizer, gradients, variables)
         grows = tf.equal(steps.value, tf.cast(optimizer.dynamic_growth_steps - 1, steps.dtype))
         scale.assign(tf.where(grows, scale.value * 2.0, scale.value))
@@ -121,4 +122,4 @@ def apply_where_finite(
         steps.assign(tf.zeros_like(steps.value))
         return tf.constant(False)
 
-    tf.cond(finite, apply, skip)
+    outside(lambda finite, *gradients: tf.cond(finite, lambda: apply(gradients), skip), finite, *gradients)
