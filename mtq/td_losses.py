@@ -42,8 +42,9 @@ class TDLoss:
 
     def _is_reduced(self) -> bool:
         """Whether Keras makes one number of a batch."""
-        is_own = isinstance(self.loss, keras.losses.Loss) and type(self.loss).__call__ is keras.losses.Loss.__call__
-        return is_own and self.loss.reduction not in (None, "none")
+        loss: Any = self.loss
+        is_own = isinstance(loss, keras.losses.Loss) and type(loss).__call__ is keras.losses.Loss.__call__
+        return is_own and loss.reduction not in (None, "none")
 
     def serialize(self) -> Any:
         """What the constructor takes to make the loss again."""

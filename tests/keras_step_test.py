@@ -1,8 +1,5 @@
 """The update is that of Keras's own `train_step`: what an optimizer and what the layers ask for counts."""
 
-import mtq
-
-# isort: split
 import inspect
 
 import keras

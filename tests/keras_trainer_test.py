@@ -127,12 +127,12 @@ def test_refused_arguments_are_named_before_anything_is_done(model, method, name
 
 
 def test_arguments_of_fit_by_place(model):
-    with pytest.raises(ValueError, match="^y of fit"):
+    with pytest.raises(ValueError, match=r"^y of fit"):
         model.fit(dataset(model.tasks), np.zeros(8))
     assert len(model.fit(dataset(model.tasks), None, None, 2, 0, steps_per_epoch=2).epoch) == 2
-    with pytest.raises(TypeError, match="unexpected keyword argument 'validation'"):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'validation'"):
         model.fit(dataset(model.tasks), validation=1)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'learning_rate'"):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'learning_rate'"):
         model.compile("sgd", learning_rate=0.1)
 
 
@@ -199,7 +199,7 @@ def test_stop_training_and_initial_epoch(model):
 
 @pytest.mark.parametrize("steps", [0, -1, 1.5, "auto", None, True])
 def test_steps_per_execution(model, steps):
-    with pytest.raises(ValueError, match="^steps_per_execution must be a positive integer. Received"):
+    with pytest.raises(ValueError, match=r"^steps_per_execution must be a positive integer. Received"):
         model.compile("sgd", steps_per_execution=steps)
 
 
@@ -259,7 +259,7 @@ def test_frozen_after_compile():
     batch, layer = random_batch(tasks), next(x for x in model.network._flatten_layers() if x.name == "first")
     model.train_on_batch(batch)
     layer.trainable = False
-    with pytest.raises(ValueError, match="must be those that it was compiled with.*frozen since:.*first/kernel"):
+    with pytest.raises(ValueError, match=r"must be those that it was compiled with.*frozen since:.*first/kernel"):
         model.train_on_batch(batch)
     with pytest.raises(ValueError, match=r"frozen since:.*Call compile again"):
         model.fit(dataset(tasks), steps_per_epoch=2, verbose=0)
@@ -268,7 +268,7 @@ def test_frozen_after_compile():
     model.train_on_batch(batch)
     np.testing.assert_array_equal(kept[0], layer.get_weights()[0])
     layer.trainable = True
-    with pytest.raises(ValueError, match="freed since:.*first/kernel"):
+    with pytest.raises(ValueError, match=r"freed since:.*first/kernel"):
         model.train_on_batch(batch)
     layer.trainable = False
 
@@ -276,10 +276,10 @@ def test_frozen_after_compile():
         def on_epoch_end(self, epoch, logs=None):
             layer.trainable = True
 
-    with pytest.raises(ValueError, match="freed since:"):
+    with pytest.raises(ValueError, match=r"freed since:"):
         model.fit(dataset(tasks), epochs=2, steps_per_epoch=2, verbose=0, callbacks=[Thaws()])
     model.network.trainable = False
-    with pytest.raises(ValueError, match="must have trainable weights"):
+    with pytest.raises(ValueError, match=r"must have trainable weights"):
         model.compile("sgd")
 
 
@@ -293,7 +293,7 @@ def test_an_optimizer_goes_on_and_trains_one_model():
     model.compile(optimizer, run_eagerly=True)
     for one, other in zip(remembered, optimizer.variables, strict=True):
         np.testing.assert_array_equal(one, other.numpy())
-    with pytest.raises(ValueError, match="^The optimizer must be new, .*Received: Adam 'adam.*', built for others"):
+    with pytest.raises(ValueError, match=r"^The optimizer must be new, .*Received: Adam 'adam.*', built for others"):
         make().compile(optimizer)
-    with pytest.raises(ValueError, match="^optimizer must be an optimizer of Keras.*Received: None"):
+    with pytest.raises(ValueError, match=r"^optimizer must be an optimizer of Keras.*Received: None"):
         make().compile(None)

@@ -86,7 +86,7 @@ def test_a_loss_that_is_not_finite_still_stops_the_run(make):
     batch = random_batch(model.tasks)
     batch["task_1"] = batch["task_1"]._replace(reward=tf.fill([8], float("nan")))
     before = model.network.get_weights()
-    with pytest.raises(mtq.NonFiniteLossError, match="loss of task 'task_1'"):
+    with pytest.raises(mtq.NonFiniteLossError, match=r"loss of task 'task_1'"):
         model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
     for one, other in zip(before, model.network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -105,7 +105,7 @@ def test_gradients_that_are_not_finite_at_any_scale_stop_the_run():
     network = mtq.networks.shared_q_network(tasks, keras.Sequential([layers.Dense(4), Root()]), seed=0)
     model = mtq.MultiTaskDQN(network, tasks)
     model.compile(dynamic(initial_scale=2.0**-13)(), run_eagerly=True)
-    with pytest.raises(mtq.NonFiniteLossError, match="gradient norm of task 'task_0'.* by update 2"):
+    with pytest.raises(mtq.NonFiniteLossError, match=r"gradient norm of task 'task_0'.* by update 2"):
         model.fit(tf.data.Dataset.from_tensors(random_batch(tasks)).repeat(9), verbose=0)
 
 
@@ -202,5 +202,5 @@ class OwnScale(keras.optimizers.SGD):
 def test_scales_that_are_refused(make):
     tasks = two_vectors()
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4])), tasks)
-    with pytest.raises(ValueError, match="must .*scale.* Received: .*LossScaleOptimizer|must .* Received: .* Give "):
+    with pytest.raises(ValueError, match=r"must .*scale.* Received: .*LossScaleOptimizer|must .* Received: .* Give "):
         model.compile(make())
