@@ -39,12 +39,17 @@ def is_dynamic(optimizer: Any) -> bool:
 
 
 def check_loss_scale(optimizer: Any) -> None:
-    """Raises a ValueError if an optimizer scales the loss in a way that is not known here.
+    """Raises a ValueError if an optimizer scales the loss, or applies gradients, in a way that is not known here.
 
     Args:
         optimizer: An optimizer of Keras.
     """
     kind = type(optimizer)
+    if kind.apply_gradients is not keras.optimizers.Optimizer.apply_gradients:
+        raise ValueError(
+            f"optimizer must not override apply_gradients. Received: {kind.__name__}, whose method would not be "
+            "called. Override apply or update_step."
+        )
     if is_dynamic(optimizer):
         scale, is_known = optimizer.initial_scale, kind is keras.optimizers.LossScaleOptimizer
         is_known = is_known and not is_dynamic(optimizer.inner_optimizer)

@@ -56,10 +56,10 @@ class Update:
             return self._combine_and_reduce(gradients, others, quantities)
         parts = [part for part in gradients.parts if part is not None]
         return on_means(
-            lambda means, copies, found: self._learn(_with_copies(gradients, copies), _as(others, found), means),
+            lambda means, copies, found: self._learn(_with_copies(gradients, copies), found or others, means),
             dict(quantities),
             [part.copies() for part in parts],
-            [gradient for gradient in others if gradient is not None],
+            [] if auxiliary is None else _without_none(others, self._model.network.trainable_variables),
         )
 
     def bytes_reduced(self) -> int:
@@ -190,12 +190,6 @@ def _with_copies(gradients: TaskGradients, copies: Sequence[Sequence[tf.Tensor]]
         None if part is None else Copies(dict(zip(part.tasks, next(left), strict=True))) for part in gradients.parts
     ]
     return TaskGradients.of_parts(parts, gradients.num_tasks)
-
-
-def _as(others: Sequence[tf.Tensor | None], found: Sequence[tf.Tensor]) -> list[tf.Tensor | None]:
-    """Other numbers in the places of those that there are."""
-    left = iter(found)
-    return [None if other is None else next(left) for other in others]
 
 
 def _without_none(update: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable]) -> list[tf.Tensor]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mtq.update import Update
 from tests.batches import random_batch
 from tests.plain_keras import layers, two_vectors
 
@@ -107,7 +108,7 @@ def regularized():
     return keras.Sequential([layers.Dense(6, "tanh", kernel_regularizer="l2", activity_regularizer="l2"), Adds()])
 
 
-def after(replicas, aggregator, optimizer=None, steps=3, **options):
+def after(replicas, aggregator, optimizer=None, steps=2, **options):
     """The weights after some updates by so many replicas, and the logs."""
     strategy = tf.distribute.MirroredStrategy([f"/cpu:{n}" for n in range(replicas)])
     model = make_model(regularized, optimizer, strategy, aggregator=aggregator, **options)
@@ -125,7 +126,8 @@ def scaled():
 @pytest.mark.parametrize(
     ("aggregator", "optimizer", "options"),
     [
-        ("sum", scaled, {"loss": keras.losses.MeanSquaredError()}),
+        ("sum", None, {"loss": keras.losses.MeanSquaredError()}),
+        pytest.param("sum", scaled, {}, marks=pytest.mark.slow),
         pytest.param("upgrad", scaled, {"loss": keras.losses.Huber(reduction="sum")}, marks=pytest.mark.slow),
         pytest.param("upgrad", lambda: keras.optimizers.SGD(0.1, loss_scale_factor=8.0), {}, marks=pytest.mark.slow),
         pytest.param(
@@ -140,6 +142,23 @@ def test_two_replicas_are_as_one(aggregator, optimizer, options):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     for name in ("loss", "regularization_loss"):
         np.testing.assert_allclose(logs[name], logs_of_two[name], rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aggregator", ["sum", "upgrad"])
+def test_bytes_reduced_are_those_that_are_said(monkeypatch, aggregator):
+    strategy, reduced = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]), []
+    model = make_model(regularized, None, strategy, aggregator=aggregator)
+    reduce_to = strategy.extended.reduce_to
+
+    def counted(how, value, destinations):
+        vector = strategy.experimental_local_results(value)[0]
+        reduced.append(vector.shape.num_elements() * vector.dtype.size)
+        return reduce_to(how, value, destinations)
+
+    monkeypatch.setattr(strategy.extended, "reduce_to", counted)
+    model.fit(tf.data.Dataset.from_tensors(random_batch(model.tasks)), verbose=0)
+    assert Update(model).bytes_reduced() == sum(reduced)
 
 
 @pytest.mark.slow

@@ -75,7 +75,12 @@ BACKBONES = {
 }
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+BY_DEFAULT = {"kernel_regularizer", "activity_regularizer", "add_loss", "a frozen layer", "batch normalization"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in BACKBONES]
+)
 def test_auxiliary_losses(name):
     model, plain = pair(two_vectors(), BACKBONES[name], SGD)
     loss, plain_loss = train_both(model, plain, steps=2)
@@ -84,13 +89,11 @@ def test_auxiliary_losses(name):
 
 
 def test_layers_of_one_task_are_regularized_too():
-    def heads():
-        return {
-            "task_0": layers.Dense(4, kernel_regularizer="l2", activity_regularizer="l2"),
-            "task_1": layers.Dense(4),
-        }
+    def encoders():
+        regularized = layers.Dense(4, kernel_regularizer="l2", activity_regularizer="l2")
+        return {"task_0": regularized, "task_1": layers.Dense(4)}
 
-    model, plain = pair(two_vectors(), dense(), SGD, heads)
+    model, plain = pair(two_vectors(), dense(), SGD, encoders)
     train_both(model, plain, steps=2)
     assert_same_weights(model, plain)
     assert "regularization_loss" in model.metrics_names
@@ -117,7 +120,12 @@ def test_all_arguments_of_an_optimizer_are_here():
     assert arguments == set(OPTIMIZERS)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+OFTEN = {"clipnorm", "weight_decay", "loss_scale_factor", "gradient_accumulation_steps", "use_ema"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow) for name in OPTIMIZERS]
+)
 def test_arguments_of_an_optimizer(name):
     options = {"learning_rate": 0.1, "momentum": 0.5, **OPTIMIZERS[name]}
     model, plain = pair(two_vectors(), BACKBONE_OF_ALL, lambda: keras.optimizers.SGD(**options))
@@ -127,7 +135,9 @@ def test_arguments_of_an_optimizer(name):
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-6, err_msg=one.path)
 
 
-@pytest.mark.parametrize("clipping", ["clipnorm", "clipvalue", "global_clipnorm"])
+@pytest.mark.parametrize(
+    "clipping", ["global_clipnorm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("clipnorm", "clipvalue"))]
+)
 def test_clipping_sees_unscaled_gradients(clipping):
     options = {"learning_rate": 0.1, "loss_scale_factor": 1024.0, clipping: 0.05}
     model, plain = pair(two_vectors(), BACKBONE_OF_ALL, lambda: keras.optimizers.SGD(**options))
@@ -135,7 +145,7 @@ def test_clipping_sees_unscaled_gradients(clipping):
     assert_same_weights(model, plain)
 
 
-@pytest.mark.parametrize("aggregator", ["normalized_sum", "upgrad", "gradvac"])
+@pytest.mark.parametrize("aggregator", ["normalized_sum", pytest.param("upgrad", marks=pytest.mark.slow)])
 def test_the_auxiliary_gradient_is_added_to_what_the_aggregator_makes(aggregator):
     tasks, regularizer = two_vectors(), keras.regularizers.L2(0.5)
 

@@ -35,7 +35,7 @@ def update(make_optimizer, aggregator="sum", scale=1.0, **options):
     return [v.numpy() - w for v, w in zip(model.network.trainable_variables, before, strict=True)]
 
 
-@pytest.mark.parametrize("aggregator", ["sum", "normalized_sum", "upgrad"])
+@pytest.mark.parametrize("aggregator", ["sum", "normalized_sum", pytest.param("upgrad", marks=pytest.mark.slow)])
 def test_the_step_is_the_same_with_any_scale(aggregator):
     expected = update(sgd, aggregator)
     fixed = lambda: keras.optimizers.SGD(0.1, loss_scale_factor=1024.0)  # noqa: E731
@@ -56,7 +56,7 @@ def test_growth_and_backoff_are_those_of_keras(initial_scale):
     assert_same_weights(model, plain)
 
 
-@pytest.mark.parametrize("aggregator", ["gradvac", "sum"])
+@pytest.mark.parametrize("aggregator", ["gradvac", pytest.param("sum", marks=pytest.mark.slow)])
 def test_what_overflows_is_forgotten(aggregator):
     """In graph mode: weights, the optimizer, what weighting and aggregator remember, and the logs."""
     tasks = two_vectors()
@@ -182,6 +182,18 @@ def test_the_scale_is_saved_with_the_model(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert float(loaded.optimizer.dynamic_scale.numpy()) == 16.0
     assert loaded.metrics_names == model.metrics_names
+
+
+class OwnGradients(keras.optimizers.SGD):
+    def apply_gradients(self, grads_and_vars):
+        return super().apply_gradients([(0 * gradient, variable) for gradient, variable in grads_and_vars])
+
+
+def test_an_optimizer_of_ones_own_is_not_passed_by():
+    tasks = two_vectors()
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4])), tasks)
+    with pytest.raises(ValueError, match=r"^optimizer must not override apply_gradients. Received: OwnGradients"):
+        model.compile(OwnGradients(0.1))
 
 
 class OwnScale(keras.optimizers.SGD):

@@ -35,11 +35,11 @@ class PlainKeras(keras.Model):
         )
 
 
-def pair(tasks, make_backbone, make_optimizer, make_heads=tuple, **options):
+def pair(tasks, make_backbone, make_optimizer, make_encoders=lambda: None, **options):
     """A `MultiTaskDQN` and the same in plain Keras, each with its own network of the same weights."""
     networks = []
     for _ in range(2):
-        networks.append(mtq.networks.shared_q_network(tasks, make_backbone(), heads=make_heads(), seed=0))
+        networks.append(mtq.networks.shared_q_network(tasks, make_backbone(), make_encoders(), seed=0))
     networks[1].set_weights(networks[0].get_weights())
     model, plain = mtq.MultiTaskDQN(networks[0], tasks), PlainKeras(networks[1])
     settings = {"aggregator": "sum", "run_eagerly": True, "jit_compile": False, **options}
