@@ -18,9 +18,13 @@ from mtq.distribution.replicas import draws_on_host
 from mtq.environments.errors import environment_errors
 from mtq.export import export
 from mtq.keras_objects import check_keras
+from mtq.keras_step import KerasStep
+from mtq.keras_trainer import KerasTrainer, check_batch_arguments, check_compile, fit_arguments
+from mtq.loss_scale import check_loss_scale, is_dynamic, with_loss_scale
 from mtq.networks.paths import TaskPaths
 from mtq.networks.state_probe import check_layers
 from mtq.numeric import flag, integer, real
+from mtq.optimizers import TrainableWeights, build_once, check_trainable
 from mtq.q_learning import Batch, QLearning
 from mtq.serialized import check_classes, deserialize
 from mtq.target_network import TargetNetwork
@@ -29,12 +33,11 @@ from mtq.task_metrics import TaskMetrics
 from mtq.tasks import TaskSet, check_tasks
 from mtq.td_losses import TDLoss
 from mtq.train_function import batch_source_of, check_experience, check_steps, make_train_function
-from mtq.trained_variables import TrainedVariables
 from mtq.update import Update
 
 
 @keras.saving.register_keras_serializable("mtq")
-class MultiTaskDQN(keras.Model):
+class MultiTaskDQN(KerasTrainer):
     """Deep Q-learning of several tasks with one network.
 
     With its defaults it is the mission's algorithm: squared loss, a target network copied every so many updates,
@@ -102,8 +105,8 @@ class MultiTaskDQN(keras.Model):
         self._identity, self._compilation = object(), object()
         self.gradient_statistics: Any = None
         self.train_function: Any = None
-        self._trained = TrainedVariables()
         self.is_in_step = False
+        self.keras_step: Any = None
         self.built = True
 
     def compile(  # type: ignore[override]
@@ -116,11 +119,21 @@ class MultiTaskDQN(keras.Model):
         run_eagerly: bool = False,
         jit_compile: bool | str = "auto",
         steps_per_execution: int = 1,
+        auto_scale_loss: bool = True,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
     ) -> None:
         """Says how to learn.
 
+        Losses that belong to no task (regularizers, activity regularizers, `add_loss`) count as in Keras: the gradient
+        of their sum is added to what the aggregator makes of the tasks' gradients, before clipping, and their sum is
+        a part of `loss` in the logs and stands there as `regularization_loss`.
+
         Args:
-            optimizer: A Keras optimizer or the name of one.
+            optimizer: A Keras optimizer or the name of one. Its loss scale, if it has one, is applied to the losses of
+                all tasks; weighting, aggregator and logs see what is unscaled. An update whose gradients overflow for
+                a `LossScaleOptimizer`'s scale is skipped, and counts as a gradient norm of zero in the logs. An
+                optimizer that trained this network before goes on with what it remembers.
             loss: Of the temporal-difference errors: `"squared"`, `"huber"`, or any Keras loss of targets and values.
             loss_weights: None for the tasks' own weights, a dict with a number or a schedule for each task, a name, or
                 a `mtq.weightings.Weighting`.
@@ -132,10 +145,15 @@ class MultiTaskDQN(keras.Model):
                 tasks, or where convolutions are of small images; on a CPU not with large images, of whose convolutions
                 XLA makes slow code.
             steps_per_execution: How many updates `fit` makes per call into the graph; callbacks run between calls.
+            auto_scale_loss: Whether an optimizer without a loss scale is put into a `LossScaleOptimizer` if layers of
+                the network compute in float16.
+            metrics: None. What is worth measuring of every task is logged; callbacks may add to it.
+            weighted_metrics: None.
 
         Raises:
             ValueError: An argument does not fit the tasks, or names nothing known.
         """
+        check_compile(self, metrics, weighted_metrics)
         if not isinstance(jit_compile, bool) and not (isinstance(jit_compile, str) and jit_compile == "auto"):
             raise ValueError(f"jit_compile must be True, False or 'auto'. Received: {jit_compile!r}.")
         run_eagerly = flag("run_eagerly", run_eagerly)
@@ -143,9 +161,20 @@ class MultiTaskDQN(keras.Model):
         for role, value in (("optimizer", optimizer), ("loss", loss), ("loss_weights", loss_weights)):
             check_keras(role, value)
         if not isinstance(optimizer, keras.optimizers.Optimizer | str | dict):
-            raise ValueError(f"optimizer must be an optimizer of keras or the name of one. Received: {optimizer!r}.")
+            raise ValueError(f"optimizer must be an optimizer of Keras or the name of one. Received: {optimizer!r}.")
+        auto_scale_loss = flag("auto_scale_loss", auto_scale_loss)
         with self.distribute_strategy.scope():
+            optimizer = self._scaled_optimizer(optimizer, auto_scale_loss)
             self._compile(optimizer, loss, loss_weights, aggregator, run_eagerly, jit_compile, steps_per_execution)
+        self._auto_scale_loss = auto_scale_loss
+
+    def _scaled_optimizer(self, optimizer: Any, auto_scale_loss: bool) -> Any:
+        optimizer = keras.optimizers.get(optimizer)
+        check_loss_scale(optimizer)
+        check_trainable(self.network.trainable_variables)
+        if not auto_scale_loss:
+            return optimizer
+        return with_loss_scale(optimizer, self.network, previous=self.optimizer if self.compiled else None)
 
     def _compile(
         self,
@@ -168,9 +197,12 @@ class MultiTaskDQN(keras.Model):
             auto_scale_loss=False,
         )
         check_optimizer(self.optimizer, self.distribute_strategy)
-        self.optimizer.build(self.network.trainable_variables)  # now, or the first step would be traced twice
+        if is_dynamic(self.optimizer):
+            check_optimizer(self.optimizer.inner_optimizer, self.distribute_strategy)
+        build_once(self.optimizer, self.network.trainable_variables)  # now, or the first step would be traced twice
+        self.trained_weights = TrainableWeights(self.network)
+        self.keras_step = KerasStep(self.network, self.optimizer)
         variables = self.network.trainable_variables
-        self._trained = TrainedVariables(self.network)
         self.target_network.follow()
         tasks_of = self.paths.tasks_of(variables)
         is_shared = [len(of) > 1 or len(self.tasks) == 1 for of in tasks_of]
@@ -193,6 +225,7 @@ class MultiTaskDQN(keras.Model):
             "run_eagerly": self.run_eagerly,
             "jit_compile": self._xla,
             "steps_per_execution": self.steps_per_execution,
+            "auto_scale_loss": self._auto_scale_loss,
         }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -231,7 +264,7 @@ class MultiTaskDQN(keras.Model):
         Raises:
             ValueError: Other variables are trainable than when the model was compiled.
         """
-        self._trained.check()
+        self.trained_weights.check()
         if not int(self.updates.numpy()) and not self.target_network.was_set:
             self.sync_target_network()
         self.is_in_step = True
@@ -254,7 +287,8 @@ class MultiTaskDQN(keras.Model):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """What Keras resets at the start of each epoch."""
-        return [self.task_metrics]
+        of_step = [] if self.keras_step is None else self.keras_step.metrics
+        return [self.task_metrics, *of_step, *(m for m in self._metrics if m is not self.task_metrics)]
 
     @tf.autograph.experimental.do_not_convert  # as in Keras; converting it would take most of the tracing
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -266,15 +300,39 @@ class MultiTaskDQN(keras.Model):
         Returns:
             Means over the epoch so far of what `TaskMetrics` names.
         """
-        batch = keras.utils.unpack_x_y_sample_weight(batch)[0]  # train_on_batch wraps it
+        batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)  # train_on_batch wraps it
+        check_batch_arguments(y, sample_weight, method="a batch")
         batch = self._checked_batch(batch)
+        self.trained_weights.check()
         variables = self.network.trainable_variables
+        scale = self.keras_step.loss_scale()
         gradients, quantities = self.q_learning.gradients(
-            batch, self.td_loss, variables, writes_patches=self.compiles_update and is_on_cpu()
+            batch, self.td_loss, variables, writes_patches=self.compiles_update and is_on_cpu(), loss_scale=scale
         )
-        return Update(self)(gradients, quantities)
+        observations = {name: batch[name].observation for name in self.tasks}
+        return Update(self)(gradients, quantities, self.keras_step.auxiliary(observations, scale))
 
-    def fit(self, x: Any = None, *args: Any, verbose: Any = "auto", callbacks: Any = None, **kwargs: Any) -> Any:
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """One update from one batch, as `keras.Model.train_on_batch` makes it.
+
+        Args:
+            x: `{task: Transition}`.
+            y: None.
+            sample_weight: None.
+            class_weight: None.
+            return_dict: Whether to return the logs by name, and not in the order of `metrics_names`.
+
+        Raises:
+            ValueError: Something is given that would have no effect.
+        """
+        check_batch_arguments(y, sample_weight, class_weight)
+        if self.compiled:
+            self.trained_weights.check()
+        return super().train_on_batch(x, return_dict=return_dict)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains on the batches of `Experience.dataset`, as `keras.Model.fit` does.
 
         A loss that is no longer finite stops it with a `NonFiniteLossError` that names the task. The progress bar shows
@@ -282,9 +340,12 @@ class MultiTaskDQN(keras.Model):
 
         Raises:
             ValueError: There is no `steps_per_epoch`, or no whole number of executions in it; an environment is broken;
-                the batches are of another model's experience.
+                the batches are of another model's experience; an argument, such as `validation_data`, has no meaning
+                here.
             BrokenEnvironmentError: An environment raised.
         """
+        kwargs = fit_arguments(x, args, kwargs)
+        verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
         check_experience(x, self)
         kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
@@ -296,7 +357,7 @@ class MultiTaskDQN(keras.Model):
         try:
             with environment_errors(), worker_errors(self.distribute_strategy):
                 callbacks = with_defaults(callbacks, verbose, self)
-                return super().fit(x, *args, verbose=verbose, callbacks=callbacks, **kwargs)
+                return super().fit(x, verbose=verbose, callbacks=callbacks, **kwargs)
         finally:
             if telemetry is not None:
                 telemetry.finish()

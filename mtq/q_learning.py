@@ -58,7 +58,13 @@ class QLearning:
         return {n: vl.double_q_targets(batch[n].reward, batch[n].discount, q_t[n], selector[n]) for n in self._names}
 
     def gradients(
-        self, batch: Batch, td_loss: TDLoss, variables: list[Any], *, writes_patches: bool = False
+        self,
+        batch: Batch,
+        td_loss: TDLoss,
+        variables: list[Any],
+        *,
+        writes_patches: bool = False,
+        loss_scale: tf.Tensor | None = None,
     ) -> tuple[TaskGradients, dict[str, tf.Tensor]]:
         """Of each task's loss.
 
@@ -67,6 +73,7 @@ class QLearning:
             td_loss: Of targets and values.
             variables: The network's trainable variables.
             writes_patches: As in `q_values`.
+            loss_scale: If given, by what the losses are multiplied while they are differentiated.
 
         Returns:
             The gradients, and the quantities `loss`, `q_mean` and `td_error`, `[T]` each.
@@ -81,5 +88,5 @@ class QLearning:
                 losses.append(td_loss(targets[name], chosen[-1]))
         q_means = [tf.reduce_mean(q_tm1[name]) for name in self._names]
         td_means = [tf.reduce_mean(tf.abs(targets[n] - q)) for n, q in zip(self._names, chosen, strict=True)]
-        gradients = recorder.gradients(losses)
+        gradients = recorder.gradients(losses, loss_scale)
         return gradients, {"loss": tf.stack(losses), "q_mean": tf.stack(q_means), "td_error": tf.stack(td_means)}

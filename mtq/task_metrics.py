@@ -12,7 +12,8 @@ QUANTITIES = ("loss", "q_mean", "td_error", "gradient_norm", "weight")
 class TaskMetrics(keras.metrics.Metric):
     """Means over an epoch of several quantities of T tasks, in one variable.
 
-    Results are named `"<task>/<quantity>"`; `"loss"` is the mean weighted sum of the tasks' losses.
+    Results are named `"<task>/<quantity>"`; `"loss"` is the mean weighted sum of the tasks' losses, and of the
+    network's own where it has any.
 
     Args:
         tasks: The tasks' names.
@@ -26,9 +27,12 @@ class TaskMetrics(keras.metrics.Metric):
         self.count = _variable((), "count")
 
     def update_state(self, quantities: Mapping[str, tf.Tensor]) -> None:  # type: ignore[override]
-        """Adds one update's quantities, each `[T]` float32."""
+        """Adds one update's quantities, each `[T]` float32; `regularization_loss`, if there is one, is a scalar."""
         self.sums.assign_add(tf.stack([quantities[quantity] for quantity in QUANTITIES]))
-        self.total.assign_add(tf.reduce_sum(quantities["loss"] * quantities["weight"]))
+        total = tf.reduce_sum(quantities["loss"] * quantities["weight"])
+        if "regularization_loss" in quantities:
+            total += quantities["regularization_loss"]
+        self.total.assign_add(total)
         self.count.assign_add(1.0)
 
     def result(self) -> dict[str, tf.Tensor]:
@@ -39,6 +43,30 @@ class TaskMetrics(keras.metrics.Metric):
             for task, mean in zip(self.tasks, tf.unstack(row), strict=True):
                 results[f"{task}/{quantity}"] = mean
         return results
+
+
+class UpdateMetrics(keras.metrics.Metric):
+    """Means over an epoch of scalars that only some models' updates have.
+
+    Args:
+        quantities: Their names, by which they are logged.
+    """
+
+    def __init__(self, quantities: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(name="update_metrics", **kwargs)
+        self.quantities = tuple(quantities)
+        self.sums = _variable((len(self.quantities),), "sums")
+        self.count = _variable((), "count")
+
+    def update_state(self, quantities: Mapping[str, tf.Tensor]) -> None:  # type: ignore[override]
+        """Adds one update's quantities, a float32 scalar for each name."""
+        self.sums.assign_add(tf.stack([quantities[quantity] for quantity in self.quantities]))
+        self.count.assign_add(1.0)
+
+    def result(self) -> dict[str, tf.Tensor]:
+        """The means, scalars by name."""
+        means = tf.math.divide_no_nan(tf.convert_to_tensor(self.sums), self.count)
+        return dict(zip(self.quantities, tf.unstack(means), strict=True))
 
 
 def _variable(shape: tuple[int, ...], name: str) -> keras.Variable:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from mtq import value_learning as vl
+from mtq.distribution.replicas import num_replicas
 from mtq.serialized import check_classes
 
 _BY_NAME = {"squared": vl.squared, "huber": vl.huber}
@@ -36,7 +37,15 @@ class TDLoss:
         """
         if isinstance(self.loss, str):
             return tf.reduce_mean(_BY_NAME[self.loss](targets - values))
-        return tf.reduce_mean(self.loss(targets[:, None], values[:, None]))
+        loss = tf.reduce_mean(self.loss(targets[:, None], values[:, None]))
+        # Replicas' losses are averaged here, and summed in Keras, whose losses therefore divide by their number.
+        return loss * num_replicas() if num_replicas() > 1 and self._is_reduced() else loss
+
+    def _is_reduced(self) -> bool:
+        """Whether Keras makes one number of a batch."""
+        loss: Any = self.loss
+        is_own = isinstance(loss, keras.losses.Loss) and type(loss).__call__ is keras.losses.Loss.__call__
+        return is_own and loss.reduction not in (None, "none")
 
     def serialize(self) -> Any:
         """What the constructor takes to make the loss again."""

@@ -1,6 +1,7 @@
 """The function that `fit` calls for every `steps_per_execution` updates."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -158,10 +159,12 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
     check_eagerly = is_good if model.run_eagerly else tf.function(is_good, autograph=False)
 
     def one_by_one(iterator: Iterator[Any]) -> Logs:
-        for _ in range(model.steps_per_execution):
-            batch = next(iterator)
+        logs: Logs = {}
+        for batch in itertools.islice(iterator, model.steps_per_execution):
             check_eagerly(batch)
             logs = step(batch)
+        if not logs:
+            raise StopIteration
         return logs
 
     def checked_step(batch: Any) -> Logs:

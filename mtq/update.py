@@ -7,13 +7,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.auxiliary_losses import Auxiliary, added
 from mtq.distribution.optimizer import apply_reduced
 from mtq.distribution.replicas import num_replicas, on_means, reduced_dtype
+from mtq.loss_scale import apply_where_finite, is_dynamic, is_to_be_skipped, loss_scale_of, scaled
 from mtq.target_network import hard_update, soft_update
 from mtq.task_gradients import TaskGradients
 from mtq.task_gradients.parts import Copies
 
 Quantities = Mapping[str, tf.Tensor]
+_OF_AUXILIARY = ("regularization_loss", "regularization_gradient_norm")
 
 
 class Update:
@@ -30,25 +33,33 @@ class Update:
     def __init__(self, model: Any) -> None:
         self._model = model
 
-    def __call__(self, gradients: TaskGradients, quantities: Quantities) -> dict[str, tf.Tensor]:
+    def __call__(
+        self, gradients: TaskGradients, quantities: Quantities, auxiliary: Auxiliary | None = None
+    ) -> dict[str, tf.Tensor]:
         """Makes it.
 
         Args:
             gradients: Of this replica's rows.
             quantities: `loss`, `q_mean` and `td_error`, `[T]` each, of the same.
+            auxiliary: The losses that belong to no task, of the same. Their gradient is added to the combined one.
 
         Returns:
             The logs, of the whole run.
         """
+        others: list[tf.Tensor | None] = [None] * len(gradients.parts)
+        if auxiliary is not None:
+            others = auxiliary.gradients
+            quantities = {**quantities, **dict(zip(_OF_AUXILIARY, auxiliary[:2], strict=True))}
         if num_replicas() == 1:
-            return self._learn(gradients, quantities)
+            return self._learn(gradients, others, quantities)
         if self._is_linear():
-            return self._combine_and_reduce(gradients, quantities)
+            return self._combine_and_reduce(gradients, others, quantities)
         parts = [part for part in gradients.parts if part is not None]
         return on_means(
-            lambda means, copies: self._learn(_with_copies(gradients, copies), means),
+            lambda means, copies, found: self._learn(_with_copies(gradients, copies), found or others, means),
             dict(quantities),
             [part.copies() for part in parts],
+            [] if auxiliary is None else _without_none(others, self._model.network.trainable_variables),
         )
 
     def bytes_reduced(self) -> int:
@@ -59,10 +70,16 @@ class Update:
         variables, num_tasks = model.network.trainable_variables, len(model.tasks)
         copies = [len(tasks) for tasks in model.paths.tasks_of(variables)]
         quantities = 3 * num_tasks  # loss, mean value, mean error
+        regularized = 0
+        if model.keras_step.has_auxiliary:
+            quantities += len(_OF_AUXILIARY)
+            regularized = 1 - self._is_linear()  # the gradient of R travels alone, or as a part of the update
         if self._is_linear():
             copies = [min(number, 1) for number in copies]
             quantities += num_tasks + (num_tasks if model.weighting.needs_losses else 0)
-        gradients = sum(math.prod(v.shape) * number for v, number in zip(variables, copies, strict=True))
+        gradients = sum(
+            math.prod(v.shape) * (number + regularized) for v, number in zip(variables, copies, strict=True)
+        )
         return reduced_dtype(model.distribute_strategy).size * (gradients + quantities)
 
     def _is_linear(self) -> bool:
@@ -71,23 +88,50 @@ class Update:
         looks = model.gradient_statistics is not None or model.weighting.needs_gradients
         return model.aggregator.is_linear and not looks
 
-    def _learn(self, gradients: TaskGradients, quantities: Quantities) -> dict[str, tf.Tensor]:
-        model, updates = self._model, self._updates
-        weights = self._weigh(quantities["loss"], gradients)
-        update = model.aggregator(gradients, weights, updates)
+    def _learn(
+        self, gradients: TaskGradients, others: Sequence[tf.Tensor | None], quantities: Quantities
+    ) -> dict[str, tf.Tensor]:
+        if is_dynamic(self._model.optimizer):
+            weights, update = self._combine_where_finite(gradients, quantities["loss"])
+        else:
+            weights, update = self._combine(gradients, quantities["loss"])
         norms = gradients.norms()  # after it, which may have had them computed
+        return self._apply(added(update, others), {**quantities, "gradient_norm": norms, "weight": weights})
+
+    def _combine(self, gradients: TaskGradients, losses: tf.Tensor) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
+        model, updates = self._model, self._updates
+        weights = self._weigh(losses, gradients)
+        update = model.aggregator(gradients, weights, updates)
         if model.gradient_statistics is not None:
             model.gradient_statistics.look(gradients, weights, updates)
-        return self._apply(update, {**quantities, "gradient_norm": norms, "weight": weights})
+        return weights, update
 
-    def _combine_and_reduce(self, gradients: TaskGradients, quantities: Quantities) -> dict[str, tf.Tensor]:
+    def _combine_where_finite(
+        self, gradients: TaskGradients, losses: tf.Tensor
+    ) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
+        """Gradients that overflow for their scale are usual; weighting and aggregator must not remember them."""
+        variables = self._model.network.trainable_variables
+
+        def combine() -> tuple[tf.Tensor, list[tf.Tensor]]:
+            weights, update = self._combine(gradients, losses)
+            return weights, _without_none(update, variables)
+
+        def skip() -> tuple[tf.Tensor, list[tf.Tensor]]:
+            return tf.convert_to_tensor(self._model.task_weights), _without_none([None] * len(variables), variables)
+
+        found: tuple[tf.Tensor, list[tf.Tensor]] = tf.cond(_are_finite([gradients.norms()]), combine, skip)
+        return found
+
+    def _combine_and_reduce(
+        self, gradients: TaskGradients, others: Sequence[tf.Tensor | None], quantities: Quantities
+    ) -> dict[str, tf.Tensor]:
         # The norm of a mean is not to be had for the price; the mean of the norms is at least as large.
         quantities = {**quantities, "gradient_norm": gradients.norms()}
         if self._model.weighting.needs_losses:
             weights = on_means(lambda losses: self._weigh(losses, None), quantities["loss"])
         else:
             weights = self._weigh(quantities["loss"], None)
-        update = self._model.aggregator(gradients, weights, self._updates)
+        update = added(self._model.aggregator(gradients, weights, self._updates), others)
         places = [place for place, gradient in enumerate(update) if gradient is not None]
 
         def apply(means: Quantities, reduced: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -108,11 +152,22 @@ class Update:
         """Changes what the model remembers. With several replicas it is called once for all of them."""
         model = self._model
         variables = model.network.trainable_variables
-        apply_reduced(model.optimizer, _without_non_finite(update, variables, quantities), variables)
+        whole, finite = _without_none(update, variables), _are_finite(_watched(quantities))
+        scale = loss_scale_of(model.optimizer)
+        if scale is not None and is_dynamic(model.optimizer):
+            finite = finite & _are_finite(whole)
+            quantities = {**_without_overflow(quantities, scale, finite), "loss_scale": scale}
+            apply_where_finite(model.optimizer, whole, variables, finite)
+        else:
+            whole = [tf.math.multiply_no_nan(g, tf.cast(finite, g.dtype)) for g in whole]
+            apply_reduced(model.optimizer, whole if scale is None else scaled(whole, scale), variables)
         model.updates.assign_add(1)
         update_target_network(model)
-        model.task_metrics.update_state(quantities)
-        return model.task_metrics.result()
+        logs: dict[str, tf.Tensor] = {}
+        for metric in (model.task_metrics, *model.keras_step.metrics):
+            metric.update_state(quantities)
+            logs.update(metric.result())
+        return logs
 
 
 def update_target_network(model: Any) -> None:
@@ -137,16 +192,28 @@ def _with_copies(gradients: TaskGradients, copies: Sequence[Sequence[tf.Tensor]]
     return TaskGradients.of_parts(parts, gradients.num_tasks)
 
 
-def _without_non_finite(
-    update: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable], quantities: Quantities
-) -> list[tf.Tensor]:
-    """The update, or zeros if any task's loss, gradient or weight is not finite: it must not spoil the network.
+def _without_none(update: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
+    """The update, with zeros for the variables that nothing depends on."""
+    return [tf.zeros_like(v.value) if g is None else g for g, v in zip(update, variables, strict=True)]
+
+
+def _watched(quantities: Quantities) -> list[tf.Tensor]:
+    """What keeps an update out of the network if it is not finite: it must not spoil it.
 
     `fit` stops at the end of the execution, and can then still tell which task it was.
     """
-    watched = [quantities[name] for name in ("loss", "gradient_norm", "weight")]
-    finite = tf.reduce_all(tf.math.is_finite(tf.stack(watched)))
-    return [
-        tf.zeros_like(variable.value) if g is None else tf.math.multiply_no_nan(g, tf.cast(finite, g.dtype))
-        for g, variable in zip(update, variables, strict=True)
-    ]
+    of_tasks = tf.stack([quantities[name] for name in ("loss", "gradient_norm", "weight")])
+    return [of_tasks, *(quantities[name] for name in _OF_AUXILIARY if name in quantities)]
+
+
+def _are_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    finite = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]
+    return finite[0] if len(finite) == 1 else tf.reduce_all(tf.stack(finite))
+
+
+def _without_overflow(quantities: Quantities, scale: tf.Tensor, finite: tf.Tensor) -> Quantities:
+    """The quantities to be logged: of an update that is skipped for its loss scale, gradient norms of zero."""
+    losses = [quantities[name] for name in ("loss", "weight", "regularization_loss") if name in quantities]
+    skipped = is_to_be_skipped(scale, _are_finite(losses), finite)
+    norms = {name: q for name, q in quantities.items() if name.endswith("gradient_norm")}
+    return {**quantities, **{name: tf.where(skipped, tf.zeros_like(q), q) for name, q in norms.items()}}

@@ -16,7 +16,7 @@ _REMEDIES = {
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A task's loss became NaN or infinite. The message names the task."""
+    """A task's loss became NaN or infinite. The message names the task, or what else it was."""
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
@@ -38,3 +38,11 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
                         f"update {int(self.model.updates.numpy())}. {_REMEDIES[quantity].format(task=task)} What is "
                         "not finite was kept out of the network, and checkpoints written before are as they were."
                     )
+        for quantity in ("regularization_loss", "regularization_gradient_norm"):
+            if not math.isfinite(value := logs.get(quantity, 0.0)):
+                raise NonFiniteLossError(
+                    f"The {quantity.replace('_', ' ')} of the network must stay finite. Received: {value} by update "
+                    f"{int(self.model.updates.numpy())}. Look at the layers' regularizers, activity regularizers and "
+                    "add_loss. What is not finite was kept out of the network, and checkpoints written before are as "
+                    "they were."
+                )

@@ -9,6 +9,7 @@ import keras
 from mtq.callbacks.non_finite import StopOnNonFiniteLoss
 from mtq.callbacks.order import in_order
 from mtq.callbacks.tell_returns import TellReturns
+from mtq.callbacks.trainable_weights import CheckTrainableWeights
 
 _SHOWN = ("loss", "return")
 
@@ -55,7 +56,7 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
             or the model is to be saved and cannot be.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        added = [StopOnNonFiniteLoss(), *_of_weighting(model)]
+        added = [StopOnNonFiniteLoss(), CheckTrainableWeights(), *_of_weighting(model)]
         for callback in added:
             callback.set_model(model)
         whole = copy.copy(callbacks)  # the user's own stays as it is
@@ -66,7 +67,7 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
     )
     has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
     bar = [] if has_bar else [TaskProgress()]
-    return in_order([StopOnNonFiniteLoss(), *given, *_of_weighting(model), *bar], model)
+    return in_order([StopOnNonFiniteLoss(), CheckTrainableWeights(), *given, *_of_weighting(model), *bar], model)
 
 
 def _of_weighting(model: keras.Model) -> list[keras.callbacks.Callback]:

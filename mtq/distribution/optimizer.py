@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.distribution.replicas import outside
+
 
 def apply_reduced(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
     """`optimizer.apply`, which leaves out the sum over replicas: clipping and all else see the run's gradient.
@@ -24,6 +26,15 @@ def apply_reduced(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Seq
     elif replica.num_replicas_in_sync > 1:
         with _replaced(optimizer, "_all_reduce_sum_gradients", lambda pairs: pairs):
             optimizer.apply(gradients, variables)
+    elif optimizer.gradient_accumulation_steps or (optimizer.use_ema and optimizer.ema_overwrite_frequency):
+        outside(lambda *given: _apply_outside(optimizer, given, variables), *gradients)  # updates under a condition
+    else:
+        optimizer.apply(gradients, variables)
+
+
+def _apply_outside(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
+    if tf.distribute.in_cross_replica_context():
+        apply_reduced(optimizer, gradients, variables)
     else:
         optimizer.apply(gradients, variables)
 

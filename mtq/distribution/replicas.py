@@ -63,6 +63,27 @@ def on_means(function: Callable[..., Result], *values: Any) -> Result:
     return replica.merge_call(call_outside, (flat,))
 
 
+def outside(function: Callable[..., Result], *values: tf.Tensor) -> Result:
+    """Calls a function outside of the only replica, for what cannot be done within one: a condition on an update.
+
+    Elsewhere, and where the strategy has no outside, it is called where it is.
+
+    Args:
+        function: Of as many arguments as there are values.
+        values: Tensors of this replica.
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica is None or not tf.distribute.has_strategy() or replica.num_replicas_in_sync > 1:
+        return function(*values)
+    if isinstance(replica.strategy, tf.distribute.TPUStrategy):
+        return function(*values)
+
+    def call(strategy: tf.distribute.Strategy, *of_replica: Any) -> Result:
+        return function(*(strategy.experimental_local_results(value)[0] for value in of_replica))
+
+    return replica.merge_call(call, values)
+
+
 def first(strategy: tf.distribute.Strategy, values: Any) -> Any:
     """What the first replica of this process returned; to be used where all return the same."""
     return keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], values)

@@ -28,7 +28,7 @@ def kernel_part(layer: Any, inputs: Rows, output_gradients: Rows, are_patches: b
     copies = {}
     for task, x, gradient in zip(inputs.tasks, inputs.parts, output_gradients.parts, strict=True):
         copy = tf.raw_ops.Conv2DBackpropFilter(
-            input=x,
+            input=tf.cast(x, gradient.dtype),
             filter_sizes=layer.kernel.shape,
             out_backprop=gradient,
             strides=[1, *layer.strides, 1],

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.loss_scale import unscaled
 from mtq.networks.joint import call_on_rows, first_rows, pays_to_join
 from mtq.networks.linear import call_on_patches, has_patches, image_patches, is_linear, linear_outputs
 from mtq.networks.paths import TaskPaths
@@ -74,13 +75,19 @@ class GradientRecorder:
             return self._linear(layer, first_rows(args, kwargs))
         return self._task_by_task(layer, shared, args, kwargs, training)
 
-    def gradients(self, losses: Sequence[tf.Tensor]) -> TaskGradients:
+    def gradients(self, losses: Sequence[tf.Tensor], loss_scale: tf.Tensor | None = None) -> TaskGradients:
         """Differentiates.
 
         Args:
             losses: A scalar per task.
+            loss_scale: If given, by what the losses are multiplied on the way back; the gradients are unscaled.
         """
-        found = self._tape.gradient(list(losses), self._sources)  # of their sum
+        if loss_scale is None:
+            found = self._tape.gradient(list(losses), self._sources)  # of their sum
+        else:
+            seeds = [tf.cast(loss_scale, loss.dtype) for loss in losses]
+            scaled = self._tape.gradient(list(losses), self._sources, output_gradients=seeds)
+            found = [None if gradient is None else unscaled(gradient, loss_scale) for gradient in scaled]
         parts: list[Part | None] = []
         for contributions in self._parts:
             gradients = [([found[source] for source in sources], make) for sources, make in contributions]

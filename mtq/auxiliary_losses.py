@@ -1,0 +1,99 @@
+"""Losses that belong to no task: weight regularizers, activity regularizers, and what layers add by `add_loss`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from mtq.loss_scale import unscaled
+
+_OWN = ("keras.", "mtq.")  # modules whose layers add no losses but those of their activity regularizers
+
+
+class Auxiliary(NamedTuple):
+    """The auxiliary losses of one update.
+
+    Attributes:
+        loss: R, their sum, a float32 scalar.
+        gradient_norm: `‖∇R‖₂`, a float32 scalar.
+        gradients: ∇R for each trainable variable of the network; None where R does not depend on it.
+    """
+
+    loss: tf.Tensor
+    gradient_norm: tf.Tensor
+    gradients: list[tf.Tensor | None]
+
+
+class AuxiliaryLosses:
+    """The sum R of a network's `losses`, and its gradient.
+
+    R is what Keras's own `train_step` adds to the loss: the regularizers of trainable weights once, and what layers add
+    when they are called, once for each call. Where no layer adds any, no layer is called for it.
+
+    Args:
+        network: A functional model `{task: observation}` → `{task: q_values}`.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        self._network, self._calls = network, _adds_losses(network)
+        self.any = self._calls or any(v.regularizer is not None for v in network.trainable_variables)
+
+    def __call__(self, observations: Mapping[str, Any], loss_scale: tf.Tensor | None = None) -> Auxiliary:
+        """R and its gradient.
+
+        The network is called as it is in training, but keeps nothing of the call: what layers such as batch
+        normalization remember of a batch, they remember once.
+
+        Args:
+            observations: `{task: [B, …]}`.
+            loss_scale: If given, by what R is multiplied before it is differentiated.
+        """
+        variables = self._network.trainable_variables
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            copies = [tf.identity(variable.value) for variable in variables]
+            tape.watch(copies)
+            with keras.StatelessScope(list(zip(variables, copies, strict=True)), collect_losses=True):
+                if self._calls:
+                    self._network(dict(observations), training=True)
+                losses = [tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in self._network.losses]
+            loss = tf.add_n(losses) if losses else tf.zeros([])
+        if loss_scale is None:
+            found = [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(loss, copies)]
+        else:
+            scaled = tape.gradient(loss, copies, output_gradients=loss_scale)
+            found = [None if g is None else unscaled(g, loss_scale) for g in scaled]
+        squares = [tf.reduce_sum(tf.square(tf.cast(g, tf.float32))) for g in found if g is not None]
+        return Auxiliary(loss, tf.sqrt(tf.add_n(squares)) if squares else tf.zeros([]), found)
+
+
+def added(update: Sequence[tf.Tensor | None], gradients: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
+    """The sum of two gradients, either of which may have none for a variable."""
+    return [
+        other if one is None else one if other is None else one + other
+        for one, other in zip(update, gradients, strict=True)
+    ]
+
+
+def _adds_losses(network: keras.Model) -> bool:
+    """Whether any layer adds losses when it is called. Of layers that are not Keras's own it is tried out."""
+    layers = network._flatten_layers()
+    if any(getattr(layer, "activity_regularizer", None) is not None for layer in layers):
+        return True
+    return any(not type(layer).__module__.startswith(_OWN) for layer in layers) and _adds_losses_when_called(network)
+
+
+def _adds_losses_when_called(network: keras.Model) -> bool:
+    found: list[bool] = []
+
+    def call(observations: Mapping[str, tf.Tensor]) -> None:
+        with keras.StatelessScope(collect_losses=True) as scope:
+            network(observations, training=True)
+            found.append(bool(scope.losses))
+
+    specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
+    try:
+        tf.function(call, autograph=False).get_concrete_function(specs)  # is made, and never run
+    except Exception:
+        return True  # it will be seen in training, where the layer may be called as it must
+    return found[0]

@@ -1,0 +1,75 @@
+"""What an optimizer must be to train a network, and which weights it trains."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from mtq.loss_scale import is_dynamic
+
+
+def check_trainable(variables: Sequence[keras.Variable]) -> None:
+    """Raises a ValueError unless gradients can train a network's variables.
+
+    Args:
+        variables: The network's trainable variables.
+    """
+    if not variables:
+        raise ValueError(
+            "The network must have trainable weights. Received: a network all of whose layers are frozen. Set "
+            "layer.trainable = True of those that are to learn, and call compile again."
+        )
+    for variable in variables:
+        if getattr(variable, "overwrite_with_gradient", False):
+            raise ValueError(
+                f"Weight '{variable.path}' must be trained by its gradient. Received: one of a float8 layer, which its "
+                "gradient overwrites; tasks' gradients cannot be combined for it. Use another dtype policy."
+            )
+
+
+def build_once(optimizer: Any, variables: Sequence[keras.Variable]) -> None:
+    """Makes an optimizer's variables; one that has them already goes on with what it remembers.
+
+    Args:
+        optimizer: An optimizer of Keras.
+        variables: What it is to train.
+
+    Raises:
+        ValueError: It was built for other variables.
+    """
+    inner = optimizer.inner_optimizer if is_dynamic(optimizer) else optimizer
+    if not optimizer.built and not inner.built:
+        optimizer.build(list(variables))
+        return
+    own, known = {inner._var_key(variable) for variable in variables}, inner._trainable_variables_indices.keys()
+    fits = own == known if inner.use_ema else own <= known
+    if not optimizer.built or not fits:
+        raise ValueError(
+            "The optimizer must be new, or one that was built for the network's trainable weights. Received: "
+            f"{type(inner).__name__} '{inner.name}', built for others. Make a new one for this compile."
+        )
+
+
+class TrainableWeights:
+    """Which weights of a network were trainable when it was compiled.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        self._network = network
+        self._paths = {id(variable): variable.path for variable in network.trainable_variables}
+
+    def check(self) -> None:
+        """Raises a ValueError if they are others now: what is compiled trains those of then."""
+        now = {id(variable): variable.path for variable in self._network.trainable_variables}
+        if now.keys() == self._paths.keys():
+            return
+        frozen = [path for key, path in self._paths.items() if key not in now]
+        freed = [path for key, path in now.items() if key not in self._paths]
+        received = [f"{name} {paths}" for name, paths in (("frozen since:", frozen), ("freed since:", freed)) if paths]
+        raise ValueError(
+            "The trainable weights of the network must be those that it was compiled with. Received: "
+            f"{'; '.join(received)}. Call compile again after layers are frozen, freed or given LoRA; with a new optimizer where weights came."
+        )
