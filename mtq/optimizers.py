@@ -71,5 +71,6 @@ class TrainableWeights:
         received = [f"{name} {paths}" for name, paths in (("frozen since:", frozen), ("freed since:", freed)) if paths]
         raise ValueError(
             "The trainable weights of the network must be those that it was compiled with. Received: "
-            f"{'; '.join(received)}. Call compile again after layers are frozen, freed or given LoRA; with a new optimizer where weights came."
+            f"{'; '.join(received)}. Call compile again after layers are frozen, freed or given LoRA, and "
+            "give a new optimizer where weights came."
         )
