@@ -16,6 +16,7 @@ from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
 from mtq.environments.errors import environment_errors
 from mtq.export import export
+from mtq.networks.dtypes import check_dtypes
 from mtq.networks.paths import TaskPaths
 from mtq.numeric import is_whole
 from mtq.q_learning import Batch, QLearning
@@ -73,6 +74,7 @@ class MultiTaskDQN(keras.Model):
         if target_update_tau is not None and not 0 < target_update_tau <= 1:
             raise ValueError(f"target_update_tau must be above 0 and at most 1. Received: {target_update_tau!r}.")
         self.paths = TaskPaths(network, tasks)
+        check_dtypes(network)
         self.network = network
         self.target_network = copy_of(network)
         self.target_paths = TaskPaths(self.target_network, tasks)
@@ -81,7 +83,7 @@ class MultiTaskDQN(keras.Model):
         self.target_update_period = int(target_update_period)
         self.target_update_tau = target_update_tau
         self.task_weights = self.add_weight(
-            shape=(len(tasks),), initializer="ones", trainable=False, name="task_weights"
+            shape=(len(tasks),), dtype="float32", initializer="ones", trainable=False, name="task_weights"
         )
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.task_metrics = TaskMetrics(tasks.names)

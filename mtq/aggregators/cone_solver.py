@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mtq.aggregators.solvers import compiled, solve
+from mtq.aggregators.solvers import compiled, positive_definite_factor, solve
 
 _MOST_ITERATIONS = 40
 _PRECISION = 1e-7
@@ -56,7 +56,7 @@ def largest_smallest_product(
     """
     num_tasks = cosines.shape[0]
     bounds = bounds / tf.gather(bounds, tf.argmin((products + radius) / bounds))
-    factor = _factor(cosines)
+    factor = positive_definite_factor(cosines, _SMALLEST_PIVOT)
 
     def assess(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The primal point that belongs to multipliers, its objective less rounding errors, and the duality gap."""
@@ -141,17 +141,6 @@ def _moved(at: _Cones, factor: tf.Tensor, products: tf.Tensor, bounds: tf.Tensor
     length = tf.minimum(_TO_THE_BORDER * tf.reduce_min(tf.stack(limits)), 1.0)
     steps = _Cones(x, v, slack, z, head, tail)
     return _Cones(*(now + length * change for now, change in zip(at, steps, strict=True)))
-
-
-def _factor(matrix: tf.Tensor) -> tf.Tensor:
-    """A with `A Aᵀ = C`, but for what C lacks in positive definiteness: no pivot is smaller than a bound."""
-    size, columns = matrix.shape[0], []
-    for k in range(size):
-        pivot = tf.maximum(matrix[k, k], _SMALLEST_PIVOT)
-        below = tf.where(tf.range(size) > k, matrix[:, k], 0.0) / tf.sqrt(pivot)
-        columns.append(below + tf.one_hot(k, size, dtype=tf.float64) * tf.sqrt(pivot))
-        matrix -= below[:, None] * below[None, :]
-    return tf.stack(columns, axis=1)
 
 
 def _determinant(head: tf.Tensor, tail: tf.Tensor) -> tf.Tensor:
