@@ -43,7 +43,9 @@ def test_random_weights_of_gradients_and_of_losses_differ():
     losses = mtq.weightings.RandomLossWeighting()
     ours = losses.weigh(tf.ones(3), tf.constant(0, tf.int64), None).numpy() / 3
     rows = tf.eye(3)
-    theirs = mtq.aggregators.RandomWeighting()(mtq.task_gradients.TaskGradients([[r] for r in tf.unstack(rows)]), tf.ones(3))
+    theirs = mtq.aggregators.RandomWeighting()(
+        mtq.task_gradients.TaskGradients([[r] for r in tf.unstack(rows)]), tf.ones(3)
+    )
     assert np.abs(ours - theirs[0].numpy()).max() > 1e-3
 
 

@@ -2,9 +2,9 @@
 
 `max_d min_i ⟨g_i, d⟩` for `‖d − g_0‖ ≤ r` in terms of the unit vectors `u_i = g_i / ‖g_i‖` and of the coefficients y of
 `d − g_0 = Σ_i y_i u_i`. It is solved by a primal-dual interior-point method with Nesterov and Todd's scaling, which
-keeps the ball as a cone: the norm itself has no second derivative at 0, and Newton's method on it does not converge where
-the gradients nearly cancel. The iterate that is returned is the best by the objective itself, and the iterations end only
-when a dual point proves it optimal.
+keeps the ball as a cone: the norm itself has no second derivative at 0, and Newton's method on it does not converge
+where the gradients nearly cancel. The iterate that is returned is the best by the objective itself, and the iterations
+end only when a dual point proves it optimal.
 
 Reference:
     Vandenberghe, "The CVXOPT linear and quadratic cone program solvers", 2010, sections 4, 5 and 7.
