@@ -31,7 +31,7 @@ class CAGrad(GramAggregator):
     def __init__(self, c: float = 0.4, scope: str = "shared") -> None:
         super().__init__(scope)
         if not 0 <= c < math.inf:
-            raise ValueError(f"c of CAGrad must be 0 or more, and finite. Received: {c!r}. For c → ∞ take MGDA.")
+            raise ValueError(f"c of CAGrad must be 0 or more. Received: {c!r}. It must be finite: for c → ∞ take MGDA.")
         self.c = c
 
     def coefficients(

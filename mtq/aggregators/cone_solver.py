@@ -16,11 +16,11 @@ import tensorflow as tf
 
 from mtq.aggregators.solvers import compiled, positive_definite_factor, solve
 
-_MOST_ITERATIONS = 40
-_PRECISION = 1e-7
+_MOST_ITERATIONS = 100
+_PRECISION = 1e-9
 _CENTERING = 0.1
 _TO_THE_BORDER = 0.99
-_SMALLEST_PIVOT = 1e-7  # rounding errors of a cosine computed in float32
+_SMALLEST_PIVOT = 1e-6  # above the rounding errors of cosines computed in float32, below what -0.9999 leaves
 _NOISE = 1e-7  # of a cosine computed in float32
 _TINY = 1e-200
 _FAR = 1e10

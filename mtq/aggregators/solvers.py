@@ -121,7 +121,7 @@ def smallest_with_products_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.T
     Returns:
         x, `[T]`; large numbers of which `Q x` is nearly 0 if there is no such x.
     """
-    quadratic = _positive_definite(quadratic, 1e-7)
+    quadratic = _with_ridge(quadratic, 1e-7)
     gradient = lambda x: tf.linalg.matvec(quadratic, x) - bound  # noqa: E731
     return minimum(gradient, lambda x: quadratic, tf.ones_like(bound))
 
@@ -137,7 +137,7 @@ def smallest_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
     Returns:
         `[..., T]`.
     """
-    quadratic = _positive_definite(quadratic, 2e-7)
+    quadratic = _with_ridge(quadratic, 2e-7)
     scale = tf.reduce_max(bound, axis=-1, keepdims=True)
     scale = tf.where(scale > 0, scale, 1.0)
     bound = bound / scale
@@ -190,11 +190,6 @@ def positive_definite_factor(matrix: tf.Tensor, smallest_pivot: float) -> tf.Ten
         columns.append(below + tf.one_hot(k, size, dtype=tf.float64) * tf.sqrt(pivot))
         matrix -= below[:, None] * below[None, :]
     return tf.stack(columns, axis=1)
-
-
-def _positive_definite(quadratic: tf.Tensor, smallest_pivot: float) -> tf.Tensor:
-    factor = positive_definite_factor(quadratic, smallest_pivot)
-    return tf.matmul(factor, factor, transpose_b=True)
 
 
 def _with_ridge(quadratic: tf.Tensor, ridge: float) -> tf.Tensor:
