@@ -21,6 +21,7 @@ from mtq.keras_objects import check_keras
 from mtq.keras_step import KerasStep
 from mtq.keras_trainer import KerasTrainer, check_batch_arguments, check_compile, fit_arguments
 from mtq.loss_scale import check_loss_scale, is_dynamic, with_loss_scale
+from mtq.networks.dtypes import check_dtypes
 from mtq.networks.paths import TaskPaths
 from mtq.networks.state_probe import check_layers
 from mtq.numeric import flag, integer, real
@@ -88,6 +89,7 @@ class MultiTaskDQN(KerasTrainer):
         check_tasks("tasks of the model", tasks)
         check_keras("network", network)
         self.paths = TaskPaths(network, tasks)
+        check_dtypes(network)
         self.network = network
         check_layers(self.paths, tasks)
         self.target_network = TargetNetwork(network)
@@ -97,7 +99,7 @@ class MultiTaskDQN(KerasTrainer):
         self.target_update_period = target_update_period
         self.target_update_tau = target_update_tau
         self.task_weights = self.add_weight(
-            shape=(len(tasks),), initializer="ones", trainable=False, name="task_weights"
+            shape=(len(tasks),), dtype="float32", initializer="ones", trainable=False, name="task_weights"
         )
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.task_metrics = TaskMetrics(tasks.names)

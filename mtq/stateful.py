@@ -1,5 +1,6 @@
 """What a model saves with its own weights: variables of the objects that it was compiled with."""
 
+import zlib
 from typing import Any
 
 import keras
@@ -40,12 +41,16 @@ class Stateful(KerasSaveable):
             num_shared: How many numbers the variables of more than one task hold together.
         """
 
-    def stream(self, seed: int) -> int | tf.Tensor:
+    def stream(self, seed: int, place: int = 0) -> int | tf.Tensor:
         """The seed that random numbers of now are drawn from: the one given, unless `use_stream` said another.
+
+        No two classes share numbers, nor two places of one class, whatever their seeds.
 
         Args:
             seed: As the object was configured.
+            place: Which of several draws of one update.
         """
+        seed += zlib.crc32(f"{type(self).__name__}/{place}".encode()) << 31
         number = self.__dict__.get("_stream")
         self.__dict__["_stream_is_settled"] = True
         return seed if number is None else number + seed

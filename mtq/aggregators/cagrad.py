@@ -5,9 +5,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.aggregators.cone_solver import largest_smallest_product
 from mtq.aggregators.gram import GramAggregator, number_of
-from mtq.aggregators.solvers import linear_and_norm_on_simplex
 from mtq.numeric import real
+
+_NO_BOUND = 1e-12
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -34,13 +36,22 @@ class CAGrad(GramAggregator):
         self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
     ) -> tf.Tensor:
         """Those of the mean, and what is added."""
-        gram = cosines * lengths[:, None] * lengths[None, :]
-        mean = tf.cast(is_there, tf.float64) / number_of(is_there)
-        with_mean = tf.linalg.matvec(gram, mean)
-        radius = self.c * tf.sqrt(tf.maximum(tf.tensordot(mean, with_mean, 1), 0.0))
-        w = linear_and_norm_on_simplex(gram, with_mean, radius, is_there)
-        length = tf.sqrt(tf.maximum(tf.tensordot(w, tf.linalg.matvec(gram, w), 1), 0.0))
-        return mean + w * tf.where(length > 1e-7, radius / tf.maximum(length, 1e-7), 0.0)
+        mean = tf.where(is_there, lengths, 0.0) / number_of(is_there)
+        products = tf.linalg.matvec(cosines, mean)
+        size = tf.sqrt(tf.maximum(tf.tensordot(mean, products, 1), 0.0))
+        if self.c == 0:
+            return mean / lengths
+        # In units in which both the mean and the ball are at most 1 long.
+        unit = tf.where(size > 0, size, 1.0) * max(self.c, 1.0)
+        shortest = tf.reduce_min(tf.where(is_there, lengths, 1.0))
+        y = largest_smallest_product(
+            cosines,
+            tf.where(is_there, products / unit, 1.0),
+            tf.where(is_there, shortest / lengths, _NO_BOUND),
+            tf.constant(min(self.c, 1.0), tf.float64),
+            -mean / unit if self.c >= 1 else tf.zeros_like(mean),
+        )
+        return (mean + tf.where(size > 0, unit, 0.0) * y) / lengths
 
     def get_config(self) -> dict[str, Any]:
         """The settings as Keras saves them."""

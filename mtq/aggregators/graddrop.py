@@ -41,7 +41,7 @@ class GradDrop(Aggregator):
                 update.append(None if part is None else part.combine(coefficients))
                 continue
             weighted = [w * copy for w, copy in zip(coefficients.each(part.tasks), part.copies(), strict=True)]
-            update.append(self._drop(weighted, [self.stream(self.seed) + 65_537 * place, tf.cast(updates, tf.int64)]))
+            update.append(self._drop(weighted, [self.stream(self.seed, place), tf.cast(updates, tf.int64)]))
         return update
 
     def _drop(self, gradients: list[tf.Tensor], seed: list[Any]) -> tf.Tensor:

@@ -3,16 +3,20 @@
 All are compiled by XLA, in float64, whatever is around them: they are loops of tiny operations.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-_EXCLUDED = 1e12
+from mtq.compilation import operations_are_watched
+
 _MOST_ITERATIONS = 40
 _PRECISION = 1e-12
+_RESIDUAL = 1e-9
 _TO_THE_BORDER = 0.99
 _CENTERING = 0.1
+_FAR = 1e10
 _RIDGE = 1e-13
 _MOST_NEWTON_STEPS = 200
 _BALANCED = 1e-10
@@ -20,8 +24,18 @@ _IS_ZERO = 3e-7  # of cosines computed in float32
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Has XLA compile a function of small tensors, whatever is around it."""
-    return tf.function(function, jit_compile=True, autograph=False)
+    """Has XLA compile a function of small tensors, whatever is around it.
+
+    Not while `tf.debugging.enable_check_numerics` watches every operation, which XLA has no kernel for.
+    """
+    with_xla = tf.function(function, jit_compile=True, autograph=False)
+    without = tf.function(function, autograph=False)
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        return (without if operations_are_watched() else with_xla)(*args)
+
+    return call
 
 
 def solve(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
@@ -47,15 +61,13 @@ def minimum(
     gradient: Callable[[tf.Tensor], tf.Tensor],
     hessian: Callable[[tf.Tensor], tf.Tensor],
     start: tf.Tensor,
-    on_simplex: bool,
 ) -> tf.Tensor:
-    """Minimizes convex functions of `x ≥ 0`, or of `x` on the simplex, by a primal-dual interior-point method.
+    """Minimizes quadratic convex functions of `x ≥ 0` by a primal-dual interior-point method.
 
     Args:
         gradient: `x [..., T]` → `[..., T]`.
         hessian: `x [..., T]` → `[..., T, T]`.
-        start: Positive numbers `[..., T]`, summing to one where x is on the simplex.
-        on_simplex: Whether `Σ x_i = 1`.
+        start: Positive numbers `[..., T]`.
 
     Returns:
         x, `[..., T]`.
@@ -66,18 +78,12 @@ def minimum(
 
     def iteration(done: tf.Tensor, x: tf.Tensor, slack: tf.Tensor) -> tuple[tf.Tensor, ...]:
         gap = tf.reduce_mean(x * slack, axis=-1, keepdims=True)
+        is_open = _is_unsolved(x, slack, gradient(x))[..., None]
         target = _CENTERING * gap
         system = hessian(x) + tf.linalg.diag(slack / x + _RIDGE)
         right = target / x - gradient(x)
-        if on_simplex:
-            both = solve(system, tf.stack([right, tf.ones_like(right)], axis=-1))
-            free, along = both[..., 0], both[..., 1]
-            excess = tf.reduce_sum(x + free, axis=-1, keepdims=True) - 1
-            step = free - along * excess / tf.reduce_sum(along, axis=-1, keepdims=True)
-        else:
-            step = solve(system, right[..., None])[..., 0]
+        step = solve(system, right[..., None])[..., 0]
         slack_step = target / x - slack - slack / x * step
-        is_open = gap > _PRECISION
         x, slack = (
             tf.where(is_open, now + _length(now, change) * change, now)
             for now, change in ((x, step), (slack, slack_step))
@@ -85,15 +91,22 @@ def minimum(
         return done + 1, x, slack
 
     def is_open(done: tf.Tensor, x: tf.Tensor, slack: tf.Tensor) -> tf.Tensor:
-        return (done < _MOST_ITERATIONS) & tf.reduce_any(tf.reduce_mean(x * slack, axis=-1) > _PRECISION)
+        return (done < _MOST_ITERATIONS) & tf.reduce_any(_is_unsolved(x, slack, gradient(x)))
 
     slack = tf.maximum(gradient(start), 1.0)
     return tf.while_loop(is_open, iteration, [tf.constant(0), start, slack], parallel_iterations=1)[1]
 
 
+def _is_unsolved(x: tf.Tensor, slack: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    """Whether the conditions of Karush, Kuhn and Tucker are not met: a small gap alone proves nothing."""
+    residual = tf.reduce_max(tf.abs(gradient - slack), axis=-1)
+    is_dual = residual <= _RESIDUAL * (1 + tf.reduce_max(x, axis=-1))
+    return (tf.reduce_mean(x * slack, axis=-1) > _PRECISION) | ~is_dual
+
+
 def _length(x: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     """How far a step may go before x is no longer positive."""
-    limit = tf.where(step < 0, -x / tf.where(step < 0, step, -1.0), float("inf"))
+    limit = tf.where(step < 0, -x / tf.where(step < 0, step, -1.0), _FAR)
     return tf.minimum(_TO_THE_BORDER * tf.reduce_min(limit, axis=-1, keepdims=True), 1.0)
 
 
@@ -110,7 +123,7 @@ def smallest_with_products_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.T
     """
     quadratic = _with_ridge(quadratic, 1e-7)
     gradient = lambda x: tf.linalg.matvec(quadratic, x) - bound  # noqa: E731
-    return minimum(gradient, lambda x: quadratic, tf.ones_like(bound), on_simplex=False)
+    return minimum(gradient, lambda x: quadratic, tf.ones_like(bound))
 
 
 @compiled
@@ -130,36 +143,7 @@ def smallest_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
     bound = bound / scale
     gradient = lambda x: tf.linalg.matvec(quadratic, x + bound)  # noqa: E731
     hessian = lambda x: tf.broadcast_to(quadratic, [*x.shape, x.shape[-1]])  # noqa: E731
-    return (minimum(gradient, hessian, tf.ones_like(bound), on_simplex=False) + bound) * scale
-
-
-@compiled
-def linear_and_norm_on_simplex(
-    quadratic: tf.Tensor, linear: tf.Tensor, factor: tf.Tensor, is_there: tf.Tensor
-) -> tf.Tensor:
-    """`argmin_x lᵀ x + f √(xᵀ Q x)` for x on the simplex.
-
-    Args:
-        quadratic: Q, `[T, T]` float64, positive semidefinite.
-        linear: l, `[T]` float64.
-        factor: f, float64 scalar, 0 or more.
-        is_there: Which of the numbers may differ from 0, `[T]` bool.
-    """
-    quadratic = _without(quadratic, is_there)
-
-    def parts(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        moved = tf.linalg.matvec(quadratic, x)
-        return moved, tf.sqrt(tf.tensordot(x, moved, 1) + 1e-16)
-
-    def gradient(x: tf.Tensor) -> tf.Tensor:
-        moved, norm = parts(x)
-        return linear + factor * moved / norm
-
-    def hessian(x: tf.Tensor) -> tf.Tensor:
-        moved, norm = parts(x)
-        return factor * (quadratic / norm - moved[:, None] * moved[None, :] / norm**3)
-
-    return minimum(gradient, hessian, _uniform(is_there), on_simplex=True)
+    return (minimum(gradient, hessian, tf.ones_like(bound)) + bound) * scale
 
 
 @compiled
@@ -186,21 +170,28 @@ def power_balance(quadratic: tf.Tensor, constants: tf.Tensor, exponent: tf.Tenso
     def is_open(done: tf.Tensor, _: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
         return (done < _MOST_NEWTON_STEPS) & (error > _BALANCED)
 
-    start = [tf.constant(0), tf.math.log(constants) / (1 + exponent), tf.constant(float("inf"), tf.float64)]
+    start = [tf.constant(0), tf.math.log(constants) / (1 + exponent), tf.constant(_FAR, tf.float64)]
     x = tf.exp(tf.while_loop(is_open, iteration, start, parallel_iterations=1)[1])
     square = tf.tensordot(x, tf.linalg.matvec(given, x), 1)
     return tf.where(square > _IS_ZERO * tf.reduce_sum(x) ** 2, x, tf.zeros_like(x))
 
 
+def positive_definite_factor(matrix: tf.Tensor, smallest_pivot: float) -> tf.Tensor:
+    """A lower triangular A with `A Aᵀ = Q`; the diagonal of Q is enlarged where, and only where, a pivot is too small.
+
+    Args:
+        matrix: Q, `[T, T]` float64, which rounding errors of float32 may have left with negative eigenvalues.
+        smallest_pivot: The lower bound of the pivots.
+    """
+    size, columns = matrix.shape[0], []
+    for k in range(size):
+        pivot = tf.maximum(matrix[k, k], smallest_pivot)
+        below = tf.where(tf.range(size) > k, matrix[:, k], 0.0) / tf.sqrt(pivot)
+        columns.append(below + tf.one_hot(k, size, dtype=tf.float64) * tf.sqrt(pivot))
+        matrix -= below[:, None] * below[None, :]
+    return tf.stack(columns, axis=1)
+
+
 def _with_ridge(quadratic: tf.Tensor, ridge: float) -> tf.Tensor:
     """Makes positive definite what rounding errors of float32 may have left with negative eigenvalues."""
     return quadratic + ridge * tf.eye(quadratic.shape[-1], dtype=quadratic.dtype)
-
-
-def _without(quadratic: tf.Tensor, is_there: tf.Tensor) -> tf.Tensor:
-    return quadratic + tf.linalg.diag(tf.where(is_there, tf.zeros_like(quadratic[0]), _EXCLUDED))
-
-
-def _uniform(is_there: tf.Tensor) -> tf.Tensor:
-    there = tf.where(is_there, tf.constant(1.0, tf.float64), 1e-9)
-    return there / tf.reduce_sum(there)

@@ -11,12 +11,15 @@ import numpy as np
 
 from mtq.gymnasium_ids import MINATAR_GAMES
 
+FREEWAY_FRAMES = 2_500
+
 
 class MinAtar(gymnasium.Env):
     """One game: images `[10, 10, channels]` uint8 of zeros and ones, and all six actions.
 
     Freeway ends after 2,500 frames and by nothing else, and its images do not show the time: here that is a time limit,
-    past which values are bootstrapped, where the paper's own DQN takes it for a terminal.
+    past which values are bootstrapped, where the paper's own DQN takes it for a terminal. The package itself asks for
+    the limit one frame too late, so the frames are counted here.
 
     Args:
         game: One of `mtq.gymnasium_ids.MINATAR_GAMES`.
@@ -35,7 +38,8 @@ class MinAtar(gymnasium.Env):
             import minatar
         except ImportError as error:
             raise ImportError("MinAtar's games need the package minatar: pip install 'mtq[minatar]'.") from error
-        self._ends_by_time = game == "freeway"
+        self._limit = FREEWAY_FRAMES if game == "freeway" else None
+        self._frames = 0
         self._game = minatar.Environment(game, sticky_action_probability, difficulty_ramping)
         self.observation_space = gymnasium.spaces.Box(0, 1, tuple(self._game.state_shape()), np.uint8)
         self.action_space = gymnasium.spaces.Discrete(self._game.num_actions())
@@ -46,11 +50,13 @@ class MinAtar(gymnasium.Env):
         if seed is not None:
             self._game.seed(seed)
         self._game.reset()
-        self._game.last_action = 0
+        self._game.last_action, self._frames = 0, 0
         return self._game.state().view(np.uint8), {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Plays one frame."""
         reward, ended = self._game.act(int(action))
-        terminated, truncated = bool(ended) and not self._ends_by_time, bool(ended) and self._ends_by_time
+        self._frames += 1
+        terminated = bool(ended) and self._limit is None
+        truncated = self._limit is not None and self._frames >= self._limit
         return self._game.state().view(np.uint8), float(reward), terminated, truncated, {}

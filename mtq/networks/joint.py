@@ -91,7 +91,7 @@ def call_on_rows(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
     rows = first_rows(args, kwargs)
     if isinstance(layer, keras.layers.Layer):
         kwargs = {**kwargs, "training": training}  # layers inside of it learn of it even if it does not ask
-    if len(rows.tasks) == 1 or (is_row_wise(layer) and pays_to_join(layer, rows)):
+    if len(rows.tasks) == 1 or (is_row_wise(layer, rows.pieces[0].shape.rank) and pays_to_join(layer, rows)):
         return keras.tree.map_structure(rows.like, _call_on(layer, args, kwargs, lambda leaf: leaf.joined))
     by_task = [_call_on(layer, args, kwargs, _part(slot)) for slot in range(len(rows.tasks))]
     return keras.tree.map_structure(lambda *parts: Rows(rows.tasks, parts), *by_task)

@@ -59,7 +59,7 @@ _NAMES = [f"{name}{dimensions}D" for name in _IN_ONE_TO_THREE_DIMENSIONS for dim
 _ROW_WISE = {ChannelPadding, DuelingHead, *(getattr(keras.layers, name) for name in _NAMES)}
 
 
-def is_row_wise(layer: Any) -> bool:
+def is_row_wise(layer: Any, rank: int | None = None) -> bool:
     """Whether a layer's output for one row depends on that row alone.
 
     It is known of Keras's own layers, those of `mtq.networks`, and of any other that says so by an attribute
@@ -67,13 +67,39 @@ def is_row_wise(layer: Any) -> bool:
 
     Args:
         layer: A Keras layer or operation.
+        rank: The number of axes of its input, the batch included; by default that of its first call. Where it is not
+            known, an axis that is counted from the end, unless it is the last, is taken for the batch.
     """
     said = getattr(layer, "is_row_wise", None)
     if said is not None:
         return bool(said)
+    if type(layer) not in _ROW_WISE or not has_known_activation(layer):
+        return False
+    return getattr(layer, "noise_shape", None) is None and not _works_along_the_batch(layer, rank)
+
+
+def _works_along_the_batch(layer: Any, rank: int | None) -> bool:
+    """Whether an axis of a layer, or what it broadcasts against, is that of the rows."""
     axes = np.ravel(getattr(layer, "axis", -1))
-    is_usual = has_known_activation(layer) and 0 not in axes and getattr(layer, "noise_shape", None) is None
-    return type(layer) in _ROW_WISE and is_usual
+    constants = [np.shape(getattr(layer, name, 0)) for name in ("scale", "offset")] if _is_rescaling(layer) else []
+    if (axes >= -1).all() and rank is None and not any(constants):
+        return bool((axes == 0).any())
+    if rank is None:
+        rank = _known_rank(layer)
+    if rank is None:
+        return bool(((axes == 0) | (axes < -1)).any()) or any(len(shape) > 1 for shape in constants)
+    return bool((axes % rank == 0).any()) or any(len(shape) >= rank and shape[-rank] != 1 for shape in constants)
+
+
+def _is_rescaling(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.Rescaling)
+
+
+def _known_rank(layer: Any) -> int | None:
+    try:
+        return len(keras.tree.flatten(layer.input)[0].shape)
+    except (AttributeError, ValueError):  # it was never called on symbolic tensors, or on several
+        return None
 
 
 def has_known_activation(layer: Any) -> bool:

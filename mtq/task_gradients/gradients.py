@@ -127,10 +127,15 @@ class TaskGradients:
 
     def _cosines(self, scope: str) -> tf.Tensor:
         gram = self._gram(scope)
-        norms = tf.sqrt(tf.linalg.diag_part(gram))
+        squares = tf.linalg.diag_part(gram)
+
+        def divided() -> tf.Tensor:
+            norms = tf.sqrt(squares)
+            return gram / (norms[:, None] * norms[None, :])
+
         return tf.cond(
-            _is_safe(tf.linalg.diag_part(gram)),
-            lambda: gram / (norms[:, None] * norms[None, :]),
+            _is_safe(squares),
+            divided,
             lambda: TaskGradients([_unit(own) for own in self._chosen(scope)])._compute_gram("all"),
         )
 

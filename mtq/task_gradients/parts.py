@@ -32,7 +32,7 @@ class Part(abc.ABC):
 
     @abc.abstractmethod
     def squares(self) -> tf.Tensor:
-        """Squared norms, `[n]`; `-∞` where this form cannot tell them in float32, and copies have to be looked at."""
+        """Squared norms, `[n]`; very negative where this form cannot tell them in float32: look at copies."""
 
     @abc.abstractmethod
     def gram(self) -> tf.Tensor:

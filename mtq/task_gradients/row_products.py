@@ -7,6 +7,7 @@ from mtq.networks.rows import Rows
 from mtq.task_gradients.parts import Coefficients, Copies, Part
 
 _CANCELLATION = 1e-3  # of the sum of the products' magnitudes
+_UNKNOWN = -1e36  # so negative that no sum of other squares in range makes it positive
 _FOR_NORMS = 1.5  # how much dearer the numbers of copies may be than those of the rows' products with themselves
 
 
@@ -87,4 +88,4 @@ def _products(
 
 def _if_precise(squares: tf.Tensor, magnitudes: tf.Tensor) -> tf.Tensor:
     """Where rows all but cancel each other, what is left of their products are rounding errors."""
-    return tf.where(squares > _CANCELLATION * magnitudes, squares, -float("inf"))
+    return tf.where(squares > _CANCELLATION * magnitudes, squares, _UNKNOWN)

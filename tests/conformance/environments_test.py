@@ -120,8 +120,9 @@ def test_freeways_time_limit_truncates():
     copies = EnvironmentCopies(task, 1, 0)
     copies.reset()
     step = [copies.step(np.zeros(1, int)) for _ in range(2_600)]
-    (ended,) = [one for one in step if one.is_last.any()]
-    assert ended.discount.tolist() == [1.0]
+    (ended,) = [place for place, one in enumerate(step, start=1) if one.is_last.any()]
+    assert ended == 2_500
+    assert step[ended - 1].discount.tolist() == [1.0]
 
 
 def test_a_limit_replaces_the_one_that_a_factorys_environment_has():

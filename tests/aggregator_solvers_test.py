@@ -1,0 +1,195 @@
+"""All solvers on gradients that nearly cancel and whose lengths differ by up to 1e7, against SciPy's in float64."""
+
+import mtq
+
+# isort: split
+import functools
+
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+from mtq.task_gradients import TaskGradients
+
+SIZE = 12
+SHARP = 1e-4
+
+
+@functools.cache
+def compiled(aggregator, num_tasks):
+    """One trace for a number of tasks."""
+    return tf.function(
+        lambda rows: aggregator(TaskGradients([[row] for row in tf.unstack(rows)]), tf.ones(num_tasks))[0],
+        autograph=False,
+    )
+
+
+def update_of(aggregator, rows):
+    padded = np.zeros((len(rows), SIZE), np.float32)
+    padded[:, : rows.shape[1]] = rows
+    update = compiled(aggregator, len(rows))(tf.constant(padded)).numpy().astype(np.float64)
+    assert np.isfinite(update).all()
+    return update[: rows.shape[1]]
+
+
+def nearly_cancelling(random, tasks, size, ratio):
+    """Rows, of which one or two pairs have cosines down to -0.9999, float32 numbers in float64."""
+    rows = random.normal(size=(tasks, size))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    for i in range(min(tasks - 1, random.integers(1, 3))):
+        cosine = -(1 - 10.0 ** random.uniform(-4, -0.5))
+        across = random.normal(size=size)
+        across -= across @ rows[i] * rows[i]
+        rows[i + 1] = cosine * rows[i] + np.sqrt(1 - cosine**2) * across / np.linalg.norm(across)
+    rows *= 10.0 ** -random.uniform(0, np.log10(ratio), size=(tasks, 1)) if ratio > 1 else 1.0
+    return rows[random.permutation(tasks)].astype(np.float32).astype(np.float64)
+
+
+def nearest(rows, bounds):
+    """The shortest x with `rows x ≥ bounds`, by non-negative least squares; None if there is none."""
+    if (bounds <= 0).all():
+        return np.zeros(rows.shape[1])
+    matrix, right = np.vstack([rows.T, bounds]), np.append(np.zeros(rows.shape[1]), 1.0)
+    y, distance = scipy.optimize.nnls(matrix, right, maxiter=10_000)
+    residual = matrix @ y - right
+    return None if distance < 1e-12 else -residual[:-1] / residual[-1]
+
+
+def largest_smallest_product(rows, c):
+    """`max_d min_i ⟨g_i, d⟩` for `‖d − g_0‖ ≤ c ‖g_0‖`, by bisection."""
+    lengths = np.linalg.norm(rows, axis=1)
+    units, mean = rows / lengths[:, None], rows.mean(axis=0)
+    size, bounds = np.linalg.norm(mean), lengths.min() / lengths
+    products = units @ mean / size
+    low, high = np.min(products / bounds), np.min((products + c) / bounds)
+    for _ in range(100):
+        middle = (low + high) / 2
+        x = nearest(units, middle * bounds - products)
+        low, high = (low, middle) if x is None or np.linalg.norm(x) > c else (middle, high)
+    return low * size * lengths.min()
+
+
+def error_of_cagrad(rows, c, aggregator):
+    """By how much the worst-off task is worse off than it could be, and how much too long the step is."""
+    update, mean = update_of(aggregator, rows), rows.mean(axis=0)
+    size = np.linalg.norm(mean)
+    # An update of float32 numbers cannot be told from others that differ by their last digits.
+    scale = max(size**2, 3e-3 * size * np.linalg.norm(rows, axis=1).min())
+    too_long = np.linalg.norm(update - mean) / (c * size) - 1
+    return (largest_smallest_product(rows, c) - np.min(rows @ update)) / scale, too_long
+
+
+def check_cagrad(draws, sizes, ratios, tolerance):
+    random = np.random.default_rng(0)
+    aggregators = {c: mtq.aggregators.CAGrad(c) for c in (0.4, 0.9)}
+    for draw in range(draws):
+        tasks = 3 + draw % 6
+        c = (0.4, 0.9)[draw // 6 % 2]
+        size = int(random.choice(sizes)) if np.ndim(sizes) else max(sizes, tasks)
+        rows = nearly_cancelling(random, tasks, size, float(random.choice(ratios)))
+        short, too_long = error_of_cagrad(rows, c, aggregators[c])
+        assert short < tolerance, (draw, tasks, size, c)
+        assert too_long < 2e-3, (draw, tasks, size, c)
+
+
+def test_case_52():
+    rows = np.array([[2.4, -1.4, -0.5], [-2.3, 1.2, 0.5], [1.7, 1.6, 0.9]])
+    products = rows @ update_of(mtq.aggregators.CAGrad(0.4), rows)
+    np.testing.assert_allclose(products, [-0.02374, -0.02374, 1.4881], atol=1e-4)
+
+
+def test_cagrad_of_nearly_cancelling_gradients():
+    check_cagrad(48, 8, [1, 1e3, 1e7], SHARP)
+
+
+@pytest.mark.slow
+def test_cagrad_of_a_thousand_draws():
+    check_cagrad(1_000, 8, [1, 1e3, 1e7], SHARP)
+
+
+@pytest.mark.parametrize("c", [0.0, 1e-6, 0.4, 2.0, 10.0, 1e6])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[1.0, 0, 0], [-1, 0, 0], [0, 0, 1]],
+        [[1.0, 0, 0], [-2, 0, 0], [0, 0, 1]],
+        [[1.0, 2, 3]] * 3,
+        [[1.0, 2, 3], [0, 0, 0], [-1, 0, 1]],
+        [[1.0, 2, 3], [1 + 1e-6, 2, 3], [-1, -2, -3.0001]],
+        [[0.0, 0, 0]] * 3,
+    ],
+)
+def test_cagrad_of_degenerate_gradients_stays_in_its_ball(rows, c):
+    rows = np.array(rows)
+    update = update_of(mtq.aggregators.CAGrad(c), rows)
+    there = rows[np.any(rows != 0, axis=1)]
+    mean = there.mean(axis=0) if len(there) else rows[0]
+    assert np.linalg.norm(update - mean) <= 1.01 * c * np.linalg.norm(mean) + 1e-6
+    if len(there):
+        assert np.min(there @ update) >= np.min(there @ mean) - 1e-6 * max(c, 1)
+
+
+def test_cagrad_takes_no_infinite_c():
+    with pytest.raises(ValueError, match=r"c of CAGrad must be 0 or more\. Received: inf"):
+        mtq.aggregators.CAGrad(float("inf"))
+
+
+def projected(rows, vector):
+    multipliers, _ = scipy.optimize.nnls(rows.T, -vector, maxiter=10_000)
+    return vector + multipliers @ rows
+
+
+def balanced(rows, power):
+    """`(C x)_i = k_i x_i^(−p)` by Newton's method in float64; the direction of the update."""
+    lengths = np.linalg.norm(rows, axis=1)
+    units, k = rows / lengths[:, None], (lengths / lengths.max()) ** (power - 1)
+    cosines, x = units @ units.T, k ** (1 / (1 + power))
+    for _ in range(500):
+        step = np.linalg.solve(cosines + np.diag(power * k * x ** (-power - 1)), k * x**-power - cosines @ x)
+        down = step < 0
+        x = x + min(1, 0.95 * np.min(-x[down] / step[down], initial=np.inf)) * step
+    np.testing.assert_allclose(cosines @ x * x**power / k, 1.0, atol=1e-8)
+    return x @ units / np.linalg.norm(x @ units)
+
+
+def expected_of(name, rows):
+    lengths = np.linalg.norm(rows, axis=1)
+    units = rows / lengths[:, None]
+    if name == "mgda":
+        x = nearest(units, lengths.min() / lengths)
+        return x / (x @ x) * lengths.min(), lengths.min()
+    if name == "dualproj":
+        return projected(units, rows.mean(axis=0)), lengths.max()
+    if name == "upgrad":
+        return np.mean([projected(units, row) for row in rows], axis=0), lengths.max()
+    angles = np.linalg.solve(units @ units.T, np.ones(len(rows)))
+    direction = angles @ units / np.linalg.norm(angles @ units)
+    if name == "config":
+        return direction * np.sum(rows @ direction), np.sum(rows @ direction)
+    expected = angles @ units / np.sum(angles / lengths)
+    return expected, np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("ratio", [1, 1e3, 1e7])
+@pytest.mark.parametrize("name", ["mgda", "dualproj", "upgrad", "config", "imtl_g"])
+def test_of_nearly_cancelling_gradients(name, ratio):
+    random, aggregator = np.random.default_rng(1), mtq.aggregators.get(name)
+    for tasks in (2, 3, 8) * 6:
+        rows = nearly_cancelling(random, tasks, SIZE, ratio)
+        expected, scale = expected_of(name, rows)
+        assert np.linalg.norm(update_of(aggregator, rows) - expected) < 2e-3 * scale
+
+
+@pytest.mark.parametrize("ratio", [1, 1e3, 1e7])
+@pytest.mark.parametrize("alpha", [1.0, 2.0, 10.0])
+def test_the_balance_of_nearly_cancelling_gradients(alpha, ratio):
+    random = np.random.default_rng(2)
+    aggregator = mtq.aggregators.NashMTL() if alpha == 1 else mtq.aggregators.FairGrad(alpha)
+    for tasks in (2, 3, 8) * 4:
+        rows = nearly_cancelling(random, tasks, SIZE, ratio)
+        update = update_of(aggregator, rows)
+        assert np.linalg.norm(update / np.linalg.norm(update) - balanced(rows, 1 / alpha)) < 2e-3
+        if alpha == 1:
+            longest = np.linalg.norm(rows, axis=1).max()
+            np.testing.assert_allclose(np.linalg.norm(update), np.sqrt(tasks) * longest, rtol=1e-3)

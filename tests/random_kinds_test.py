@@ -1,0 +1,57 @@
+"""No two kinds of object that draw numbers draw the same, with one seed at one update."""
+
+import mtq
+
+# isort: split
+import inspect
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from mtq import stateful
+from mtq.random_numbers import stateless_uniform
+
+
+def drawing_classes():
+    """Every aggregator and weighting that has a seed."""
+    found = {type(mtq.aggregators.get(name)) for name in mtq.aggregators.names()}
+    found |= {getattr(mtq.weightings, name) for name in mtq.weightings.__all__}
+    classes = [one for one in found if inspect.isclass(one) and issubclass(one, stateful.Stateful)]
+    return sorted((one for one in classes if "seed" in inspect.signature(one).parameters), key=lambda c: c.__name__)
+
+
+def test_all_classes_that_draw_are_pairwise_different():
+    classes = drawing_classes()
+    assert {"RandomWeighting", "RandomLossWeighting", "PCGrad", "GradVac", "GradDrop"} <= {c.__name__ for c in classes}
+    draws = {
+        (cls.__name__, seed): stateless_uniform([50], [cls(seed=seed).stream(seed), 0]).numpy()
+        for cls in classes
+        for seed in (0, 1, 65_537)
+    }
+    for (one, first), (another, second) in itertools.combinations(draws.items(), 2):
+        assert not np.isin(first, second).sum() > 2, (one, another)
+
+
+def test_places_of_one_update_are_different():
+    drop = mtq.aggregators.GradDrop()
+    streams = {drop.stream(seed, place) for seed in (0, 1, 65_537, 131_074) for place in range(50)}
+    assert len(streams) == 200
+
+
+def test_random_weights_of_gradients_and_of_losses_differ():
+    losses = mtq.weightings.RandomLossWeighting()
+    ours = losses.weigh(tf.ones(3), tf.constant(0, tf.int64), None).numpy() / 3
+    rows = tf.eye(3)
+    theirs = mtq.aggregators.RandomWeighting()(
+        mtq.task_gradients.TaskGradients([[r] for r in tf.unstack(rows)]), tf.ones(3)
+    )
+    assert np.abs(ours - theirs[0].numpy()).max() > 1e-3
+
+
+def test_a_stream_of_a_study_keeps_classes_apart():
+    one, another = mtq.aggregators.RandomWeighting(), mtq.weightings.RandomLossWeighting()
+    for number in (1, 2**32 - 1):
+        one.use_stream(number)
+        another.use_stream(number)
+        assert int(one.stream(0)) != int(another.stream(0))
