@@ -131,7 +131,7 @@ def test_cagrad_of_degenerate_gradients_stays_in_its_ball(rows, c):
 
 
 def test_cagrad_takes_no_infinite_c():
-    with pytest.raises(ValueError, match=r"c of CAGrad must be 0 or more\. Received: inf"):
+    with pytest.raises(ValueError, match=r"c of CAGrad must be finite and 0 or more\. Received: inf"):
         mtq.aggregators.CAGrad(float("inf"))
 
 
