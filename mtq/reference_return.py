@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium
 
 from mtq.dynamics import Dynamics
+from mtq.wrappers import is_replaced
 
 _NOT_OF_THE_TASK = {"render_mode"}
 
@@ -39,7 +40,7 @@ def _registered_threshold(environment: Any) -> float | None:
     registered = gymnasium.registry.get(spec.id, spec)
     limits, layer = [], environment
     while isinstance(layer, gymnasium.Wrapper):
-        if isinstance(layer, gymnasium.wrappers.TimeLimit):
+        if isinstance(layer, gymnasium.wrappers.TimeLimit) and not is_replaced(layer):
             limits.append(layer._max_episode_steps)
         if isinstance(layer, gymnasium.RewardWrapper | gymnasium.wrappers.NormalizeReward):
             return None

@@ -60,6 +60,15 @@ def with_limit(name: str, environment: gymnasium.Env, max_episode_steps: int) ->
     return TimeLimit(environment, max_episode_steps)
 
 
+def is_replaced(limit: TimeLimit) -> bool:
+    """Whether `with_limit` has put another limit in place of this one.
+
+    Args:
+        limit: A wrapper of an environment.
+    """
+    return "step" in vars(limit)
+
+
 def check_no_running_normalization(name: str, environment: gymnasium.Env) -> None:
     """Raises a ValueError if a wrapper normalizes with statistics that go on changing.
 

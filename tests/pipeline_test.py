@@ -223,10 +223,10 @@ def test_steps_beside_updates_give_the_bits_of_strict_turns(options, make_model)
             mtq.Task("chain", "in_graph/Chain", num_envs=2),
         ]
     )
-    sizes = {name: mtq.networks.dense_encoder(task, 8) for name, task in tasks.items()}
     settings = {"warmup_steps": 20, "steps_per_update": 4, "exploration": EpsilonGreedy(0.3, 2.0), **options}
 
     def learn(beside):
+        sizes = {name: mtq.networks.dense_encoder(task, 8) for name, task in tasks.items()}  # built ones are kept
         model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), sizes, seed=0), tasks)
         model.compile(keras.optimizers.Adam(1e-2), steps_per_execution=10)
         experience = mtq.Experience(tasks, model, **settings)

@@ -116,6 +116,9 @@ class _FixedBatch:
     def prepare(self) -> None:
         """There is nothing to prepare."""
 
+    def check(self) -> None:
+        """There is no exploration whose schedule could be wrong."""
+
     def next_batch(self) -> dict[str, mtq.value_learning.Transition]:
         """Reads the variables."""
         return tf.nest.map_structure(tf.convert_to_tensor, self._batch)

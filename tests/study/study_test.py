@@ -179,12 +179,21 @@ def test_what_is_drawn_in_updates_is_drawn_from_the_runs_seed():
 
 
 def test_weights_that_no_seed_draws_are_refused():
-    def with_lstm(tasks, arm):
+    class Own(keras.layers.Layer):
+        """Does not say how its weights are drawn."""
+
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(shape[-1],), initializer="random_normal", name="scale")
+
+        def call(self, x):
+            return self.scale * x
+
+    def with_own(tasks, arm):
         inputs = {name: keras.Input(task.spec.observation_shape, name=name) for name, task in tasks.items()}
-        body = keras.Sequential([keras.layers.Reshape((1, -1)), keras.layers.LSTM(4)])
+        body = Own()
         return keras.Model(inputs, {n: keras.layers.Dense(2, name=f"{n}_q")(body(i)) for n, i in inputs.items()})
 
-    study = mtq.study.Study(chains(), [mtq.study.Arm("a")], make_network=with_lstm)
+    study = mtq.study.Study(chains(), [mtq.study.Arm("a")], make_network=with_own)
     with pytest.raises(ValueError, match="weights can be drawn anew from a seed"):
         study._plan()
 
