@@ -16,7 +16,7 @@ _REMEDIES = {
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A task's loss became NaN or infinite. The message names the task, or what else it was."""
+    """A loss, gradient norm or weight became NaN or infinite. The message names the quantity and its task."""
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
