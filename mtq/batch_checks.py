@@ -89,7 +89,7 @@ def _check_row(name: str, role: str, low: float, high: float, row: np.ndarray) -
     lowest, highest, finite, same = row
     if not same:
         raise ValueError(
-            f"The {role} of a batch of task '{name}' must have as many rows as the action. Received: others."
+            f"The {role} of a batch of task '{name}' must have as many rows as the action. Received: another number."
         )
     if finite and lowest >= low and highest <= high:
         return

@@ -113,5 +113,5 @@ def _check_class(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | 
         return
     raise ValueError(
         f"A file must name classes that are known. Received: {name!r} of the module {module!r}, which is not imported, "
-        "and is not because a file says so. Import it before loading, if you trust it."
+        "and mtq imports none because a file names it. Import it before loading, if you trust it."
     )

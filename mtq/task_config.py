@@ -105,8 +105,7 @@ def _check_keys(role: str, config: Mapping[str, Any], known: Mapping[str, bool])
     unknown = [name for name in config if name not in known]
     if unknown:
         raise ValueError(
-            f"{role} has a field that there is none of. Received: {_short(unknown[0])}. There are: {list(known)}. "
-            f"{_REMEDY}"
+            f"{role} must have known fields only. Received: {_short(unknown[0])}. There are: {list(known)}. {_REMEDY}"
         )
 
 

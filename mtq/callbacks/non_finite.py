@@ -32,7 +32,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             for quantity in ("weight", "loss", "gradient_norm"):
                 value = logs.get(f"{task}/{quantity}", 0.0)
                 if not math.isfinite(value):
-                    wanted = "finite, of a schedule 0 or more" if quantity == "weight" else "finite"
+                    wanted = "finite, and a schedule's weights 0 or more" if quantity == "weight" else "finite"
                     raise NonFiniteLossError(
                         f"The {quantity.replace('_', ' ')} of task '{task}' must stay {wanted}. Received: {value} by "
                         f"update {int(self.model.updates.numpy())}. {_REMEDIES[quantity].format(task=task)} What is "

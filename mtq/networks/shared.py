@@ -66,7 +66,7 @@ def shared_q_network(
     check_tasks("tasks of the network", tasks)
     check_keras("backbone", backbone)
     if not isinstance(backbone, keras.layers.Layer):
-        raise ValueError(f"backbone must be a layer or model of keras. Received: {backbone!r}. Such as mlp([128]).")
+        raise ValueError(f"backbone must be a layer or model of keras, such as mlp([128]). Received: {backbone!r}.")
     dueling = flag("dueling", dueling)
     seed = None if seed is None else integer("seed", seed, least=0)
     hidden = dict(heads) if isinstance(heads, Mapping) else dict.fromkeys(tasks, heads)
