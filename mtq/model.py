@@ -260,7 +260,9 @@ class MultiTaskDQN(KerasTrainer):
             self.target_network.sync()
 
     def prepare_update(self) -> None:
-        """Prepares the first update of a `fit`; before the model's very first update it syncs the target network.
+        """Prepares the first update of a `fit`.
+
+        Before the model's very first update, it syncs the target network, unless that was given weights of its own.
 
         Raises:
             ValueError: Layers were frozen or unfrozen since the model was compiled.

@@ -70,7 +70,7 @@ class Answers:
             The five values: observation, reward (a finite float), terminated, truncated, info.
 
         Raises:
-            ValueError: It is not five values, or one of them has the wrong type.
+            ValueError: It is not five values, one of them has the wrong type, or the reward is not finite.
         """
         if not isinstance(answer, tuple | list) or len(answer) != 5:
             raise self._wrong(
