@@ -21,7 +21,7 @@ def stream_seeds(seed: int, purpose: Purpose, *key: int, count: int = 1) -> list
 
     Args:
         seed: The seed of the run, 0 or more.
-        purpose: What the streams are for.
+        purpose: The purpose of the streams.
         key: Integers that distinguish streams of the same purpose, such as the indices of the task and the replica.
         count: The number of seeds.
 
