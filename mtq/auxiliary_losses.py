@@ -1,4 +1,4 @@
-"""Losses that belong to no task: weight regularizers, activity regularizers, and what layers add by `add_loss`."""
+"""Losses that belong to no task: weight and activity regularizers, and those that layers add by `add_loss`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,16 +8,16 @@ import tensorflow as tf
 
 from mtq.loss_scale import unscaled
 
-_OWN = ("keras.", "mtq.")  # modules whose layers add no losses but those of their activity regularizers
+_OWN = ("keras.", "mtq.")  # the layers of these packages add losses only through their activity regularizers
 
 
 class Auxiliary(NamedTuple):
     """The auxiliary losses of one update.
 
     Attributes:
-        loss: R, their sum, a float32 scalar.
-        gradient_norm: `‖∇R‖₂`, a float32 scalar.
-        gradients: ∇R for each trainable variable of the network; None where R does not depend on it.
+        loss: The sum R of the losses, a float32 scalar.
+        gradient_norm: The norm `‖∇R‖₂`, a float32 scalar.
+        gradients: The gradient ∇R for each trainable variable of the network; None where R does not depend on it.
     """
 
     loss: tf.Tensor
@@ -28,8 +28,8 @@ class Auxiliary(NamedTuple):
 class AuxiliaryLosses:
     """The sum R of a network's `losses`, and its gradient.
 
-    R is what Keras's own `train_step` adds to the loss: the regularizers of trainable weights once, and what layers add
-    when they are called, once for each call. Where no layer adds any, no layer is called for it.
+    R is the sum that Keras's own `train_step` adds to the loss: each regularizer of a trainable weight once, and the
+    losses that layers add when they are called, once per call. If no layer adds losses, the network is not called.
 
     Args:
         network: A functional model `{task: observation}` → `{task: q_values}`.
@@ -40,14 +40,18 @@ class AuxiliaryLosses:
         self.any = self._calls or any(v.regularizer is not None for v in network.trainable_variables)
 
     def __call__(self, observations: Mapping[str, Any], loss_scale: tf.Tensor | None = None) -> Auxiliary:
-        """R and its gradient.
+        """Computes R and its gradient.
 
-        The network is called as it is in training, but keeps nothing of the call: what layers such as batch
-        normalization remember of a batch, they remember once.
+        The network is called in training mode, but the state that layers update is discarded, so that layers such as
+        batch normalization count each batch once.
 
         Args:
-            observations: `{task: [B, …]}`.
-            loss_scale: If given, by what R is multiplied before it is differentiated.
+            observations: The observations of a batch, `{task: [B, …]}`.
+            loss_scale: The factor by which R is multiplied before it is differentiated, a float32 scalar; None for no
+                scaling. The gradient that is returned is unscaled.
+
+        Returns:
+            The sum R, the norm of its gradient, and its gradient.
         """
         variables = self._network.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -68,7 +72,15 @@ class AuxiliaryLosses:
 
 
 def added(update: Sequence[tf.Tensor | None], gradients: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
-    """The sum of two gradients, either of which may have none for a variable."""
+    """Adds two gradients, variable by variable.
+
+    Args:
+        update: A gradient for each variable, or None.
+        gradients: Another gradient for each variable, or None.
+
+    Returns:
+        The sum for each variable; None where both are None.
+    """
     return [
         other if one is None else one if other is None else one + other
         for one, other in zip(update, gradients, strict=True)
@@ -76,7 +88,7 @@ def added(update: Sequence[tf.Tensor | None], gradients: Sequence[tf.Tensor | No
 
 
 def _adds_losses(network: keras.Model) -> bool:
-    """Whether any layer adds losses when it is called. Of layers that are not Keras's own it is tried out."""
+    """Whether any layer adds losses when it is called. Layers not of Keras or mtq are traced to find out."""
     layers = network._flatten_layers()
     if any(getattr(layer, "activity_regularizer", None) is not None for layer in layers):
         return True
@@ -93,7 +105,7 @@ def _adds_losses_when_called(network: keras.Model) -> bool:
 
     specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
     try:
-        tf.function(call, autograph=False).get_concrete_function(specs)  # is made, and never run
+        tf.function(call, autograph=False).get_concrete_function(specs)  # traced, never run
     except Exception:
-        return True  # it will be seen in training, where the layer may be called as it must
+        return True  # assume that it does; training reports the error, if it is one
     return found[0]

@@ -1,4 +1,4 @@
-"""Batches of a dataset of one's own, checked before they are learnt from."""
+"""Checks of the batches of a user's own dataset, made before the model is trained on them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +16,18 @@ _ROLES = ("observation", "action", "reward", "discount", "next_observation")
 
 
 def as_transition(task: Task, given: Any) -> vl.Transition:
-    """A task's part of a batch, with types and shapes checked, and numbers in mtq's own types. Adds nothing else.
+    """Checks the types and shapes of one task's part of a batch, and casts its numbers to the task's types.
 
     Args:
         task: The task.
-        given: What the batch holds for it.
+        given: The batch's entry for the task, a `Transition` of `[B, …]`.
+
+    Returns:
+        The transition; observations have the task's dtype, actions are int32, rewards and discounts float32.
 
     Raises:
-        ValueError: It is not a `Transition`, or has another type or shape; the message names task and field.
+        ValueError: The entry is not a `Transition`, or a field has the wrong type, shape or number of rows. The message
+            names the task and the field.
     """
     if not isinstance(given, vl.Transition):
         raise ValueError(
@@ -41,18 +45,21 @@ def as_transition(task: Task, given: Any) -> vl.Transition:
 
 
 def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
-    """Checks the numbers of a batch, in a graph or eagerly. For use outside of what XLA compiles.
+    """Checks the values of a batch, eagerly or in a graph. Call it outside the part that XLA compiles.
 
     Args:
-        batch: `{task: Transition}`, perhaps as Keras wraps it.
+        batch: A batch `{task: Transition}`, or the tuple into which Keras wraps it.
         tasks: The tasks.
 
     Returns:
-        True; where a number is out of range a ValueError is raised when it is computed.
+        A bool scalar, always True. In a graph, evaluate it to run the check.
+
+    Raises:
+        ValueError: A value is out of its range or not finite; in a graph, when the returned tensor is evaluated.
     """
     batch = keras.utils.unpack_x_y_sample_weight(batch)[0]
     if not isinstance(batch, Mapping) or set(batch) != set(tasks):
-        return tf.constant(True)  # of which the model's own check says more
+        return tf.constant(True)  # the model's own check reports it in more detail
     ranges, limits, names = [], [], []
     for name, task in tasks.items():
         transition = as_transition(task, batch[name])
@@ -82,7 +89,7 @@ def _check_row(name: str, role: str, low: float, high: float, row: np.ndarray) -
     lowest, highest, finite, same = row
     if not same:
         raise ValueError(
-            f"The {role} of a batch of task '{name}' must have as many rows as the action. Received: others."
+            f"The {role} of a batch of task '{name}' must have as many rows as the action. Received: another number."
         )
     if finite and lowest >= low and highest <= high:
         return

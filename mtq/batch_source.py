@@ -43,7 +43,7 @@ class BatchSource:
         self._warm_up()
 
     def check(self) -> None:
-        """Raises a ValueError if a schedule of exploration gave what is no probability. Called outside of graphs."""
+        """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. Call it outside graphs."""
         for shard in self._experience.shards:
             shard.check_schedules()
 

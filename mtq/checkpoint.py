@@ -141,7 +141,7 @@ class Checkpoint:
 
 
 def _remove_unfinished(part: Path) -> None:
-    """Removes what a run that was killed has left."""
+    """Removes the unfinished checkpoint of a run that was killed."""
     if part.is_symlink() or part.is_file() or (part.exists() and stranger(part, _is_ours) is not None):
         raise FileExistsError(
             f"The place of an unfinished checkpoint must hold nothing else. Received: {str(part)!r}, which holds what "

@@ -1,18 +1,18 @@
-"""The error by which every exception of an environment comes back."""
+"""The error that reports every exception that an environment raises."""
 
 from typing import Any, NoReturn
 
-_LINES, _CHARACTERS = 4, 300  # of the original message
+_LINES, _CHARACTERS = 4, 300  # of the original message, at most: lines, and characters per line
 
 
 class BrokenEnvironmentError(RuntimeError):
-    """An environment raised an exception. The message names the task, the exception and what it said.
+    """An environment raised an exception. The message names the task and quotes the exception.
 
-    Its `__cause__` is the exception itself, with the traceback of the environment.
+    The `__cause__` of this error is the exception itself, with the environment's traceback.
 
     Args:
-        message: The message.
-        original: The exception.
+        message: The message, which names the task.
+        original: The exception that the environment raised.
     """
 
     def __init__(self, message: str, original: BaseException | None = None) -> None:
@@ -26,7 +26,10 @@ def raise_broken(name: str, call: str, error: BaseException) -> NoReturn:
     Args:
         name: The task's name.
         call: The call that raised, such as `"step"`.
-        error: The exception. A `KeyboardInterrupt` is raised as it is.
+        error: The exception. A `KeyboardInterrupt` or a `BrokenEnvironmentError` is raised unchanged.
+
+    Raises:
+        BrokenEnvironmentError: Always, except for the exceptions that are raised unchanged.
     """
     if isinstance(error, KeyboardInterrupt | BrokenEnvironmentError):
         raise error
@@ -36,7 +39,7 @@ def raise_broken(name: str, call: str, error: BaseException) -> NoReturn:
 
 
 class raised_in:  # noqa: N801  (used as a function; contextlib's generators let a StopIteration through)
-    """Raises a `BrokenEnvironmentError` for whatever is raised inside.
+    """A context manager that turns any exception raised inside it into a `BrokenEnvironmentError`.
 
     Args:
         name: The task's name.

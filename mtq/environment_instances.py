@@ -1,19 +1,20 @@
-"""Every copy of an environment is an object of its own."""
+"""A check that every copy of an environment is an object of its own."""
 
 import weakref
 from typing import Any
 
-_made: dict[int, weakref.ref] = {}  # by id, every base environment that is still alive
+_made: dict[int, weakref.ref] = {}  # every base environment that is still alive, by its id
 
 
 def check_is_new(name: str, environment: Any) -> None:
-    """Raises a ValueError if this environment, or the one that it wraps, was made before.
+    """Raises a ValueError if this environment, or the one that it wraps, was passed to this function before.
 
-    Copies that are one object step each other, and evaluation resets and closes the environment of training.
+    If copies were the same object, each would step the others, and evaluation would reset and close the environment
+    used for training.
 
     Args:
         name: The task's name, for the message.
-        environment: What a callable or Gymnasium has just made.
+        environment: The environment that a callable or `gymnasium.make` has just made.
     """
     base = _base(environment)
     known = _made.get(id(base))
@@ -26,7 +27,7 @@ def check_is_new(name: str, environment: Any) -> None:
     try:
         key = id(base)
         _made[key] = weakref.ref(base, lambda dead: _forget(key, dead))
-    except TypeError:  # an object with __slots__ that cannot be referred to weakly
+    except TypeError:  # an object with __slots__ and no weak references
         return
 
 

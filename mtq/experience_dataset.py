@@ -1,4 +1,4 @@
-"""The batches of an experience as a `tf.data.Dataset` that knows whose they are, whatever is made of it."""
+"""A `tf.data.Dataset` of an experience's batches that remembers its experience through `map`, `take` and the like."""
 
 import functools
 import inspect
@@ -10,14 +10,14 @@ from mtq.environments.errors import environment_errors
 
 
 def of_experience(dataset: tf.data.Dataset, experience: Any) -> tf.data.Dataset:
-    """Marks a dataset as one of an experience's batches.
+    """Marks a dataset as holding the batches of an experience.
 
-    What `map`, `take` and the like make of it is marked too. A loop over it raises the errors of environments as they
-    were raised there, and not as TensorFlow reports them.
+    Datasets derived from it by `map`, `take` and the like are marked too. A loop over it raises the exceptions of
+    environments as they were raised there, and not as TensorFlow reports them.
 
     Args:
         dataset: The dataset, which is changed in place.
-        experience: The `mtq.Experience`.
+        experience: The `mtq.Experience` whose batches it holds.
 
     Returns:
         The same dataset.

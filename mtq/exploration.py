@@ -16,8 +16,8 @@ from mtq.tasks import Task, TaskSet
 
 Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 _LONGEST_REPEAT = 10_000
-_BETWEEN_ITS_ENDS = keras.optimizers.schedules.PolynomialDecay  # which are looked at
-_LOOKED_AT = (0, *(10**power for power in range(8)))  # steps at which a schedule is tried out
+_BETWEEN_ITS_ENDS = keras.optimizers.schedules.PolynomialDecay  # its values lie between its ends, which are checked
+_LOOKED_AT = (0, *(10**power for power in range(8)))  # the steps at which a schedule is checked beforehand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +125,7 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
         self._num_actions, self._num_envs = task.num_actions, task.num_envs
         self._num_draws = 2 if exploration.repeat_exponent is None else 3
         self._random = make_generator(seed)
-        # The values of a schedule that was only looked at here and there are watched, and noted if no probabilities.
+        # The schedule was checked at a few steps only, so each value is checked, and one outside [0, 1] is recorded.
         is_watched = callable(exploration.epsilon) and type(exploration.epsilon) is not _BETWEEN_ITS_ENDS
         self._wrong = tf.Variable(0.0, trainable=False) if is_watched else None
         self._task = task
@@ -143,7 +143,7 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
             self._repeated.assign(tf.zeros_like(self._repeated))
 
     def check_schedule(self) -> None:
-        """Raises a ValueError if the schedule gave an ε that is no probability. Called outside of graphs."""
+        """Raises a ValueError if the schedule returned an ε outside `[0, 1]`. Call it outside graphs."""
         if self._wrong is not None and self._wrong.numpy() != 0:
             raise ValueError(
                 f"exploration of task '{self._task.name}' must stay a probability, from 0 to 1. Received: "

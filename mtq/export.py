@@ -22,22 +22,22 @@ _OF_AN_EXPORT = (
 def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None:
     """Writes a SavedModel with a signature per task and a default one.
 
-    The signature named after a task takes `observation [N, …]` as the task sees it (of `task.spec`'s shape and type,
-    not scaled; Dicts, Tuples and Discrete as `gymnasium.spaces.flatten` makes them) and gives `action [N]` int32, the
-    greedy one, as the environment's `step` takes it, and `q_values [N, num_actions]` float32. The actions of the values
-    are in order, from `task.spec.first_action` on, which is 0 unless the environment's actions begin elsewhere. The
-    default signature takes the observations of all tasks, each under its task's name and with as many rows as it has,
-    and gives `<task>_action` and `<task>_q_values`. A request of another shape or type is answered by an error,
-    whatever serves the export.
+    The signature named after a task takes `observation [N, …]` in the shape and dtype of `task.spec`, not scaled; Dict,
+    Tuple and Discrete observations are flattened as by `gymnasium.spaces.flatten`. It returns `action [N]`, int32, the
+    greedy actions as the environment's `step` takes them, and `q_values [N, num_actions]`, float32. Column `i` of the
+    values belongs to the action `task.spec.first_action + i`; the first action is 0 unless the environment numbers its
+    actions otherwise. The default signature takes the observations of all tasks, each under its task's name and with
+    its own number of rows, and returns `<task>_action` and `<task>_q_values`. A request of another shape or dtype is
+    answered with an error, whatever serves the export.
 
     Args:
         model: A `MultiTaskDQN`.
         filepath: The folder to write, by TF Serving's custom `<name>/<version>`.
-        overwrite: Whether an export that is already there may be replaced, by a single renaming: whoever watches the
-            place sees the old one or the new one. A folder that holds anything else is never replaced.
+        overwrite: Whether an export that is already there may be replaced. It is replaced by a single rename, so that
+            readers see the old export or the new one. A folder that holds anything else is never replaced.
 
     Raises:
-        FileExistsError: There is something at this place already; with `overwrite`, something that is no export.
+        FileExistsError: The path exists and is not an empty folder; with `overwrite`, it is not an export either.
 
     Example:
         The export is used without mtq and without Keras: `tf.saved_model.load(path).signatures["cart_pole"](
@@ -65,7 +65,7 @@ def check_free(filepath: str | Path, overwrite: bool = False) -> None:
 
     Args:
         filepath: The folder to write.
-        overwrite: Whether an export that is already there may be replaced. Nothing else is.
+        overwrite: Whether an export that is already there may be replaced. Anything else is never replaced.
     """
     _check_place(Path(filepath), filepath, overwrite)
 
@@ -90,12 +90,12 @@ def _taken(filepath: str | Path, must: str, found: str) -> FileExistsError:
 
 
 def _not_of_an_export(path: Path) -> str | None:
-    """What of a folder is no part of a SavedModel, by the name of a file in it."""
+    """The name of an entry of a folder that is no part of a SavedModel; None if there is none."""
     graph = path / "saved_model.pb"
     if not graph.is_file():
         return min(entry.name for entry in path.iterdir())
     assets = path / "assets"
-    if assets.is_dir() and any(assets.iterdir()):  # of lookup tables in a network, whose names the graph has
+    if assets.is_dir() and any(assets.iterdir()):  # files of lookup tables, which the graph names
         saved = saved_model_pb2.SavedModel()
         try:
             saved.ParseFromString(graph.read_bytes())
@@ -112,9 +112,9 @@ def _observation_spec(model: Any, name: str, argument: str = "observation") -> t
 
 
 def _checked(model: Any, name: str, observation: tf.Tensor) -> tf.Tensor:
-    """The observation, or at run time an error if it is of another shape.
+    """Returns the observation, with an assertion of its shape that runs with the graph.
 
-    A signature's own shape is checked by nobody: neither by TensorFlow's C API nor by TF Serving.
+    Neither TensorFlow's C API nor TF Serving checks the shape that a signature declares.
     """
     return tf.ensure_shape(observation, [None, *model.tasks[name].spec.observation_shape], name=f"observation_{name}")
 
@@ -146,7 +146,7 @@ def _default_endpoint(model: Any) -> Any:
 
 
 def check_exportable(model: Any) -> None:
-    """Raises a ValueError unless every task's path can be exported; nothing is written.
+    """Raises a ValueError unless every task's path through the network can be exported. Writes nothing.
 
     Args:
         model: A `MultiTaskDQN`.

@@ -1,4 +1,4 @@
-"""Folders that are replaced as a whole, and deleted only if all in them is known to be ours."""
+"""Files and folders that are replaced atomically, and deleted only if mtq wrote everything in them."""
 
 import contextlib
 import ctypes
@@ -11,16 +11,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
-_NOT_THERE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # a kernel or a file system that cannot exchange
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux's constants for renameat2
+_NOT_THERE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # the kernel or the file system cannot exchange paths
 
 
 @contextlib.contextmanager
 def beside(place: Path) -> Iterator[Path]:
-    """A name beside a place that nothing else has, for what is to be renamed to it; removed if that did not come about.
+    """A context manager that yields an unused path in the same folder, to write to before renaming.
+
+    Anything still at that path when the context ends is removed.
 
     Args:
-        place: The file or folder to be written.
+        place: The path of the file or folder that is to be written in the end.
+
+    Yields:
+        The temporary path. It does not exist yet.
     """
     path = place.with_name(f".{place.name}.{uuid.uuid4().hex[:12]}.part{place.suffix}")
     try:
@@ -30,7 +35,7 @@ def beside(place: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder of our own, if it is there."""
+    """Removes a file or a folder, if it exists. Links are removed, not followed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -38,16 +43,16 @@ def remove(path: Path) -> None:
 
 
 def check_kind(path: Path, role: str, kind: str, is_of_it: Callable[[IO[bytes]], bool]) -> None:
-    """Checks that a file which is to be replaced is of the kind of what replaces it.
+    """Checks that a path is free, or holds a file of the kind that is to replace it, or an empty file.
 
     Args:
-        path: Its place, where there may be nothing.
-        role: What is to be written, for the message.
-        kind: Of which kind it is, for the message.
-        is_of_it: Says so of an open file.
+        path: The path that is to be written.
+        role: What is to be written, such as `"model"`, for the message.
+        kind: The kind of file that may be replaced, such as `".keras file"`, for the message.
+        is_of_it: A function that says whether an open file is of that kind.
 
     Raises:
-        FileExistsError: It is of another kind, or no file.
+        FileExistsError: There is a file of another kind, or something that is not a file.
     """
     if not path.exists():
         return
@@ -62,11 +67,15 @@ def check_kind(path: Path, role: str, kind: str, is_of_it: Callable[[IO[bytes]],
 
 
 def stranger(folder: Path, is_ours: Callable[[str], bool]) -> str | None:
-    """What of a folder's content is not ours, anywhere in it; None if all is.
+    """Finds something in a folder, at any depth, that mtq did not write.
 
     Args:
-        folder: A folder.
-        is_ours: Says so of a path within the folder, with slashes; those of folders end with one. Links are never ours.
+        folder: The folder.
+        is_ours: A function that says whether mtq writes such a path. It is given paths relative to the folder, with
+            slashes; those of folders end with a slash. Links never count as written by mtq.
+
+    Returns:
+        The relative path of the first such entry, or None if there is none.
     """
     for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
@@ -79,21 +88,28 @@ def stranger(folder: Path, is_ours: Callable[[str], bool]) -> str | None:
 
 
 def matches(*patterns: str) -> Callable[[str], bool]:
-    """Says of a text whether it is, from its beginning to its end, of one of some regular expressions."""
+    """Makes a function that says whether a whole text matches one of several regular expressions.
+
+    Args:
+        patterns: The regular expressions.
+
+    Returns:
+        A function from a text to a bool.
+    """
     found = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
     return lambda text: found.fullmatch(text) is not None
 
 
 def put_in_place(new: Path, place: Path, check: Callable[[Path], None]) -> None:
-    """Renames a folder to its place. One that is there is replaced in the same moment, and deleted after.
+    """Renames a folder to its final path. A folder already there is exchanged for it, then deleted.
 
     Args:
-        new: The folder, beside its place.
-        place: Where it is to be.
-        check: Raises an OSError if what lies at a path may not be deleted.
+        new: The new folder, on the same file system.
+        place: The final path.
+        check: A function that raises an OSError if what is at a path may not be deleted.
 
     Raises:
-        OSError: It may not be deleted, or cannot be renamed; all is then as it was.
+        OSError: What is at the final path may not be deleted, or the rename failed. The final path is then as before.
     """
     check(place)
     if not place.exists():
@@ -102,7 +118,7 @@ def put_in_place(new: Path, place: Path, check: Callable[[Path], None]) -> None:
     if not exchange(new, place):
         _exchange_by_three(new, place)
     try:
-        check(new)  # now the old one, to which something may have come meanwhile
+        check(new)  # now the old folder, to which something may have been added meanwhile
     except OSError:
         if not exchange(new, place):
             _exchange_by_three(new, place)
@@ -111,7 +127,7 @@ def put_in_place(new: Path, place: Path, check: Callable[[Path], None]) -> None:
 
 
 def _exchange_by_three(one: Path, other: Path) -> None:
-    """For systems that cannot do it in a single step: for a moment there is nothing at the second path."""
+    """Exchanges two paths in three renames, between which nothing is at the second path."""
     aside = other.with_name(f".{other.name}.{uuid.uuid4().hex[:12]}.aside")
     os.rename(other, aside)
     try:
@@ -123,13 +139,17 @@ def _exchange_by_three(one: Path, other: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Gives two paths each other's content in a single step.
+    """Exchanges what is at two paths, atomically.
+
+    Args:
+        one: The first path.
+        other: The second path.
 
     Returns:
-        False where the system cannot.
+        True if the paths were exchanged, False if the operating system or the file system does not support it.
 
     Raises:
-        OSError: They cannot be exchanged for another reason.
+        OSError: The paths cannot be exchanged for another reason.
     """
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:

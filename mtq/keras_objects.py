@@ -1,4 +1,4 @@
-"""Objects of Keras 3 as settings, and not those of Keras 2, which `tf.keras` is where tf-agents is installed."""
+"""A check that settings are objects of Keras 3, not of `tf.keras`, which is Keras 2 where tf-agents is installed."""
 
 import inspect
 from typing import Any
@@ -11,7 +11,7 @@ def check_keras(role: str, value: Any) -> None:
 
     Args:
         role: The name of the argument, for the message.
-        value: The value received; anything else passes.
+        value: The value received. Values that are not of `tf.keras` pass.
     """
     is_named = inspect.isclass(value) or inspect.isroutine(value)
     classes = value.__mro__ if inspect.isclass(value) else (value,) if is_named else type(value).__mro__

@@ -1,4 +1,4 @@
-"""The parts of Keras's own train step that only some models have: auxiliary losses and a loss scale."""
+"""The parts of Keras's train step that only some models need: auxiliary losses and a loss scale."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,16 @@ from mtq.task_metrics import UpdateMetrics
 
 
 class KerasStep:
-    """What compiling found in a network and an optimizer, and how it is logged. All else costs nothing.
+    """The auxiliary losses of a network and the loss scale of its optimizer, with the metrics that log them.
+
+    A model that has neither pays nothing for them.
 
     Args:
         network: The network to be trained.
-        optimizer: An optimizer of Keras.
+        optimizer: The Keras optimizer that trains it.
+
+    Attributes:
+        metrics: The metrics that log these quantities; empty if there are none.
     """
 
     def __init__(self, network: keras.Model, optimizer: Any) -> None:
@@ -32,14 +37,17 @@ class KerasStep:
         return self._auxiliary.any
 
     def loss_scale(self) -> tf.Tensor | None:
-        """By what losses are multiplied before they are differentiated; None where there is no loss scale."""
+        """The factor by which losses are multiplied before differentiation, a float32 scalar; None if there is none."""
         return loss_scale_of(self._optimizer)
 
     def auxiliary(self, observations: Mapping[str, Any], loss_scale: tf.Tensor | None) -> Auxiliary | None:
-        """The auxiliary losses and their gradient; None where the network has none.
+        """Computes the auxiliary losses and their gradient.
 
         Args:
-            observations: `{task: [B, …]}`.
-            loss_scale: What `loss_scale` returned.
+            observations: The observations of a batch, `{task: [B, …]}`.
+            loss_scale: The value that `loss_scale` returned.
+
+        Returns:
+            The losses and their unscaled gradient; None if the network has no auxiliary losses.
         """
         return self._auxiliary(observations, loss_scale) if self._auxiliary.any else None

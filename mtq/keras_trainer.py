@@ -1,4 +1,4 @@
-"""What a Keras model's trainer offers and Q-learning has no meaning for: refused by name, with what to use instead."""
+"""The parts of Keras's trainer that have no meaning in Q-learning, refused with a pointer to what to use instead."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _METRICS = (
     "Losses, values and gradient norms of every task are logged anyway; add others to the logs in a callback, or use "
     "mtq.callbacks.EvaluateTasks."
 )
-# Of each argument of fit that is refused: what it must be, and the remedy.
+# The arguments of fit that are refused: the value that each must have, and the remedy.
 _OF_FIT = {
     "y": (None, _TARGETS),
     "validation_split": (0.0, _EVALUATE),
@@ -28,20 +28,20 @@ _OF_FIT = {
     "class_weight": (None, _WEIGH),
     "sample_weight": (None, _WEIGH),
 }
-# Of each that Keras would ignore where batches are made already.
+# The same for arguments that Keras ignores when x is a dataset of batches.
 _OF_ARRAYS = {
     "batch_size": (None, "The batches have the size that Experience.dataset(batch_size) or your dataset gives them."),
     "shuffle": (False, "Experience draws at random; shuffle another dataset before it is batched."),
 }
-# Methods that Keras's own train_step calls and that of MultiTaskDQN does not.
+# Methods that Keras's train_step calls and MultiTaskDQN's does not.
 _NOT_CALLED = ("compute_loss", "compute_metrics", "test_step")
 
 
 class KerasTrainer(keras.Model):
-    """A Keras model whose methods that cannot mean anything in Q-learning say so at once."""
+    """A Keras model that refuses the trainer methods and arguments that have no meaning in Q-learning."""
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Is refused: of batches there is no score of a policy.
+        """Not supported: a policy cannot be scored on batches.
 
         Raises:
             ValueError: Always.
@@ -49,7 +49,7 @@ class KerasTrainer(keras.Model):
         raise _unsupported(self, "evaluate", _EVALUATE)
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Is refused, as `evaluate`.
+        """Not supported, like `evaluate`.
 
         Raises:
             ValueError: Always.
@@ -57,7 +57,7 @@ class KerasTrainer(keras.Model):
         raise _unsupported(self, "test_on_batch", _EVALUATE)
 
     def test_step(self, data: Any) -> Any:
-        """Is refused, as `evaluate`.
+        """Not supported, like `evaluate`.
 
         Raises:
             ValueError: Always.
@@ -65,7 +65,7 @@ class KerasTrainer(keras.Model):
         raise _unsupported(self, "test_step", _EVALUATE)
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        """Is refused: losses are the tasks', and follow from transitions.
+        """Not supported: each task has a loss of its own, computed from transitions.
 
         Raises:
             ValueError: Always.
@@ -73,7 +73,7 @@ class KerasTrainer(keras.Model):
         raise _unsupported(self, "compute_loss", "The loss of TD errors is compile(loss=…); see train_step.")
 
     def compute_metrics(self, *args: Any, **kwargs: Any) -> Any:
-        """Is refused: there are no targets to measure by.
+        """Not supported: there are no labels to compare predictions with.
 
         Raises:
             ValueError: Always.
@@ -81,13 +81,16 @@ class KerasTrainer(keras.Model):
         raise _unsupported(self, "compute_metrics", _METRICS)
 
     def predict_step(self, data: Any) -> Any:
-        """Action values of one batch of observations, for `predict`.
+        """Computes the action values of one batch of observations, for `predict`.
 
         Args:
-            data: `{task: observation [B, …]}`.
+            data: The observations of all tasks, `{task: observation [B, …]}`.
+
+        Returns:
+            The action values, `{task: q_values [B, num_actions]}`.
 
         Raises:
-            ValueError: They are not the observations of every task.
+            ValueError: The data are not the observations of every task.
         """
         observations = keras.utils.unpack_x_y_sample_weight(data)[0]
         is_by_task = isinstance(observations, Mapping) and set(observations) == set(self.tasks)
@@ -101,21 +104,24 @@ class KerasTrainer(keras.Model):
 
     @property
     def metrics_names(self) -> list[str]:
-        """The names of what `train_on_batch` returns in a list, in its order."""
+        """The names of the values in the list that `train_on_batch` returns, in the same order."""
         return sorted(self.get_metrics_result()) if self.compiled else []
 
 
 def fit_arguments(x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `fit` but for x by name, after those were refused that cannot be honoured.
+    """Collects the arguments of `fit` by name, and refuses those that would have no effect.
 
     Args:
         x: The batches.
-        args: Positional ones after x.
-        kwargs: Those by name.
+        args: The positional arguments after x.
+        kwargs: The keyword arguments.
+
+    Returns:
+        All arguments except x, by name.
 
     Raises:
-        TypeError: There is no such argument.
-        ValueError: An argument cannot be honoured.
+        TypeError: `keras.Model.fit` has no such argument.
+        ValueError: An argument would have no effect.
     """
     given = inspect.signature(keras.Model.fit).bind(None, x, *args, **kwargs).arguments
     given = {name: value for name, value in given.items() if name not in ("self", "x")}
@@ -126,13 +132,13 @@ def fit_arguments(x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dic
 
 
 def check_batch_arguments(y: Any, sample_weight: Any, class_weight: Any = None, method: str = "train_on_batch") -> None:
-    """Raises a ValueError if anything comes beside a batch that would have no effect.
+    """Raises a ValueError if a batch comes with labels or weights, which would have no effect.
 
     Args:
-        y: Must be None.
-        sample_weight: Must be None.
-        class_weight: Must be None.
-        method: Which was given them.
+        y: The labels, which must be None.
+        sample_weight: The sample weights, which must be None.
+        class_weight: The class weights, which must be None.
+        method: The name of the method that was given them, for the message.
     """
     _check_unused(method, "y", y, None, _TARGETS)
     _check_unused(method, "sample_weight", sample_weight, None, _WEIGH)
@@ -140,12 +146,12 @@ def check_batch_arguments(y: Any, sample_weight: Any, class_weight: Any = None, 
 
 
 def check_compile(model: keras.Model, metrics: Any, weighted_metrics: Any) -> None:
-    """Raises a ValueError if a model was made, or is compiled, with what its train step leaves out.
+    """Raises a ValueError if a model has, or is compiled with, something that its train step ignores.
 
     Args:
         model: A `MultiTaskDQN`.
-        metrics: Must be None or empty.
-        weighted_metrics: Must be None or empty.
+        metrics: The argument of `compile`, which must be None or empty.
+        weighted_metrics: The argument of `compile`, which must be None or empty.
     """
     for name, value in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
         _check_unused("compile", name, value or None, None, _METRICS)
@@ -168,13 +174,15 @@ def check_compile(model: keras.Model, metrics: Any, weighted_metrics: Any) -> No
 
 
 def _defines_own_step(kind: type) -> bool:
-    """Whether a class between the user's and `MultiTaskDQN` brings a train step of its own."""
+    """Whether a class, or a base class of it below `MultiTaskDQN`, defines a train step of its own."""
     owner = next(base for base in kind.__mro__ if "train_step" in vars(base))
     return not owner.__module__.startswith("mtq.")
 
 
 def _check_unused(method: str, name: str, value: Any, expected: Any, remedy: str) -> None:
-    is_none = value is None or isinstance(value, tf.experimental.Optional)  # Keras puts one in the place of None
+    is_none = value is None or isinstance(
+        value, tf.experimental.Optional
+    )  # Keras passes such an object in place of None
     if is_none or (isinstance(value, int | float) and value == expected):
         return
     text = repr(value)

@@ -1,7 +1,7 @@
 """The loss scale of an optimizer: losses are multiplied by it, their gradients divided by it.
 
-In float16 the gradients of small losses underflow; scaled, they do not. What the tasks' gradients are weighed, combined
-and logged by is unscaled, in float32.
+In float16, gradients of small losses underflow unless the losses are scaled. Weightings, aggregators and logs see the
+unscaled gradients, in float32.
 """
 
 import math
@@ -14,16 +14,19 @@ import tensorflow as tf
 from mtq.distribution.optimizer import apply_reduced
 from mtq.distribution.replicas import outside
 
-_SMALLEST = 2.0**-14  # of the scales at which an overflow is put down to the scale
+_SMALLEST = 2.0**-14  # at this scale and below, an overflow is no longer attributed to the scale
 
 
 def with_loss_scale(optimizer: Any, network: keras.Model, previous: Any = None) -> Any:
-    """The optimizer, in a `LossScaleOptimizer` if the network computes in float16 and there is no loss scale yet.
+    """Wraps an optimizer in a `LossScaleOptimizer` if the network computes in float16 and it has no loss scale yet.
 
     Args:
-        optimizer: An optimizer of Keras.
+        optimizer: A Keras optimizer.
         network: The network to be trained.
-        previous: The optimizer that the model had before, whose wrapper is kept if it holds this very optimizer.
+        previous: The optimizer that the model had before. If it is a wrapper around the same optimizer, it is reused.
+
+    Returns:
+        The optimizer, or its wrapper.
     """
     is_scaled = is_dynamic(optimizer) or optimizer.loss_scale_factor is not None
     if is_scaled or not any(layer.compute_dtype == "float16" for layer in network._flatten_layers()):
@@ -34,15 +37,15 @@ def with_loss_scale(optimizer: Any, network: keras.Model, previous: Any = None) 
 
 
 def is_dynamic(optimizer: Any) -> bool:
-    """Whether an optimizer finds its loss scale by itself."""
+    """Whether an optimizer adapts its loss scale: whether it is a `LossScaleOptimizer`."""
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def check_loss_scale(optimizer: Any) -> None:
-    """Raises a ValueError if an optimizer scales the loss, or applies gradients, in a way that is not known here.
+    """Raises a ValueError if an optimizer scales the loss or applies gradients in a way that mtq does not support.
 
     Args:
-        optimizer: An optimizer of Keras.
+        optimizer: A Keras optimizer.
     """
     kind = type(optimizer)
     if kind.apply_gradients is not keras.optimizers.Optimizer.apply_gradients:
@@ -69,23 +72,38 @@ def check_loss_scale(optimizer: Any) -> None:
 
 
 def loss_scale_of(optimizer: Any) -> tf.Tensor | None:
-    """The factor by which losses are to be multiplied, a float32 scalar; None where there is none."""
+    """The loss scale of an optimizer.
+
+    Args:
+        optimizer: A Keras optimizer.
+
+    Returns:
+        The factor by which losses are multiplied, a float32 scalar; None if there is none.
+    """
     if not is_dynamic(optimizer) and optimizer.loss_scale_factor is None:
         return None
     return tf.cast(optimizer.scale_loss(tf.constant(1.0)), tf.float32)
 
 
 def scaled(gradients: Sequence[tf.Tensor], scale: tf.Tensor) -> list[tf.Tensor]:
-    """Gradients times the loss scale."""
+    """Multiplies gradients by the loss scale.
+
+    Args:
+        gradients: The gradients.
+        scale: The loss scale, a float32 scalar.
+    """
     return [gradient * tf.cast(scale, gradient.dtype) for gradient in gradients]
 
 
 def unscaled(gradient: Any, scale: tf.Tensor) -> tf.Tensor:
-    """A gradient of a scaled loss divided by the scale, in float32 at least: there it cannot underflow.
+    """Divides the gradient of a scaled loss by the scale, in at least float32, where it does not underflow.
 
     Args:
-        gradient: A tensor, or `tf.IndexedSlices`.
-        scale: The loss scale.
+        gradient: The gradient, a tensor or `tf.IndexedSlices`.
+        scale: The loss scale, a float32 scalar.
+
+    Returns:
+        The gradient as a dense tensor.
     """
     gradient = tf.convert_to_tensor(gradient)
     gradient = tf.cast(gradient, tf.float32) if gradient.dtype.size < 4 else gradient
@@ -93,9 +111,17 @@ def unscaled(gradient: Any, scale: tf.Tensor) -> tf.Tensor:
 
 
 def is_to_be_skipped(scale: tf.Tensor, losses_are_finite: tf.Tensor, all_is_finite: tf.Tensor) -> tf.Tensor:
-    """Whether an update is left out because its gradients overflowed for the scale alone.
+    """Whether an update is skipped because its gradients overflowed on account of the loss scale.
 
-    Losses that are not finite themselves are no matter of the scale; nor is what overflows at the smallest one.
+    Losses that are not finite themselves have another cause, and so has an overflow at the smallest scale.
+
+    Args:
+        scale: The loss scale, a float32 scalar.
+        losses_are_finite: Whether all losses are finite, a bool scalar.
+        all_is_finite: Whether all losses and gradients are finite, a bool scalar.
+
+    Returns:
+        A bool scalar.
     """
     return tf.logical_and(losses_are_finite, ~all_is_finite) & (scale > _SMALLEST)
 
@@ -103,15 +129,16 @@ def is_to_be_skipped(scale: tf.Tensor, losses_are_finite: tf.Tensor, all_is_fini
 def apply_where_finite(
     optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], finite: tf.Tensor
 ) -> None:
-    """An update by a `LossScaleOptimizer`: halves the scale and leaves the variables, or applies and lets it grow.
+    """Makes an update with a `LossScaleOptimizer`, or skips it and halves the loss scale.
 
-    `LossScaleOptimizer.apply` does the same to scaled gradients, but not where gradients are reduced already.
+    After `dynamic_growth_steps` updates in a row the scale doubles. `LossScaleOptimizer.apply` does the same with
+    scaled gradients, but cannot be used where the gradients are already reduced over replicas.
 
     Args:
         optimizer: A `keras.optimizers.LossScaleOptimizer`.
-        gradients: Unscaled, the same on every replica.
-        variables: To be changed on every replica.
-        finite: Whether all the gradients are finite, a bool scalar.
+        gradients: The unscaled gradients, the same on every replica.
+        variables: The variables to update, on every replica.
+        finite: Whether all the gradients are finite, a bool scalar. If not, the update is skipped.
     """
     scale, steps = optimizer.dynamic_scale, optimizer.step_counter
 

@@ -44,8 +44,8 @@ class MultiTaskDQN(KerasTrainer):
     With its defaults it is the mission's algorithm: squared loss, a target network copied every so many updates,
     weights of one, and the sum of the tasks' normalized gradients.
 
-    The target network is the same layers with values of their own, equal to the network's until the first update.
-    Compile again after layers are frozen, unfrozen or given LoRA.
+    The target network consists of the same layers with a second set of values, which equal the network's until the
+    first update. Compile again after layers are frozen, unfrozen or given LoRA.
 
     Args:
         network: A functional model `{task: observation}` → `{task: q_values}`, from `mtq.networks.shared_q_network`.
@@ -55,8 +55,8 @@ class MultiTaskDQN(KerasTrainer):
         double: Whether targets are those of Double DQN.
 
     Raises:
-        ValueError: The network does not fit the tasks, a layer keeps weights where Keras does not know of them, or a
-            setting is out of its range.
+        ValueError: The network does not fit the tasks, a layer has weights that Keras does not track, or a setting is
+            out of its range.
 
     Example:
         >>> import keras, mtq
@@ -127,15 +127,15 @@ class MultiTaskDQN(KerasTrainer):
     ) -> None:
         """Says how to learn.
 
-        Losses that belong to no task (regularizers, activity regularizers, `add_loss`) count as in Keras: the gradient
-        of their sum is added to what the aggregator makes of the tasks' gradients, before clipping, and their sum is
-        a part of `loss` in the logs and stands there as `regularization_loss`.
+        Losses that belong to no task (weight regularizers, activity regularizers, `add_loss`) count as in Keras: the
+        gradient of their sum is added to the aggregated gradient before clipping. Their sum is included in `loss` in
+        the logs, and logged separately as `regularization_loss`.
 
         Args:
             optimizer: A Keras optimizer or the name of one. Its loss scale, if it has one, is applied to the losses of
-                all tasks; weighting, aggregator and logs see what is unscaled. An update whose gradients overflow for
-                a `LossScaleOptimizer`'s scale is skipped, and counts as a gradient norm of zero in the logs. An
-                optimizer that trained this network before goes on with what it remembers.
+                all tasks; weighting, aggregator and logs see unscaled values. An update whose gradients overflow
+                because of a `LossScaleOptimizer`'s scale is skipped, and counts as a gradient norm of zero in the logs.
+                An optimizer that has trained this network before keeps its state.
             loss: Of the temporal-difference errors: `"squared"`, `"huber"`, or any Keras loss of targets and values.
             loss_weights: None for the tasks' own weights, a dict with a number or a schedule for each task, a name, or
                 a `mtq.weightings.Weighting`.
@@ -147,10 +147,11 @@ class MultiTaskDQN(KerasTrainer):
                 tasks, or where convolutions are of small images; on a CPU not with large images, of whose convolutions
                 XLA makes slow code.
             steps_per_execution: How many updates `fit` makes per call into the graph; callbacks run between calls.
-            auto_scale_loss: Whether an optimizer without a loss scale is put into a `LossScaleOptimizer` if layers of
+            auto_scale_loss: Whether an optimizer without a loss scale is wrapped in a `LossScaleOptimizer` if layers of
                 the network compute in float16.
-            metrics: None. What is worth measuring of every task is logged; callbacks may add to it.
-            weighted_metrics: None.
+            metrics: Not supported; must be None or empty. Losses, values and gradient norms of every task are logged
+                anyway, and callbacks may add to the logs.
+            weighted_metrics: Not supported; must be None or empty.
 
         Raises:
             ValueError: An argument does not fit the tasks, or names nothing known.
@@ -251,20 +252,22 @@ class MultiTaskDQN(KerasTrainer):
         self.task_weights.assign([{**now, **weights}[name] for name in self.tasks])
 
     def sync_target_network(self) -> None:
-        """Copies the network's weights to the target network, now.
+        """Copies the network's weights to the target network.
 
-        Training does so by itself before the first update, whatever put the weights there, unless the target network
-        was given others by its own `set_weights`. Call it when weights are put into a model that has been trained
-        already, or before a training loop of one's own that calls `train_step`.
+        `fit` and `train_on_batch` do this before the first update, unless the target network's own weights were set by
+        `target_network.set_weights`. Call it after setting the weights of a model that has already been trained, or
+        before a custom training loop that calls `train_step`.
         """
         with self.distribute_strategy.scope():
             self.target_network.sync()
 
     def prepare_update(self) -> None:
-        """Called before the first update of each `fit`: brings the target network in step, if there was none yet.
+        """Prepares the first update of a `fit`.
+
+        Before the model's very first update, it syncs the target network, unless that was given weights of its own.
 
         Raises:
-            ValueError: Other variables are trainable than when the model was compiled.
+            ValueError: Layers were frozen or unfrozen since the model was compiled.
         """
         self.trained_weights.check()
         if not int(self.updates.numpy()) and not self.target_network.was_set:
@@ -277,7 +280,12 @@ class MultiTaskDQN(KerasTrainer):
         return _ByIdentity(super().weights)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> keras.layers.Layer:
-        """The network or the target network, or by its name a layer of the network, such as `"backbone"`."""
+        """Returns the network, the target network, or, by its name, a layer of the network such as `"backbone"`.
+
+        Args:
+            name: The name of the layer.
+            index: The index among the model's own layers, if no name is given.
+        """
         if name is not None and name not in {layer.name for layer in self.layers}:
             return self.network.get_layer(name)
         return super().get_layer(name=name, index=index)
@@ -317,17 +325,20 @@ class MultiTaskDQN(KerasTrainer):
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """One update from one batch, as `keras.Model.train_on_batch` makes it.
+        """Makes one update from one batch, like `keras.Model.train_on_batch`.
 
         Args:
-            x: `{task: Transition}`.
-            y: None.
-            sample_weight: None.
-            class_weight: None.
-            return_dict: Whether to return the logs by name, and not in the order of `metrics_names`.
+            x: The batch, `{task: Transition}`.
+            y: Not supported; must be None.
+            sample_weight: Not supported; must be None.
+            class_weight: Not supported; must be None.
+            return_dict: Whether to return the logs as a dict instead of a list.
+
+        Returns:
+            The logs: a list in the order of `metrics_names`, or a dict.
 
         Raises:
-            ValueError: Something is given that would have no effect.
+            ValueError: An argument that is not supported is given, or layers were frozen or unfrozen since `compile`.
         """
         check_batch_arguments(y, sample_weight, class_weight)
         if self.compiled:
@@ -341,10 +352,10 @@ class MultiTaskDQN(KerasTrainer):
         each task's loss and what the callbacks know of its return; all else is in the logs.
 
         Raises:
-            ValueError: There is no `steps_per_epoch`, or no whole number of executions in it; an environment is broken;
-                the batches are of another model's experience; an argument, such as `validation_data`, has no meaning
-                here.
-            BrokenEnvironmentError: An environment raised.
+            ValueError: `steps_per_epoch` is missing or not a multiple of `steps_per_execution`; an environment returns
+                invalid values; the batches come from another model's experience; or an argument such as
+                `validation_data` is not supported.
+            BrokenEnvironmentError: An environment raised an exception.
         """
         kwargs = fit_arguments(x, args, kwargs)
         verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
@@ -380,7 +391,7 @@ class MultiTaskDQN(KerasTrainer):
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""
-        self.is_in_step = False  # for all that anybody knows who comes back to train
+        self.is_in_step = False  # the weights may have changed since the last training
         if force or self.train_function is None:
             self.train_function = make_train_function(self)
         return self.train_function
@@ -447,10 +458,17 @@ class MultiTaskDQN(KerasTrainer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MultiTaskDQN":
-        """Makes the model again. Nothing is imported for it.
+        """Creates a model from its config. No module is imported for it.
+
+        Args:
+            config: The config, as `get_config` returns it.
+            custom_objects: Classes and functions by name, in addition to the registered ones.
+
+        Returns:
+            The model, not compiled.
 
         Raises:
-            ValueError: The config names classes that are not known, or its tasks are none.
+            ValueError: The config names unknown classes, or does not hold tasks.
         """
         check_classes(config, custom_objects)
         network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
@@ -471,7 +489,7 @@ class MultiTaskDQN(KerasTrainer):
 
 
 class _ByIdentity(list[Any]):
-    """Variables of which `in` finds the same one, not one that is equal: Keras asks so for `.h5` files."""
+    """A list of variables whose `in` compares identity, not equality, as Keras needs when it writes `.h5` files."""
 
     def __contains__(self, item: object) -> bool:
         return any(item is one for one in self)

@@ -1,6 +1,7 @@
-"""Numbers and flags among the settings: checked, and turned into Python's own, which can be saved.
+"""Checks of numeric and boolean settings, which are converted to Python's own types so that they can be saved.
 
-Python's, NumPy's and arrays of no dimension are numbers; 1e4 is an integer; bools and text are not numbers.
+Python numbers, NumPy scalars and zero-dimensional arrays count as numbers, and a float without a fraction such as 1e4
+counts as an integer. Bools and text do not.
 """
 
 import math
@@ -21,19 +22,19 @@ def is_real(value: Any) -> bool:
 
 
 def integer(role: str, value: Any, least: int = 1, remedy: str = "") -> int:
-    """An integer setting.
+    """Checks an integer setting.
 
     Args:
         role: The name of the argument, for the message.
         value: The value received. A float without a fraction, such as 1e4, is an integer.
         least: The smallest value allowed.
-        remedy: A sentence for the end of the message.
+        remedy: A sentence that ends the message.
 
     Returns:
         The value as an `int`.
 
     Raises:
-        ValueError: It is not an integer, or too small.
+        ValueError: The value is not an integer, or is too small.
     """
     plain = _plain(value)
     if is_real(plain) and not is_whole(plain) and math.isfinite(plain) and plain == math.floor(plain):
@@ -46,20 +47,20 @@ def integer(role: str, value: Any, least: int = 1, remedy: str = "") -> int:
 def real(
     role: str, value: Any, *, least: float | None = None, most: float | None = None, above: float | None = None
 ) -> float:
-    """A finite real setting.
+    """Checks a finite real setting.
 
     Args:
         role: The name of the argument, for the message.
         value: The value received.
         least: The smallest value allowed.
         most: The largest value allowed.
-        above: A number that the value must be larger than.
+        above: An exclusive lower bound.
 
     Returns:
         The value as a `float`.
 
     Raises:
-        ValueError: It is not a finite number within these bounds.
+        ValueError: The value is not a finite number within the bounds.
     """
     plain = _plain(value)
     holds = is_real(plain) and math.isfinite(plain)
@@ -78,14 +79,17 @@ def real(
 
 
 def flag(role: str, value: Any) -> bool:
-    """A setting that is True or False.
+    """Checks a boolean setting.
 
     Args:
         role: The name of the argument, for the message.
         value: The value received.
 
+    Returns:
+        The value as a `bool`.
+
     Raises:
-        ValueError: It is something else, such as "false", which Python takes for true.
+        ValueError: The value is something else, such as the text "false", which is true in Python.
     """
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{role} must be True or False. Received: {value!r}.")
@@ -93,7 +97,7 @@ def flag(role: str, value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's scalars and arrays of no dimension as Python's numbers."""
+    """Converts NumPy scalars and zero-dimensional arrays to Python numbers."""
     return (
         value.item() if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and not value.ndim) else value
     )

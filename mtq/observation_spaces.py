@@ -1,12 +1,12 @@
-"""Observations as mtq takes them: one array each, and how a network brings them to `[0, 1]`.
+"""Observations as single arrays, and the bounds from which a network scales them to `[0, 1]`.
 
-What is scaled follows from the type and the bounds that a space announces:
+The dtype and the bounds of the observation space determine what is scaled:
 
-- Integers and bools are, by the bounds of each entry of the last axis: of each channel of an image, of each entry of a
-  vector. Vectors without bounds are not; images without bounds are refused.
-- Floats from 0 to 255 in all entries are. So are images of floats (three axes or more) with finite bounds beyond
-  `[−1, 1]`. Other floats are taken to have the scale that they should have.
-- Of a Dict or Tuple, each part as if it were alone. One-hot vectors are as they should be.
+- Integers and bools are scaled by the bounds of each entry of the last axis, which are the channels of an image or the
+  entries of a vector. Integer vectors without bounds are not scaled; integer images without bounds are refused.
+- Floats are scaled if all entries have the bounds 0 and 255. Images of floats (three or more axes) are also scaled if
+  their bounds are finite and exceed `[−1, 1]`. Other floats are not scaled.
+- Each part of a Dict or Tuple is scaled by the same rules. One-hot vectors are not scaled.
 """
 
 import math
@@ -19,21 +19,24 @@ from gymnasium import spaces
 from gymnasium.wrappers import FlattenObservation
 
 Bound = float | tuple[float, ...] | None
-EXACT = 2**24  # integers up to it are told apart by float32
+EXACT = 2**24  # float32 represents all integers up to this one exactly
 _ONE_HOT = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
-    """Brings an environment's observations to one array, if they are not.
+    """Wraps an environment so that each observation is one array.
 
-    A Discrete space becomes a one-hot vector, Dicts and Tuples of vectors become one vector.
+    A Discrete observation becomes a one-hot vector; a Dict or Tuple of vectors becomes one vector.
 
     Args:
         name: The task's name, for messages.
         environment: A Gymnasium environment.
 
+    Returns:
+        The environment itself if its observations are arrays already, otherwise a wrapper around it.
+
     Raises:
-        ValueError: The observations are not of fixed shape, or an image would lose its shape.
+        ValueError: The observations have no fixed shape, or an image would lose its shape.
     """
     space = environment.observation_space
     parts = list(_parts(space))
@@ -58,17 +61,18 @@ def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
 
 
 def read_box(name: str, environment: gymnasium.Env) -> tuple[tuple[int, ...], str, Bound, Bound]:
-    """The shape, type, and lower and upper bounds of an environment's observations.
+    """Reads the shape, dtype and bounds of an environment's observations.
 
     Args:
         name: The task's name, for messages.
-        environment: From `as_one_array`.
+        environment: An environment that `as_one_array` returned.
 
     Returns:
-        The shape, `"float32"` or `"uint8"`, the upper bounds and the lower bounds by which a network scales.
+        The shape of one observation; its dtype, `"float32"` or `"uint8"`; and the upper and the lower bound by which a
+        network scales it, as in `TaskSpec`.
 
     Raises:
-        ValueError: There are no numbers in an observation, or an image's scale is not known.
+        ValueError: An observation holds no numbers, or an image of integers has no bounds.
     """
     box, flattened = environment.observation_space, _flattened(environment)
     if flattened is None:
@@ -81,14 +85,20 @@ def read_box(name: str, environment: gymnasium.Env) -> tuple[tuple[int, ...], st
 def read_array(
     name: str, shape: tuple[int, ...], dtype: np.dtype, low: Any, high: Any
 ) -> tuple[tuple[int, ...], str, Bound, Bound]:
-    """As `read_box`, of an array of this shape and type.
+    """Converts the shape, dtype and bounds of an array observation to those of a `TaskSpec`.
 
     Args:
         name: The task's name, for messages.
-        shape: Of one observation.
-        dtype: Its type.
-        low: Its smallest values, of this shape or one for all; −∞ for none.
-        high: Its largest values.
+        shape: The shape of one observation.
+        dtype: Its dtype.
+        low: Its lower bounds, an array of this shape or a single number; −∞ where there is none.
+        high: Its upper bounds, an array of this shape or a single number; ∞ where there is none.
+
+    Returns:
+        The same as `read_box`.
+
+    Raises:
+        ValueError: An observation holds no real numbers, or an image of integers has no bounds.
     """
     check_shape(name, shape, f"shape {shape}")
     if np.dtype(dtype).kind not in "iufb":
@@ -101,7 +111,13 @@ def read_array(
 
 
 def check_shape(name: str, shape: tuple[int, ...], received: Any) -> None:
-    """Raises a ValueError unless there are axes, and numbers in them."""
+    """Raises a ValueError unless observations have at least one axis and at least one number.
+
+    Args:
+        name: The task's name, for the message.
+        shape: The shape of one observation.
+        received: The space or shape, for the message.
+    """
     if not shape:
         raise ValueError(
             f"The observation of task '{name}' must have at least one dimension. Received: a single number, {received}."
@@ -115,11 +131,11 @@ def check_shape(name: str, shape: tuple[int, ...], received: Any) -> None:
 
 
 def check_exact(name: str, observation: np.ndarray) -> None:
-    """Raises a ValueError if an observation holds integers that float32 does not tell apart.
+    """Raises a ValueError if an observation holds integers that float32 cannot represent exactly.
 
     Args:
-        name: The task's name.
-        observation: As the environment gave it, or several.
+        name: The task's name, for the message.
+        observation: One or more observations in the environment's own dtype.
     """
     if observation.dtype.kind in "iu" and observation.dtype.itemsize > 2 and observation.size:
         smallest, largest = int(observation.min()), int(observation.max())
@@ -132,13 +148,13 @@ def check_exact(name: str, observation: np.ndarray) -> None:
 
 
 def check_bounds(name: str, observations: np.ndarray, low: Bound, high: Bound) -> None:
-    """Raises a ValueError if observations that the network scales are not within their bounds.
+    """Raises a ValueError if observations that the network scales are outside their bounds.
 
     Args:
-        name: The task's name.
-        observations: `[N, …]`.
-        low: As of a `TaskSpec`.
-        high: Likewise.
+        name: The task's name, for the message.
+        observations: The observations, `[N, …]`.
+        low: The lower bound, `TaskSpec.observation_low`.
+        high: The upper bound, `TaskSpec.observation_high`.
     """
     if high is None:
         return
@@ -153,7 +169,7 @@ def check_bounds(name: str, observations: np.ndarray, low: Bound, high: Bound) -
 
 
 def _parts(space: spaces.Space, where: str = "") -> Iterator[tuple[str, spaces.Space]]:
-    """What a space consists of, in the order in which it is flattened, each with a name (`''` for the whole)."""
+    """The parts of a space in the order in which it is flattened, each with its name (`''` for the whole space)."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         items = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
         for key, part in items:
@@ -163,7 +179,7 @@ def _parts(space: spaces.Space, where: str = "") -> Iterator[tuple[str, spaces.S
 
 
 def _flattened(environment: gymnasium.Env) -> spaces.Space | None:
-    """The space that a `FlattenObservation` flattens, if it is what shapes the observations."""
+    """The space that a `FlattenObservation` flattens; None unless that wrapper determines the observation space."""
     while isinstance(environment, gymnasium.Wrapper):
         if isinstance(environment, FlattenObservation):
             return environment.env.observation_space
@@ -174,7 +190,7 @@ def _flattened(environment: gymnasium.Env) -> spaces.Space | None:
 
 
 def _flat_bounds(name: str, part: spaces.Space) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds to scale by of each number that a part of a Dict or Tuple becomes."""
+    """The scaling bounds of each number into which a part of a Dict or Tuple is flattened."""
     box = part if isinstance(part, spaces.Box) else spaces.flatten_space(part)
     low, high = (np.atleast_1d(bound) for bound in _bounds(box))
     lower, upper = _scaled_bounds(name, box.dtype, low, high)
@@ -186,7 +202,7 @@ def _bounds(box: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scaled_bounds(name: str, dtype: np.dtype, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds to scale by of each entry of the last axis; 0 and 1 where it is not scaled."""
+    """The scaling bounds of each entry of the last axis; 0 and 1 for entries that are not scaled."""
     others = tuple(range(low.ndim - 1))
     all_known = np.all((np.abs(low) <= EXACT) & (np.abs(high) <= EXACT), axis=others)
     lowest, highest = low.min(axis=others).astype(np.float64), high.max(axis=others).astype(np.float64)
@@ -207,7 +223,7 @@ def _scaled_bounds(name: str, dtype: np.dtype, low: np.ndarray, high: np.ndarray
 
 
 def _as_spec(dtype: np.dtype, low: np.ndarray, high: np.ndarray) -> tuple[str, Bound, Bound]:
-    """The type, the upper and the lower bounds as a `TaskSpec` holds them: one number where all agree."""
+    """The dtype, the upper and the lower bound as a `TaskSpec` holds them: one number if all entries agree."""
     as_bytes = dtype == np.uint8 or dtype == np.bool_
     if not as_bytes and not low.any() and np.all(high == 1):
         return "float32", None, None

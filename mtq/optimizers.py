@@ -1,4 +1,4 @@
-"""What an optimizer must be to train a network, and which weights it trains."""
+"""Checks of an optimizer and of the weights that it trains."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from mtq.loss_scale import is_dynamic
 
 
 def check_trainable(variables: Sequence[keras.Variable]) -> None:
-    """Raises a ValueError unless gradients can train a network's variables.
+    """Raises a ValueError unless a network has trainable variables, all of which are trained by their gradients.
 
     Args:
         variables: The network's trainable variables.
@@ -28,14 +28,14 @@ def check_trainable(variables: Sequence[keras.Variable]) -> None:
 
 
 def build_once(optimizer: Any, variables: Sequence[keras.Variable]) -> None:
-    """Makes an optimizer's variables; one that has them already goes on with what it remembers.
+    """Builds an optimizer; one that is already built keeps its state.
 
     Args:
-        optimizer: An optimizer of Keras.
-        variables: What it is to train.
+        optimizer: A Keras optimizer.
+        variables: The variables that it trains.
 
     Raises:
-        ValueError: It was built for other variables.
+        ValueError: The optimizer was built for other variables.
     """
     inner = optimizer.inner_optimizer if is_dynamic(optimizer) else optimizer
     if not optimizer.built and not inner.built:
@@ -51,7 +51,7 @@ def build_once(optimizer: Any, variables: Sequence[keras.Variable]) -> None:
 
 
 class TrainableWeights:
-    """Which weights of a network were trainable when it was compiled.
+    """A record of the weights of a network that were trainable when the model was compiled.
 
     Args:
         network: The network.
@@ -62,7 +62,7 @@ class TrainableWeights:
         self._paths = {id(variable): variable.path for variable in network.trainable_variables}
 
     def check(self) -> None:
-        """Raises a ValueError if they are others now: what is compiled trains those of then."""
+        """Raises a ValueError if other weights are trainable now; the compiled step trains the recorded ones."""
         now = {id(variable): variable.path for variable in self._network.trainable_variables}
         if now.keys() == self._paths.keys():
             return

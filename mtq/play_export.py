@@ -21,7 +21,7 @@ def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: boo
         path: Of the SavedModel.
         tasks_file: The `tasks.json` of a run.
         seed: Of the environments.
-        trust_imports: Whether modules that the file names are imported, which runs their code.
+        trust_imports: Whether modules named in the tasks file may be imported, which runs their code.
 
     Returns:
         The return of each task's episode.
@@ -33,7 +33,7 @@ def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: boo
     tasks = load_tasks(tasks_file, trust_imports=trust_imports)
 
     def policy(name: str) -> Any:
-        first_action = tasks[name].spec.first_action  # from which `play` counts, where the export answers its own
+        first_action = tasks[name].spec.first_action  # added by the export; `play` counts from 0
 
         def actions(observation: np.ndarray) -> np.ndarray:
             return signatures[name](observation=tf.convert_to_tensor(observation))["action"].numpy() - first_action

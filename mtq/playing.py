@@ -45,7 +45,8 @@ def play(task: Task, policy: Policy, *, episodes: int, seed: int, max_steps: int
 
     Args:
         task: The task.
-        policy: Observations `[episodes, …]` → actions `[episodes]`, from 0 whatever the environment's first one is.
+        policy: A function from observations `[episodes, …]` to actions `[episodes]`, which count from 0 whatever number
+            the environment gives its first action.
         episodes: How many, from 1.
         seed: Of the environments.
         max_steps: Where an episode is cut off that has not ended; it counts with what it has until there.

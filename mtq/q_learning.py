@@ -22,7 +22,7 @@ class QLearning:
 
     Args:
         paths: The tasks' paths through the network that learns.
-        target_network: The target network, which computes with the same layers.
+        target_network: The target network, which uses the same layers with other values.
         double: Whether targets are those of Double DQN.
     """
 
@@ -73,7 +73,8 @@ class QLearning:
             td_loss: Of targets and values.
             variables: The network's trainable variables.
             writes_patches: As in `q_values`.
-            loss_scale: If given, by what the losses are multiplied while they are differentiated.
+            loss_scale: The factor by which the losses are multiplied for differentiation, a float32 scalar; None for no
+                scaling. The gradients that are returned are unscaled.
 
         Returns:
             The gradients, and the quantities `loss`, `q_mean` and `td_error`, `[T]` each.

@@ -1,4 +1,4 @@
-"""Random streams, each from a seed of its own, and numbers that are the same with and without XLA."""
+"""Random streams with separate seeds, and random numbers that are the same with and without XLA."""
 
 import enum
 import math
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class Purpose(enum.IntEnum):
-    """What the streams of one seed are for. Streams of different purposes share no numbers."""
+    """The purposes of the random streams of one seed. Streams of different purposes are independent."""
 
     EXPERIENCE = 0
     EVALUATION = 1
@@ -17,13 +17,16 @@ class Purpose(enum.IntEnum):
 
 
 def stream_seeds(seed: int, purpose: Purpose, *key: int, count: int = 1) -> list[int]:
-    """Seeds of independent streams, 64 bits each.
+    """Derives the seeds of independent random streams.
 
     Args:
         seed: The seed of the run, 0 or more.
-        purpose: What the streams are for.
-        key: Numbers that tell streams of one purpose apart, such as those of the task and the replica.
+        purpose: The purpose of the streams.
+        key: Integers that distinguish streams of the same purpose, such as the indices of the task and the replica.
         count: The number of seeds.
+
+    Returns:
+        The seeds, integers of 64 bits.
 
     Reference:
         O'Neill, "Developing a seed_seq Alternative", 2015, as in `numpy.random.SeedSequence`.
@@ -33,13 +36,13 @@ def stream_seeds(seed: int, purpose: Purpose, *key: int, count: int = 1) -> list
 
 
 def make_generator(seed: int) -> tf.random.Generator:
-    """A Philox generator whose key is the seed, so that generators of different seeds share no numbers.
+    """Makes a Philox generator whose key is the seed, so that generators with different seeds are independent.
 
-    `tf.random.Generator.from_seed` puts the seed into the counter and leaves the key 0: its generators are all windows
-    of one sequence, which overlap.
+    `tf.random.Generator.from_seed` puts the seed into the counter and leaves the key at 0, so that its generators are
+    overlapping windows of one sequence.
 
     Args:
-        seed: The seed, of which 64 bits count.
+        seed: The seed, of which the lowest 64 bits are used.
 
     Reference:
         Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
@@ -48,35 +51,38 @@ def make_generator(seed: int) -> tf.random.Generator:
 
 
 def reseed(generator: tf.random.Generator, seed: int) -> None:
-    """Puts a generator where `make_generator` begins.
+    """Resets a generator to the state in which `make_generator(seed)` returns one.
 
     Args:
-        generator: The generator, from `make_generator`.
-        seed: The seed, of which 64 bits count.
+        generator: A generator that `make_generator` returned.
+        seed: The seed, of which the lowest 64 bits are used.
     """
     generator.reset(_philox_state(seed))
 
 
 def seed_words(seed: int) -> np.ndarray:
-    """A seed of 64 bits as the two numbers that TensorFlow's stateless draws take, `[2]` int64."""
+    """Splits a seed of 64 bits into the two numbers that TensorFlow's stateless functions take, `[2]` int64."""
     return np.array([seed >> 32, seed & 0xFFFFFFFF], np.int64)
 
 
 def fold_in(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-    """The seed of the stream of this number, `[2]` int64.
+    """Derives the seed of a numbered substream.
 
-    `tf.random.experimental.stateless_fold_in` keeps 32 bits of the seed where the number is an int32; here it is 64.
+    With an int32 number, `tf.random.experimental.stateless_fold_in` keeps only 32 bits of the seed; this keeps 64.
 
     Args:
-        seed: The seed of the whole, `[2]` int64.
-        number: The number, such as that of a step, an integer scalar.
+        seed: The seed of the whole stream, `[2]` int64.
+        number: The number of the substream, such as the index of a step, an integer scalar.
+
+    Returns:
+        The seed of the substream, `[2]` int64.
     """
     bits = tf.random.stateless_uniform([], seed, minval=None, maxval=None, dtype=tf.int64, alg="philox")
     return tf.stack([bits, tf.cast(number, tf.int64)])
 
 
 def _philox_state(seed: int) -> np.ndarray:
-    """Counter (128 bits) and key (64 bits), `[3]` int64."""
+    """The state of a Philox generator: counter (128 bits) and key (64 bits), `[3]` int64."""
     return np.array([0, 0, seed % 2**64], np.uint64).view(np.int64)
 
 

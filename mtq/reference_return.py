@@ -1,4 +1,4 @@
-"""The return at which an environment counts as solved, where it is known for the environment as it is used."""
+"""The return at which an environment counts as solved, if it is known for the settings in use."""
 
 import inspect
 from typing import Any
@@ -12,13 +12,16 @@ _NOT_OF_THE_TASK = {"render_mode"}
 
 
 def known_reference(environment: Any) -> float | None:
-    """The `reward_threshold` of an environment; None where none is known, or where it is of another task than this one.
+    """Reads the `reward_threshold` of an environment, if it applies to the environment as it is used.
 
-    A threshold is of the time limit, the rewards and the settings with which the environment was registered (or, in the
-    graph, made by default). With others, returns are other ones.
+    A threshold holds for the time limit, the rewards and the settings with which the environment was registered or, for
+    an in-graph environment, for the default time limit. Other settings lead to other returns.
 
     Args:
         environment: A Gymnasium environment with its wrappers, a `Dynamics`, or a tf-agents environment.
+
+    Returns:
+        The threshold; None if there is none, or if it holds for other settings.
     """
     if isinstance(environment, Dynamics):
         holds = environment.max_episode_steps == _limit_by_default(environment)

@@ -1,4 +1,4 @@
-"""Whether a model can be saved and loaded again, found out before it is trained."""
+"""A check, made before training, that a model can be saved and loaded again."""
 
 import json
 import random
@@ -13,15 +13,14 @@ _REMEDY = (
 
 
 def check_saveable(model: Any) -> None:
-    """Raises a ValueError, which names the layer, unless a saved file of the model could be loaded again.
+    """Raises a ValueError, which names the layer, unless the model can be saved and loaded again.
 
-    The network and what the model was compiled with are made again from their configs, as loading does; nothing is
-    written.
+    The network and the compile arguments are created again from their configs, as loading does. Nothing is written.
 
     Args:
         model: A `MultiTaskDQN`.
     """
-    state = random.getstate()  # from which Keras draws the seeds of what it makes
+    state = random.getstate()  # Keras draws the seeds of new layers from it
     try:
         _check_class(type(model))
         _check_network(model.network)
@@ -65,7 +64,7 @@ def _check_class(kind: type) -> None:
 
 
 def _layers(network: Any) -> list[Any]:
-    """The inner ones first, so that the first that fails is the cause."""
+    """All layers, inner ones first, so that the first one that fails is the cause."""
     return list(network._flatten_layers(include_self=False))[::-1]
 
 

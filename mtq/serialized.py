@@ -1,4 +1,4 @@
-"""Objects from configs that may come from a file: of classes that are known already, and nothing is imported."""
+"""Deserialization of configs that may come from a file: only known classes are used, and nothing is imported."""
 
 import json
 import sys
@@ -13,19 +13,18 @@ _WITHOUT_MODULE = (None, "", "builtins")
 
 
 def check_classes(config: Any, custom_objects: Mapping[str, Any] | None = None) -> None:
-    """Refuses a config that names a class or function of a module that is not imported, anywhere in it.
+    """Refuses a config that names, at any depth, a class or function of a module that is not imported yet.
 
-    Keras imports the module that a config names if it is one of Keras's or its sisters', whether or not anything asked
-    for it.
+    Keras itself would import such a module if it belongs to Keras or to a related package such as KerasHub.
 
     Args:
-        config: JSON values.
-        custom_objects: Classes by name, which need no module.
+        config: The config, JSON values.
+        custom_objects: Classes and functions by name, for which no module is needed.
 
     Raises:
-        ValueError: There is such a name.
+        ValueError: The config names such a class or function.
     """
-    waiting = [config]  # and no recursion, which a file could make as deep as it likes
+    waiting = [config]  # not recursive, because a file can be nested arbitrarily deeply
     while waiting:
         value = waiting.pop()
         if isinstance(value, Mapping):
@@ -37,7 +36,14 @@ def check_classes(config: Any, custom_objects: Mapping[str, Any] | None = None) 
 
 
 def class_of(config: Any) -> Any:
-    """The class that a config names, if it is registered or one of Keras's public ones; None for others."""
+    """Looks up the class that a config names.
+
+    Args:
+        config: The config of an object, as Keras serializes it.
+
+    Returns:
+        The class if it is registered or a public one of Keras; None otherwise.
+    """
     if not isinstance(config, Mapping) or not isinstance(config.get("class_name"), str):
         return None
     name, module = config["class_name"], config.get("module")
@@ -49,15 +55,18 @@ def class_of(config: Any) -> Any:
 
 
 def deserialize(role: str, config: Any, base: type) -> Any:
-    """Makes an object of a config, if its class is known and of the right kind.
+    """Creates an object from a config, if its class is known and of the right kind.
 
     Args:
-        role: What it is, for the message.
-        config: As Keras serializes objects.
-        base: The class that it must be of.
+        role: The role of the object, such as `"optimizer"`, for the message.
+        config: The config, as Keras serializes objects.
+        base: The class of which the object must be an instance.
+
+    Returns:
+        The object.
 
     Raises:
-        ValueError: It is of another class, or of one that is not known.
+        ValueError: The config names a class that is not known, or not a subclass of `base`.
     """
     found = class_of(config)
     if not isinstance(found, type) or not issubclass(found, base):
@@ -71,14 +80,17 @@ def deserialize(role: str, config: Any, base: type) -> Any:
 
 
 def load_model(filepath: str | Path, **options: Any) -> Any:
-    """Loads a `.keras` file as `keras.models.load_model` does, but imports nothing that it names.
+    """Loads a `.keras` file like `keras.models.load_model`, but never imports a module that the file names.
 
     Args:
-        filepath: The file.
-        options: Of `keras.models.load_model`.
+        filepath: The file to load.
+        options: Further arguments of `keras.models.load_model`.
+
+    Returns:
+        The model.
 
     Raises:
-        ValueError: It is no such file, or names classes that are not known.
+        ValueError: The file is not a `.keras` file, or names classes that are not known.
     """
     try:
         with zipfile.ZipFile(filepath) as file:
@@ -101,5 +113,5 @@ def _check_class(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | 
         return
     raise ValueError(
         f"A file must name classes that are known. Received: {name!r} of the module {module!r}, which is not imported, "
-        "and is not because a file says so. Import it before loading, if you trust it."
+        "and mtq imports none because a file names it. Import it before loading, if you trust it."
     )

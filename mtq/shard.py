@@ -94,7 +94,7 @@ class Shard:
         self.steps_beside_updates = not in_graph and share.has_whole_steps(tasks)
 
     def check_schedules(self) -> None:
-        """Raises a ValueError if a schedule of exploration gave what is no probability."""
+        """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. Call it outside graphs."""
         for driver in self.drivers.values():
             driver.policy.check_schedule()
 

@@ -27,14 +27,14 @@ class TaskSpec:
     Attributes:
         observation_shape: Without the batch dimension.
         observation_dtype: `"float32"` or `"uint8"`; other types are turned into these.
-        observation_high: The largest value of an observation that the network scales to `[0, 1]` (255 for images), or
-            those of each entry of the last axis where they differ; None where it is not scaled, as vectors of floats
-            are not. `mtq.observation_spaces` says what is.
+        observation_high: The upper bound from which a network scales observations to `[0, 1]` (255 for uint8 images),
+            or one bound for each entry of the last axis if they differ. None if observations are not scaled, as for
+            vectors of floats; `mtq.observation_spaces` gives the rules.
         num_actions: Actions are `0 … num_actions − 1`.
         in_graph: Whether the environment is a `mtq.dynamics.Dynamics`, which needs no crossing into Python.
-        first_action: The environment's own number of action 0, which it is given, and which an export answers: the
-            `start` of a Gymnasium space, the `minimum` of a tf-agents spec.
-        observation_low: The smallest values of an observation that is scaled, as `observation_high`; None for 0.
+        first_action: The environment's own number for action 0: the `start` of a Gymnasium space or the `minimum` of a
+            tf-agents spec. The environment is stepped with its own numbers, and an export returns them.
+        observation_low: The lower bound that belongs to `observation_high`, in the same form; None for 0.
     """
 
     observation_shape: tuple[int, ...]
@@ -165,7 +165,7 @@ def _check_no_limit(name: str, environment: Any, max_episode_steps: int | None) 
 
 
 def _as_task_needs(name: str, environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
-    """Puts the task's time limit in place of the environment's own, and makes one array of its observations."""
+    """Replaces the environment's time limit by the task's, and makes its observations single arrays."""
     check_no_running_normalization(name, environment)
     if max_episode_steps is not None:
         environment = with_limit(name, environment, max_episode_steps)
@@ -173,7 +173,7 @@ def _as_task_needs(name: str, environment: gymnasium.Env, max_episode_steps: int
 
 
 def _check_actions(name: str, first: int, last: int) -> int:
-    """The first action, if all are of int32, as an export's are."""
+    """Returns the first action, after checking that all actions fit into int32, the type that an export returns."""
     bounds = np.iinfo(np.int32)
     if not bounds.min <= first <= last <= bounds.max:
         raise ValueError(

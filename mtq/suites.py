@@ -9,10 +9,10 @@ import gymnasium
 from mtq.spaces import IN_GRAPH
 from mtq.tasks import Task, TaskSet
 
-_CLASSIC_CONTROL = {  # environment, time limit, reference; Gymnasium's own where None
+_CLASSIC_CONTROL = {  # environment, time limit, reference return; None for Gymnasium's own
     "cart_pole": ("CartPole-v1", None, None),
     "acrobot": ("Acrobot-v1", None, None),
-    "mountain_car": ("MountainCar-v0", 1_000, -110.0),  # Gymnasium's too, which a longer limit leaves within reach
+    "mountain_car": ("MountainCar-v0", 1_000, -110.0),  # Gymnasium's own, still attainable with the longer limit
 }
 # Training returns of the published single-task DQN after five million frames, read from a figure.
 _MINATAR = {

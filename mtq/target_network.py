@@ -11,35 +11,40 @@ from keras.src.saving import saving_lib
 
 from mtq.target_views import TargetView
 
-_ONLINE_BEFORE, _TARGET_BEFORE = "layers/functional", "layers/functional_1"  # in files of when it had layers of its own
+# The paths of both networks in files from when the target network had layers of its own.
+_ONLINE_BEFORE, _TARGET_BEFORE = "layers/functional", "layers/functional_1"
 
 
 class TargetValue(keras.Variable):
-    """A variable's value in the target network. It knows whether somebody assigned to it by hand."""
+    """The target network's value of a variable, which records whether it was assigned outside of graphs.
+
+    Attributes:
+        was_assigned: Whether the value was assigned eagerly since the last sync.
+    """
 
     was_assigned = False
 
     def assign(self, value: Any) -> Any:
-        """Assigns, as any Keras variable does."""
+        """Assigns a value, like any Keras variable."""
         self.was_assigned = self.was_assigned or tf.executing_eagerly()
         return super().assign(value)
 
 
 class TargetNetwork(keras.Model):
-    """The online network's layers with other values.
+    """The target network: the online network's layers with a second set of values.
 
-    It has no layers of its own, so there is nothing in which they could differ from the online network's: it computes
-    with those, and only replaces the values of their variables while it does. What layers assign meanwhile, such as the
-    state of a random number generator, goes to the target's values.
+    The target network has no layers of its own, so it cannot differ from the online network in anything but values. It
+    calls the online network's layers, with the values of their variables replaced for the duration of the call. State
+    that layers update during the call, such as that of a random number generator, goes to the target's values.
 
     Args:
         network: The online network.
-        name: The name in summaries, files and logs, before each variable's own.
+        name: The name in summaries, files and logs, which prefixes the path of each variable.
     """
 
     def __init__(self, network: keras.Model, name: str = "target_network") -> None:
         name = f"{name}_values" if network.name == name else name
-        # The layers have their own precision; a mixed one here would have its values cast before they see them.
+        # The layers have their own precision. A mixed policy here would cast the values before the layers see them.
         super().__init__(name=name, trainable=False, autocast=False, dtype="float32")
         self._online = _Untracked(network)
         self._values: Any = _Untracked({})
@@ -48,28 +53,31 @@ class TargetNetwork(keras.Model):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The values of all of the network's variables, in the order of `network.variables`."""
+        """The target's values of all variables of the network, in the order of `network.variables`."""
         return self.values_of(self._online.it.variables)
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """Those of `network.weights`, which are all but the states of random numbers."""
+        """The target's values of `network.weights`, which leave out the states of random number generators."""
         return self.values_of(self._online.it.weights)
 
     def values_of(self, variables: Sequence[keras.Variable]) -> list[keras.Variable]:
-        """The target network's values of some of the network's variables.
+        """Returns the target's values of some of the network's variables.
 
         Args:
             variables: Variables of the online network.
+
+        Returns:
+            The values, in the same order.
         """
         self.follow()
         return [self._values.it[id(variable)] for variable in variables]
 
     def follow(self) -> None:
-        """Makes a value for each variable that the network has got since, as LoRA gives it some.
+        """Creates a value for each variable that was added to the network since the last call, as by LoRA.
 
         Raises:
-            ValueError: There are some, and a graph is being made.
+            ValueError: Variables were added, but a graph is being traced, in which none can be created.
         """
         missing = [variable for variable in self._online.it.variables if id(variable) not in self._values.it]
         if not missing:
@@ -85,17 +93,17 @@ class TargetNetwork(keras.Model):
         with self.distribute_strategy.scope():
             for variable in missing:
                 value = _value_for(variable, self.name, taken)
-                setattr(self, f"value_{len(self._values.it)}", value)  # from where TensorFlow's checkpoints know it
+                setattr(self, f"value_{len(self._values.it)}", value)  # so that TensorFlow's checkpoints find it
                 self._values.it[id(variable)] = value
-                value.keeps = variable  # so that its id is never another's
+                value.keeps = variable  # kept alive so that its id is never reused
                 taken.add(value.path)
 
     @contextlib.contextmanager
     def in_place(self, variables: Sequence[keras.Variable] | None = None) -> Iterator[None]:
-        """While it lasts, the network's layers compute with the target's values.
+        """A context manager in which the network's layers compute with the target's values.
 
         Args:
-            variables: Those of the network that are computed with; by default all.
+            variables: The variables of the network whose values are replaced; all by default.
         """
         online = self._online.it.variables if variables is None else variables
         values = self.values_of(online)
@@ -110,7 +118,11 @@ class TargetNetwork(keras.Model):
 
     @contextlib.contextmanager
     def swapped_in(self) -> Iterator[keras.Model]:
-        """While it lasts, the network's variables hold the target's values; for saving."""
+        """A context manager in which the network's variables hold the target's values, for saving.
+
+        Yields:
+            The online network.
+        """
         online, values = self._online.it.variables, self.variables
         before = [np.array(variable) for variable in online]
         try:
@@ -122,12 +134,12 @@ class TargetNetwork(keras.Model):
                 variable.assign(value)
 
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
-        """Action values of all tasks: `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`."""
+        """Computes all tasks' action values: `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`."""
         with self.in_place():
             return self._online.it(inputs, training=training)
 
     def sync(self) -> None:
-        """Copies the network's values."""
+        """Copies the online network's values to the target."""
         online = self._online.it.variables
         for value, variable in zip(self.values_of(online), online, strict=True):
             value.assign(tf.convert_to_tensor(variable))
@@ -135,13 +147,16 @@ class TargetNetwork(keras.Model):
 
     @property
     def was_set(self) -> bool:
-        """Whether somebody gave it values by hand since it was last in step with the network."""
+        """Whether values were assigned outside of graphs since the target was last equal to the network."""
         return any(value.was_assigned for value in self._values.it.values())
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Sets the values, in the order of `network.weights`.
 
-        Those set before the first update stay: `fit` does not bring them in step with the network.
+        Values set before the first update are kept: `fit` then does not sync the target with the network.
+
+        Args:
+            weights: An array for each weight.
         """
         super().set_weights(weights)
         self._forget_if_equal()
@@ -157,21 +172,36 @@ class TargetNetwork(keras.Model):
             value.was_assigned = False
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> TargetView:
-        """One of the network's layers, with the target's values."""
+        """Returns a view of one of the network's layers that computes with the target's values.
+
+        Args:
+            name: The name of the layer.
+            index: The index of the layer, if no name is given.
+        """
         return TargetView(self, self._online.it.get_layer(name=name, index=index))
 
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Saves a network like the online one, with the target's values, as `keras.Model.save` does."""
+        """Saves the online network with the target's values, like `keras.Model.save`.
+
+        Args:
+            filepath: The file to write.
+            args: Further positional arguments of `keras.Model.save`.
+            kwargs: Further keyword arguments of `keras.Model.save`.
+        """
         with self.swapped_in() as network:
             network.save(filepath, *args, **kwargs)
 
     def save_own_variables(self, store: Any) -> None:
-        """Writes the values, in the order of `network.variables`."""
+        """Writes the values to a Keras store, in the order of `network.variables`."""
         for place, value in enumerate(self.variables):
             store[f"{place}"] = np.array(value)
 
     def load_own_variables(self, store: Any) -> None:
-        """Reads what `save_own_variables` wrote, or a file of when the target network had layers of its own."""
+        """Reads the values from a Keras store, also in the older format in which the target had layers of its own.
+
+        Raises:
+            ValueError: The store holds the values of another network.
+        """
         values = self.variables
         if not len(store.keys()) and hasattr(store, "has_path") and store.has_path(_TARGET_BEFORE):
             self._load_layers(store)
@@ -195,14 +225,14 @@ class TargetNetwork(keras.Model):
 
 
 class _Untracked:
-    """Something that Keras and TensorFlow do not take for a part of the object that holds it."""
+    """A holder that hides an object from the attribute tracking of Keras and TensorFlow."""
 
     def __init__(self, it: Any) -> None:
         self.it = it
 
 
 def _value_for(variable: keras.Variable, prefix: str, taken: set[str]) -> TargetValue:
-    """A variable of the same kind and value, with a path of its own."""
+    """Creates the target's value of a variable, with the same initial value and a path of its own."""
     *scopes, name = variable.path.split("/")
     path, number = "/".join([prefix, *scopes, name]), 0
     while path in taken:

@@ -12,43 +12,52 @@ class TargetView:
 
     Args:
         target: The target network.
-        layer: The layer or path.
+        layer: The layer of the online network, or the path through it.
     """
 
     def __init__(self, target: Any, layer: Any) -> None:
         self._target, self._layer, self.name = target, layer, layer.name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls it, as not for training unless `training=True` is passed."""
+        """Calls the layer with the target's values, in inference mode unless `training=True` is passed."""
         with self._target.in_place(self._layer.variables):
             return self._layer(*args, **{"training": False, **kwargs})
 
     @property
     def inputs(self) -> Any:
-        """The Keras tensors that it takes."""
+        """The symbolic inputs of the layer."""
         return self._layer.inputs
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The target's values, in the order of the layer's variables."""
+        """The target's values of the layer's variables, in the same order."""
         return self._target.values_of(self._layer.variables)
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """Those of the layer's weights."""
+        """The target's values of the layer's weights, in the same order."""
         return self._target.values_of(self._layer.weights)
 
     def get_weights(self) -> list[np.ndarray]:
-        """The target's values of the layer's weights."""
+        """Returns the target's values of the layer's weights as arrays."""
         return [np.array(value) for value in self.weights]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Sets them, as `TargetNetwork.set_weights` does."""
+        """Sets the target's values of the layer's weights; `fit` then does not sync the target before the first update.
+
+        Args:
+            weights: An array for each weight.
+        """
         for value, given in zip(self.weights, weights, strict=True):
             value.assign(given)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> "TargetView":
-        """A layer within it."""
+        """Returns a view of a layer inside this one.
+
+        Args:
+            name: The name of the layer.
+            index: The index of the layer, if no name is given.
+        """
         return TargetView(self._target, self._layer.get_layer(name=name, index=index))
 
     def _flatten_layers(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A task as a file holds it: each field is checked before anything is made of it."""
+"""Checks of the config of a task that was read from a file, made before the task is created."""
 
 import dataclasses
 import math
@@ -10,26 +10,26 @@ from mtq.spaces import TaskSpec
 from mtq.trust import named_in_file
 
 _DTYPES = ("float32", "uint8")
-_MOST_NUMBERS = 2**28  # of one observation: a gigabyte of float32
+_MOST_NUMBERS = 2**28  # in one observation: a gigabyte of float32
 _MOST_ACTIONS = 2**20
 _MOST_COPIES = 2**20
 _LONGEST_ID = 1_000
-_LARGEST = 10**18  # whole number; larger ones cannot all be turned into floats
+_LARGEST = 10**18  # the largest integer; far larger ones cannot be converted to floats
 _REMEDY = "Save the tasks again with mtq, or make them in Python."
 
 
 def task_arguments(config: Any, known: Mapping[str, bool]) -> dict[str, Any]:
-    """What a task is made of, from its config.
+    """Checks the config of a task and converts it to the arguments of `Task`.
 
     Args:
         config: The config, as it was read from a file.
-        known: The arguments of a task, and whether a config must have each.
+        known: The names of the arguments of `Task`, and whether each must be in the config.
 
     Returns:
-        The arguments.
+        The arguments by name.
 
     Raises:
-        ValueError: A field is missing, unknown, or holds what it cannot.
+        ValueError: A field is missing, unknown or invalid.
     """
     if not isinstance(config, Mapping):
         raise ValueError(f"The config of a task must be a dict. Received: {_short(config)}. {_REMEDY}")
@@ -53,13 +53,16 @@ def task_arguments(config: Any, known: Mapping[str, bool]) -> dict[str, Any]:
 
 
 def listed_tasks(config: Any) -> list[Any]:
-    """The configs of the tasks in that of a TaskSet.
+    """Extracts the configs of the tasks from the config of a TaskSet.
 
     Args:
-        config: As it was read from a file.
+        config: The config of the TaskSet, as it was read from a file.
+
+    Returns:
+        The configs of its tasks, not checked yet.
 
     Raises:
-        ValueError: It holds no list of them.
+        ValueError: The config holds no list of tasks.
     """
     tasks = config.get("tasks") if isinstance(config, Mapping) else None
     if not isinstance(tasks, list | tuple):
@@ -102,8 +105,7 @@ def _check_keys(role: str, config: Mapping[str, Any], known: Mapping[str, bool])
     unknown = [name for name in config if name not in known]
     if unknown:
         raise ValueError(
-            f"{role} has a field that there is none of. Received: {_short(unknown[0])}. There are: {list(known)}. "
-            f"{_REMEDY}"
+            f"{role} must have known fields only. Received: {_short(unknown[0])}. There are: {list(known)}. {_REMEDY}"
         )
 
 
@@ -114,6 +116,6 @@ def _field(field: str, role: str, must: str, value: Any) -> ValueError:
 def _short(value: Any) -> str:
     try:
         text = repr(value)
-    except ValueError:  # an integer of more digits than Python writes
+    except ValueError:  # an integer with more digits than Python converts to text
         text = "a number of thousands of digits"
     return text if len(text) < 200 else f"{text[:200]}…"

@@ -12,8 +12,8 @@ QUANTITIES = ("loss", "q_mean", "td_error", "gradient_norm", "weight")
 class TaskMetrics(keras.metrics.Metric):
     """Means over an epoch of several quantities of T tasks, in one variable.
 
-    Results are named `"<task>/<quantity>"`; `"loss"` is the mean weighted sum of the tasks' losses, and of the
-    network's own where it has any.
+    Results are named `"<task>/<quantity>"`; `"loss"` is the mean over updates of the weighted sum of the tasks'
+    losses, plus the network's regularization loss if it has one.
 
     Args:
         tasks: The tasks' names.
@@ -27,7 +27,7 @@ class TaskMetrics(keras.metrics.Metric):
         self.count = _variable((), "count")
 
     def update_state(self, quantities: Mapping[str, tf.Tensor]) -> None:  # type: ignore[override]
-        """Adds one update's quantities, each `[T]` float32; `regularization_loss`, if there is one, is a scalar."""
+        """Adds one update's quantities, each `[T]` float32, but for the optional scalar `regularization_loss`."""
         self.sums.assign_add(tf.stack([quantities[quantity] for quantity in QUANTITIES]))
         total = tf.reduce_sum(quantities["loss"] * quantities["weight"])
         if "regularization_loss" in quantities:
@@ -46,10 +46,10 @@ class TaskMetrics(keras.metrics.Metric):
 
 
 class UpdateMetrics(keras.metrics.Metric):
-    """Means over an epoch of scalars that only some models' updates have.
+    """The means over an epoch of scalar quantities that only some models have.
 
     Args:
-        quantities: Their names, by which they are logged.
+        quantities: The names of the quantities, under which they are logged.
     """
 
     def __init__(self, quantities: Sequence[str], **kwargs: Any) -> None:
@@ -59,12 +59,12 @@ class UpdateMetrics(keras.metrics.Metric):
         self.count = _variable((), "count")
 
     def update_state(self, quantities: Mapping[str, tf.Tensor]) -> None:  # type: ignore[override]
-        """Adds one update's quantities, a float32 scalar for each name."""
+        """Adds one update's quantities, `{name: float32 scalar}`; other names are ignored."""
         self.sums.assign_add(tf.stack([quantities[quantity] for quantity in self.quantities]))
         self.count.assign_add(1.0)
 
     def result(self) -> dict[str, tf.Tensor]:
-        """The means, scalars by name."""
+        """Returns the means, `{name: float32 scalar}`."""
         means = tf.math.divide_no_nan(tf.convert_to_tensor(self.sums), self.count)
         return dict(zip(self.quantities, tf.unstack(means), strict=True))
 

@@ -1,4 +1,4 @@
-"""The names that tasks may have: each also names a layer, logs, and a signature of the export."""
+"""Checks of the names of tasks, each of which also names a layer, logs and a signature of the export."""
 
 import collections
 import keyword
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_OF_VALIDATION = "val_"  # before the logs of evaluations, by which Keras's CSVLogger and TensorBoard tell them apart
+_OF_VALIDATION = "val_"  # the prefix of evaluation logs, by which Keras's callbacks recognize them
 _RESERVED = {
     "backbone": "a layer of the network",
     "serving_default": "a signature of the export",
@@ -33,7 +33,7 @@ def check_task_name(name: Any) -> None:
     """Raises a ValueError unless a task can be trained, logged, saved and exported under this name.
 
     Args:
-        name: The name of one task.
+        name: The name of a task.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
@@ -55,7 +55,7 @@ def check_task_name(name: Any) -> None:
 
 
 def check_names_together(names: Sequence[str]) -> None:
-    """Raises a ValueError where one name would stand for two things in the network, its logs or its export.
+    """Raises a ValueError if one name would stand for two things in the network, its logs or its export.
 
     Args:
         names: The names of all tasks of one model, each valid by itself.

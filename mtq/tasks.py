@@ -24,8 +24,8 @@ class Task:
 
     Args:
         name: A letter, then letters, digits and underscores: it names the network's input and output, the logs and the
-            export's signature. Python's keywords, names that begin with `val_`, as the logs of evaluations do, and
-            some that the export needs for itself are refused.
+            export's signature. Python's keywords, names that begin with `val_`, the prefix of evaluation logs, and
+            names that the export uses itself are refused.
         environment: A Gymnasium id such as `"CartPole-v1"`; an in-graph environment, by a name such as
             `"in_graph/CartPole"` or as a `mtq.dynamics.Dynamics`; a callable without arguments that returns a Gymnasium
             or a tf-agents environment; or a tf-agents environment itself, of which there is then only the one copy.
@@ -37,8 +37,8 @@ class Task:
         max_episode_steps: A time limit in place of the environment's own. Reaching it truncates an episode: values are
             bootstrapped past it.
         reference_return: The return at which the task counts as solved, against which tasks of different scales are
-            compared. By default the `reward_threshold` that Gymnasium knows, where there is one and the time limit, the
-            rewards and the settings are those that it holds for; None otherwise.
+            compared. By default the `reward_threshold` that Gymnasium registers, if the task uses the time limit, the
+            rewards and the settings for which it was registered; None otherwise.
         spec: The shapes, read from the environment when not given.
 
     Raises:
@@ -89,7 +89,8 @@ class Task:
         """Makes one more copy of the environment (or returns the one copy, if it was given as an object).
 
         Raises:
-            ValueError: It cannot be made, or has other shapes than the task's `spec`.
+            ValueError: The environment cannot be made, or does not match the task's `spec`.
+            BrokenEnvironmentError: The environment's constructor raised an exception.
         """
         environment = make_environment(self.name, self.environment, self.max_episode_steps)
         if self.spec is not None:
@@ -105,10 +106,16 @@ class Task:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Task":
-        """Makes the task again, without touching its environment, of which a file may name only a registered one.
+        """Creates a task from its config, without making its environment.
+
+        An environment id that names a module, `"module:Id"`, counts as read from a file: making the environment is
+        refused unless imports are trusted (`mtq.spaces.trusting_imports`).
+
+        Args:
+            config: The config, as `get_config` returns it.
 
         Raises:
-            ValueError: A field is missing, unknown, or holds what it cannot.
+            ValueError: A field is missing, unknown or invalid.
         """
         known = {field.name: field.name in ("name", "environment", "spec") for field in dataclasses.fields(cls)}
         arguments = task_arguments(config, known)
@@ -164,7 +171,7 @@ class TaskSet(collections.abc.Mapping[str, Task]):
         tasks: One `Task` or more, with names of their own.
 
     Raises:
-        ValueError: There are no tasks, or one name stands for two things.
+        ValueError: There are no tasks, or two names collide in the network, the logs or the export.
 
     Example:
         >>> import mtq
@@ -210,16 +217,19 @@ class TaskSet(collections.abc.Mapping[str, Task]):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TaskSet":
-        """Makes the tasks again.
+        """Creates the tasks from their config.
+
+        Args:
+            config: The config, as `get_config` returns it.
 
         Raises:
-            ValueError: There are no tasks in it, or a task is none.
+            ValueError: The config holds no tasks, or one of them is invalid.
         """
         return cls([_task(task) for task in listed_tasks(config)])
 
 
 def _task(config: Any) -> Task:
-    """A task of the class that its config names, which must be one that is registered."""
+    """Creates a task from its config, whose class must be a registered Task."""
     kind = class_of(config)
     if not isinstance(kind, type) or not issubclass(kind, Task):
         raise ValueError(

@@ -38,11 +38,11 @@ class TDLoss:
         if isinstance(self.loss, str):
             return tf.reduce_mean(_BY_NAME[self.loss](targets - values))
         loss = tf.reduce_mean(self.loss(targets[:, None], values[:, None]))
-        # Replicas' losses are averaged here, and summed in Keras, whose losses therefore divide by their number.
+        # Keras sums the losses of replicas, so its losses divide by their number; mtq averages them and undoes that.
         return loss * num_replicas() if num_replicas() > 1 and self._is_reduced() else loss
 
     def _is_reduced(self) -> bool:
-        """Whether Keras makes one number of a batch."""
+        """Whether the loss is a Keras loss that reduces a batch to one number."""
         loss: Any = self.loss
         is_own = isinstance(loss, keras.losses.Loss) and type(loss).__call__ is keras.losses.Loss.__call__
         return is_own and loss.reduction not in (None, "none")

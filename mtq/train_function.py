@@ -54,11 +54,11 @@ def batch_source_of(dataset: Any, model: keras.Model) -> Any:
 
 
 def check_experience(dataset: Any, model: keras.Model) -> None:
-    """Raises a ValueError if the batches come from an experience in which another model acts.
+    """Raises a ValueError if the batches come from an experience that was made with another model.
 
     Args:
-        dataset: What `fit` was given.
-        model: That is trained.
+        dataset: The `x` of `fit`.
+        model: The model that is trained.
     """
     experience = getattr(dataset, "experience", None)
     acting = getattr(experience, "model", model)
@@ -122,7 +122,7 @@ def _train_function(
 
 
 def _prepare(model: keras.Model) -> None:
-    """Lets the model do what has to be done before the first update of a `fit`, when all callbacks have begun."""
+    """Prepares the model for the first update of a `fit`, after the callbacks' `on_train_begin`."""
     if not getattr(model, "is_in_step", True):
         model.prepare_update()
 
@@ -148,7 +148,7 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
         step = tf.function(step, autograph=False, jit_compile=_compiles_update(model))
 
     def is_good(batch: Any) -> list[tf.Tensor]:
-        """Of a batch that no experience of mtq's has made. XLA would drop an assertion within the step."""
+        """Checks a batch of a user's own dataset, outside the step, in which XLA would drop the assertion."""
         if not hasattr(model, "tasks") or draws_on_host(strategy):
             return []
         replicas = max(len(strategy.experimental_local_results(leaf)) for leaf in keras.tree.flatten(batch))
@@ -200,11 +200,11 @@ def check_steps(dataset: Any, settings: Mapping[str, Any], steps_per_execution: 
 
     Args:
         dataset: What `fit` was given.
-        settings: `fit`'s other arguments by name.
+        settings: The other arguments of `fit`, by name.
         steps_per_execution: What `compile` was given.
 
     Returns:
-        Those that are integers, as such.
+        The arguments `epochs`, `steps_per_epoch` and `initial_epoch`, where given, as integers.
     """
     least = {"epochs": 1, "steps_per_epoch": 1, "initial_epoch": 0}
     given = {name: settings[name] for name in least if settings.get(name) is not None}

@@ -1,4 +1,4 @@
-"""What a file names is looked up and never imported, unless the user says that it may be."""
+"""Protection against files that name modules: nothing that a file names is imported unless the user trusts the file."""
 
 import contextlib
 import contextvars
@@ -8,9 +8,10 @@ _TRUSTING = contextvars.ContextVar("mtq_trusting_imports", default=False)
 
 
 class NamedInFile(str):
-    """The id of an environment that a file names, not the user's own code.
+    """The id of an environment that was read from a file rather than written in the user's code.
 
-    It stays marked when a task is copied, pickled, changed by `dataclasses.replace`, or given to another task.
+    The mark survives when a task is copied, pickled or changed by `dataclasses.replace`, and when the id is given to
+    another task.
     """
 
     __slots__ = ()
@@ -18,10 +19,10 @@ class NamedInFile(str):
 
 @contextlib.contextmanager
 def trusting_imports() -> Iterator[None]:
-    """Lets files name environments as `"module:Id"`, whose module is imported when the environment is made.
+    """A context manager in which files may name environments as `"module:Id"`, whose module is then imported.
 
-    To be used around loading, or around what makes the environments. Importing a module runs its code: use it only for
-    files whose author you trust as you trust a program.
+    Use it around loading the file, or around the code that makes the environments. Importing a module runs its code:
+    use it only for files whose author you trust as you trust the author of a program.
 
     Example:
         ```python
@@ -37,19 +38,23 @@ def trusting_imports() -> Iterator[None]:
 
 
 def named_in_file(environment: str) -> str:
-    """Marks an id that was read from a file, unless imports are trusted."""
+    """Marks an environment id as read from a file, unless imports are trusted.
+
+    Args:
+        environment: The id of the environment.
+    """
     return str(environment) if _TRUSTING.get() else NamedInFile(environment)
 
 
 def check_import(name: str, environment: str) -> None:
-    """Refuses an environment of a file for which a module would have to be imported.
+    """Refuses an environment id from a file that would import a module.
 
     Args:
         name: The task's name, for the message.
         environment: The id of its environment.
 
     Raises:
-        ValueError: The id is from a file, names a module, and imports are not trusted.
+        ValueError: The id was read from a file and names a module, and imports are not trusted.
     """
     if isinstance(environment, NamedInFile) and ":" in environment and not _TRUSTING.get():
         raise ValueError(

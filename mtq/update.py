@@ -41,7 +41,8 @@ class Update:
         Args:
             gradients: Of this replica's rows.
             quantities: `loss`, `q_mean` and `td_error`, `[T]` each, of the same.
-            auxiliary: The losses that belong to no task, of the same. Their gradient is added to the combined one.
+            auxiliary: The losses of the same batch that belong to no task, and their gradient, which is added to the
+                aggregated one; None if there are none.
 
         Returns:
             The logs, of the whole run.
@@ -73,7 +74,7 @@ class Update:
         regularized = 0
         if model.keras_step.has_auxiliary:
             quantities += len(_OF_AUXILIARY)
-            regularized = 1 - self._is_linear()  # the gradient of R travels alone, or as a part of the update
+            regularized = 1 - self._is_linear()  # ∇R is reduced by itself, or as a part of the update
         if self._is_linear():
             copies = [min(number, 1) for number in copies]
             quantities += num_tasks + (num_tasks if model.weighting.needs_losses else 0)
@@ -109,7 +110,7 @@ class Update:
     def _combine_where_finite(
         self, gradients: TaskGradients, losses: tf.Tensor
     ) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
-        """Gradients that overflow for their scale are usual; weighting and aggregator must not remember them."""
+        """Combines only finite gradients: overflows are routine with a loss scale, and must leave no state behind."""
         variables = self._model.network.trainable_variables
 
         def combine() -> tuple[tf.Tensor, list[tf.Tensor]]:
@@ -193,12 +194,12 @@ def _with_copies(gradients: TaskGradients, copies: Sequence[Sequence[tf.Tensor]]
 
 
 def _without_none(update: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
-    """The update, with zeros for the variables that nothing depends on."""
+    """The update, with zeros for variables on which no loss depends."""
     return [tf.zeros_like(v.value) if g is None else g for g, v in zip(update, variables, strict=True)]
 
 
 def _watched(quantities: Quantities) -> list[tf.Tensor]:
-    """What keeps an update out of the network if it is not finite: it must not spoil it.
+    """The quantities that must all be finite for an update to be applied to the network.
 
     `fit` stops at the end of the execution, and can then still tell which task it was.
     """
@@ -212,7 +213,7 @@ def _are_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def _without_overflow(quantities: Quantities, scale: tf.Tensor, finite: tf.Tensor) -> Quantities:
-    """The quantities to be logged: of an update that is skipped for its loss scale, gradient norms of zero."""
+    """The quantities to log, with gradient norms of zero if the update is skipped because of its loss scale."""
     losses = [quantities[name] for name in ("loss", "weight", "regularization_loss") if name in quantities]
     skipped = is_to_be_skipped(scale, _are_finite(losses), finite)
     norms = {name: q for name, q in quantities.items() if name.endswith("gradient_norm")}

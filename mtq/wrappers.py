@@ -1,4 +1,4 @@
-"""What wraps an environment: time limits that a task's own replaces, and wrappers that a task cannot have."""
+"""Wrappers of environments: time limits that a task's own replaces, and wrappers that are refused."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,13 +8,13 @@ from gymnasium.wrappers import NormalizeObservation, NormalizeReward, TimeAwareO
 
 
 def layers(environment: Any) -> Iterator[Any]:
-    """An environment and all environments within it, whatever the attributes that hold them.
+    """Iterates over an environment and all environments inside it, whichever attributes hold them.
 
     Args:
         environment: A Gymnasium environment.
 
     Yields:
-        The environment itself first.
+        The environment itself, then those inside it, from the outside inwards.
     """
     kinds = (gymnasium.Env, gymnasium.vector.VectorEnv)
     waiting, seen = [environment], set()
@@ -30,19 +30,24 @@ def layers(environment: Any) -> Iterator[Any]:
 
 
 def with_limit(name: str, environment: gymnasium.Env, max_episode_steps: int) -> gymnasium.Env:
-    """Puts one time limit in place of all `TimeLimit`s that an environment has.
+    """Replaces all `TimeLimit`s of an environment by a single one.
 
-    It counts the steps that are taken from outside, also where an inner wrapper repeats actions.
+    The new limit counts the steps of the wrapped environment, even if an inner wrapper repeats actions.
 
     Args:
         name: The task's name, for messages.
-        environment: The environment, whose own limits no longer hold.
-        max_episode_steps: The steps after which an episode is truncated.
+        environment: The environment, whose own limits are disabled in place.
+        max_episode_steps: The number of steps after which an episode is truncated.
+
+    Returns:
+        The environment in a new `TimeLimit`.
 
     Raises:
-        ValueError: A wrapper does more than limit the time, or shows the old limit in its observations.
+        ValueError: A subclass of `TimeLimit` does more than limit the time, or a wrapper shows the old limit in its
+            observations.
     """
-    for layer in reversed([*layers(environment)]):  # from within, for a limit's step becomes that of what it wraps
+    # From the inside, because a limit's step becomes the step of what it wraps.
+    for layer in reversed([*layers(environment)]):
         if isinstance(layer, TimeAwareObservation) and layer.max_timesteps != max_episode_steps:
             raise ValueError(
                 f"max_episode_steps of task '{name}' must be that of its TimeAwareObservation, whose observations are "
@@ -56,7 +61,7 @@ def with_limit(name: str, environment: gymnasium.Env, max_episode_steps: int) ->
                 f"max_episode_steps of task '{name}' can replace Gymnasium's own TimeLimit only. Received: "
                 f"{type(layer).__name__}, whose step does more. Set the limit there and leave max_episode_steps out."
             )
-        setattr(layer, "step", layer.env.step)  # noqa: B010  (whoever holds the layer, its limit is gone)
+        setattr(layer, "step", layer.env.step)  # noqa: B010  (disables the limit wherever the layer is referenced)
     return TimeLimit(environment, max_episode_steps)
 
 
@@ -70,7 +75,7 @@ def is_replaced(limit: TimeLimit) -> bool:
 
 
 def check_no_running_normalization(name: str, environment: gymnasium.Env) -> None:
-    """Raises a ValueError if a wrapper normalizes with statistics that go on changing.
+    """Raises a ValueError if a wrapper normalizes observations or rewards with running statistics.
 
     Args:
         name: The task's name, for messages.

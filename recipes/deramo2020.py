@@ -99,7 +99,7 @@ COMPARISONS = (
     ("upgrad", "shared"),
     ("matched", "shared"),
 )
-"""The pairs beside those with the separate networks that README and recipes/README speak of."""
+"""The pairs of arms that README and recipes/README compare, besides those with the separate networks."""
 
 
 def protocol(epochs: int = 50) -> mtq.study.Protocol:

@@ -19,13 +19,13 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     Args:
         filepath: Ending in `.keras`.
-        monitor: The name in the logs.
-        mode: `"max"` where more of it is better, `"min"` where less is; `"auto"` for scores, returns and losses, of
-            which mtq knows it.
+        monitor: The name of the monitored quantity in the logs.
+        mode: `"max"` if higher values are better, `"min"` if lower ones are. `"auto"` infers it for scores, returns,
+            losses and TD errors.
 
     Raises:
-        ValueError: mode is another, or `"auto"` for a monitor of which mtq does not know it.
-        FileExistsError: There is something at this place that is no `.keras` file; a model of before is replaced.
+        ValueError: mode is none of these, or `"auto"` for a monitor whose direction mtq does not know.
+        FileExistsError: The file exists and is not a `.keras` file; an earlier model is replaced.
     """
 
     def __init__(self, filepath: str | Path, monitor: str = "val_score", mode: str = "auto") -> None:
@@ -53,10 +53,10 @@ def save_whole(model: keras.Model, filepath: str | Path) -> None:
 
     Args:
         model: The model.
-        filepath: Ending in `.keras`.
+        filepath: The file to write, ending in `.keras`.
 
     Raises:
-        FileExistsError: There is something at this place that is no `.keras` file.
+        FileExistsError: The file exists and is not a `.keras` file.
     """
     filepath = Path(filepath)
     filepath.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def save_whole(model: keras.Model, filepath: str | Path) -> None:
 
 
 def check_model_place(filepath: Path) -> None:
-    """Raises a FileExistsError if there is something at this place that is no `.keras` file."""
+    """Raises a FileExistsError if something other than a `.keras` file is at this path."""
     check_kind(filepath, "model", ".keras file", _is_keras)
 
 

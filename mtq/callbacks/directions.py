@@ -1,11 +1,14 @@
-"""Of which logs more is better, and of which less."""
+"""Whether higher or lower values of a logged quantity are better."""
 
 
 def direction_of(monitor: str) -> str | None:
-    """Whether a log is better when it is more, `"max"`, or less, `"min"`; None where that is not known.
+    """Says whether higher or lower values of a logged quantity are better.
 
     Args:
-        monitor: The name of the log.
+        monitor: The name of the quantity in the logs, such as `"val_score"` or `"cart_pole/loss"`.
+
+    Returns:
+        `"max"` if higher values are better, `"min"` if lower ones are, None if mtq does not know.
     """
     what = monitor.rpartition("/")[2]
     if monitor == "val_score" or ("/" in monitor and what == "return"):

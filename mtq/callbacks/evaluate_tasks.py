@@ -16,7 +16,8 @@ class EvaluateTasks(keras.callbacks.Callback):
     Adds to the logs, per task, `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"`, and
     over all tasks `"val_score"`: the mean of the normalized returns, 0 for a random policy and 1 for the tasks'
     `reference_return`, above which a tenth counts. It is what `BestCheckpoint` keeps the best of. In epochs without an
-    evaluation they are NaN, so that all epochs have the same logs; callbacks that follow one of them pass these over.
+    evaluation these logs are NaN, so that all epochs have the same keys; callbacks that monitor one of them skip those
+    epochs.
 
     Args:
         episodes: Of each task, at each evaluation.

@@ -18,16 +18,16 @@ _GREEDY, _TRAINING, _OTHER = "#0072b2", "#d55e00", "#777777"  # Okabe and Ito's,
 class LearningCurves(keras.callbacks.Callback):
     """Draws each task's return over the steps of its environments: training, greedy evaluation ± spread, random.
 
-    It draws what `TrainingReturns` and `EvaluateTasks` log. Epochs without an evaluation, or before the first episode
-    has ended, are passed over: a line goes from one known figure to the next. The picture is drawn anew at most every
-    `seconds`, and at the end.
+    It plots what `TrainingReturns` and `EvaluateTasks` log. Epochs without an evaluation, and epochs before the first
+    episode has ended, are skipped: lines connect the known values. The picture is redrawn at most every `seconds`, and
+    at the end.
 
     Args:
         filepath: Of the PNG.
         seconds: Between two drawings.
 
     Raises:
-        FileExistsError: There is something at the picture's place that is no PNG; a picture of before is replaced.
+        FileExistsError: The file exists and is not a PNG; an earlier picture is replaced.
     """
 
     def __init__(self, filepath: str | Path, seconds: float = 30.0) -> None:
@@ -64,7 +64,7 @@ class LearningCurves(keras.callbacks.Callback):
         self._drawn = time.monotonic()
 
     def _known(self, *names: str) -> list[dict[str, float]]:
-        """The rows in which all of these are numbers."""
+        """The rows in which none of these quantities is missing or NaN."""
         return [row for row in self.rows if all(not math.isnan(row.get(name, math.nan)) for name in names)]
 
     def _draw_task(self, axis: Any, name: str, reference: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Callbacks that follow one figure of the logs, which may be absent for some epochs."""
+"""Callbacks that monitor one logged quantity, which may be missing in some epochs."""
 
 import difflib
 import math
@@ -20,23 +20,24 @@ _FOLLOWING = (
 
 
 def follows(callback: keras.callbacks.Callback) -> bool:
-    """Whether what this callback does depends on one figure of the logs."""
+    """Whether the behaviour of this callback depends on one logged quantity, its monitor."""
     return isinstance(callback, _FOLLOWING) and getattr(callback, "save_best_only", True)
 
 
 class Monitored(keras.callbacks.Callback):
-    """Calls a callback at the end of those epochs for which its monitor is known.
+    """Wraps a callback so that its `on_epoch_end` runs only in epochs in which its monitor is known.
 
-    Keras's callbacks take NaN for a figure: `EarlyStopping` would count an epoch without an evaluation as one without
-    improvement, and none is better than a NaN that came first. So patience counts evaluations.
+    Keras's callbacks treat NaN as a value: `EarlyStopping` counts an epoch without an evaluation as one without
+    improvement, and no later value improves on an initial NaN. With this wrapper, patience counts evaluations.
 
     Args:
-        callback: The callback that follows a figure, one for which `follows` is true.
-        is_known: Whether all the callbacks beside it are mtq's and Keras's, so that no other can add the monitor later.
+        callback: The callback to wrap, one for which `follows` is true.
+        is_known: Whether all other callbacks are mtq's or Keras's own, so that a missing monitor is an error. If False,
+            a user's callback may add it later, and a missing monitor is only warned about.
 
     Raises:
-        ValueError: The callback leaves open whether more or less of its monitor is better, and mtq does not know it; or
-            it looks for a figure of epochs between updates.
+        ValueError: The callback's mode is `"auto"` and mtq does not know whether higher or lower values of the monitor
+            are better; or the callback saves between epochs, where the monitor is not known.
     """
 
     def __init__(self, callback: Any, is_known: bool) -> None:
@@ -62,22 +63,22 @@ class Monitored(keras.callbacks.Callback):
         self.callback.mode = direction
 
     def set_params(self, params: Any) -> None:
-        """Hands them on."""
+        """Sets the parameters of the wrapped callback too."""
         super().set_params(params)
         self.callback.set_params(params)
 
     def set_model(self, model: Any) -> None:
-        """Hands it on."""
+        """Sets the model of the wrapped callback too."""
         super().set_model(model)
         self.callback.set_model(model)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begins to watch."""
+        """Resets the record of whether the monitor was seen."""
         self._seen, self._epochs = False, 0
         self.callback.on_train_begin(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Calls the callback if the figure is known, and says so if it is missing in the first epoch."""
+        """Calls the callback if the monitor is known; warns or raises if it is missing after the first epoch."""
         self._epochs += 1
         value = (logs or {}).get(self.callback.monitor)
         if value is None and self._epochs == 1:
@@ -86,10 +87,10 @@ class Monitored(keras.callbacks.Callback):
             self._seen = True
             self.callback.on_epoch_end(epoch, logs)
         elif logs is not None and isinstance(self.callback, keras.callbacks.ReduceLROnPlateau):
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)  # as this callback adds in every epoch
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)  # which this callback logs in every epoch
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Says so if the figure was never known."""
+        """Warns if the monitor was never known."""
         self.callback.on_train_end(logs)
         if self._epochs and not self._seen:
             warnings.warn(
@@ -117,7 +118,7 @@ def _handed_on(hook: str) -> Any:
         getattr(self.callback, hook)(*args, **kwargs)
 
     method.__name__ = hook
-    method.__doc__ = "Hands it on."
+    method.__doc__ = "Calls the wrapped callback."
     return method
 
 

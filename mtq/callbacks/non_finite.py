@@ -16,7 +16,7 @@ _REMEDIES = {
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A task's loss became NaN or infinite. The message names the task, or what else it was."""
+    """A loss, gradient norm or weight became NaN or infinite. The message names the quantity and its task."""
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
@@ -32,7 +32,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             for quantity in ("weight", "loss", "gradient_norm"):
                 value = logs.get(f"{task}/{quantity}", 0.0)
                 if not math.isfinite(value):
-                    wanted = "finite, of a schedule 0 or more" if quantity == "weight" else "finite"
+                    wanted = "finite, and a schedule's weights 0 or more" if quantity == "weight" else "finite"
                     raise NonFiniteLossError(
                         f"The {quantity.replace('_', ' ')} of task '{task}' must stay {wanted}. Received: {value} by "
                         f"update {int(self.model.updates.numpy())}. {_REMEDIES[quantity].format(task=task)} What is "

@@ -1,4 +1,4 @@
-"""In which order callbacks are called: what adds to an epoch's logs before what reads them."""
+"""The order in which callbacks are called: those that add to an epoch's logs before those that read them."""
 
 from collections.abc import Sequence
 
@@ -25,18 +25,22 @@ _ONCE = (EvaluateTasks, TrainingReturns)
 
 
 def in_order(callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) -> list[keras.callbacks.Callback]:
-    """The callbacks in the order in which they are to be called, those that follow a figure as `Monitored`.
+    """Sorts callbacks into calling order, and wraps those that have a monitor in `Monitored`.
 
-    Those with `adds_logs = True` come first, as `EvaluateTasks` and `TrainingReturns` are; those that only record the
-    logs come late, as `TensorBoard` and `CSVLogger`; `SaveCheckpoint` is the last. Others keep their order.
+    Callbacks with `adds_logs = True`, such as `EvaluateTasks` and `TrainingReturns`, come first; those that only record
+    the logs, such as `TensorBoard` and `CSVLogger`, come late; `SaveCheckpoint` comes last. Callbacks of the same kind
+    keep their order.
 
     Args:
-        callbacks: As they were given.
+        callbacks: The callbacks in the user's order.
         model: The model that is trained.
 
+    Returns:
+        The callbacks in calling order.
+
     Raises:
-        ValueError: Two callbacks would write the same logs, a monitor has no direction, or the model is to be saved and
-            cannot be.
+        ValueError: Two callbacks would write the same logs, the direction of a monitor is not known, or a callback
+            saves the model and a saved file could not be loaded again.
     """
     for kind in _ONCE:
         if sum(isinstance(callback, kind) for callback in callbacks) > 1:
@@ -63,13 +67,13 @@ def _stage(callback: keras.callbacks.Callback) -> int:
 
 
 def _saves(callback: keras.callbacks.Callback) -> bool:
-    """Whether this callback writes a file that holds the model with its config."""
+    """Whether this callback saves the whole model, with its config."""
     if isinstance(callback, keras.callbacks.ModelCheckpoint):
         return not callback.save_weights_only
     return isinstance(callback, BestCheckpoint)
 
 
 def _is_known(callback: keras.callbacks.Callback) -> bool:
-    """Whether it is known what this callback adds to the logs: of mtq's and Keras's own, unless it calls the user's."""
+    """Whether mtq knows what this callback logs: it is mtq's or Keras's own, and calls no code of the user's."""
     is_ours = type(callback).__module__.split(".")[0] in ("mtq", "keras")
     return is_ours and not isinstance(callback, keras.callbacks.LambdaCallback)

@@ -18,7 +18,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         path: Its place; missing directories are made.
 
     Raises:
-        FileExistsError: There is a file that is no PNG.
+        FileExistsError: The file exists and is not a PNG.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     check_picture_place(path)
@@ -28,5 +28,5 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def check_picture_place(path: Path) -> None:
-    """Raises a FileExistsError if there is something at this place that is no PNG."""
+    """Raises a FileExistsError if something other than a PNG is at this path."""
     check_kind(path, "picture", ".png file", lambda file: file.read(len(_PNG)) == _PNG)

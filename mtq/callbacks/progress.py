@@ -43,8 +43,8 @@ class TaskProgress(keras.callbacks.ProgbarLogger):
 def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
     """Adds what every run of `MultiTaskDQN.fit` has: the progress bar, and the stop on losses that are not finite.
 
-    The order of the callbacks given does not matter: those that add to the logs come first, those that record them
-    last, and `SaveCheckpoint` after all.
+    The order in which callbacks are given does not matter: those that add to the logs are called first, those that
+    record the logs late, and `SaveCheckpoint` last.
 
     Args:
         callbacks: What the user gave: None, a callback, several, or a `keras.callbacks.CallbackList`.
@@ -52,14 +52,14 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
         model: The model that is trained.
 
     Raises:
-        ValueError: Two callbacks would write the same logs; it is not said whether more or less of a monitor is better;
-            or the model is to be saved and cannot be.
+        ValueError: Two callbacks would write the same logs, the direction of a monitor is not known, or a callback
+            saves the model and a saved file could not be loaded again.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         added = [StopOnNonFiniteLoss(), CheckTrainableWeights(), *_of_weighting(model)]
         for callback in added:
             callback.set_model(model)
-        whole = copy.copy(callbacks)  # the user's own stays as it is
+        whole = copy.copy(callbacks)  # the user's own list is left unchanged
         whole.callbacks = in_order([*callbacks.callbacks, *added], model)
         return whole
     given: Sequence[keras.callbacks.Callback] = (

@@ -1,4 +1,4 @@
-"""Stopping a run in which layers were frozen or freed without a new compile."""
+"""A callback that stops a run in which layers were frozen or unfrozen without compiling again."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import keras
 
 
 class CheckTrainableWeights(keras.callbacks.Callback):
-    """Raises a ValueError at the start of an epoch if `trainable` of a layer was changed, which would have no effect.
+    """Raises a ValueError at the start of an epoch if a layer's `trainable` has changed since `compile`.
 
-    `MultiTaskDQN.fit` always has it.
+    Such a change would have no effect. `MultiTaskDQN.fit` always adds this callback.
     """
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Compares the trainable weights with those of compile."""
+        """Compares the trainable weights with those at the time of `compile`."""
         self.model.trained_weights.check()

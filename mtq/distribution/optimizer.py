@@ -27,7 +27,7 @@ def apply_reduced(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Seq
         with _replaced(optimizer, "_all_reduce_sum_gradients", lambda pairs: pairs):
             optimizer.apply(gradients, variables)
     elif optimizer.gradient_accumulation_steps or (optimizer.use_ema and optimizer.ema_overwrite_frequency):
-        outside(lambda *given: _apply_outside(optimizer, given, variables), *gradients)  # updates under a condition
+        outside(lambda *given: _apply_outside(optimizer, given, variables), *gradients)  # they update conditionally
     else:
         optimizer.apply(gradients, variables)
 

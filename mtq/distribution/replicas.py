@@ -64,13 +64,17 @@ def on_means(function: Callable[..., Result], *values: Any) -> Result:
 
 
 def outside(function: Callable[..., Result], *values: tf.Tensor) -> Result:
-    """Calls a function outside of the only replica, for what cannot be done within one: a condition on an update.
+    """Calls a function in the cross-replica context, if there is a single replica.
 
-    Elsewhere, and where the strategy has no outside, it is called where it is.
+    A `tf.cond` around an optimizer's update is not possible within a replica. With several replicas, on TPUs and
+    without a strategy, the function is called directly.
 
     Args:
-        function: Of as many arguments as there are values.
+        function: A function of as many arguments as there are values.
         values: Tensors of this replica.
+
+    Returns:
+        The result of the function.
     """
     replica = tf.distribute.get_replica_context()
     if replica is None or not tf.distribute.has_strategy() or replica.num_replicas_in_sync > 1:

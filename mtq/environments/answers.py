@@ -1,4 +1,4 @@
-"""What an environment returns from reset and step, checked before it is trusted."""
+"""Checks of what an environment returns from `reset` and `step`."""
 
 import numbers
 from typing import Any
@@ -15,14 +15,17 @@ _BOOLS = (bool, np.bool_)
 
 
 class Answers:
-    """Checks the answers of one task's environments.
+    """Checks what the copies of one task's environment return.
 
     Args:
         task: The task.
-        environments: Its copies, as Gymnasium environments.
+        environments: The copies of its environment, as Gymnasium environments.
+
+    Attributes:
+        limit: The largest value that a uint8 observation may have, if that is below 255; None otherwise.
 
     Raises:
-        ValueError: The copies have other actions or observations than the task, or each other.
+        ValueError: The actions or observations of a copy differ from those of the task or of another copy.
     """
 
     def __init__(self, task: Task, environments: list[gymnasium.Env]) -> None:
@@ -38,7 +41,17 @@ class Answers:
         self.limit = self._bounds[1] if self._dtype == np.uint8 and self._bounds and self._bounds[1] < 255 else None
 
     def of_reset(self, answer: Any) -> np.ndarray:
-        """The observation that `reset` returned; a copy, for the environment may write into its own again."""
+        """Checks what `reset` returned.
+
+        Args:
+            answer: What `reset` returned.
+
+        Returns:
+            The observation, copied, because the environment may overwrite its own array.
+
+        Raises:
+            ValueError: It is not an observation and a dict, or the observation has the wrong shape, type or range.
+        """
         if not isinstance(answer, tuple | list) or len(answer) != 2 or not isinstance(answer[1], dict):
             raise self._wrong(
                 "an observation and a dict of infos from reset",
@@ -48,7 +61,17 @@ class Answers:
         return np.array(self.observation(answer[0]))
 
     def of_step(self, answer: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """What `step` returned, with the reward as a finite float."""
+        """Checks what `step` returned, except for the observation, which `observation` checks.
+
+        Args:
+            answer: What `step` returned.
+
+        Returns:
+            The five values: observation, reward (a finite float), terminated, truncated, info.
+
+        Raises:
+            ValueError: It is not five values, one of them has the wrong type, or the reward is not finite.
+        """
         if not isinstance(answer, tuple | list) or len(answer) != 5:
             raise self._wrong(
                 "five values from step: observation, reward, terminated, truncated, info",
@@ -68,7 +91,17 @@ class Answers:
         return observed, reward, terminated, truncated, info  # type: ignore[return-value]
 
     def observation(self, observed: Any) -> np.ndarray:
-        """An observation as an array of the task's shape and type; maybe the environment's own array."""
+        """Checks an observation.
+
+        Args:
+            observed: The observation that the environment returned.
+
+        Returns:
+            An array of the task's shape and dtype. It may be the environment's own array.
+
+        Raises:
+            ValueError: It is not one array, or has the wrong shape, type or range.
+        """
         try:
             array = np.asarray(observed)
         except (ValueError, TypeError) as error:
@@ -84,12 +117,21 @@ class Answers:
         return array
 
     def check_limit(self, observations: np.ndarray) -> None:
-        """Raises a ValueError if an image has a value above the largest one that the environment announces."""
+        """Raises a ValueError if a uint8 value exceeds the upper bound that the environment announces.
+
+        Args:
+            observations: Observations, `[N, …]`.
+        """
         if self.limit is not None and observations.max(initial=0) > self.limit:
             raise self._outside(observations)
 
     def not_finite(self, role: str, values: Any) -> ValueError:
-        """The error for numbers that are not finite."""
+        """Makes the error for numbers that are not finite.
+
+        Args:
+            role: What the numbers are, `"reward"` or `"observation"`, for the message.
+            values: The numbers.
+        """
         received = values.tolist() if isinstance(values, np.ndarray) else [values]
         return ValueError(
             f"The environment of task '{self._task.name}' must return finite numbers. Received: {role}s "
@@ -97,7 +139,11 @@ class Answers:
         )
 
     def no_seed(self, error: TypeError) -> ValueError | None:
-        """The error for a `reset` that takes no seed, or None where this is another one."""
+        """Makes the error for a `reset` that takes no seed; returns None if the TypeError has another cause.
+
+        Args:
+            error: The error that `reset(seed=…)` raised.
+        """
         if "unexpected keyword argument 'seed'" not in str(error):
             return None
         return ValueError(
@@ -115,7 +161,7 @@ class Answers:
                 f"from {wanted[1]}. Received: {actions}. Make the action_space the same for every copy."
             )
         space = getattr(environment, "observation_space", None)
-        if space is None:  # a tf-agents environment's, which was read for the spec
+        if space is None:  # a tf-agents environment, whose own spec was read for the task's
             return
         shape = read_spec(self._task.name, environment).observation_shape
         if shape != spec.observation_shape:
@@ -144,11 +190,11 @@ class Answers:
         check_exact(self._task.name, array)
         if self._bounds is not None and array.dtype.kind != "b":
             low, high = self._bounds
-            if array.size and not (array.min() >= low and array.max() <= high):  # NaN is neither
+            if array.size and not (array.min() >= low and array.max() <= high):  # also true for NaN
                 raise self._outside(array)
             if array.dtype.kind == "f" and (array != np.floor(array)).any():
                 raise self._outside(array)
-        with np.errstate(over="ignore"):  # what overflows is found not to be finite
+        with np.errstate(over="ignore"):  # an overflow is reported as a value that is not finite
             return array.astype(self._dtype)
 
     def _outside(self, array: np.ndarray) -> ValueError:
@@ -181,6 +227,6 @@ def _inner(value: Any) -> Any:
 def _shortened(value: Any) -> str:
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # such as an integer with more digits than Python writes
+    except Exception:  # such as an integer with more digits than Python converts to text
         return f"one of {type(value).__name__} that cannot be written"
     return text if len(text) <= 200 else text[:200] + "…"

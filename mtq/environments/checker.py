@@ -19,9 +19,9 @@ def check_task(task: Task, seed: int = 0) -> None:
         seed: Of the actions and the environment.
 
     Raises:
-        ValueError: The environment returns observations of another shape than it announces, or numbers that are not
-            finite, or other answers than Gymnasium's; the message names the task and the remedy.
-        BrokenEnvironmentError: The environment raised.
+        ValueError: The environment returns observations of another shape than it announces, numbers that are not
+            finite, or values that do not follow Gymnasium's interface. The message names the task and the remedy.
+        BrokenEnvironmentError: The environment raised an exception.
 
     Example:
         >>> import mtq

@@ -76,8 +76,8 @@ class EnvironmentCopies:
             only: The copies that are stepped, `[N]` bool; by default all. Of the others the step holds zeros.
 
         Raises:
-            ValueError: The environment returned what it must not, such as NaN or an observation of another shape.
-            BrokenEnvironmentError: The environment raised.
+            ValueError: The environment returned an invalid value, such as NaN or an observation of the wrong shape.
+            BrokenEnvironmentError: The environment raised an exception.
         """
         n = len(self)
         next_observation = np.zeros((n, *self.task.spec.observation_shape), self._dtype)

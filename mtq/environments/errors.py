@@ -1,4 +1,4 @@
-"""Errors of Python code that a graph calls, raised again as what they were."""
+"""Exceptions that Python code raised inside a graph, raised again as the original exceptions."""
 
 import collections
 import contextlib
@@ -12,16 +12,21 @@ from mtq.environment_error import BrokenEnvironmentError
 
 __all__ = ["BrokenEnvironmentError", "environment_errors", "kept", "raised_again"]
 
-_kept: collections.deque[BaseException] = collections.deque(maxlen=8)  # TensorFlow passes on their text alone
+_kept: collections.deque[BaseException] = collections.deque(
+    maxlen=8
+)  # the latest exceptions, because TensorFlow passes on only their text
 
 
 def kept(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps a function for `tf.numpy_function`, so that `environment_errors` can raise what it raises again.
+    """Wraps a function for `tf.numpy_function`, so that `environment_errors` can raise its exceptions again.
 
-    Called in a graph it gives TensorFlow the message alone, which would otherwise log the whole traceback, twice.
+    Within a graph, only the message goes to TensorFlow, which would otherwise log the whole traceback twice.
 
     Args:
-        function: The function.
+        function: The function to wrap.
+
+    Returns:
+        A function with the same arguments and result.
     """
     in_graph = not tf.executing_eagerly()
 
@@ -40,7 +45,7 @@ def kept(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def environment_errors() -> Iterator[None]:
-    """Raises in the place of TensorFlow's report the error of the environment or the batch that it reports."""
+    """A context manager that replaces TensorFlow's report of an error in Python code by the original exception."""
     try:
         yield
     except (tf.errors.OpError, BrokenEnvironmentError) as error:
@@ -53,15 +58,15 @@ def environment_errors() -> Iterator[None]:
 
 
 def raised_again(error: BaseException) -> BaseException | None:
-    """The error that Python code raised within a graph.
+    """Finds the exception that Python code raised within a graph.
 
     Args:
-        error: What came out of the graph.
+        error: The exception that running the graph raised.
 
     Returns:
-        The error, or None if this is a report of something else.
+        The original exception, or None if the graph failed for another reason.
     """
-    if isinstance(error, BrokenEnvironmentError):  # Keras may have taken its cause away
+    if isinstance(error, BrokenEnvironmentError):  # Keras may have removed its __cause__
         return error
     report = str(error)
     for candidate in reversed(_kept):

@@ -7,18 +7,21 @@ import keras
 from mtq.networks.layout import LARGE, MOVE_AXIS, SMALLEST, as_image
 from mtq.numeric import integer
 
-_LAST = "channels_last"  # as observations are, whatever Keras's default is set to
+_LAST = "channels_last"  # the layout of observations, whatever Keras's default is
 
 
 def widths(role: str, units: Sequence[int]) -> list[int]:
-    """The widths of some layers as integers.
+    """Checks a list of layer widths.
 
     Args:
         role: The name of the argument, for the message.
         units: The value received.
 
+    Returns:
+        The widths as a list of integers.
+
     Raises:
-        ValueError: It is not a list of positive integers.
+        ValueError: The value is not a list of positive integers.
     """
     if isinstance(units, str | bytes | Mapping) or not isinstance(units, Iterable):
         raise ValueError(f"{role} must be a list of integers, a layer's width each. Received: {units!r}.")
@@ -28,14 +31,14 @@ def widths(role: str, units: Sequence[int]) -> list[int]:
 def backbone_for(shapes: Collection[tuple[int, ...]]) -> str:
     """The name of the backbone that fits observations: `"mlp"`, `"minatar_cnn"` or `"nature_cnn"`.
 
-    Gymnasium's stacks of large frames, `[frames, height, width]`, and large gray images are images too: networks move
-    their axes.
+    Gymnasium's stacks of large frames, `[frames, height, width]`, and large gray images, `[height, width]`, count as
+    images: networks rearrange their axes.
 
     Args:
         shapes: Of the tasks' observations.
 
     Raises:
-        ValueError: A shape can be read in more than one way, or no backbone of mtq takes it.
+        ValueError: A shape is ambiguous, or none of mtq's backbones accepts it.
     """
     images = [_image(shape) for shape in shapes if len(shape) > 1]
     if len(images) < len(shapes):  # with vectors among them, encoders are needed in any case

@@ -51,7 +51,7 @@ def default_encoders(shapes: Mapping[str, tuple[int, ...]], tasks: TaskSet) -> d
     that differ in their channels are padded with channels of zeros.
 
     Args:
-        shapes: Of the tasks' observations, as they come to the encoders.
+        shapes: The shape of each task's observations, without the batch axis, as the encoders receive them.
         tasks: The tasks.
 
     Returns:

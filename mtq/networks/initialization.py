@@ -14,13 +14,13 @@ from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 from keras.src.layers.core.einsum_dense import _analyze_einsum_string
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
-_KEPT = "weights_kept"  # attribute of a network: the ids of variables that were there before it
+_KEPT = "weights_kept"  # the attribute of a network that holds the ids of the variables that existed before it
 
 
 def initialize(network: keras.Model, seed: int) -> None:
     """Draws the weights of a built network anew, each layer by its own initializers.
 
-    Those that were there before `shared_q_network` made the network of them stay as they are.
+    Variables that existed before `shared_q_network` built the network keep their values.
 
     Args:
         network: A network of Keras layers.
@@ -52,18 +52,22 @@ def undrawable(network: keras.Model) -> list[str]:
 
 
 def keep_weights(network: keras.Model, variables: Collection[int]) -> None:
-    """Has `initialize` leave some variables of a network as they are.
+    """Excludes some variables of a network from `initialize`.
 
     Args:
         network: The network.
-        variables: Their ids.
+        variables: The ids of the variables whose values are kept.
     """
     setattr(network, _KEPT, frozenset(variables))
 
 
 @contextlib.contextmanager
 def creations() -> Iterator[Callable[[keras.Variable], bool]]:
-    """Takes note of the variables that are made while it lasts, and gives a function that says whether one was."""
+    """A context manager that records the variables created within it.
+
+    Yields:
+        A function that says whether a variable was created within the context.
+    """
     made: dict[int, Any] = {}
 
     def note(next_creator: Callable[..., Any], **kwargs: Any) -> Any:
@@ -77,10 +81,12 @@ def creations() -> Iterator[Callable[[keras.Variable], bool]]:
 
 @contextlib.contextmanager
 def seeded_build(layers: Sequence[Any], seed: int | None) -> Iterator[None]:
-    """While it lasts, what layers draw as they are built follows from a seed; generators go on afterwards as before.
+    """A context manager in which the random numbers that layers draw while they are built follow from a seed.
+
+    Afterwards the global generators of Python, NumPy and Keras continue where they were.
 
     Args:
-        layers: Layers that may be built meanwhile; others are passed over.
+        layers: The layers that may be built within the context; items that are not Keras layers are ignored.
         seed: The seed, or None to change nothing.
     """
     if seed is None:
@@ -114,7 +120,7 @@ def seeded_build(layers: Sequence[Any], seed: int | None) -> Iterator[None]:
 
 
 def _initializer_of(layer: Any, variable: keras.Variable) -> Any:
-    """How a layer draws a variable, or None where it does not say."""
+    """The initializer with which a layer draws a variable, or None if the layer does not reveal it."""
     names = [f"{variable.name}_initializer", f"{variable.name.removesuffix('_kernel')}_initializer"]
     if isinstance(layer, BaseDepthwiseConv) and variable.name == "kernel":
         names = ["depthwise_initializer"]
@@ -128,7 +134,7 @@ def _initializer_of(layer: Any, variable: keras.Variable) -> Any:
 
 
 def _on_axes(layer: keras.layers.EinsumDense, initializer: Any) -> Any:
-    """The initializer that counts the units on the layer's axes."""
+    """The initializer with its fan-in and fan-out counted on the axes of the layer's equation."""
     if initializer.input_axes is not None and initializer.output_axes is not None:
         return initializer
     shape = layer.get_build_config()["input_shape"]

@@ -1,4 +1,4 @@
-"""Copies of layers: equal in all but their weights, or refused by name."""
+"""Copies of layers with the same settings; a layer that cannot be copied faithfully is refused by name."""
 
 import contextlib
 import types
@@ -12,23 +12,25 @@ from keras.src.models.functional import Functional
 from keras.src.random.seed_generator import SeedGenerator
 from keras.src.saving import serialization_lib
 
-# What Keras and TensorFlow note about a layer, and what is drawn.
+# Attributes that are not compared: random seeds, and the records that Keras and TensorFlow keep of a layer.
 _NOT_COMPARED = {*vars(keras.layers.Layer()), "name", "seed", "_init_seed", "built"}
 _PLAIN = (str, bytes, int, float, complex, bool, type(None))
 
 
 def copy_of_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
-    """A layer with the same settings; one without weights yet draws its own, one with weights has the same.
+    """Copies a layer with its settings.
+
+    If the layer has weights, the copy has the same values. Otherwise the copy draws its own weights when it is built.
 
     Args:
         layer: The layer to copy.
         name: The name of the copy.
 
     Returns:
-        The copy; the layer itself if it is a `Lambda`, which has nothing of its own.
+        The copy. A `Lambda` has no weights and is returned itself.
 
     Raises:
-        ValueError: The layer's `get_config` does not say all that the layer is.
+        ValueError: The layer's `get_config` leaves out a setting, or the layer cannot be copied.
     """
     if isinstance(layer, keras.layers.Lambda):
         return layer
@@ -63,7 +65,7 @@ def _copied(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
 
 
 def _copy_state(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    """Builds a copy as the layer is built, and gives it what Keras saves of the layer."""
+    """Builds a copy like the original, and copies the state that Keras saves with the layer."""
     if not copy.built:
         copy.build_from_config(layer.get_build_config())
     for one, other in zip(layer._flatten_layers(), copy._flatten_layers(), strict=True):
@@ -80,7 +82,7 @@ def _copy_state(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
 
 
 def _without_seeds(config: Any) -> Any:
-    """The config with its initializers' seeds left to chance, or a copy would begin with the very same weights."""
+    """The config without the seeds of its initializers, which would give the copy the same initial weights."""
     if isinstance(config, dict):
         return {key: None if key == "seed" else _without_seeds(value) for key, value in config.items()}
     return [_without_seeds(value) for value in config] if isinstance(config, list) else config
@@ -101,7 +103,7 @@ def _classes_of(layer: keras.layers.Layer) -> Iterator[None]:
 
 
 def _settings(layer: keras.layers.Layer) -> dict[str, Any]:
-    """A layer's attributes; of Keras's own those that its users see, as Keras has given thought to the others."""
+    """The attributes of a layer that are compared; of Keras's own layers only the public ones."""
     if not type(layer).__module__.startswith("keras."):
         return vars(layer)
     if isinstance(layer, keras.Model | InputLayer):
@@ -110,7 +112,7 @@ def _settings(layer: keras.layers.Layer) -> dict[str, Any]:
 
 
 def _difference(one: Any, other: Any, place: str, seen: set[int]) -> str | None:
-    """Where two things certainly differ, in words; None if they do not, or nobody can tell."""
+    """Describes where two values certainly differ; returns None if they are equal or cannot be compared."""
     if one is other or id(one) in seen or isinstance(one, keras.Variable | SeedGenerator | keras.KerasTensor):
         return None
     seen.add(id(one))
@@ -136,7 +138,7 @@ def _difference(one: Any, other: Any, place: str, seen: set[int]) -> str | None:
 
 def _difference_of_items(one: Mapping[Any, Any], other: Mapping[Any, Any], place: str, seen: set[int]) -> str | None:
     for key, value in one.items():
-        if key in _NOT_COMPARED or key not in other:  # or made when it is first needed
+        if key in _NOT_COMPARED or key not in other:  # attributes may be missing because they are created on first use
             continue
         difference = _difference(value, other[key], f"{place}.{key}" if isinstance(key, str) else place, seen)
         if difference is not None:

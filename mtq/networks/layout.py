@@ -1,8 +1,8 @@
-"""How an image lies in its array: what convolutions would take for something else is moved, or refused.
+"""The layout of images: axes that a convolution would misread are rearranged, or refused if they are ambiguous.
 
-Images are `[height, width, channels]` in mtq. Gymnasium's frame stacks are `[frames, height, width]` of gray images and
-`[frames, height, width, channels]` of colored ones; gray images alone are `[height, width]`. What these are can be told
-from a shape where frames are few and images are large.
+Images are `[height, width, channels]` in mtq. Gymnasium's frame stacks are `[frames, height, width]` for gray images
+and `[frames, height, width, channels]` for color images; single gray images are `[height, width]`. These layouts can be
+told apart by shape if there are few frames and the images are large.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-SMALLEST, LARGE = 3, 36  # the sides that `minatar_cnn` and `nature_cnn` need at least
+SMALLEST, LARGE = 3, 36  # the smallest height and width for `minatar_cnn` and for `nature_cnn`
 _MOST_FRAMES, _MOST_COLORS = 16, 4
 _ON_IMAGES = (
     keras.layers.Conv2D,
@@ -30,10 +30,13 @@ _AS_IT_IS = "If the shape is as it should be, encoders={task: keras.layers.Ident
 
 
 def as_image(shape: Shape) -> Shape | None:
-    """What `[height, width, channels]` an observation is to be, which may be what it is; None if that is not clear.
+    """The shape `[height, width, channels]` of an image observation after its axes are rearranged.
 
     Args:
-        shape: Of two to four axes, without the batch.
+        shape: The shape of the observation, two to four axes without the batch axis.
+
+    Returns:
+        The shape, which is unchanged if the channels already come last; None if the layout is ambiguous.
     """
     if len(shape) == 2:
         return (*shape, 1)
@@ -47,20 +50,21 @@ def as_image(shape: Shape) -> Shape | None:
 
 
 def to_image(name: str, shape: Shape, backbone: keras.layers.Layer) -> keras.layers.Layer | None:
-    """The layer that brings a task's observations to `[height, width, channels]`, if the backbone is for images.
+    """Makes the layer that rearranges a task's observations to `[height, width, channels]` for an image backbone.
 
-    What matters is what the backbone's first convolution would see; layers before it may have moved the axes already.
+    The shape that counts is the one that the backbone's first convolution or pooling layer receives; layers before it
+    may already rearrange the axes.
 
     Args:
         name: The task's name.
-        shape: Of its observations.
-        backbone: What they go into.
+        shape: The shape of its observations, without the batch axis.
+        backbone: The backbone that receives them.
 
     Returns:
-        A layer, or None where nothing is to be moved.
+        A layer, or None if nothing has to be rearranged.
 
     Raises:
-        ValueError: The convolution would take one axis for another, and which is which is not clear.
+        ValueError: The layer would misread the axes, and their order is ambiguous.
     """
     found = _first_on_images(backbone, shape)
     if found is None:
@@ -91,7 +95,7 @@ def to_image(name: str, shape: Shape, backbone: keras.layers.Layer) -> keras.lay
 
 
 def _may_have_channels_first(shape: Sequence[int]) -> bool:
-    """Whether the first of three axes is shorter than the others, as no square image's is."""
+    """Whether the first of three axes is shorter than both others, unlike in a square image with channels last."""
     return shape[0] < min(shape[1:])
 
 
@@ -105,7 +109,7 @@ def _mover(name: str, shape: Shape, image: Shape) -> keras.layers.Layer:
 
 
 def _input_of(backbone: Any) -> Shape | None:
-    """The shape for which a model was made, if it was made for one."""
+    """The input shape of a model without the batch axis, or None if it has no fixed one."""
     while isinstance(backbone, keras.Model):
         given = getattr(backbone, "input_shape", None)
         if isinstance(given, tuple) and not isinstance(given[0], tuple):
@@ -115,7 +119,7 @@ def _input_of(backbone: Any) -> Shape | None:
 
 
 def _first_on_images(backbone: Any, shape: Shape) -> tuple[Any, Shape] | None:
-    """The first layer that is for images, and the shape that it sees; None if there is none, or it is not known."""
+    """The first convolution or pooling layer and the shape that it receives; None if there is none or it is unknown."""
     if isinstance(backbone, _ON_IMAGES):
         return backbone, shape
     if not isinstance(backbone, keras.Sequential):
@@ -126,7 +130,7 @@ def _first_on_images(backbone: Any, shape: Shape) -> tuple[Any, Shape] | None:
             return found
         try:
             shape = tuple(layer.compute_output_shape((None, *shape))[1:])
-        except Exception:  # of layers of others, which need not know it before they are built
+        except Exception:  # third-party layers may not know their output shape before they are built
             return None
         if None in shape or not math.prod(shape):
             return None
@@ -138,7 +142,7 @@ def _first_in_graph(backbone: Any) -> tuple[Any, Shape] | None:
         return None
     for layer in backbone.layers:
         if isinstance(layer, _ON_IMAGES):
-            seen: Any = getattr(layer, "input", None)  # none where it is called more than once
+            seen: Any = getattr(layer, "input", None)  # absent if the layer is called more than once
             is_known = seen is not None and None not in seen.shape[1:]
             return (layer, tuple(seen.shape[1:])) if is_known else None
     return None

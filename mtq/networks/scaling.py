@@ -1,4 +1,4 @@
-"""Bringing observations to `[0, 1]` on their way into a network."""
+"""Layers that scale observations to `[0, 1]` at the input of a network."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from mtq.tasks import Task
 
 _EXACT_IN_16_BITS = 255
-_SMALL = 1 / 16  # a factor for numbers much beyond 1
+_SMALL = 1 / 16  # a Rescaling by less than this expects numbers far above 1
 _ON_SHAPES = (
     keras.layers.InputLayer,
     keras.layers.Identity,
@@ -31,8 +31,8 @@ class BoundsScaling(keras.layers.Layer):
     """Scales observations from their bounds to `[0, 1]`: `(x − low) / (high − low)`.
 
     Args:
-        low: The lower bound, or those of the entries of the last axis.
-        high: The upper bound, likewise.
+        low: The lower bound, a number, or one for each entry of the last axis.
+        high: The upper bound, a number, or one for each entry of the last axis.
     """
 
     is_row_wise = True
@@ -42,31 +42,34 @@ class BoundsScaling(keras.layers.Layer):
         self.low, self.high = (np.asarray(bound, np.float64).tolist() for bound in (low, high))
 
     def call(self, observations: Any) -> Any:
-        """The scaled observations."""
+        """Scales observations `[B, …]`."""
         low = keras.ops.convert_to_tensor(self.low, self.compute_dtype)
         factor = keras.ops.convert_to_tensor(1 / (np.asarray(self.high) - np.asarray(self.low)), self.compute_dtype)
         return (keras.ops.cast(observations, self.compute_dtype) - low) * factor
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The same shape."""
+        """Returns the input shape."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
 def scaling_layer(task: Task, parts: Sequence[Any]) -> keras.layers.Layer | None:
-    """The layer that scales a task's observations, or None if they are not to be scaled.
+    """Makes the layer that scales a task's observations.
 
-    Layers that take integers for names, such as an embedding, get them as they are.
+    Integers that go into a layer such as an embedding, which treats them as categories, are not scaled.
 
     Args:
         task: The task.
-        parts: What its observations go through, in order: layers or functions.
+        parts: The layers or functions that the observations pass through, in order.
+
+    Returns:
+        The layer, or None if the observations are not scaled.
 
     Raises:
-        ValueError: The first layer expects observations as the environment gives them, and would scale them again.
+        ValueError: The first layer scales observations itself, so that they would be scaled twice.
     """
     spec, first = task.spec, next(_layers_by_number(parts), None)
     high, low = spec.observation_high, spec.observation_low
@@ -80,7 +83,7 @@ def scaling_layer(task: Task, parts: Sequence[Any]) -> keras.layers.Layer | None
         )
     if low is None and isinstance(high, float | int) and high <= _EXACT_IN_16_BITS:
         return keras.layers.Rescaling(1 / high, name=f"{task.name}_scaling")
-    # In float32 whatever the precision of the rest, which may not tell such numbers apart.
+    # In float32 whatever the network's precision, because half precision may not distinguish such numbers.
     return BoundsScaling(0.0 if low is None else low, high, name=f"{task.name}_scaling", dtype="float32")
 
 
@@ -89,12 +92,12 @@ def _scales_again(layer: Any) -> bool:
         return bool(0 < np.max(np.abs(np.asarray(layer.scale))) < _SMALL)
     if not isinstance(layer, keras.layers.Normalization):
         return False
-    mean = layer.input_mean if getattr(layer, "mean", None) is None else layer.mean  # of what it was adapted to
+    mean = layer.input_mean if getattr(layer, "mean", None) is None else layer.mean  # of its data
     return mean is not None and bool(np.any(np.asarray(mean) < 0.0) or np.any(np.asarray(mean) > 1.0))
 
 
 def _layers_by_number(parts: Sequence[Any]) -> Iterator[Any]:
-    """The layers that do something to numbers, in order, up to the first that is a function or a model of others."""
+    """The layers that change values rather than shapes, in order, with Sequential and functional models unpacked."""
     for part in parts:
         if isinstance(part, keras.Sequential) or (isinstance(part, keras.Model) and hasattr(part, "input")):
             yield from _layers_by_number(part.layers)

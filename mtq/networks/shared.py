@@ -29,10 +29,10 @@ def shared_q_network(
 ) -> keras.Model:
     """Joins a shared backbone with an encoder and a head for each task.
 
-    On the way in, observations are scaled to `[0, 1]` where their bounds say how: integers, and images of floats, as
-    `mtq.observation_spaces` tells in full. Vectors of floats come in as they are. Where no encoder is given and the
+    Bounded integers and images of floats are scaled from their bounds to `[0, 1]` at the input;
+    `mtq.observation_spaces` gives the exact rules. Vectors of floats are not scaled. If no encoder is given and the
     backbone begins with a convolution, Gymnasium's frame stacks `[frames, height, width]` and `[frames, height, width,
-    channels]` are moved to `[height, width, channels]`, and gray images `[height, width]` get their channel.
+    channels]` are rearranged to `[height, width, channels]`, and gray images `[height, width]` get a channel axis.
 
     Args:
         tasks: The tasks.
@@ -42,8 +42,8 @@ def shared_q_network(
             of different lengths get a `dense_encoder` each, images with different numbers of channels are padded.
         heads: The widths of hidden layers in each head, the same for all tasks or by task.
         dueling: Whether the heads are `DuelingHead`s.
-        seed: Draws the weights from this seed alone; without one they are drawn as Keras draws them. A layer that has
-            weights already, such as a trained backbone or one that was given its input shape, keeps them.
+        seed: The seed from which alone the weights are drawn; None to draw them from Keras's global generator. A layer
+            that already has weights, such as a trained backbone or one built with an input shape, keeps them.
         shared_layers: How many of the backbone's layers with weights are shared, counted from its input. Each task has
             the others to itself, named `"<task>_<layer>"`. By default all are shared; with 0 there is a network for
             each task, and nothing in common. A backbone that is no `keras.Sequential` counts as one layer.
@@ -53,8 +53,8 @@ def shared_q_network(
         layer `"backbone"`.
 
     Raises:
-        ValueError: encoders or heads are given for other tasks than these, the encoded shapes do not agree or are not
-            what the backbone takes, or there are no so many layers to share.
+        ValueError: encoders or heads are given for other tasks than these, the encoded shapes differ or do not fit the
+            backbone, or shared_layers exceeds the number of layers with weights.
 
     Example:
         >>> import mtq
@@ -66,7 +66,7 @@ def shared_q_network(
     check_tasks("tasks of the network", tasks)
     check_keras("backbone", backbone)
     if not isinstance(backbone, keras.layers.Layer):
-        raise ValueError(f"backbone must be a layer or model of keras. Received: {backbone!r}. Such as mlp([128]).")
+        raise ValueError(f"backbone must be a layer or model of keras, such as mlp([128]). Received: {backbone!r}.")
     dueling = flag("dueling", dueling)
     seed = None if seed is None else integer("seed", seed, least=0)
     hidden = dict(heads) if isinstance(heads, Mapping) else dict.fromkeys(tasks, heads)

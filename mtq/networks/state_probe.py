@@ -1,4 +1,4 @@
-"""Whether layers compute with the values that they are given for their variables, tried on a random batch."""
+"""A check that layers use the values that Keras substitutes for their variables, made on a random batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,15 +16,15 @@ _ROWS = 4
 
 
 def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
-    """Raises a ValueError that names a layer whose state is not all in its Keras variables.
+    """Raises a ValueError that names a layer which keeps state outside its Keras variables.
 
-    The target network and each task's gradient of a shared layer are computed by calling layers with other values for
-    their variables. A layer that gets at them past Keras would go on with its own. Every layer is called with other
-    values in both ways, given for the call and assigned, and must give the same.
+    The target network and each task's gradient of a shared layer are computed by calling layers with other values
+    substituted for their variables. A layer that bypasses Keras would keep using its own values. Every layer is called
+    with new values twice, once assigned and once substituted, and must return the same both times.
 
     Args:
         paths: The tasks' paths through the network.
-        tasks: The tasks, for which batches are drawn.
+        tasks: The tasks, whose specs determine the batch.
     """
     for path in paths.values():
         for layer in path._flatten_layers():
@@ -32,7 +32,7 @@ def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
 
     def call_layer(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
         call = lambda: call_on_rows(layer, args, kwargs, training)  # noqa: E731
-        with keras.StatelessScope(initialize_variables=False):  # nothing that it assigns is kept
+        with keras.StatelessScope(initialize_variables=False):  # discards what the layer assigns
             outputs = call()
         _check_layer(layer, call)
         return outputs
@@ -49,11 +49,14 @@ def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
 
 
 def probe_batch(tasks: TaskSet, draw: Callable[[Any], np.ndarray]) -> dict[str, tf.Tensor]:
-    """Observations of all tasks, `{task: [4, …]}`.
+    """Makes a batch of observations of all tasks.
 
     Args:
         tasks: The tasks.
-        draw: Numbers from 0 to 1 of a shape.
+        draw: A function that returns numbers from 0 to 1, given a shape.
+
+    Returns:
+        The observations, `{task: [4, …]}`.
     """
     batch = {}
     for name, task in tasks.items():
@@ -64,7 +67,7 @@ def probe_batch(tasks: TaskSet, draw: Callable[[Any], np.ndarray]) -> dict[str, 
 
 
 class _RefusedError(Exception):
-    """A layer that is to be refused."""
+    """Stops the probe at a layer that is refused."""
 
 
 def _check_layer(layer: Any, call: Callable[[], Any]) -> None:

@@ -8,7 +8,7 @@ from mtq.files import write_text
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of a log, an epoch each, as numbers; NaN where a field is empty or Keras's "NA"."""
+    """Reads the rows of a log, one per epoch, as numbers; empty fields and Keras's "NA" become NaN."""
     if not path.exists():
         return []
     with path.open(newline="") as file:

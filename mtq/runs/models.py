@@ -17,8 +17,12 @@ from mtq.trust import trusting_imports
 def save_tasks(tasks: TaskSet, filepath: str | Path) -> None:
     """Writes the tasks as JSON; environments that are Python objects are left out.
 
+    Args:
+        tasks: The tasks.
+        filepath: The file to write; a file of tasks that is already there is replaced.
+
     Raises:
-        FileExistsError: There is something at this place that holds no tasks.
+        FileExistsError: The file exists and holds something other than tasks.
     """
     check_kind(Path(filepath), "tasks", "file of tasks", lambda file: b'"TaskSet"' in file.read(2_000))
     write_json(Path(filepath), keras.saving.serialize_keras_object(tasks))
@@ -28,12 +32,15 @@ def load_tasks(filepath: str | Path, *, trust_imports: bool = False) -> TaskSet:
     """Reads what `save_tasks` wrote.
 
     Args:
-        filepath: The file.
-        trust_imports: Whether environments named as `"module:Id"` may be made, for which the module is imported. That
-            runs its code: only for files whose author you trust.
+        filepath: The file to read.
+        trust_imports: Whether environments named `"module:Id"` may be made. Making one imports the module, which runs
+            its code: set this only for files whose author you trust.
+
+    Returns:
+        The tasks.
 
     Raises:
-        ValueError: The file does not hold tasks, or a field of one holds what it cannot.
+        ValueError: The file does not hold tasks, or a field of a task is invalid.
     """
     try:
         config = json.loads(Path(filepath).read_text(encoding="utf-8"))
@@ -51,10 +58,10 @@ def load_best(folder: str | Path, *, trust_imports: bool = False) -> Any:
 
     Args:
         folder: Of the run.
-        trust_imports: As of `load_tasks`.
+        trust_imports: Whether modules named in the file may be imported, as in `load_tasks`.
 
     Raises:
-        ValueError: The file is no model, or names what is not known.
+        ValueError: The file is not a saved model, or names classes that are not known.
         FileNotFoundError: There is no run, or it has not saved a model yet.
     """
     for name in ("best.keras", "last.keras"):

@@ -1,4 +1,4 @@
-"""What of a folder is of a run, and may be replaced by another one."""
+"""Which contents of a folder belong to a run and may be replaced by another run."""
 
 import json
 from collections.abc import Sequence
@@ -20,10 +20,16 @@ _OF_RUNS = {
 
 
 def run_record(folder: Path) -> dict[str, Any]:
-    """What `run.json` says of a run.
+    """Reads the `run.json` of a run.
+
+    Args:
+        folder: The folder of the run.
+
+    Returns:
+        The content of the file.
 
     Raises:
-        ValueError: It is not one that mtq wrote.
+        ValueError: There is no such file, or mtq did not write it.
     """
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -38,14 +44,14 @@ def run_record(folder: Path) -> dict[str, Any]:
 
 
 def check_replaceable(folder: Path, present: Sequence[Path]) -> None:
-    """Checks that what is to be removed for another run was written by a run.
+    """Checks that the files that a new run would replace were written by a run.
 
     Args:
-        folder: Of the run.
+        folder: The folder of the run.
         present: The files and folders in it that are to be removed.
 
     Raises:
-        FileExistsError: Some of it was not.
+        FileExistsError: Some of them were not written by a run.
     """
     try:
         run_record(folder)

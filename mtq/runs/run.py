@@ -52,14 +52,14 @@ class Run:
     Args:
         folder: Where; made if need be.
         options: What the run was started with, for the record; JSON values.
-        overwrite: Whether a run that is already there is removed. What is not of a run is never removed.
+        overwrite: Whether a run that is already there is replaced. Anything else in the folder is never removed.
         resume: Whether one that is there goes on from its last checkpoint.
         export_to: Where the run's model is to be exported, so that a place already taken is found out now.
         is_chief: False for all processes of a run but one: the others write nothing but their part of checkpoints.
 
     Raises:
-        FileExistsError: The folder holds a run, or, with `overwrite`, what is of none under the names of its files; or
-            the place to export to is taken.
+        FileExistsError: The folder holds a run; with `overwrite`, it holds files of the same names that no run wrote;
+            or the path to export to is taken.
         ValueError: The run that is to go on was started with other options.
     """
 

@@ -88,7 +88,7 @@ class StudyFolder:
         write_json(self._plan_path, {**plan, "command": command, "versions": versions()})
 
     def _check_ours(self) -> None:
-        """Raises a FileExistsError if files of a study's names are there that are of none."""
+        """Raises a FileExistsError if the folder holds files with a study's names that no study wrote."""
         if self._plan_path.exists():
             try:
                 self.check_names(self.plan)
@@ -104,7 +104,11 @@ class StudyFolder:
             )
 
     def check_names(self, plan: Any) -> None:
-        """Raises a ValueError unless this is a plan, whose arms name folders within that of the study."""
+        """Raises a ValueError unless this is a study's plan, and its arms name folders inside the study's folder.
+
+        Args:
+            plan: The content of `study.json`.
+        """
         is_plan = isinstance(plan, dict) and plan.keys() >= {"tasks", "arms", "seeds"}
         names = list(plan["arms"]) if is_plan and isinstance(plan["arms"], dict) else [""]
         outside = [name for name in names if not ARM_NAME.fullmatch(name)]

@@ -1,4 +1,4 @@
-"""On which tasks an arm is better than a random policy, so that its scores say something."""
+"""The tasks on which an arm is better than a random policy, so that its scores are meaningful."""
 
 import math
 
@@ -8,17 +8,17 @@ from mtq.study.statistics import CONFIDENCE
 
 
 def is_learnt(epochs: np.ndarray, random: np.ndarray) -> np.ndarray:
-    """Whether the scores of an arm are above a random policy's by more than their noise.
+    """Says on which tasks an arm's scores exceed those of a random policy by more than their noise.
 
-    The noise is the one-sided 95 % bound of the mean over the runs, by Student's t; by the normal distribution where
-    two runs hardly show their spread. For a single run it is that of the mean over its epochs.
+    The noise is the half-width of the one-sided 95 % confidence bound of the mean over runs, by Student's t; for two
+    runs, whose spread is poorly known, by the normal distribution. For a single run, epochs take the place of runs.
 
     Args:
         epochs: The scores of the last epochs, `[R, E, T]`.
         random: The scores of a random policy, `[T]`.
 
     Returns:
-        For each task, `[T]` bool.
+        A bool for each task, `[T]`.
     """
     from scipy import stats
 
@@ -28,5 +28,5 @@ def is_learnt(epochs: np.ndarray, random: np.ndarray) -> np.ndarray:
         return excess > 0
     quantile = stats.norm.ppf(CONFIDENCE) if number == 2 else stats.t.ppf(CONFIDENCE, number - 1)
     noise = quantile * samples.std(axis=0, ddof=1) / math.sqrt(number)
-    smallest = 1e-9 * np.maximum(np.abs(random), np.abs(samples).max(axis=0))  # of float's rounding
+    smallest = 1e-9 * np.maximum(np.abs(random), np.abs(samples).max(axis=0))  # the rounding error of floats
     return excess > np.maximum(noise, smallest)

@@ -58,7 +58,7 @@ class Report:
 
         Raises:
             ValueError: There is no folder to write to.
-            FileExistsError: The folder has files of the report's names that are of none.
+            FileExistsError: The folder has files with a report's names that no report wrote.
         """
         if to is None and self.path is None:
             raise ValueError("to must say where the report is written, as it was made without a path. Received: None.")
@@ -77,7 +77,7 @@ class Report:
         with style():
             blocks = blocks_of(self.summary)
             replaced = _check_free(folder, blocks)
-            write_numbers(self.summary, folder / _NUMBERS)  # first: by it the report is known as one
+            write_numbers(self.summary, folder / _NUMBERS)  # first, because it identifies the folder as a report
             write_text(folder / _HTML, as_html(title, blocks))
             _save_pictures(blocks, folder / _PICTURES, replaced)
         write_text(folder / _MARKDOWN, as_markdown(title, blocks, _PICTURES))
@@ -91,10 +91,10 @@ def _title_in(markdown: Path) -> str:
 
 
 def _check_free(folder: Path, blocks: Sequence[Block]) -> set[str]:
-    """The pictures of the report that is there, which may be replaced.
+    """Returns the names of the pictures of an earlier report in the folder, which may be replaced.
 
     Raises:
-        FileExistsError: There is none, but files of the same names.
+        FileExistsError: There is no earlier report, but there are files of the same names.
     """
     if _is_report(folder):
         return set(_PICTURE.findall(_text(folder / _MARKDOWN)))

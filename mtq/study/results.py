@@ -105,7 +105,7 @@ class Results:
 
     @property
     def comparisons(self) -> list[tuple[str, str]]:
-        """The pairs of arms that the study compares beside those with its reference, where both have finished runs."""
+        """The further pairs of arms that the study compares, if both arms have finished runs."""
         pairs = [(first, second) for first, second in self.plan.get("comparisons", [])]
         return [pair for pair in pairs if set(pair) <= set(self.names)]
 
@@ -116,17 +116,21 @@ class Results:
             values: `[…, T]`.
 
         Returns:
-            `[…, T]`; NaN for tasks on which the reference is no better than random by more than its noise.
+            The normalized values, `[…, T]`; NaN for tasks on which the reference does not exceed a random policy by
+            more than its noise.
         """
         span = self[self.reference].last.mean(axis=0) - self.random
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.is_learnt(self.reference), (values - self.random) / span, np.nan)
 
     def is_learnt(self, name: str) -> np.ndarray:
-        """Whether an arm is better than random in its last epochs, by more than the noise, for each task, `[T]`.
+        """Says on which tasks an arm's last epochs are better than a random policy by more than the noise.
 
         Args:
             name: The name of the arm.
+
+        Returns:
+            A bool for each task, `[T]`.
         """
         return is_learnt(self[name].scores[:, 1:][:, -LAST:], self.random)
 
@@ -143,7 +147,7 @@ def load_results(path: str | Path) -> Results:
 
     Raises:
         FileNotFoundError: There is no study, or it has no finished run of its reference yet.
-        ValueError: Its plan is none, or names an arm that would lead out of the folder.
+        ValueError: `study.json` is not a study's plan, or names an arm whose folder would be outside the study's.
     """
     folder = StudyFolder(path)
     plan = folder.plan

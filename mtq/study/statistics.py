@@ -105,17 +105,20 @@ TEST = "two-sided Welch's t-test, never below the permutation test of its t"
 
 
 def permutation_p_value(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
-    """The p-value of a difference between two arms: the larger one of two two-sided tests with Welch's t as statistic.
+    """Computes the p-value of a difference between two arms: the larger of two two-sided tests based on Welch's t.
 
-    Each test covers what the other one lacks. The permutation test is exact where the arms do not differ at all,
-    whatever their distribution, down to two runs; where the smaller arm has the larger spread it finds too much.
-    Welch's t-test allows for unlike spreads, and relies on nearly normal means. With up to 9,999 partitions the
-    permutation test goes through all of them, with more it draws 9,999.
+    Each test makes up for a weakness of the other. The permutation test is exact for arms of equal distribution,
+    whatever that is, even with two runs each; it is too liberal if the smaller arm has the larger spread. Welch's
+    t-test allows for unequal spreads, but relies on nearly normal means. With up to 9,999 partitions the permutation
+    test is exhaustive; with more it draws 9,999 at random.
 
     Args:
-        first: The scores of one arm, `[R₁]`, from two runs.
-        second: The scores of the other arm, `[R₂]`, from two runs.
+        first: The scores of one arm, `[R₁]`, at least two runs.
+        second: The scores of the other arm, `[R₂]`, at least two runs.
         seed: The seed of the partitions that are drawn.
+
+    Returns:
+        The p-value, from 0 to 1.
 
     Reference:
         Welch, "The generalization of 'Student's' problem when several different population variances are involved",
@@ -127,7 +130,7 @@ def permutation_p_value(first: np.ndarray, second: np.ndarray, seed: int = 0) ->
     scale = np.ptp(np.concatenate([first, second]))
     if scale == 0:
         return 1.0
-    smallest = (1e-9 * scale) ** 2 / 2  # of a squared standard error, for arms whose runs all agree
+    smallest = (1e-9 * scale) ** 2 / 2  # the smallest squared standard error, for arms whose runs all agree
 
     def squared_error(runs: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.var(runs, axis=axis, ddof=1) / runs.shape[axis] + smallest

@@ -44,8 +44,8 @@ class Study:
         seeds: How many runs each arm has, from seeds 0, 1, …; or the seeds. With fewer than ten little can be told.
         reference: The arm that others are compared to: by default the first in which nothing is shared, or else the
             first.
-        comparisons: Pairs of arms that the report compares beside those with the reference, by name, such as an arm
-            without an ingredient and the arm with it.
+        comparisons: Further pairs of arms, by name, that the report compares in addition to each arm with the
+            reference; for example, an arm without an ingredient and the arm with it.
         make_network: Makes the network of an arm. It must respect `arm.shared_layers` and, if arms differ in width or
             are matched by parameters, `arm.width`. For studies that run in processes it must be a function of a module.
 

@@ -27,7 +27,7 @@ class Summary:
         iqm: Interquartile mean over all runs and tasks of these; none where no task has a scale.
         profiles: Shares of runs above `THRESHOLDS`, and the band around them.
         transfer: By the names of `TESTED`.
-        comparisons: By the names of `TESTED`, of the pairs of arms that the study names.
+        comparisons: The tests of the study's further pairs of arms, by the names of `TESTED`.
         similarity: Of the features to those of the reference.
         why_no_similarity: What was in the way of comparing them, if anything.
         published: Beside published figures, by arm and task.

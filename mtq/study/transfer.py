@@ -14,12 +14,12 @@ NOT_TESTED, TOO_FEW = "one run: not tested", "too few runs to tell"
 
 
 class Transfer(NamedTuple):
-    """How one arm stands to another on one task.
+    """The difference between two arms on one task, and its test.
 
     Attributes:
         arm: Its name.
         task: Likewise.
-        difference: Of the mean scores, the arm's minus the other one's.
+        difference: The arm's mean score minus the other arm's.
         p: Of the test, before correction; NaN where there was none.
         p_corrected: For the number of all tests in the table.
         verdict: `"helped"`, `"hurt"`, `"no evidence"`; or that there was no test, or none that could find anything.
@@ -49,11 +49,11 @@ def transfer_table(results: Results, figure: str = "last") -> list[Transfer]:
 
 
 def compare(results: Results, pairs: Sequence[tuple[str, str]], figure: str = "last") -> list[Transfer]:
-    """Tests pairs of arms on every task; p-values are corrected by Holm's method over the whole table.
+    """Tests pairs of arms on every task, with p-values corrected by Holm's method over the whole table.
 
     Args:
         results: The results of a study.
-        pairs: The names of two arms each. A difference is the first one's score minus the second one's.
+        pairs: Pairs of names of arms. A difference is the first arm's score minus the second's.
         figure: The figure of the runs: `"last"`, `"final"` or `"area"`.
 
     Returns:
@@ -95,11 +95,14 @@ def _verdict(difference: float, p: float) -> str:
 
 
 def without_unlearnt(results: Results, rows: list[Transfer]) -> list[Transfer]:
-    """The rows, with no evidence where neither arm is better than random: which of two bad ones is worse says nothing.
+    """Sets the verdict to "no evidence" where neither arm is better than a random policy.
 
     Args:
         results: The results of a study.
-        rows: Tests of its arms.
+        rows: The tests of its arms.
+
+    Returns:
+        The rows, in the same order.
     """
     learnt = {arm.name: dict(zip(results.tasks, results.is_learnt(arm.name), strict=True)) for arm in results.arms}
 

@@ -1,4 +1,4 @@
-"""Tables of a report that say what helped and what hurt."""
+"""The tables of a report that show what helped and what hurt."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,12 +11,12 @@ _MARKS = {HELPED: "good", HURT: "bad"}
 def verdict_table(
     rows: Sequence[Transfer], tasks: Sequence[str], name: Callable[[Transfer], str], header: str
 ) -> Table:
-    """A table with a line for each arm or pair of arms and a column for each task.
+    """Makes a table with a line for each arm or pair of arms and a column for each task.
 
     Args:
-        rows: The results of the tests, those of one line beside each other, in the order of the tasks.
+        rows: The results of the tests, line by line, each line in the order of the tasks.
         tasks: The names of the tasks.
-        name: Gives the first cell of a line.
+        name: A function that returns the first cell of a line, given any of its tests.
         header: The header of the first column.
     """
     cells, marks = [], {}

@@ -80,7 +80,8 @@ class GradientRecorder:
 
         Args:
             losses: A scalar per task.
-            loss_scale: If given, by what the losses are multiplied on the way back; the gradients are unscaled.
+            loss_scale: The factor by which the losses are multiplied for differentiation, a float32 scalar; None for no
+                scaling. The gradients that are returned are unscaled.
         """
         if loss_scale is None:
             found = self._tape.gradient(list(losses), self._sources)  # of their sum

@@ -60,5 +60,5 @@ def log_losses(losses: tf.Tensor) -> tf.Tensor:
 
 
 def check_positive(name: str, argument: str, value: float) -> float:
-    """Returns a setting as a float, and raises a ValueError unless it is above 0."""
+    """Returns a setting as a float; raises a ValueError unless it is positive."""
     return real(f"{argument} of {name}", value, above=0)

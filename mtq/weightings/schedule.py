@@ -49,7 +49,7 @@ class Schedule(Weighting):
             for weight in (self.weights[name] for name in tasks)
         ]
         now = tf.stack([tf.cast(weight, tf.float32) for weight in now])
-        # A mean over an epoch would hide a negative weight, but not one that is no number: it stops the run by name.
+        # An epoch's mean would hide a negative weight. A NaN is not hidden, and stops the run with the task's name.
         return task_weights * tf.where(now >= 0, now, math.nan)
 
     def check(self, tasks: TaskSet) -> None:
