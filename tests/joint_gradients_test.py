@@ -174,7 +174,8 @@ def test_rows_that_all_but_cancel_each_other(spread):
     in_graph = tf.function(lambda: (gradients().norms(), part.combine(Coefficients(tf.ones(3)))), autograph=False)()
     np.testing.assert_allclose(in_graph[0], norms, rtol=1e-3)
     np.testing.assert_allclose(np.ravel(in_graph[1]), exact.sum(axis=0), atol=1e-3 * norms.max())
-    assert (np.isneginf(part.squares()) | (np.abs(part.squares() - norms**2) < 1e-3 * norms**2)).all()
+    is_unknown = np.asarray(part.squares()) < -1e35  # and copies are looked at
+    assert (is_unknown | (np.abs(part.squares() - norms**2) < 1e-3 * norms**2)).all()
 
 
 def test_a_layer_that_is_frozen_later():
