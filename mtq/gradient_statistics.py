@@ -45,6 +45,11 @@ class GradientStatistics:
         self._looks = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._fetched = 0
 
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What was seen, and how much."""
+        return [self._rows, self._updates, self._looks]
+
     def look(self, gradients: TaskGradients, weights: tf.Tensor, updates: tf.Tensor) -> None:
         """Takes note of an update if it is time to. For use in a graph."""
 

@@ -92,12 +92,13 @@ class Update:
     def _learn(
         self, gradients: TaskGradients, others: Sequence[tf.Tensor | None], quantities: Quantities
     ) -> dict[str, tf.Tensor]:
+        before = self._remembered()
         if is_dynamic(self._model.optimizer):
-            weights, update = self._combine_where_finite(gradients, quantities["loss"])
+            weights, update = self._combine_where_finite(gradients, quantities)
         else:
             weights, update = self._combine(gradients, quantities["loss"])
         norms = gradients.norms()  # after it, which may have had them computed
-        return self._apply(added(update, others), {**quantities, "gradient_norm": norms, "weight": weights})
+        return self._apply(added(update, others), {**quantities, "gradient_norm": norms, "weight": weights}, before)
 
     def _combine(self, gradients: TaskGradients, losses: tf.Tensor) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
         model, updates = self._model, self._updates
@@ -108,24 +109,26 @@ class Update:
         return weights, update
 
     def _combine_where_finite(
-        self, gradients: TaskGradients, losses: tf.Tensor
+        self, gradients: TaskGradients, quantities: Quantities
     ) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
-        """Combines only finite gradients: overflows are routine with a loss scale, and must leave no state behind."""
+        """Combines only finite gradients: overflows are routine with a loss scale, and solvers are not made for them."""
         variables = self._model.network.trainable_variables
 
         def combine() -> tuple[tf.Tensor, list[tf.Tensor]]:
-            weights, update = self._combine(gradients, losses)
+            weights, update = self._combine(gradients, quantities["loss"])
             return weights, _without_none(update, variables)
 
         def skip() -> tuple[tf.Tensor, list[tf.Tensor]]:
             return tf.convert_to_tensor(self._model.task_weights), _without_none([None] * len(variables), variables)
 
-        found: tuple[tf.Tensor, list[tf.Tensor]] = tf.cond(_are_finite([gradients.norms()]), combine, skip)
+        finite = _are_finite([gradients.norms(), *_of_auxiliary(quantities)])
+        found: tuple[tf.Tensor, list[tf.Tensor]] = tf.cond(finite, combine, skip)
         return found
 
     def _combine_and_reduce(
         self, gradients: TaskGradients, others: Sequence[tf.Tensor | None], quantities: Quantities
     ) -> dict[str, tf.Tensor]:
+        before = self._remembered()
         # The norm of a mean is not to be had for the price; the mean of the norms is at least as large.
         quantities = {**quantities, "gradient_norm": gradients.norms()}
         if self._model.weighting.needs_losses:
@@ -137,7 +140,7 @@ class Update:
 
         def apply(means: Quantities, reduced: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
             whole = dict(zip(places, reduced, strict=True))
-            return self._apply([whole.get(place) for place in range(len(update))], {**means, "weight": weights})
+            return self._apply([whole.get(place) for place in range(len(update))], {**means, "weight": weights}, before)
 
         return on_means(apply, quantities, [update[place] for place in places])
 
@@ -149,8 +152,26 @@ class Update:
         model = self._model
         return model.weighting(tf.convert_to_tensor(model.task_weights), losses, self._updates, model.tasks, gradients)
 
-    def _apply(self, update: Sequence[tf.Tensor | None], quantities: Quantities) -> dict[str, tf.Tensor]:
-        """Changes what the model remembers. With several replicas it is called once for all of them."""
+    def _remembered(self) -> list[tuple[Any, tf.Tensor]]:
+        """The variables that weighing and combining may change, with their values of now.
+
+        Empty if no update is ever skipped, which only a `LossScaleOptimizer` does.
+        """
+        model = self._model
+        if not is_dynamic(model.optimizer):
+            return []
+        variables = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
+        if model.gradient_statistics is not None:
+            variables += model.gradient_statistics.variables
+        return [(variable, tf.identity(tf.convert_to_tensor(variable))) for variable in variables]
+
+    def _apply(
+        self, update: Sequence[tf.Tensor | None], quantities: Quantities, before: Sequence[tuple[Any, tf.Tensor]]
+    ) -> dict[str, tf.Tensor]:
+        """Makes the update; if it is skipped, restores what was remembered before its gradients were combined.
+
+        With several replicas it is called once for all of them.
+        """
         model = self._model
         variables = model.network.trainable_variables
         whole, finite = _without_none(update, variables), _are_finite(_watched(quantities))
@@ -159,6 +180,7 @@ class Update:
             finite = finite & _are_finite(whole)
             quantities = {**_without_overflow(quantities, scale, finite), "loss_scale": scale}
             apply_where_finite(model.optimizer, whole, variables, finite)
+            _restore_unless(finite, before)
         else:
             whole = [tf.math.multiply_no_nan(g, tf.cast(finite, g.dtype)) for g in whole]
             apply_reduced(model.optimizer, whole if scale is None else scaled(whole, scale), variables)
@@ -204,7 +226,23 @@ def _watched(quantities: Quantities) -> list[tf.Tensor]:
     `fit` stops at the end of the execution, and can then still tell which task it was.
     """
     of_tasks = tf.stack([quantities[name] for name in ("loss", "gradient_norm", "weight")])
-    return [of_tasks, *(quantities[name] for name in _OF_AUXILIARY if name in quantities)]
+    return [of_tasks, *_of_auxiliary(quantities)]
+
+
+def _of_auxiliary(quantities: Quantities) -> list[tf.Tensor]:
+    return [quantities[name] for name in _OF_AUXILIARY if name in quantities]
+
+
+def _restore_unless(finite: tf.Tensor, before: Sequence[tuple[Any, tf.Tensor]]) -> None:
+    """Assigns variables the values that they had before, unless an update was finite."""
+
+    def restore() -> tf.Tensor:
+        for variable, value in before:
+            variable.assign(value)
+        return tf.constant(False)
+
+    if before:
+        tf.cond(finite, lambda: tf.constant(True), restore)
 
 
 def _are_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -3,6 +3,9 @@
 import mtq
 
 # isort: split
+import contextlib
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -78,6 +81,76 @@ def test_what_overflows_is_forgotten(aggregator):
     assert logs["task_0/gradient_norm"][-1] > 0
     assert logs["loss"][-1] < logs["loss"][0]
     assert all(np.all(np.isfinite(np.array(variable))) for variable in remembered)
+
+
+def state_of(model):
+    """All that an update may change but the counts of updates, the loss scale and the logs."""
+    pluggables = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
+    variables = [*model.network.variables, *model.target_network.variables, *pluggables]
+    return [np.array(variable) for variable in [*variables, *model.optimizer.inner_optimizer.variables]]
+
+
+class StatefulSum(mtq.aggregators.Aggregator):
+    """A sum that counts its calls, and overflows if asked to."""
+
+    def __init__(self, factor=1.0, is_linear=True):
+        super().__init__()
+        self.factor, self.is_linear = factor, is_linear
+
+    def build(self, num_tasks, num_shared):
+        self.calls = self.add_variable("calls", tf.zeros([]))
+
+    def __call__(self, gradients, weights, updates=0):
+        self.calls.assign_add(1.0)
+        return gradients.combine(self.factor * weights)
+
+
+STRONG = keras.regularizers.L2(1e10)  # its gradient overflows at scales at which those of the tasks do not
+OVERFLOWS = {
+    "a task": (HUGE, None, 1.0),
+    "auxiliary losses": (2.0**100, STRONG, 1.0),
+    "the aggregated gradient": (1.0, None, 3e38),
+}
+# What remembers something: each kind of weighting and aggregator, and with replicas each way of reducing.
+REMEMBER = {
+    "gradients": ("gradnorm", lambda _: "gradvac", False),
+    "losses": ("famo", lambda factor: StatefulSum(factor), False),
+    "not linear": ("famo", lambda factor: StatefulSum(factor, is_linear=False), False),
+    "telemetry": ("famo", lambda factor: StatefulSum(factor), True),
+}
+
+
+SKIPPED = [
+    (overflow, remembers, replicas)
+    for overflow, remembers, replicas in itertools.product(OVERFLOWS, REMEMBER, (1, 2))
+    if (overflow, remembers) != ("the aggregated gradient", "gradients")  # GradVac has no factor to overflow by
+]
+OFTEN = {("auxiliary losses", "gradients", 1), ("the aggregated gradient", "telemetry", 1), ("a task", "losses", 2)}
+
+
+@pytest.mark.parametrize(
+    ("overflow", "remembers", "replicas"),
+    [pytest.param(*case, marks=() if case in OFTEN else pytest.mark.slow) for case in SKIPPED],
+)
+def test_a_skipped_update_leaves_no_state_behind(overflow, remembers, replicas, tmp_path):
+    scale, regularizer, factor = OVERFLOWS[overflow]
+    weighting, aggregator, looks = REMEMBER[remembers]
+    strategy = tf.distribute.MirroredStrategy([f"/cpu:{n}" for n in range(replicas)])
+    tasks, backbone = two_vectors(), keras.Sequential([layers.Dense(4, "tanh", kernel_regularizer=regularizer)])
+    with strategy.scope() if replicas > 1 else contextlib.nullcontext():
+        model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, backbone, seed=0), tasks)
+        optimizer = dynamic(initial_scale=scale)()
+        model.compile(optimizer, loss_weights=weighting, aggregator=aggregator(factor), jit_compile=False)
+    batch = {n: b._replace(reward=30.0 * b.reward) for n, b in random_batch(tasks).items()}
+    dataset = tf.data.Dataset.from_tensors(batch).repeat()
+    telemetry = mtq.callbacks.GradientTelemetry(tmp_path, every=1)
+    before = state_of(model)
+    model.fit(dataset, steps_per_epoch=1, verbose=0, callbacks=[telemetry] if looks else None)
+    assert not telemetry.records
+    assert float(model.optimizer.dynamic_scale.numpy()) == scale / 2  # it was skipped
+    assert int(model.optimizer.iterations.numpy()) == 0
+    for one, other in zip(before, state_of(model), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("make", [dynamic(), lambda: keras.optimizers.SGD(0.1, loss_scale_factor=8.0)])
