@@ -111,7 +111,7 @@ class Update:
     def _combine_where_finite(
         self, gradients: TaskGradients, quantities: Quantities
     ) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
-        """Combines only finite gradients: overflows are routine with a loss scale, and solvers expect finite numbers."""
+        """Combines only finite gradients: overflows are routine with a loss scale, and solvers fail on them."""
         variables = self._model.network.trainable_variables
 
         def combine() -> tuple[tf.Tensor, list[tf.Tensor]]:
