@@ -1,5 +1,6 @@
 """Playing whole episodes to see how good a policy is."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -80,8 +81,8 @@ class Evaluator:
     def _greedy_player(self, task: Task, path: Any) -> Callable[[int], EpisodeReturns]:
         if task.spec.in_graph:
             compilable = self.model.uses_xla and all(layer.supports_jit for layer in path._flatten_layers())
-            return InGraphPlayer(task, best_action(path), self._episodes, self._max_steps, compilable)
-        policy = greedy_policy(path)
+            return InGraphPlayer(task, best_action(in_inference(path)), self._episodes, self._max_steps, compilable)
+        policy = greedy_policy(in_inference(path))
         return lambda seed: self._played(task, policy, seed)
 
     def _random_player(self, task: Task) -> Callable[[int], EpisodeReturns]:
@@ -121,6 +122,17 @@ def evaluate_random(
 ) -> dict[str, EpisodeReturns]:
     """Plays uniformly random actions once, for comparison; arguments and result as of `evaluate`."""
     return Evaluator(None, tasks, episodes=episodes, max_steps=max_steps).random(seed)
+
+
+def in_inference(path: Any) -> Callable[[Any], Any]:
+    """A network in inference mode, in which layers such as `Dropout` and `RandomFlip` pass their inputs on.
+
+    It has to be said: Keras's image augmentation layers augment unless they are told that it is not for training.
+
+    Args:
+        path: `observation` → `q_values`, such as `model.paths[name]`.
+    """
+    return functools.partial(path, training=False)
 
 
 def greedy_policy(path: Callable[[Any], Any]) -> Policy:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fractions
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -206,8 +207,9 @@ class Shard:
         replay = UniformReplay(task, self.share.replay_capacity, self.share.n_step, seeds[1])
         warmup = self.share.warmup_rounds(task.num_envs) * task.num_envs
         replicas = self.share.replicas
+        acting = functools.partial(network, training=False)  # some layers of Keras are in training mode by default
         policy = exploration_lib.EpsilonGreedyPolicy(
-            task, network, exploration, lambda: (statistics.steps - warmup) * replicas, seeds[2]
+            task, acting, exploration, lambda: (statistics.steps - warmup) * replicas, seeds[2]
         )
         environment = (
             InGraphEnvironment(task, task.num_envs, seeds[0])

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.environments.make import make_copies
-from mtq.evaluation import greedy_policy, task_seed
+from mtq.evaluation import greedy_policy, in_inference, task_seed
 from mtq.numeric import integer
 from mtq.playing import Act, any_action, best_action, check_playable, random_policy
 from mtq.random_numbers import fold_in, seed_words, stateless_uniform
@@ -57,13 +57,13 @@ class StepEvaluator:
             By task the mean discounted return.
         """
         if self._play_greedily is None:
-            acts = {name: best_action(self.model.paths[name]) for name in self._in_graph}
+            acts = {name: best_action(in_inference(self.model.paths[name])) for name in self._in_graph}
             play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds)  # noqa: E731
             self._play_greedily = tf.function(play, autograph=False, jit_compile=self.model.uses_xla or None)
         scores = self._played_in_graph(self._play_greedily, seed)
         for name in self.tasks:
             if name not in scores:
-                policy = self._policies.setdefault(name, greedy_policy(self.model.paths[name]))
+                policy = self._policies.setdefault(name, greedy_policy(in_inference(self.model.paths[name])))
                 scores[name] = self._played(name, policy, seed)
         return {name: scores[name] for name in self.tasks}
 

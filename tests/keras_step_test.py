@@ -49,6 +49,12 @@ def frozen():
     return keras.Sequential([first, layers.Dense(8, "relu", kernel_regularizer="l2")])
 
 
+def built_prelu():
+    activation = layers.PReLU("uniform")
+    activation.build((None, 8))
+    return activation
+
+
 def called_twice():
     x = keras.Input((3,))
     layer = layers.Dense(3, "tanh", activity_regularizer="l2", bias_regularizer="l1")
@@ -69,13 +75,17 @@ BACKBONES = {
     "a layer in a layer": lambda: keras.Sequential([HidesItsLayer(), layers.Dense(8, "relu")]),
     "a frozen layer": frozen,
     "a layer called twice": called_twice,
+    "a layer as the activation of another": lambda: keras.Sequential([layers.Dense(8, activation=built_prelu())]),
     "batch normalization": lambda: keras.Sequential(
         [layers.Dense(8, activity_regularizer="l2"), layers.BatchNormalization(), layers.Activation("tanh")]
     ),
 }
 
 
-BY_DEFAULT = {"kernel_regularizer", "activity_regularizer", "add_loss", "a frozen layer", "batch normalization"}
+BY_DEFAULT = {
+    *("kernel_regularizer", "activity_regularizer", "add_loss", "a frozen layer", "batch normalization"),
+    "a layer as the activation of another",
+}
 
 
 @pytest.mark.parametrize(

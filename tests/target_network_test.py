@@ -166,6 +166,62 @@ def test_a_layer_that_goes_past_keras_is_refused_by_name(layer, names):
         model_of(layer(), (4,))
 
 
+class Tied(layers.Layer):
+    """Reads the weights of another layer, which is no part of it."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.get = lambda: other.kernel
+
+    def call(self, x):
+        return tf.matmul(x, self.get())
+
+
+class TiedByAttribute(Tied):
+    def __init__(self, other):
+        super().__init__(other)
+        self.other = other
+
+
+def built(layer, shape=(None, 4)):
+    layer.build(shape)
+    return layer
+
+
+def of_elsewhere(kind):
+    """A backbone with a layer that reads another's weights, or a variable's, that it does not have."""
+    dense, gain = built(layers.Dense(4)), keras.Variable(2.0, name="gain")
+    if kind == "operation":
+        x = keras.Input((4,))
+        return keras.Model(x, keras.ops.multiply(dense(x), gain))
+    last = {
+        "of another layer": lambda: Tied(dense),
+        "of another layer, by its function": lambda: layers.Lambda(lambda x: tf.matmul(x, dense.kernel)),
+        "of no layer": lambda: layers.Lambda(lambda x: x * gain),
+        "of a layer that is in no network": lambda: layers.Activation(built(layers.Dense(4)).call),
+    }[kind]()
+    return keras.Sequential([dense, last])
+
+
+KINDS = ["of another layer", "of another layer, by its function", "of no layer", "of a layer that is in no network"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "operation"])
+def test_a_layer_that_reads_weights_of_elsewhere_is_refused_by_name(kind):
+    with pytest.raises(ValueError, match=r"^Every layer .* must have the weights .* Received: layer '\w+' .* reads '"):
+        model_of(of_elsewhere(kind), (4,))
+
+
+def test_a_layer_may_have_the_weights_of_another():
+    dense = layers.Dense(4)
+    model_of(keras.Sequential([built(dense), TiedByAttribute(dense)]), (4,))
+
+
+def test_a_layer_with_other_shapes_in_inference_is_refused():
+    with pytest.raises(ValueError, match=r"^The network must compute .* in inference mode.* expected .*RandomCrop"):
+        model_of(layers.RandomCrop(4, 4), stateful_layers.COLOURS)
+
+
 def test_state_that_is_changed_by_calls_is_not_shared():
     class Counting(layers.Layer):
         def build(self, shape):

@@ -23,6 +23,8 @@ def is_linear(layer: Any) -> bool:
         return False
     if layer.lora_enabled or layer.quantization_mode is not None or layer.activity_regularizer is not None:
         return False
+    if isinstance(layer.activation, keras.layers.Layer):  # which may have weights
+        return False
     is_dense = type(layer) is keras.layers.Dense
     return is_dense or (layer.groups == 1 and layer.data_format == "channels_last" and set(layer.dilation_rate) == {1})
 

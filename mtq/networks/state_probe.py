@@ -1,4 +1,4 @@
-"""A check that layers use the values that Keras substitutes for their variables, made on a random batch."""
+"""A check that layers use their own variables, and the values that Keras substitutes for them, on a random batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +13,7 @@ from mtq.networks.rows import Rows
 from mtq.tasks import TaskSet
 
 _ROWS = 4
+_MISFIT = "is incompatible with the layer"  # in the error by which Keras refuses an input's shape
 
 
 def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
@@ -20,7 +21,9 @@ def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
 
     The target network and each task's gradient of a shared layer are computed by calling layers with other values
     substituted for their variables. A layer that bypasses Keras would keep using its own values. Every layer is called
-    with new values twice, once assigned and once substituted, and must return the same both times.
+    with new values twice, once assigned and once substituted, and must return the same both times. Also refused are
+    layers that read trainable variables which they do not have themselves, such as a function that closes over another
+    layer: those would not be trained by what the layer makes of them.
 
     Args:
         paths: The tasks' paths through the network.
@@ -32,20 +35,29 @@ def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
 
     def call_layer(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
         call = lambda: call_on_rows(layer, args, kwargs, training)  # noqa: E731
-        with keras.StatelessScope(initialize_variables=False):  # discards what the layer assigns
+        # The scope discards what the layer assigns, and the tape notes which trainable variables it reads.
+        with tf.GradientTape() as tape, keras.StatelessScope(initialize_variables=False):
             outputs = call()
+        _check_reads(layer, tape.watched_variables())
         _check_layer(layer, call)
         return outputs
 
-    joint = JointNetwork(paths)
+    joint, misfits = JointNetwork(paths), []
     for draw in (np.random.default_rng(0).random, np.zeros):
         try:
             joint(probe_batch(tasks, draw), call_layer=call_layer)
         except _RefusedError as refused:
             raise ValueError(str(refused)) from refused.__cause__
-        except Exception:
+        except Exception as error:
+            misfits += [error] if _MISFIT in str(error) else []
             continue
         return
+    if misfits:
+        raise ValueError(
+            "The network must compute action values of its tasks' observations in inference mode. Received: one that "
+            f"fails with: {_sentence_about_misfit(misfits[0])}. Some layers return other shapes in inference than in "
+            "training, such as keras.layers.RandomCrop, which then does not crop. Use others."
+        ) from misfits[0]
 
 
 def probe_batch(tasks: TaskSet, draw: Callable[[Any], np.ndarray]) -> dict[str, tf.Tensor]:
@@ -93,6 +105,28 @@ def _check_layer(layer: Any, call: Callable[[], Any]) -> None:
     for one, other in zip(expected, received, strict=True):
         if not np.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True):
             raise _RefusedError(_message(layer))
+
+
+def _check_reads(layer: Any, variables: Sequence[tf.Variable]) -> None:
+    own = {id(one) for variable in getattr(layer, "variables", []) for one in _components(variable.value)}
+    others = [one.name for variable in variables for one in _components(variable) if id(one) not in own]
+    if others:
+        raise _RefusedError(
+            "Every layer of the network must have the weights that it computes with, or they would not be trained by "
+            f"it, nor be those of the target network. Received: layer '{layer.name}' ({type(layer).__name__}), which "
+            f"reads '{others[0]}' of elsewhere. Make the layer or variable that it reads an attribute of it: of a "
+            "function or Lambda make a class of layer."
+        )
+
+
+def _components(variable: Any) -> Sequence[Any]:
+    """A variable, or the variables of all replicas that it consists of."""
+    return getattr(variable, "values", None) or [variable]
+
+
+def _sentence_about_misfit(error: Exception) -> str:
+    line = next(line for line in str(error).splitlines() if _MISFIT in line)
+    return line.replace("\x1b[1m", "").replace("\x1b[0m", "").strip().removesuffix(".")
 
 
 def _numbers(outputs: Any) -> Sequence[np.ndarray]:

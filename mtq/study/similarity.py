@@ -108,7 +108,7 @@ class _Views:
                 keras.Model(network.input[task], network.output[task]._keras_history.operation.input)
                 for task in self._tasks
             ]
-            features = lambda observations, place: np.asarray(paths[place](observations)).reshape(  # noqa: E731
+            features = lambda observations, place: np.asarray(paths[place](observations, training=False)).reshape(  # noqa: E731
                 len(observations), -1
             )
             self._loaded[arm, seed] = (RunRecord.load(place).probes, features)
