@@ -12,6 +12,7 @@ from mtq import aggregators, weightings
 from mtq.batch_checks import as_transition, check_values
 from mtq.callbacks import with_defaults
 from mtq.compilation import is_on_cpu, xla_pays, xla_pays_for_update
+from mtq.compiled_state import CompiledState
 from mtq.distribution.checks import check_optimizer
 from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
@@ -25,7 +26,7 @@ from mtq.networks.dtypes import check_dtypes
 from mtq.networks.paths import TaskPaths
 from mtq.networks.state_probe import check_layers
 from mtq.numeric import flag, integer, real
-from mtq.optimizers import TrainableWeights, build_once, check_trainable
+from mtq.optimizers import build_once, check_trainable
 from mtq.q_learning import Batch, QLearning
 from mtq.serialized import check_classes, deserialize
 from mtq.target_network import TargetNetwork
@@ -203,7 +204,6 @@ class MultiTaskDQN(KerasTrainer):
         if is_dynamic(self.optimizer):
             check_optimizer(self.optimizer.inner_optimizer, self.distribute_strategy)
         build_once(self.optimizer, self.network.trainable_variables)  # now, or the first step would be traced twice
-        self.trained_weights = TrainableWeights(self.network)
         self.keras_step = KerasStep(self.network, self.optimizer)
         variables = self.network.trainable_variables
         self.target_network.follow()
@@ -214,6 +214,7 @@ class MultiTaskDQN(KerasTrainer):
             pluggable.build_for(self._identity, len(self.tasks), num_shared)
         self.weighting, self.aggregator, self._xla = weighting, aggregator, jit_compile
         self._compilation = object()  # what was made of an earlier one no longer holds
+        self.compiled_state = CompiledState(self)
         self.task_weights.assign(weighting.initial_weights(self.tasks))
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -267,9 +268,9 @@ class MultiTaskDQN(KerasTrainer):
         Before the model's very first update, it syncs the target network, unless that was given weights of its own.
 
         Raises:
-            ValueError: Layers were frozen or unfrozen since the model was compiled.
+            ValueError: Layers were frozen or unfrozen since the model was compiled, or parts of it replaced.
         """
-        self.trained_weights.check()
+        self.compiled_state.check()
         if not int(self.updates.numpy()) and not self.target_network.was_set:
             self.sync_target_network()
         self.is_in_step = True
@@ -313,7 +314,7 @@ class MultiTaskDQN(KerasTrainer):
         batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)  # train_on_batch wraps it
         check_batch_arguments(y, sample_weight, method="a batch")
         batch = self._checked_batch(batch)
-        self.trained_weights.check()
+        self.compiled_state.check()  # for a training loop of one's own; fit checks before
         variables = self.network.trainable_variables
         scale = self.keras_step.loss_scale()
         gradients, quantities = self.q_learning.gradients(
@@ -341,8 +342,7 @@ class MultiTaskDQN(KerasTrainer):
             ValueError: An argument that is not supported is given, or layers were frozen or unfrozen since `compile`.
         """
         check_batch_arguments(y, sample_weight, class_weight)
-        if self.compiled:
-            self.trained_weights.check()
+        self._trace_changed_settings()
         return super().train_on_batch(x, return_dict=return_dict)
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -360,6 +360,7 @@ class MultiTaskDQN(KerasTrainer):
         kwargs = fit_arguments(x, args, kwargs)
         verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
         check_experience(x, self)
+        self._trace_changed_settings()
         kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
         telemetry = self._look_at_gradients(callbacks)
@@ -376,6 +377,14 @@ class MultiTaskDQN(KerasTrainer):
                 telemetry.finish()
             if source is not None:
                 self.train_function = kept
+
+    def _trace_changed_settings(self) -> None:
+        """Has the functions traced anew if settings were assigned since they were: `target_update_period`, for one."""
+        changed = self.compiled_state.changed_settings() if self.compiled else []
+        if changed:
+            self._compilation, self.train_function = object(), None
+        if "jit_compile" in changed:
+            self._xla = bool(self.jit_compile)
 
     def _look_at_gradients(self, callbacks: Any) -> Any:
         """Lets a callback that asks for it see the gradients, from the next tracing on, and returns it."""

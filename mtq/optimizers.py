@@ -48,29 +48,3 @@ def build_once(optimizer: Any, variables: Sequence[keras.Variable]) -> None:
             "The optimizer must be new, or one that was built for the network's trainable weights. Received: "
             f"{type(inner).__name__} '{inner.name}', built for others. Make a new one for this compile."
         )
-
-
-class TrainableWeights:
-    """A record of the weights of a network that were trainable when the model was compiled.
-
-    Args:
-        network: The network.
-    """
-
-    def __init__(self, network: keras.Model) -> None:
-        self._network = network
-        self._paths = {id(variable): variable.path for variable in network.trainable_variables}
-
-    def check(self) -> None:
-        """Raises a ValueError if other weights are trainable now; the compiled step trains the recorded ones."""
-        now = {id(variable): variable.path for variable in self._network.trainable_variables}
-        if now.keys() == self._paths.keys():
-            return
-        frozen = [path for key, path in self._paths.items() if key not in now]
-        freed = [path for key, path in now.items() if key not in self._paths]
-        received = [f"{name} {paths}" for name, paths in (("frozen since:", frozen), ("freed since:", freed)) if paths]
-        raise ValueError(
-            "The trainable weights of the network must be those that it was compiled with. Received: "
-            f"{'; '.join(received)}. Call compile again after layers are frozen, freed or given LoRA, and "
-            "give a new optimizer where weights came."
-        )

@@ -68,6 +68,7 @@ LAYERS = [
     "export",
     "checkpoint",
     "optimizers",
+    "compiled_state",
     "keras_trainer",
     "model",
     "runs",
