@@ -10,6 +10,8 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
+from mtq.aggregators.cone_solver import _by_active_set
+from mtq.aggregators.solvers import positive_definite_factor
 from mtq.task_gradients import TaskGradients
 
 SIZE = 12
@@ -101,6 +103,48 @@ def test_case_52():
 
 def test_cagrad_of_nearly_cancelling_gradients():
     check_cagrad(48, 8, [1, 1e3, 1e7], SHARP)
+
+
+@pytest.mark.parametrize(("tasks", "size"), [(5, 2), (8, 4), (20, 8)])
+def test_cagrad_of_more_gradients_than_dimensions(tasks, size):
+    random, aggregator = np.random.default_rng(3), mtq.aggregators.CAGrad(0.4)
+    for ratio in (1, 1e3, 1e7) * 4:
+        rows = nearly_cancelling(random, tasks, size, ratio)
+        short, too_long = error_of_cagrad(rows, 0.4, aggregator)
+        assert short < 5e-3, (ratio, short)
+        assert too_long < 2e-3, (ratio, too_long)
+
+
+@pytest.mark.parametrize("tasks", [2, 5, 20])
+def test_ordinary_gradients_need_no_interior_point(tasks):
+    random = np.random.default_rng(4)
+    solve = tf.function(_by_active_set, autograph=False)
+    for size in (tasks + 2, 10 * tasks) * 10:
+        rows = random.normal(size=(tasks, size)) * 10 ** random.uniform(-1, 0, size=(tasks, 1))
+        lengths = np.linalg.norm(rows, axis=1)
+        units, mean = rows / lengths[:, None], rows.mean(axis=0)
+        products, bounds = units @ mean / np.linalg.norm(mean), lengths.min() / lengths
+        first = np.argmin((products + 0.4) / bounds)
+        bounds /= bounds[first]
+        y, is_solved = solve(
+            *map(tf.constant, (units @ units.T, products, bounds)), tf.constant(0.4, tf.float64), first
+        )
+        assert is_solved
+        assert (y.numpy() >= 0).all()
+        reached = np.min((units @ (y.numpy() @ units) + products) / bounds)
+        further = nearest(units, (reached + 1e-5) * bounds - products)  # who reaches more leaves the ball
+        assert np.linalg.norm(y.numpy() @ units) <= 0.4 * (1 + 1e-8)
+        assert further is None or np.linalg.norm(further) > 0.4
+
+
+def test_the_factor_of_noisy_dependent_cosines():
+    random = np.random.default_rng(5)
+    for _ in range(20):
+        units = random.normal(size=(20, 8))
+        units = (units / np.linalg.norm(units, axis=1, keepdims=True)).astype(np.float32)
+        cosines = (units @ units.T).astype(np.float64)
+        factor = positive_definite_factor(tf.constant(cosines), 1e-6).numpy()
+        np.testing.assert_allclose(factor @ factor.T, cosines, atol=5e-6)
 
 
 @pytest.mark.slow

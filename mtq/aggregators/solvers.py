@@ -177,17 +177,28 @@ def power_balance(quadratic: tf.Tensor, constants: tf.Tensor, exponent: tf.Tenso
 
 
 def positive_definite_factor(matrix: tf.Tensor, smallest_pivot: float) -> tf.Tensor:
-    """A lower triangular A with `A Aᵀ = Q`; the diagonal of Q is enlarged where, and only where, a pivot is too small.
+    """A factor A with `A Aᵀ = Q` for a positive definite Q, by Cholesky's method with the largest pivot first.
+
+    What is left of Q once every pivot is too small is replaced by the smallest pivot times the identity. Without the
+    order of the pivots, rounding errors that are divided by small ones would grow from column to column.
 
     Args:
         matrix: Q, `[T, T]` float64, which rounding errors of float32 may have left with negative eigenvalues.
         smallest_pivot: The lower bound of the pivots.
+
+    Returns:
+        A, `[T, T]`, with its columns in the order of the pivots.
     """
     size, columns = matrix.shape[0], []
-    for k in range(size):
-        pivot = tf.maximum(matrix[k, k], smallest_pivot)
-        below = tf.where(tf.range(size) > k, matrix[:, k], 0.0) / tf.sqrt(pivot)
-        columns.append(below + tf.one_hot(k, size, dtype=tf.float64) * tf.sqrt(pivot))
+    is_left = tf.ones(size, tf.bool)
+    for _ in range(size):
+        pivots = tf.linalg.diag_part(matrix)
+        k = tf.argmax(tf.where(is_left, pivots, -1.0))
+        pivot, is_pivot = tf.gather(pivots, k), tf.range(size, dtype=tf.int64) == k
+        is_left &= ~is_pivot
+        root = tf.sqrt(tf.maximum(pivot, smallest_pivot))
+        below = tf.where(is_left & (pivot > smallest_pivot), tf.gather(matrix, k), 0.0) / root
+        columns.append(below + tf.where(is_pivot, root, 0.0))
         matrix -= below[:, None] * below[None, :]
     return tf.stack(columns, axis=1)
 
