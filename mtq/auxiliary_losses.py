@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from mtq.loss_scale import unscaled
+from mtq.task_gradients.watched import WatchedValues
 
 _OWN = ("keras.", "mtq.")  # the layers of these packages add losses only through their activity regularizers
 
@@ -55,18 +56,20 @@ class AuxiliaryLosses:
         """
         variables = self._network.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            copies = [tf.identity(variable.value) for variable in variables]
-            tape.watch(copies)
-            with keras.StatelessScope(list(zip(variables, copies, strict=True)), collect_losses=True):
+            with WatchedValues(tape, variables, collect_losses=True) as scope:
                 if self._calls:
                     self._network(dict(observations), training=True)
                 losses = [tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in self._network.losses]
             loss = tf.add_n(losses) if losses else tf.zeros([])
+        sources = [source for _, source in scope.sources]
         if loss_scale is None:
-            found = [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(loss, copies)]
+            of_sources = [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(loss, sources)]
         else:
-            scaled = tape.gradient(loss, copies, output_gradients=loss_scale)
-            found = [None if g is None else unscaled(g, loss_scale) for g in scaled]
+            scaled = tape.gradient(loss, sources, output_gradients=loss_scale)
+            of_sources = [None if g is None else unscaled(g, loss_scale) for g in scaled]
+        found = of_sources[: len(variables)]  # the first source of each variable; then those that layers assigned
+        for (place, _), gradient in list(zip(scope.sources, of_sources, strict=True))[len(variables) :]:
+            [found[place]] = added([found[place]], [gradient])
         squares = [tf.reduce_sum(tf.square(tf.cast(g, tf.float32))) for g in found if g is not None]
         return Auxiliary(loss, tf.sqrt(tf.add_n(squares)) if squares else tf.zeros([]), found)
 

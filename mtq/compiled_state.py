@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from mtq.numeric import flag, integer, real
 
@@ -69,6 +70,25 @@ class CompiledState:
         """
         before, self._settings = self._settings, traced_settings(self._model)
         return [name for name, value in self._settings.items() if value != before[name]]
+
+
+def check_lora(network: keras.Model) -> None:
+    """Raises a ValueError if both LoRA matrices of a layer are zero, as after Keras has loaded it: it cannot learn.
+
+    Args:
+        network: The network that is to be trained.
+    """
+    for layer in network._flatten_layers():
+        if not getattr(layer, "lora_enabled", False):
+            continue
+        matrices = [variable for variable in layer._trainable_variables if variable.name.startswith("lora_")]
+        if matrices and not any(np.any(np.array(matrix)) for matrix in matrices):
+            raise ValueError(
+                f"The LoRA weights of layer '{layer.name}' must not all be zero, for then their gradients are zero for "
+                f"good. Received: zeros of {', '.join(matrix.name for matrix in matrices)}, as Keras leaves them when "
+                "it loads a network by itself. Save and load the whole MultiTaskDQN, or assign random numbers to "
+                f"{matrices[0].name}."
+            )
 
 
 def traced_settings(model: Any) -> dict[str, Any]:

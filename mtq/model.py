@@ -12,7 +12,7 @@ from mtq import aggregators, weightings
 from mtq.batch_checks import as_transition, check_values
 from mtq.callbacks import with_defaults
 from mtq.compilation import is_on_cpu, xla_pays, xla_pays_for_update
-from mtq.compiled_state import CompiledState
+from mtq.compiled_state import CompiledState, check_lora
 from mtq.distribution.checks import check_optimizer
 from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
@@ -268,9 +268,11 @@ class MultiTaskDQN(KerasTrainer):
         Before the model's very first update, it syncs the target network, unless that was given weights of its own.
 
         Raises:
-            ValueError: Layers were frozen or unfrozen since the model was compiled, or parts of it replaced.
+            ValueError: Layers were frozen or unfrozen since the model was compiled, or parts of it replaced, or a layer
+                cannot learn.
         """
         self.compiled_state.check()
+        check_lora(self.network)
         if not int(self.updates.numpy()) and not self.target_network.was_set:
             self.sync_target_network()
         self.is_in_step = True

@@ -192,9 +192,14 @@ class TargetNetwork(keras.Model):
             network.save(filepath, *args, **kwargs)
 
     def save_own_variables(self, store: Any) -> None:
-        """Writes the values to a Keras store, in the order of `network.variables`."""
+        """Writes the values to a Keras store, in the order of `network.variables`.
+
+        With them go the network's own variables that Keras does not save as they are.
+        """
         for place, value in enumerate(self.variables):
             store[f"{place}"] = np.array(value)
+        for place, variable in enumerate(variables_of_lora(self._online.it)):
+            store[f"online_{place}"] = np.array(variable)
 
     def load_own_variables(self, store: Any) -> None:
         """Reads the values from a Keras store, also in the older format in which the target had layers of its own.
@@ -202,10 +207,14 @@ class TargetNetwork(keras.Model):
         Raises:
             ValueError: The store holds the values of another network.
         """
-        values = self.variables
+        values, of_lora = self.variables, variables_of_lora(self._online.it)
+        keys = set(store.keys())
+        if {f"online_{place}" for place in range(len(of_lora))} <= keys:  # else the file is an older one
+            for place, variable in enumerate(of_lora):
+                variable.assign(store[f"online_{place}"])
         if not len(store.keys()) and hasattr(store, "has_path") and store.has_path(_TARGET_BEFORE):
             self._load_layers(store)
-        elif set(store.keys()) == {f"{place}" for place in range(len(values))}:
+        elif {key for key in keys if not key.startswith("online_")} == {f"{place}" for place in range(len(values))}:
             for place, value in enumerate(values):
                 value.assign(store[f"{place}"])
         else:
@@ -229,6 +238,19 @@ class _Untracked:
 
     def __init__(self, it: Any) -> None:
         self.it = it
+
+
+def variables_of_lora(network: keras.Model) -> list[keras.Variable]:
+    """The variables of all layers of a network that have LoRA.
+
+    When Keras saves such a layer, it adds the product of the two LoRA matrices to the kernel; when it loads the layer,
+    it sets both to zero, after which their gradients are zero for good.
+
+    Args:
+        network: The network.
+    """
+    adapted = [layer for layer in network._flatten_layers() if getattr(layer, "lora_enabled", False)]
+    return [v for layer in adapted for v in (*layer._trainable_variables, *layer._non_trainable_variables)]
 
 
 def _value_for(variable: keras.Variable, prefix: str, taken: set[str]) -> TargetValue:

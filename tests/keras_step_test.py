@@ -55,6 +55,11 @@ def built_prelu():
     return activation
 
 
+def spectral(**options):
+    """Iterations enough that the order of the tasks, each of which normalizes the kernel, makes no difference."""
+    return layers.SpectralNormalization(layers.Dense(8, "tanh", **options), power_iterations=50)
+
+
 def called_twice():
     x = keras.Input((3,))
     layer = layers.Dense(3, "tanh", activity_regularizer="l2", bias_regularizer="l1")
@@ -75,6 +80,10 @@ BACKBONES = {
     "a layer in a layer": lambda: keras.Sequential([HidesItsLayer(), layers.Dense(8, "relu")]),
     "a frozen layer": frozen,
     "a layer called twice": called_twice,
+    "spectral normalization": lambda: keras.Sequential([spectral(kernel_regularizer="l2"), layers.Dense(4)]),
+    "spectral normalization, activity_regularizer": lambda: keras.Sequential(
+        [spectral(kernel_regularizer="l2", activity_regularizer="l2"), layers.Dense(4)]
+    ),
     "a layer as the activation of another": lambda: keras.Sequential([layers.Dense(8, activation=built_prelu())]),
     "batch normalization": lambda: keras.Sequential(
         [layers.Dense(8, activity_regularizer="l2"), layers.BatchNormalization(), layers.Activation("tanh")]
@@ -84,7 +93,7 @@ BACKBONES = {
 
 BY_DEFAULT = {
     *("kernel_regularizer", "activity_regularizer", "add_loss", "a frozen layer", "batch normalization"),
-    "a layer as the activation of another",
+    *("a layer as the activation of another", "spectral normalization"),
 }
 
 

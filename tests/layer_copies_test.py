@@ -48,6 +48,26 @@ def test_a_copy_computes_the_same(make, shape):
     np.testing.assert_allclose(copy(batch(shape)), layer(batch(shape)), rtol=1e-5, atol=1e-6)
 
 
+LORA = [(name, is_quantized) for name in ("Dense", "EinsumDense", "Embedding") for is_quantized in (False, True)]
+
+
+@pytest.mark.parametrize(("name", "is_quantized"), [*LORA, ("Conv2D", False)])
+def test_a_copy_of_a_layer_with_lora_can_learn(name, is_quantized):
+    make, shape = STATEFUL[name]
+    layer, x = make(), batch(shape)
+    layer(x)
+    if is_quantized:
+        layer.quantize("int8")
+    layer.enable_lora(2)
+    for variable in layer.trainable_variables:
+        variable.assign(np.array(variable) * 1.5 + 0.125)
+    copy = copy_of_layer(layer, "copy")
+    np.testing.assert_allclose(copy(x), layer(x), rtol=1e-5, atol=1e-6)
+    for one, other in zip(copy.variables, layer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one is not other
+
+
 @pytest.mark.parametrize(("make", "shape"), EVERY)
 def test_a_seed_draws_what_is_new_and_keeps_what_was_built(make, shape):
     first, second = (alone(make(), shape, seed=3) for _ in range(2))

@@ -262,6 +262,53 @@ def test_frozen_or_unfrozen_after_compile():
         model.train_on_batch(batch_of((4,)))
 
 
+def adapted(shape=(None, 4)):
+    layer = built(layers.Dense(3), shape)
+    layer.enable_lora(2)
+    return layer
+
+
+def assert_same_variables(one, other):
+    for ours, theirs in zip(one.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+
+
+@pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
+def test_lora_goes_on_learning_after_it_is_loaded(file, tmp_path):
+    """Keras by itself sets both matrices to zero, after which they never learn."""
+
+    def make():
+        model = model_of(adapted(), (4,))
+        model.compile(keras.optimizers.Adam(0.1), jit_compile=False)
+        return model
+
+    model = make()
+    for _ in range(2):
+        model.train_on_batch(batch_of((4,)))
+    if file.endswith(".keras"):
+        model.save(tmp_path / file)
+        loaded = keras.models.load_model(tmp_path / file)
+    else:
+        model.save_weights(tmp_path / file)
+        loaded = make()
+        loaded.load_weights(tmp_path / file)
+    for of_target in (False, True):
+        assert_equal(q_values(model, (4,), of_target), q_values(loaded, (4,), of_target))
+    assert_same_variables(model.network, loaded.network)
+    for one in (model, loaded):
+        one.train_on_batch(batch_of((4,)))
+    assert_same_variables(model.network, loaded.network)
+
+
+def test_lora_that_cannot_learn_is_refused(tmp_path):
+    model = model_of(adapted(), (4,))
+    model.network.save(tmp_path / "network.keras")
+    other = mtq.MultiTaskDQN(keras.models.load_model(tmp_path / "network.keras"), model.tasks)
+    other.compile("sgd", jit_compile=False)
+    with pytest.raises(ValueError, match=r"^The LoRA weights of layer 'dense\w*' must not all be zero"):
+        other.train_on_batch(batch_of((4,)))
+
+
 @pytest.fixture
 def model():
     model = model_of(layers.Dense(3), (4,))

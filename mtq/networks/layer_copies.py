@@ -76,6 +76,9 @@ def _copy_state(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
         store: dict[str, Any] = {}
         one.save_own_variables(store)
         other.load_own_variables({key: np.array(value) for key, value in store.items()})
+        if getattr(one, "lora_enabled", False):  # which Keras merges with the kernel when it saves a layer
+            for ours, theirs in zip(other.weights, one.weights, strict=True):
+                ours.assign(theirs)
     for ours, theirs in zip(copy.weights, layer.weights, strict=True):
         if not np.array_equal(ours, theirs, equal_nan="float" in ours.dtype):
             raise ValueError(f"weight '{theirs.path}' is lost")

@@ -128,13 +128,21 @@ def _called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) ->
     try:
         return layer(tensor)
     except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"The {role} must take the observations {task.spec.observation_shape} of task '{task.name}', which come to "
-            f"'{getattr(layer, 'name', layer)}' as {tuple(tensor.shape[1:])}. Received: {reason} Choose another "
-            f"{role}: mlp takes vectors, minatar_cnn images [height, width, channels] from {SMALLEST}×{SMALLEST}, "
-            f"nature_cnn from {LARGE}×{LARGE}; smaller ones can be flattened by an encoder, keras.layers.Flatten()."
+            f"'{getattr(layer, 'name', layer)}' as {tuple(tensor.shape[1:])}. Received: {_reason(error)} If it is the "
+            f"shape that does not fit, choose another {role}: mlp takes vectors, minatar_cnn images [height, width, "
+            f"channels] from {SMALLEST}×{SMALLEST}, nature_cnn from {LARGE}×{LARGE}; smaller ones can be flattened by "
+            "an encoder, keras.layers.Flatten()."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first sentences of an error, without Keras's account of which layer it was calling."""
+    lines = [line.replace("\x1b[1m", "").replace("\x1b[0m", "").strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith("Exception encountered when calling")]
+    reason = told[0] if told else type(error).__name__
+    return reason if reason.endswith((".", "!")) else f"{reason}."
 
 
 def _shape_after(layer: keras.layers.Layer | None, shape: tuple[int, ...]) -> tuple[int, ...]:

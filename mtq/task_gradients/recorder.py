@@ -21,6 +21,7 @@ from mtq.networks.rows import Rows
 from mtq.task_gradients.gradients import TaskGradients
 from mtq.task_gradients.linear_layers import bias_part, kernel_part
 from mtq.task_gradients.parts import Copies, Part
+from mtq.task_gradients.watched import WatchedValues
 
 
 class GradientRecorder:
@@ -117,19 +118,15 @@ class GradientRecorder:
         rows = first_rows(args, kwargs)
         outputs = []
         for slot, task in enumerate(rows.tasks):
-            copies = [(variable, tf.identity(variable.value)) for variable in shared]
-            for variable, copy in copies:
-                self._tape.watch(copy)
-                self._note(variable, [self._source(copy)], lambda g, task=task: Copies({task: g}))
             own = lambda leaf, slot=slot: _only(leaf, slot)  # noqa: E731
-            with keras.StatelessScope(state_mapping=copies) as scope:
+            with WatchedValues(self._tape, shared) as scope:
                 own_args, own_kwargs = keras.tree.map_structure(own, (args, kwargs))
                 outputs.append(self._call(layer, own_args, own_kwargs, training))
-            given = {id(copy) for _, copy in copies}
+            for place, value in scope.sources:
+                self._note(shared[place], [self._source(value)], lambda g, task=task: Copies({task: g}))
             for variable in layer.variables:
-                value = scope.get_current_value(variable)
-                if value is not None and id(value) not in given:  # the layer changed it
-                    variable.assign(value)
+                if scope.was_assigned(variable):
+                    variable.assign(scope.get_current_value(variable))
         return keras.tree.map_structure(lambda *ones: Rows(rows.tasks, [one.joined for one in ones]), *outputs)
 
     def _is_shared(self, variable: Any) -> bool:

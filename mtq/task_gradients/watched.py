@@ -1,0 +1,51 @@
+"""Values that stand in for a network's variables, and with respect to which its losses are differentiated."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class WatchedValues(keras.StatelessScope):
+    """A stateless scope in which variables have copies of their values, which a tape watches.
+
+    If a layer assigns one of these variables while it is called, as `SpectralNormalization` does, the value that it
+    assigns is watched from there on. No gradient flows through the assignment, as none flows through that of a
+    variable.
+
+    Args:
+        tape: The tape, which is recording.
+        variables: The variables.
+        options: Further arguments of `keras.StatelessScope`.
+
+    Attributes:
+        sources: The watched tensors, each with the place of its variable among `variables`.
+    """
+
+    def __init__(self, tape: tf.GradientTape, variables: Sequence[keras.Variable], **options: Any) -> None:
+        copies = [tf.identity(variable.value) for variable in variables]
+        tape.watch(copies)
+        super().__init__(list(zip(variables, copies, strict=True)), **options)
+        self._tape, self._places = tape, {id(variable): place for place, variable in enumerate(variables)}
+        self.sources = list(enumerate(copies))
+
+    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
+        """Notes the value that a layer assigns to a variable; called by Keras."""
+        variable, value = update
+        place = self._places.get(id(variable))
+        if place is not None:
+            value = tf.identity(tf.stop_gradient(value))
+            self._tape.watch(value)
+            self.sources.append((place, value))
+        super().add_update((variable, value))
+
+    def was_assigned(self, variable: keras.Variable) -> bool:
+        """Whether a layer assigned a value to a variable.
+
+        Args:
+            variable: Any variable.
+        """
+        value = self.get_current_value(variable)
+        place = self._places.get(id(variable))
+        return value is not None and (place is None or value is not self.sources[place][1])
