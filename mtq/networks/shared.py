@@ -128,13 +128,20 @@ def _called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) ->
     try:
         return layer(tensor)
     except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = _reason(error)
         raise ValueError(
             f"The {role} must take the observations {task.spec.observation_shape} of task '{task.name}', which come to "
             f"'{getattr(layer, 'name', layer)}' as {tuple(tensor.shape[1:])}. Received: {reason} Choose another "
             f"{role}: mlp takes vectors, minatar_cnn images [height, width, channels] from {SMALLEST}×{SMALLEST}, "
             f"nature_cnn from {LARGE}×{LARGE}; smaller ones can be flattened by an encoder, keras.layers.Flatten()."
         ) from error
+
+
+def _reason(error: ValueError) -> str:
+    """The first line of an error that says more than that Keras called a layer."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))  # colours
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
 
 
 def _shape_after(layer: keras.layers.Layer | None, shape: tuple[int, ...]) -> tuple[int, ...]:
