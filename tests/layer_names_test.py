@@ -34,7 +34,7 @@ def test_names_that_are_refused(place, name):
     network = mtq.networks.shared_q_network(TASKS, **place_in(place, name))
     if place == "network":
         network = keras.Model(network.input, network.output, name=name)
-    with pytest.raises(ValueError, match="The name of a layer must be of letters.*Received: ") as raised:
+    with pytest.raises(ValueError, match=r"The name of a layer must be of letters.*Received: ") as raised:
         mtq.MultiTaskDQN(network, TASKS)
     assert repr(name)[1:-1] in str(raised.value)
 
