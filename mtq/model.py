@@ -473,7 +473,13 @@ class MultiTaskDQN(KerasTrainer):
             ValueError: The config names unknown classes, or does not hold tasks.
         """
         check_classes(config, custom_objects)
-        network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
+        try:
+            network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
+        except TypeError as error:  # which Keras would repeat with the whole config in front
+            raise ValueError(
+                "The network of the model must be one that can be created from its config. Received: "
+                f"{config.get('name')!r}, which fails with: {str(error).rpartition('Exception encountered: ')[2][:500]}"
+            ) from error
         tasks = deserialize("tasks", config["tasks"], TaskSet)
         return cls(**{**config, "network": network, "tasks": tasks})
 

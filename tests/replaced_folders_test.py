@@ -102,7 +102,7 @@ def test_an_export_replaces_nothing_but_an_export(spoil, model, exported, tmp_pa
     shutil.copytree(exported, place)
     spoil(place)
     before = content(tmp_path)
-    with pytest.raises(FileExistsError, match=r"an export and nothing else.*which holds"):
+    with pytest.raises(FileExistsError, match=r"an export of mtq and nothing else.*which holds"):
         model.export(place, overwrite=True)
     assert content(tmp_path) == before
 
@@ -205,7 +205,7 @@ RUNS = {
 def test_an_export_replaces_an_export(model, exported, tmp_path):
     shutil.copytree(exported, tmp_path / "1")
     before = (tmp_path / "1").stat().st_ino
-    (tmp_path / "1" / "saved_model.pb").write_bytes(b"of before")
+    (tmp_path / "1" / "variables" / "variables.index").write_bytes(b"of before")
     model.export(tmp_path / "1", overwrite=True)
     assert (tmp_path / "1").stat().st_ino != before
     assert b"of before" not in content(tmp_path).values()

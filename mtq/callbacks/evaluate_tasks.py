@@ -17,9 +17,9 @@ class EvaluateTasks(keras.callbacks.Callback):
 
     Adds to the logs, per task, `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"`, and
     over all tasks `"val_score"`: the mean of the normalized returns, 0 for a random policy and 1 for the tasks'
-    `reference_return`, above which a tenth counts; a reference no better than random is not used. It is what `BestCheckpoint` keeps the best of. In epochs without an
-    evaluation these logs are NaN, so that all epochs have the same keys; callbacks that monitor one of them skip those
-    epochs.
+    `reference_return`, above which a tenth counts; a reference no better than random is not used. It is what
+    `BestCheckpoint` keeps the best of. In epochs without an evaluation these logs are NaN, so that all epochs have the
+    same keys; callbacks that monitor one of them skip those epochs.
 
     Args:
         episodes: Of each task, at each evaluation.
@@ -105,7 +105,6 @@ class EvaluateTasks(keras.callbacks.Callback):
             surplus = max(score - 1.0, 0.0) if has_scale else 0.0
             scores.append(score - 0.9 * surplus)
         return sum(scores) / len(scores)
-
 
     def _has_scale(self, task: Task) -> bool:
         """Whether the reference return exceeds a random policy's by more than the noise of that."""
