@@ -113,6 +113,21 @@ def stranger(folder: Path, is_ours: Callable[[str], bool]) -> str | None:
     return None
 
 
+def remove_ours(folder: Path, is_ours: Callable[[str], bool]) -> bool:
+    """Removes a folder if mtq wrote everything in it.
+
+    Args:
+        folder: The folder. A link or a file is not removed.
+        is_ours: As of `stranger`.
+
+    Returns:
+        Whether nothing is there any more.
+    """
+    if folder.is_dir() and not folder.is_symlink() and stranger(folder, is_ours) is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return not (folder.exists() or folder.is_symlink())
+
+
 def matches(*patterns: str) -> Callable[[str], bool]:
     """Makes a function that says whether a whole text matches one of several regular expressions.
 

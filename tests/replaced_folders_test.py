@@ -25,10 +25,10 @@ ROOT = Path(__file__).parent.parent
 REMOVING = {
     "callbacks/best_checkpoint.py": {"replace"},  # test_a_file_of_another_kind_is_not_replaced
     "callbacks/pictures.py": {"replace"},  # test_a_file_of_another_kind_is_not_replaced
-    "checkpoint.py": {"replace", "rmtree", "unlink"},  # test_checkpoints_…; unlink: a file of a random name of its own
+    "checkpoint.py": {"replace", "unlink"},  # test_checkpoints_…; unlink: a file of a random name of its own
     "files.py": {"replace", "unlink"},  # a file beside, of a random name of its own; its place is the caller's
     "folders.py": {"rename", "rmtree", "unlink"},  # test_an_export_…
-    "study/folder.py": {"rmtree", "unlink"},  # test_a_study_…
+    "study/folder.py": {"unlink"},  # test_a_study_…
     "study/record.py": {"replace"},  # a folder beside, of a random name of its own
     "study/report.py": {"unlink"},  # tests/study/report_place_test.py
 }

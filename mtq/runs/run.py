@@ -1,6 +1,5 @@
 """One training run and its folder."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -22,23 +21,13 @@ from mtq.folders import check_folder_place, remove
 from mtq.numeric import flag, integer
 from mtq.runs.log import cut_log, read_log
 from mtq.runs.models import save_tasks
-from mtq.runs.replaceable import check_replaceable, run_record
+from mtq.runs.options import as_json, check_same_options
+from mtq.runs.replaceable import check_replaceable
 from mtq.runs.results import results_table
 from mtq.runs.versions import versions
 from mtq.saving import check_saveable
 from mtq.tasks import TaskSet
 
-_NOT_OF_THE_RUN = {
-    "out",
-    "export_to",
-    "overwrite",
-    "resume",
-    "strategy",
-    "devices",
-    "tpu",
-    "seconds_to_meet",
-    "checkpoint_every",
-}
 _FRESH = 1_000_003  # added to the seed where episodes must be others than those that the best checkpoint was chosen by
 
 
@@ -90,9 +79,9 @@ class Run:
             self._check_export_place(Path(export_to))
             check_free(export_to, overwrite or self._resumes)
         if self._resumes:
-            self._check_options(options)
+            check_same_options(self.folder, options)
             return
-        record = {"options": _as_json(options), "command": sys.argv, "versions": versions()}
+        record = {"options": as_json(options), "command": sys.argv, "versions": versions()}
         present = [path for path in self._files() if path.exists() or path.is_symlink()]
         if present and not overwrite:
             raise FileExistsError(
@@ -303,29 +292,3 @@ class Run:
                 f"The folder to export to must not be one that the run itself writes to. Received: {str(place)!r}, for "
                 f"the run in {str(self.folder)!r}. Choose another one, such as {str(self.folder / 'export')!r}."
             )
-
-    def _check_options(self, options: Mapping[str, Any]) -> None:
-        before = run_record(self.folder)["options"]
-        now = _as_json(options)
-        other = {
-            name: (before.get(name), now.get(name))
-            for name in [*before, *now]
-            if name not in _NOT_OF_THE_RUN and name in before and before[name] != now.get(name)
-        }
-        if other:
-            said = ", ".join(f"{name} {was!r} → {is_now!r}" for name, (was, is_now) in other.items())
-            raise ValueError(
-                f"A run must go on with the options that it was started with. Received in {self.folder}: {said}. "
-                "Give the same ones, or another folder."
-            )
-
-
-def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as they are read back from JSON."""
-    try:
-        return json.loads(json.dumps(dict(options)))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"options of a run must be JSON values, for they are written to run.json. Received: {dict(options)!r}, of "
-            f"which Python says: {error}. Give numbers, texts, lists and dicts."
-        ) from error

@@ -3,17 +3,17 @@
 import contextlib
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mtq.files import locked, write_json
-from mtq.folders import check_folder_place, stranger
+from mtq.folders import check_folder_place, remove_ours
 from mtq.runs import versions
 from mtq.study.record import RunRecord, is_of_a_run
 
-ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._,=+-]*")
+ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._,=+-]{,199}")
+_SEED = re.compile(r"seed_\d+")
 
 
 class StudyFolder:
@@ -185,8 +185,7 @@ class StudyFolder:
             is_ours = is_held and not self.has(arm, seed)
             if is_ours:
                 for cut_off in place.parent.glob(f".{place.name}.*.part"):  # by a process that was killed
-                    if not cut_off.is_symlink() and stranger(cut_off, is_of_a_run) is None:
-                        shutil.rmtree(cut_off, ignore_errors=True)
+                    remove_ours(cut_off, is_of_a_run)
             yield is_ours
 
     def place(self, arm: str, seed: int) -> Path:
@@ -213,8 +212,8 @@ class StudyFolder:
 
     def seeds(self, arm: str) -> list[int]:
         """The seeds of an arm's finished runs."""
-        places = (self.path / "runs" / arm).glob("seed_*/scores.json")
-        return sorted(int(place.parent.name.removeprefix("seed_")) for place in places)
+        names = [place.parent.name for place in (self.path / "runs" / arm).glob("seed_*/scores.json")]
+        return sorted(int(name.removeprefix("seed_")) for name in names if _SEED.fullmatch(name))
 
     def records(self, arm: str) -> list[RunRecord]:
         """An arm's finished runs, by seed."""
