@@ -43,6 +43,8 @@ class Options:
     """Of each task at an evaluation."""
     out: str = "runs/same_curves"
     """Folder for the CSV and the picture."""
+    overwrite: bool = False
+    """Replace the CSV and the picture of an earlier run in that folder."""
 
 
 def run(arm: str, seed: int, options: Options) -> list[dict[str, float]]:
@@ -119,6 +121,12 @@ def _curves(rows: list[dict[str, Any]], arm: str, name: str, options: Options) -
 def main(options: Options) -> dict[str, Any]:
     """Runs both arms, a seed of each in turn."""
     folder, rows = Path(options.out), []
+    for place in (folder / "curves.csv", folder / "curves.png"):
+        if place.exists() and not options.overwrite:
+            raise FileExistsError(
+                f"The folder must not hold the curves of another run. Received: {str(folder)!r}, which has "
+                f"{place.name}. Choose another one (--out), or pass --overwrite."
+            )
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(options.seeds):
         for arm in _ARMS:

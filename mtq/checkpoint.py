@@ -5,7 +5,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import tensorflow as tf
 
 from mtq.distribution.replicas import has_other_processes, local_replicas, sums, worker_index
 from mtq.files import write_json, written
-from mtq.folders import matches, stranger
+from mtq.folders import matches, remove_ours
 
 _NAME = re.compile(r"epoch_(\d{5,})")
 _FILES = (r"(model|replica_\d+)\.npz", r"notes\.json", r"\.notes\.json\.[0-9a-f]+\.part")
@@ -60,8 +59,7 @@ class Checkpoint:
             before = self._whole()
             os.replace(part, self._place(epoch))
             for old in before:
-                if not old.is_symlink() and stranger(old, _is_ours) is None:
-                    shutil.rmtree(old, ignore_errors=True)
+                remove_ours(old, _is_ours)
 
     def load(self, wanted: bool = True) -> dict[str, Any] | None:
         """Reads the last whole one back. Every process of the run must call it.
@@ -142,12 +140,11 @@ class Checkpoint:
 
 def _remove_unfinished(part: Path) -> None:
     """Removes the unfinished checkpoint of a run that was killed."""
-    if part.is_symlink() or part.is_file() or (part.exists() and stranger(part, _is_ours) is not None):
+    if not remove_ours(part, _is_ours):
         raise FileExistsError(
             f"The place of an unfinished checkpoint must hold nothing else. Received: {str(part)!r}, which holds what "
             "mtq did not write. Move it, or choose another folder."
         )
-    shutil.rmtree(part, ignore_errors=True)
 
 
 def _model_state(model: Any) -> dict[str, Any]:

@@ -20,9 +20,10 @@ def check_is_new(name: str, environment: Any) -> None:
     known = _made.get(id(base))
     if known is not None and known() is base:
         raise ValueError(
-            f"The callable given as environment of task '{name}' must make a new environment at every call. Received: "
-            f"{base!r} again, which an earlier call returned. Copies for training, evaluation and num_envs must not "
-            "share it: make it within the callable, as in `lambda: YourEnvironment()`."
+            f"The environment of task '{name}' must be a new object each time that its callable or id makes it. "
+            f"Received: {base!r} again, which was made before. Copies for training, evaluation and num_envs must not "
+            "share it: make it within the callable, as in `lambda: YourEnvironment()`, or within the entry point of "
+            "the id."
         )
     try:
         key = id(base)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, policy_step, tf_policy, time_steps
-from mtq.keras_objects import check_keras
+from mtq.keras_objects import CHECKED_STEPS, check_keras
 from mtq.numeric import integer, real
 from mtq.random_numbers import make_generator, reseed, uniform
 from mtq.tasks import Task, TaskSet
@@ -17,7 +17,6 @@ from mtq.tasks import Task, TaskSet
 Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 _LONGEST_REPEAT = 10_000
 _BETWEEN_ITS_ENDS = keras.optimizers.schedules.PolynomialDecay  # its values lie between its ends, which are checked
-_LOOKED_AT = (0, *(10**power for power in range(8)))  # the steps at which a schedule is checked beforehand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +42,7 @@ class EpsilonGreedy:
     def __post_init__(self) -> None:
         check_keras("exploration", self.epsilon)
         if isinstance(self.epsilon, keras.optimizers.schedules.LearningRateSchedule):
-            for step in _LOOKED_AT:
+            for step in CHECKED_STEPS:
                 real(f"exploration, a probability, at step {step}", float(self.epsilon(step)), least=0, most=1)
         else:
             epsilon = real("exploration, a probability or a schedule,", self.epsilon, least=0, most=1)

@@ -1,6 +1,7 @@
 """Taking a model away: a SavedModel that TensorFlow alone loads and TF Serving serves."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from mtq.folders import beside, matches, put_in_place, stranger
+from mtq.folders import beside, check_folder_place, matches, put_in_place, stranger
+from mtq.numeric import flag
 
 DEFAULT_SIGNATURE = "serving_default"
+_OUTPUTS = ("action", "q_values")
 _OF_AN_EXPORT = (
     r"(saved_model|fingerprint)\.pb",
     "(variables|assets)/",
@@ -33,11 +36,13 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
     Args:
         model: A `MultiTaskDQN`.
         filepath: The folder to write, by TF Serving's custom `<name>/<version>`.
-        overwrite: Whether an export that is already there may be replaced. It is replaced by a single rename, so that
-            readers see the old export or the new one. A folder that holds anything else is never replaced.
+        overwrite: Whether an export of mtq that is already there may be replaced. It is replaced by a single rename, so
+            that readers see the old export or the new one. A folder that holds anything else is never replaced.
 
     Raises:
-        FileExistsError: The path exists and is not an empty folder; with `overwrite`, it is not an export either.
+        FileExistsError: The path exists and is not an empty folder; with `overwrite`, it is not an export of mtq
+            either. Or it is the current folder, or holds it.
+        ValueError: The path is the address of a remote place.
 
     Example:
         The export is used without mtq and without Keras: `tf.saved_model.load(path).signatures["cart_pole"](
@@ -67,19 +72,25 @@ def check_free(filepath: str | Path, overwrite: bool = False) -> None:
         filepath: The folder to write.
         overwrite: Whether an export that is already there may be replaced. Anything else is never replaced.
     """
+    overwrite = flag("overwrite", overwrite)
+    check_folder_place(Path(filepath).parent, "folder to export to")
     _check_place(Path(filepath), filepath, overwrite)
 
 
 def _check_place(path: Path, filepath: str | Path, overwrite: bool) -> None:
     if path.is_symlink():
         raise _taken(filepath, "new or empty", "which is a link")
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not path.exists():
+        return
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise _taken(filepath, "another one than the current folder, which the export would replace", "which holds it")
+    if path.is_dir() and not any(path.iterdir()):
         return
     if not path.is_dir() or not overwrite:
         raise _taken(filepath, "new or empty", "where there is something")
     other = _not_of_an_export(path)
     if other is not None:
-        raise _taken(filepath, "new or empty, or hold an export and nothing else", f"which holds {other!r}")
+        raise _taken(filepath, "new or empty, or hold an export of mtq and nothing else", f"which holds {other!r}")
 
 
 def _taken(filepath: str | Path, must: str, found: str) -> FileExistsError:
@@ -90,20 +101,32 @@ def _taken(filepath: str | Path, must: str, found: str) -> FileExistsError:
 
 
 def _not_of_an_export(path: Path) -> str | None:
-    """The name of an entry of a folder that is no part of a SavedModel; None if there is none."""
+    """The name of an entry of a folder that is no part of an export of mtq; None if there is none."""
     graph = path / "saved_model.pb"
     if not graph.is_file():
         return min(entry.name for entry in path.iterdir())
-    assets = path / "assets"
-    if assets.is_dir() and any(assets.iterdir()):  # files of lookup tables, which the graph names
-        saved = saved_model_pb2.SavedModel()
-        try:
-            saved.ParseFromString(graph.read_bytes())
-        except DecodeError:
-            return graph.name
-        names = [asset.filename for graph in saved.meta_graphs for asset in graph.asset_file_def]
-        return stranger(path, matches(*_OF_AN_EXPORT, *(re.escape(f"assets/{name}") for name in names)))
-    return stranger(path, matches(*_OF_AN_EXPORT))
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString(graph.read_bytes())
+    except DecodeError:
+        return graph.name
+    if not all(_is_ours(meta_graph.signature_def) for meta_graph in saved.meta_graphs):
+        return f"{graph.name} of another program"
+    # Assets are the files of lookup tables, which the graph names.
+    assets = [asset.filename for meta_graph in saved.meta_graphs for asset in meta_graph.asset_file_def]
+    return stranger(path, matches(*_OF_AN_EXPORT, *(re.escape(f"assets/{name}") for name in assets)))
+
+
+def _is_ours(signatures: Mapping[str, Any]) -> bool:
+    """Whether the signatures of a SavedModel are those that `export` writes."""
+    tasks = [name for name in signatures if name != DEFAULT_SIGNATURE and not name.startswith("__")]
+    outputs = {f"{task}_{output}" for task in tasks for output in _OUTPUTS}
+    return (
+        bool(tasks)
+        and all(set(signatures[task].outputs) == set(_OUTPUTS) for task in tasks)
+        and DEFAULT_SIGNATURE in signatures
+        and set(signatures[DEFAULT_SIGNATURE].outputs) == outputs
+    )
 
 
 def _observation_spec(model: Any, name: str, argument: str = "observation") -> tf.TensorSpec:

@@ -66,6 +66,32 @@ def check_kind(path: Path, role: str, kind: str, is_of_it: Callable[[IO[bytes]],
     )
 
 
+def check_folder_place(path: Path, role: str) -> None:
+    """Checks that a path is one at which a folder can be, or is.
+
+    Args:
+        path: The path of the folder.
+        role: What the folder is for, such as `"folder of a run"`, for the message.
+
+    Raises:
+        ValueError: The path is the address of a remote place, which would be taken for a local folder of that name.
+        FileExistsError: The path, or one above it, is a file.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(path)):
+        raise ValueError(
+            f"The {role} must be a folder of this machine. Received: {str(path)!r}. Write to a local folder, or mount "
+            "the remote one, and copy from there."
+        )
+    for place in (path, *path.parents):
+        if place.exists():
+            if place.is_dir():
+                return
+            raise FileExistsError(
+                f"The {role} must be a folder, new or not. Received: {str(path)!r}, where {str(place)!r} is a file. "
+                "Choose another place."
+            )
+
+
 def stranger(folder: Path, is_ours: Callable[[str], bool]) -> str | None:
     """Finds something in a folder, at any depth, that mtq did not write.
 
@@ -85,6 +111,21 @@ def stranger(folder: Path, is_ours: Callable[[str], bool]) -> str | None:
             if path.is_symlink() or not (path.is_dir() or path.is_file()) or not is_ours(told):
                 return within
     return None
+
+
+def remove_ours(folder: Path, is_ours: Callable[[str], bool]) -> bool:
+    """Removes a folder if mtq wrote everything in it.
+
+    Args:
+        folder: The folder. A link or a file is not removed.
+        is_ours: As of `stranger`.
+
+    Returns:
+        Whether nothing is there any more.
+    """
+    if folder.is_dir() and not folder.is_symlink() and stranger(folder, is_ours) is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return not (folder.exists() or folder.is_symlink())
 
 
 def matches(*patterns: str) -> Callable[[str], bool]:

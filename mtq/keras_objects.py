@@ -6,6 +6,10 @@ from typing import Any
 _OTHERS = ("tf_keras", "tensorflow.python.keras", "tensorflow.keras")
 
 
+# The steps or updates at which a schedule is checked before training.
+CHECKED_STEPS = (0, *(10**power for power in range(8)))
+
+
 def check_keras(role: str, value: Any) -> None:
     """Raises a ValueError for an object, class or function of `tf.keras`.
 

@@ -23,6 +23,7 @@ from mtq.keras_step import KerasStep
 from mtq.keras_trainer import KerasTrainer, check_batch_arguments, check_compile, fit_arguments
 from mtq.loss_scale import check_loss_scale, is_dynamic, with_loss_scale
 from mtq.networks.dtypes import check_dtypes
+from mtq.networks.layer_names import check_layer_names
 from mtq.networks.paths import TaskPaths
 from mtq.networks.state_probe import check_layers
 from mtq.numeric import flag, integer, real
@@ -56,8 +57,8 @@ class MultiTaskDQN(KerasTrainer):
         double: Whether targets are those of Double DQN.
 
     Raises:
-        ValueError: The network does not fit the tasks, a layer has weights that Keras does not track, or a setting is
-            out of its range.
+        ValueError: The network does not fit the tasks, a layer has weights that Keras does not track or a name that
+            TensorFlow cannot use, or a setting is out of its range.
 
     Example:
         >>> import keras, mtq
@@ -91,6 +92,7 @@ class MultiTaskDQN(KerasTrainer):
         check_keras("network", network)
         self.paths = TaskPaths(network, tasks)
         check_dtypes(network)
+        check_layer_names(network)
         self.network = network
         check_layers(self.paths, tasks)
         self.target_network = TargetNetwork(network)
@@ -482,7 +484,13 @@ class MultiTaskDQN(KerasTrainer):
             ValueError: The config names unknown classes, or does not hold tasks.
         """
         check_classes(config, custom_objects)
-        network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
+        try:
+            network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
+        except TypeError as error:  # which Keras would repeat with the whole config in front
+            raise ValueError(
+                "The network of the model must be one that can be created from its config. Received: "
+                f"{config.get('name')!r}, which fails with: {str(error).rpartition('Exception encountered: ')[2][:500]}"
+            ) from error
         tasks = deserialize("tasks", config["tasks"], TaskSet)
         return cls(**{**config, "network": network, "tasks": tasks})
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+_LARGEST = 2**64 - 1  # seeds are unsigned
+
 
 def is_whole(value: Any) -> bool:
     """Whether this is an integer."""
@@ -34,13 +36,15 @@ def integer(role: str, value: Any, least: int = 1, remedy: str = "") -> int:
         The value as an `int`.
 
     Raises:
-        ValueError: The value is not an integer, or is too small.
+        ValueError: The value is not an integer, is too small, or is not one of 64 bits.
     """
     plain = _plain(value)
     if is_real(plain) and not is_whole(plain) and math.isfinite(plain) and plain == math.floor(plain):
         plain = int(plain)
     if not is_whole(plain) or plain < least:
         raise ValueError(f"{role} must be a whole number from {least}. Received: {value!r}.{remedy and ' '}{remedy}")
+    if plain > _LARGEST:
+        raise ValueError(f"{role} must be at most {_LARGEST}. Received: a number of {plain.bit_length()} bits.")
     return int(plain)
 
 

@@ -101,7 +101,13 @@ def load_model(filepath: str | Path, **options: Any) -> Any:
             "that model.save wrote."
         ) from error
     check_classes(config)
-    return keras.models.load_model(filepath, **options)
+    try:
+        return keras.models.load_model(filepath, **options)
+    except (OSError, KeyError) as error:  # of a part of the archive, which itself could be read
+        raise ValueError(
+            f"The file of a model must be a whole .keras file. Received: {str(filepath)!r}, a part of which cannot be "
+            f"read: {error}. Give one that model.save wrote."
+        ) from error
 
 
 def _check_class(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> None:

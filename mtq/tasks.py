@@ -10,7 +10,7 @@ import keras
 
 from mtq.environment_error import raised_in
 from mtq.numeric import integer, is_real, real
-from mtq.reference_return import known_reference
+from mtq.reference_return import ReadReference, known_reference
 from mtq.serialized import class_of
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
 from mtq.task_config import listed_tasks, task_arguments
@@ -38,7 +38,8 @@ class Task:
             bootstrapped past it.
         reference_return: The return at which the task counts as solved, against which tasks of different scales are
             compared. By default the `reward_threshold` that Gymnasium registers, if the task uses the time limit, the
-            rewards and the settings for which it was registered; None otherwise.
+            rewards and the settings for which it was registered; None otherwise. `dataclasses.replace` of environment
+            or max_episode_steps reads it anew, unless it was given.
         spec: The shapes, read from the environment when not given.
 
     Raises:
@@ -71,12 +72,17 @@ class Task:
         self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
         self._check_number("num_envs", int, lambda value: value >= 1, "a whole number from 1")
         self._check_number("max_episode_steps", int, lambda value: value >= 1, "1 or more, or None", optional=True)
+        read = self.reference_return
         self._check_number("reference_return", float, math.isfinite, "finite, or None", optional=True)
+        is_of_another = False
+        if isinstance(read, ReadReference):
+            is_of_another = read.of != (self.environment, self.max_episode_steps)
+            object.__setattr__(self, "reference_return", None if is_of_another else read)
         if is_tf_agents(self.environment):
             self._check(
                 "num_envs", self.num_envs == 1, "1 with a tf-agents environment object; give a callable for more"
             )
-        if self.spec is None:
+        if self.spec is None or (is_of_another and self.environment is not None):
             self._read_environment()
         self._check("spec", isinstance(self.spec, TaskSpec), "a mtq.spaces.TaskSpec, or None to be read")
 
@@ -102,6 +108,8 @@ class Task:
         config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         config["environment"] = self.environment if isinstance(self.environment, str) else None
         config["spec"] = dataclasses.asdict(self.spec)
+        if self.reference_return is not None:
+            config["reference_return"] = float(self.reference_return)
         return config
 
     @classmethod
@@ -157,7 +165,8 @@ class Task:
         environment = self.make_environment()
         object.__setattr__(self, "spec", read_spec(self.name, environment))
         if self.reference_return is None:
-            object.__setattr__(self, "reference_return", known_reference(environment))
+            known, of = known_reference(environment), (self.environment, self.max_episode_steps)
+            object.__setattr__(self, "reference_return", None if known is None else ReadReference(known, of))
         if environment is not self.environment:
             with raised_in(self.name, "close"):
                 environment.close()

@@ -50,7 +50,7 @@ class Options:
 def tasks() -> mtq.TaskSet:
     """The classic suite, with the paper's horizon for Acrobot."""
     classic = mtq.suites.classic()
-    acrobot = dataclasses.replace(classic["acrobot"], max_episode_steps=1_000)
+    acrobot = dataclasses.replace(classic["acrobot"], max_episode_steps=1_000, reference_return=-100.0)
     return mtq.TaskSet([acrobot if name == "acrobot" else task for name, task in classic.items()])
 
 

@@ -258,7 +258,8 @@ def test_one_environment_for_all_copies():
     }
     for name, make in tasks.items():
         with pytest.raises(
-            ValueError, match=f"task '{name}' must make a new environment at every call. Received:.*lam"
+            ValueError,
+            match=f"task '{name}' must be a new object each time that its callable or id makes it. Received:.*lam",
         ):
             EnvironmentCopies(mtq.Task(name, make), 2, 0)
         one = Corridor()

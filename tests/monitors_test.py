@@ -23,6 +23,7 @@ from mtq.callbacks import (
     StopOnNonFiniteLoss,
     TrainingReturns,
 )
+from mtq.callbacks.columns import CheckColumns
 from mtq.callbacks.trainable_weights import CheckTrainableWeights
 from mtq.evaluation import EpisodeReturns
 from mtq.runs.log import read_log
@@ -176,7 +177,7 @@ def test_what_adds_logs_is_called_first_and_what_records_them_last(model, as_lis
     callbacks = given if as_list else keras.callbacks.CallbackList(given, model=model)
     ordered = mtq.callbacks.with_defaults(callbacks, 0, model)
     got = [getattr(callback, "callback", callback) for callback in getattr(ordered, "callbacks", ordered)]
-    got = [one for one in got if not isinstance(one, StopOnNonFiniteLoss | CheckTrainableWeights)]
+    got = [one for one in got if not isinstance(one, StopOnNonFiniteLoss | CheckTrainableWeights | CheckColumns)]
     assert got == [returns, first, early, other, own, logger, curves, saving]
     if not as_list:
         assert callbacks.callbacks == given  # the user's own list is as it was

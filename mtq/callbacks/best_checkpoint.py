@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import keras
 
-from mtq.callbacks.directions import direction_of
+from mtq.callbacks.directions import checked_direction
 from mtq.folders import beside, check_kind
 
 
@@ -24,18 +24,14 @@ class BestCheckpoint(keras.callbacks.Callback):
             losses and TD errors.
 
     Raises:
-        ValueError: mode is none of these, or `"auto"` for a monitor whose direction mtq does not know.
+        ValueError: mode is none of these, or `"auto"` for a monitor whose direction mtq does not know; or the file does
+            not end in `.keras`.
         FileExistsError: The file exists and is not a `.keras` file; an earlier model is replaced.
     """
 
     def __init__(self, filepath: str | Path, monitor: str = "val_score", mode: str = "auto") -> None:
         super().__init__()
-        direction = direction_of(monitor) if mode == "auto" else mode
-        if direction not in ("max", "min"):
-            raise ValueError(
-                f"mode of BestCheckpoint must say whether more or less of {monitor!r} is better. Received: {mode!r}. "
-                "Pass mode='max' or mode='min'."
-            )
+        direction = checked_direction("BestCheckpoint", monitor, mode)
         self.filepath, self.monitor, self.mode = Path(filepath), monitor, direction
         self.best = -math.inf if direction == "max" else math.inf
         check_model_place(self.filepath)
@@ -56,6 +52,7 @@ def save_whole(model: keras.Model, filepath: str | Path) -> None:
         filepath: The file to write, ending in `.keras`.
 
     Raises:
+        ValueError: The file does not end in `.keras`.
         FileExistsError: The file exists and is not a `.keras` file.
     """
     filepath = Path(filepath)
@@ -67,7 +64,17 @@ def save_whole(model: keras.Model, filepath: str | Path) -> None:
 
 
 def check_model_place(filepath: Path) -> None:
-    """Raises a FileExistsError if something other than a `.keras` file is at this path."""
+    """Checks that a model can be saved to a path.
+
+    Args:
+        filepath: The file to write.
+
+    Raises:
+        ValueError: The path does not end in `.keras`.
+        FileExistsError: Something other than a `.keras` file is there.
+    """
+    if filepath.suffix != ".keras":
+        raise ValueError(f"The file of a model must end in .keras. Received: {str(filepath)!r}. Rename it.")
     check_kind(filepath, "model", ".keras file", _is_keras)
 
 

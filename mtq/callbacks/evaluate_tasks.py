@@ -1,6 +1,8 @@
 """Evaluating every task as training goes on."""
 
+import dataclasses
 import math
+import warnings
 from typing import Any
 
 import keras
@@ -15,9 +17,9 @@ class EvaluateTasks(keras.callbacks.Callback):
 
     Adds to the logs, per task, `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"`, and
     over all tasks `"val_score"`: the mean of the normalized returns, 0 for a random policy and 1 for the tasks'
-    `reference_return`, above which a tenth counts. It is what `BestCheckpoint` keeps the best of. In epochs without an
-    evaluation these logs are NaN, so that all epochs have the same keys; callbacks that monitor one of them skip those
-    epochs.
+    `reference_return`, above which a tenth counts; a reference no better than random is not used. It is what
+    `BestCheckpoint` keeps the best of. In epochs without an evaluation these logs are NaN, so that all epochs have the
+    same keys; callbacks that monitor one of them skip those epochs.
 
     Args:
         episodes: Of each task, at each evaluation.
@@ -55,6 +57,17 @@ class EvaluateTasks(keras.callbacks.Callback):
                 print(
                     f"No reference return of {', '.join(unknown)}: val_score takes them by the random policy's return."
                 )
+            useless = [
+                name
+                for name, task in self.tasks.items()
+                if task.reference_return is not None and not self._has_scale(task)
+            ]
+            if useless:
+                warnings.warn(
+                    f"The reference return of {', '.join(useless)} is no better than what a random policy gets: "
+                    "val_score takes them by the random policy's return. Give the task another reference_return.",
+                    stacklevel=2,
+                )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Plays the greedy policy, and adds the figures."""
@@ -86,10 +99,18 @@ class EvaluateTasks(keras.callbacks.Callback):
         assert self.tasks is not None
         scores = []
         for name, task in self.tasks.items():
-            score = normalized_return(task, played[name].mean, self.random[name].mean)
-            surplus = max(score - 1.0, 0.0) if task.reference_return is not None else 0.0
+            has_scale = self._has_scale(task)
+            known = task if has_scale else dataclasses.replace(task, reference_return=None)
+            score = normalized_return(known, played[name].mean, self.random[name].mean)
+            surplus = max(score - 1.0, 0.0) if has_scale else 0.0
             scores.append(score - 0.9 * surplus)
         return sum(scores) / len(scores)
+
+    def _has_scale(self, task: Task) -> bool:
+        """Whether the reference return exceeds a random policy's by more than the noise of that."""
+        random = self.random[task.name]
+        noise = 2 * random.std / math.sqrt(self.episodes)
+        return task.reference_return is not None and task.reference_return - random.mean > noise
 
 
 def normalized_return(task: Task, mean: float, random: float) -> float:

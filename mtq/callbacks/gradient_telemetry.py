@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from mtq.callbacks.pictures import save_figure
+from mtq.callbacks.pictures import check_picture_place, save_figure
 from mtq.distribution.replicas import draws_on_host
+from mtq.folders import check_folder_place
 from mtq.gradient_statistics import GradientRecord, GradientStatistics
 from mtq.numeric import integer, real
 
@@ -34,6 +35,7 @@ class GradientTelemetry(keras.callbacks.Callback):
     Raises:
         ValueError: `every` is not a whole number from 1; when training begins, the directory holds the file of other
             tasks.
+        FileExistsError: The directory is a file, or its `gradient_cosines.png` is not a PNG.
     """
 
     adds_logs = True
@@ -48,6 +50,8 @@ class GradientTelemetry(keras.callbacks.Callback):
         self._statistics: GradientStatistics | None = None
         self._watched: Any = None
         self._writer: Any = None
+        check_folder_place(self.directory, "directory of GradientTelemetry")
+        check_picture_place(self._picture)
 
     def statistics_for(self, model: Any) -> GradientStatistics:
         """What the model is to note its gradients in; asked for by `fit` before it is traced.
@@ -109,6 +113,10 @@ class GradientTelemetry(keras.callbacks.Callback):
     def _path(self) -> Path:
         return self.directory / "gradients.csv"
 
+    @property
+    def _picture(self) -> Path:
+        return self.directory / "gradient_cosines.png"
+
     def _names(self) -> list[str]:
         tasks = list(self.model.tasks)
         return [
@@ -169,5 +177,5 @@ class GradientTelemetry(keras.callbacks.Callback):
         figure.colorbar(image, label="cosine of the gradients")
         conflict = np.mean([record.in_conflict for record in self.records])
         axes.set_title(f"mean of {len(self.records)} updates, {conflict:.0%} in conflict")
-        save_figure(figure, self.directory / "gradient_cosines.png")
+        save_figure(figure, self._picture)
         self._drawn = time.monotonic()

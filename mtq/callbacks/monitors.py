@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from mtq.callbacks.best_checkpoint import BestCheckpoint
-from mtq.callbacks.directions import direction_of
+from mtq.callbacks.directions import checked_direction
 from mtq.task_metrics import QUANTITIES
 
 _FOLLOWING = (
@@ -36,8 +36,9 @@ class Monitored(keras.callbacks.Callback):
             a user's callback may add it later, and a missing monitor is only warned about.
 
     Raises:
-        ValueError: The callback's mode is `"auto"` and mtq does not know whether higher or lower values of the monitor
-            are better; or the callback saves between epochs, where the monitor is not known.
+        ValueError: The callback's monitor is not a text; its mode is `"auto"` and mtq does not know whether higher or
+            lower values of the monitor are better; or the callback saves between epochs, where the monitor is not
+            known.
     """
 
     def __init__(self, callback: Any, is_known: bool) -> None:
@@ -52,15 +53,7 @@ class Monitored(keras.callbacks.Callback):
             )
 
     def _check_mode(self) -> None:
-        if getattr(self.callback, "mode", "max") in ("min", "max"):
-            return
-        direction = direction_of(self.callback.monitor)
-        if direction is None:
-            raise ValueError(
-                f"mode of {self._name} must say whether more or less of {self.callback.monitor!r} is better. Received: "
-                f"{self.callback.mode!r}. Pass mode='max' or mode='min'."
-            )
-        self.callback.mode = direction
+        self.callback.mode = checked_direction(self._name, self.callback.monitor, self.callback.mode)
 
     def set_params(self, params: Any) -> None:
         """Sets the parameters of the wrapped callback too."""

@@ -1,10 +1,12 @@
 """The order in which callbacks are called: those that add to an epoch's logs before those that read them."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 
 import keras
 
 from mtq.callbacks.best_checkpoint import BestCheckpoint
+from mtq.callbacks.columns import CheckColumns
 from mtq.callbacks.evaluate_tasks import EvaluateTasks
 from mtq.callbacks.learning_curves import LearningCurves
 from mtq.callbacks.monitors import Monitored, follows
@@ -39,8 +41,8 @@ def in_order(callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) 
         The callbacks in calling order.
 
     Raises:
-        ValueError: Two callbacks would write the same logs, the direction of a monitor is not known, or a callback
-            saves the model and a saved file could not be loaded again.
+        ValueError: Two callbacks would write the same logs or file, the direction of a monitor is not known, or a
+            callback saves the model and a saved file could not be loaded again.
     """
     for kind in _ONCE:
         if sum(isinstance(callback, kind) for callback in callbacks) > 1:
@@ -48,8 +50,11 @@ def in_order(callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) 
                 f"fit takes one {kind.__name__} among its callbacks, for all of them write the same logs. "
                 "Received: several."
             )
+    _check_files(callbacks)
     if any(_saves(callback) for callback in callbacks):
         check_saveable(model)
+    loggers = [callback for callback in callbacks if isinstance(callback, keras.callbacks.CSVLogger)]
+    callbacks = [*callbacks, CheckColumns(loggers)] if loggers else callbacks
     is_known = all(_is_known(callback) for callback in callbacks)
     return [
         Monitored(callback, is_known) if follows(callback) else callback for callback in sorted(callbacks, key=_stage)
@@ -62,8 +67,31 @@ def _stage(callback: keras.callbacks.Callback) -> int:
     if getattr(callback, "adds_logs", False):
         return 1
     if isinstance(callback, SaveCheckpoint):
-        return 4
-    return 3 if isinstance(callback, _RECORDING) else 2
+        return 5
+    if isinstance(callback, CheckColumns):
+        return 3
+    return 4 if isinstance(callback, _RECORDING) else 2
+
+
+def _check_files(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Raises a ValueError if two callbacks would write the same file."""
+    writing = dict[str, str]()
+    for callback in callbacks:
+        for path in _files(callback):
+            kind, other = type(callback).__name__, writing.get(os.path.realpath(path))
+            if other is not None:
+                raise ValueError(
+                    f"Each callback of fit must write a file of its own. Received: {path!r}, which {other} and {kind} "
+                    "would both write. Give one of them another path."
+                )
+            writing[os.path.realpath(path)] = kind
+
+
+def _files(callback: keras.callbacks.Callback) -> Iterator[str]:
+    if isinstance(callback, BestCheckpoint | LearningCurves | keras.callbacks.ModelCheckpoint):
+        yield str(callback.filepath)
+    if isinstance(callback, keras.callbacks.CSVLogger):
+        yield str(callback.filename)
 
 
 def _saves(callback: keras.callbacks.Callback) -> bool:

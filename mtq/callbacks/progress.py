@@ -52,8 +52,8 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
         model: The model that is trained.
 
     Raises:
-        ValueError: Two callbacks would write the same logs, the direction of a monitor is not known, or a callback
-            saves the model and a saved file could not be loaded again.
+        ValueError: Two callbacks would write the same logs or file, the direction of a monitor is not known, or a
+            callback saves the model and a saved file could not be loaded again.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         added = [StopOnNonFiniteLoss(), CheckTrainableWeights(), *_of_weighting(model)]

@@ -9,6 +9,7 @@ from mtq.environments.answers import Answers
 from mtq.environments.py_environment import DISCOUNT, as_gymnasium
 from mtq.numeric import integer
 from mtq.observation_spaces import check_bounds
+from mtq.spaces import is_tf_agents
 from mtq.tasks import Task
 
 
@@ -106,7 +107,9 @@ class EnvironmentCopies:
         return Step(next_observation, reward, discount, is_last, observation)
 
     def close(self) -> None:
-        """Closes the copies."""
+        """Closes the copies, unless the environment was given as an object, which is the user's to close."""
+        if is_tf_agents(self.task.environment):
+            return
         for environment in self._environments:
             with raised_in(self.task.name, "close"):
                 environment.close()

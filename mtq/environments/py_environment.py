@@ -54,6 +54,12 @@ class _TfAgentsView(gymnasium.Env):
             {DISCOUNT: discount},
         )
 
+    def close(self) -> None:
+        """Closes the environment, if it can be closed."""
+        close = getattr(self._environment, "close", None)
+        if close is not None:
+            close()
+
     def _batched(self, action: int) -> np.ndarray:
         dtype = self._environment.action_spec().dtype
         array = np.asarray(action, getattr(dtype, "as_numpy_dtype", dtype))

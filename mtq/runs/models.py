@@ -9,6 +9,8 @@ import keras
 
 from mtq.files import write_json
 from mtq.folders import check_kind
+from mtq.model import MultiTaskDQN
+from mtq.numeric import flag
 from mtq.serialized import deserialize, load_model
 from mtq.tasks import TaskSet
 from mtq.trust import trusting_imports
@@ -67,7 +69,13 @@ def load_best(folder: str | Path, *, trust_imports: bool = False) -> Any:
     for name in ("best.keras", "last.keras"):
         if (Path(folder) / name).exists():
             with _trust(trust_imports):
-                return load_model(Path(folder) / name)
+                model = load_model(Path(folder) / name)
+            if not isinstance(model, MultiTaskDQN):
+                raise ValueError(
+                    f"The model of a run must be a MultiTaskDQN. Received: {str(Path(folder) / name)!r}, which holds a "
+                    f"{type(model).__name__}. Give the folder that `mtq train --out` wrote."
+                )
+            return model
     raise FileNotFoundError(
         f"There must be a run with a saved model in the folder. Received: {str(folder)!r}. "
         "Give the folder that `mtq train --out` wrote."
@@ -75,4 +83,4 @@ def load_best(folder: str | Path, *, trust_imports: bool = False) -> Any:
 
 
 def _trust(imports: bool) -> contextlib.AbstractContextManager[None]:
-    return trusting_imports() if imports else contextlib.nullcontext()
+    return trusting_imports() if flag("trust_imports", imports) else contextlib.nullcontext()

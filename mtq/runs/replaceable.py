@@ -31,16 +31,20 @@ def run_record(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: There is no such file, or mtq did not write it.
     """
+    cause: Exception | None = None
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         if isinstance(record, dict) and isinstance(record.get("options"), dict) and "versions" in record:
             return record
-    except (OSError, ValueError, RecursionError):
-        pass
+        reason = "which another program wrote"
+    except FileNotFoundError as error:
+        cause, reason = error, "which is not there"
+    except (OSError, ValueError, RecursionError) as error:
+        cause, reason = error, f"which cannot be read: {type(error).__name__}: {error}"
     raise ValueError(
-        f"The folder of a run must have the run.json that mtq wrote. Received: {str(folder)!r}, which has none or "
-        "another. Choose another folder."
-    )
+        f"The folder of a run must have the run.json that mtq wrote. Received: {str(folder / 'run.json')!r}, {reason}. "
+        "Choose another folder."
+    ) from cause
 
 
 def check_replaceable(folder: Path, present: Sequence[Path]) -> None:

@@ -1,6 +1,5 @@
 """One training run and its folder."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -18,27 +17,17 @@ from mtq.distribution.replicas import draws_on_host
 from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
 from mtq.export import check_exportable, check_free
 from mtq.files import write_json
-from mtq.folders import remove
-from mtq.numeric import integer
+from mtq.folders import check_folder_place, remove
+from mtq.numeric import flag, integer
 from mtq.runs.log import cut_log, read_log
 from mtq.runs.models import save_tasks
-from mtq.runs.replaceable import check_replaceable, run_record
+from mtq.runs.options import as_json, check_same_options
+from mtq.runs.replaceable import check_replaceable
 from mtq.runs.results import results_table
 from mtq.runs.versions import versions
 from mtq.saving import check_saveable
 from mtq.tasks import TaskSet
 
-_NOT_OF_THE_RUN = {
-    "out",
-    "export_to",
-    "overwrite",
-    "resume",
-    "strategy",
-    "devices",
-    "tpu",
-    "seconds_to_meet",
-    "checkpoint_every",
-}
 _FRESH = 1_000_003  # added to the seed where episodes must be others than those that the best checkpoint was chosen by
 
 
@@ -59,8 +48,9 @@ class Run:
 
     Raises:
         FileExistsError: The folder holds a run; with `overwrite`, it holds files of the same names that no run wrote;
-            or the path to export to is taken.
-        ValueError: The run that is to go on was started with other options.
+            or the path to export to is taken, or is the run's own.
+        ValueError: The run that is to go on was started with other options; both overwrite and resume are True; or the
+            options are not JSON values.
     """
 
     def __init__(
@@ -75,14 +65,23 @@ class Run:
         self.folder, self.is_chief, self._notes = Path(folder), is_chief, dict[str, Any]()
         self._resumes, self._export_to = False, export_to
         self.started = time.monotonic()
-        if not is_chief:
+        overwrite, resume = flag("overwrite", overwrite), flag("resume", resume)
+        if overwrite and resume:
+            raise ValueError(
+                "overwrite and resume must not both be True: a run in the folder is replaced, or it goes on. Received: "
+                "both. Leave one of them out."
+            )
+        if not flag("is_chief", is_chief):
             return
+        check_folder_place(self.folder, "folder of a run")
         self._resumes = resume and (self.folder / "run.json").exists()
-        if self._resumes:
-            self._check_options(options)
-            return
         if export_to is not None:
-            check_free(export_to, overwrite)
+            self._check_export_place(Path(export_to))
+            check_free(export_to, overwrite or self._resumes)
+        if self._resumes:
+            check_same_options(self.folder, options)
+            return
+        record = {"options": as_json(options), "command": sys.argv, "versions": versions()}
         present = [path for path in self._files() if path.exists() or path.is_symlink()]
         if present and not overwrite:
             raise FileExistsError(
@@ -95,7 +94,6 @@ class Run:
         for path in present:
             remove(path)
         self.folder.mkdir(parents=True, exist_ok=True)
-        record = {"options": dict(options), "command": sys.argv, "versions": versions()}
         write_json(self.folder / "run.json", record)
 
     @property
@@ -285,17 +283,12 @@ class Run:
         names = ("tasks.json", "best.keras", "last.keras", "log.csv", "learning_curves.png", "metrics.json")
         return [self.folder / name for name in (*names, "tensorboard", "checkpoint", "run.json")]
 
-    def _check_options(self, options: Mapping[str, Any]) -> None:
-        before = run_record(self.folder)["options"]
-        now = json.loads(json.dumps(dict(options)))
-        other = {
-            name: (before.get(name), now.get(name))
-            for name in [*before, *now]
-            if name not in _NOT_OF_THE_RUN and name in before and before[name] != now.get(name)
-        }
-        if other:
-            said = ", ".join(f"{name} {was!r} → {is_now!r}" for name, (was, is_now) in other.items())
-            raise ValueError(
-                f"A run must go on with the options that it was started with. Received in {self.folder}: {said}. "
-                "Give the same ones, or another folder."
+    def _check_export_place(self, place: Path) -> None:
+        """Raises a FileExistsError if the run would write to the place of its export, which must then be empty."""
+        place = place.resolve()
+        folder, files = self.folder.resolve(), [path.resolve() for path in self._files()]
+        if folder.is_relative_to(place) or any(place.is_relative_to(path) for path in files):
+            raise FileExistsError(
+                f"The folder to export to must not be one that the run itself writes to. Received: {str(place)!r}, for "
+                f"the run in {str(self.folder)!r}. Choose another one, such as {str(self.folder / 'export')!r}."
             )

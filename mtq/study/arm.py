@@ -51,8 +51,8 @@ class Arm:
     ) -> None:
         if not isinstance(name, str) or not ARM_NAME.fullmatch(name):
             raise ValueError(
-                "The name of an arm must be of letters, digits, spaces and . _ , = + -, for it names a folder. "
-                f"Received: {name!r}."
+                "The name of an arm must be of letters, digits, spaces and . _ , = + -, 200 at most, for it names a "
+                f"folder. Received: {name!r}."
             )
         if width <= 0:
             raise ValueError(f"width of arm '{name}' must be above 0. Received: {width!r}.")

@@ -3,17 +3,17 @@
 import contextlib
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mtq.files import locked, write_json
-from mtq.folders import stranger
+from mtq.folders import check_folder_place, remove_ours
 from mtq.runs import versions
 from mtq.study.record import RunRecord, is_of_a_run
 
-ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._,=+-]*")
+ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._,=+-]{,199}")
+_SEED = re.compile(r"seed_\d+")
 
 
 class StudyFolder:
@@ -49,6 +49,10 @@ class StudyFolder:
     def _plan_path(self) -> Path:
         return self.path / "study.json"
 
+    def _make(self) -> None:
+        check_folder_place(self.path, "folder of a study")
+        self.path.mkdir(parents=True, exist_ok=True)
+
     def _has_runs(self) -> bool:
         return any(self.path.glob("runs/*/seed_*/scores.json"))
 
@@ -64,6 +68,7 @@ class StudyFolder:
             ValueError: The folder holds runs of another plan.
             FileNotFoundError: It holds runs, and their plan was lost.
         """
+        check_folder_place(self.path, "folder of a study")
         self._check_ours()
         plan = json.loads(json.dumps(plan))
         plan["asked"] = {"arms": list(plan["arms"]), "seeds": plan["seeds"]}
@@ -84,7 +89,7 @@ class StudyFolder:
             self.plan.get(key) != plan[key] for key in plan.keys() - {"seeds", "asked", "comparisons"}
         ):
             (self.path / "random.json").unlink(missing_ok=True)  # nothing was run by the plan that was there
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         write_json(self._plan_path, {**plan, "command": command, "versions": versions()})
 
     def _check_ours(self) -> None:
@@ -140,7 +145,7 @@ class StudyFolder:
         Raises:
             ValueError: Another process holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         with contextlib.ExitStack() as until_the_end:
             is_part = shard[1] > 1
             locks = [(self.path / ".lock", is_part)]
@@ -157,7 +162,7 @@ class StudyFolder:
     @contextlib.contextmanager
     def planning(self) -> Iterator[None]:
         """Reading and writing what the study consists of, while other processes wait."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         with locked(self.path / ".lock_plan", waits=True):
             yield
 
@@ -180,8 +185,7 @@ class StudyFolder:
             is_ours = is_held and not self.has(arm, seed)
             if is_ours:
                 for cut_off in place.parent.glob(f".{place.name}.*.part"):  # by a process that was killed
-                    if not cut_off.is_symlink() and stranger(cut_off, is_of_a_run) is None:
-                        shutil.rmtree(cut_off, ignore_errors=True)
+                    remove_ours(cut_off, is_of_a_run)
             yield is_ours
 
     def place(self, arm: str, seed: int) -> Path:
@@ -208,8 +212,8 @@ class StudyFolder:
 
     def seeds(self, arm: str) -> list[int]:
         """The seeds of an arm's finished runs."""
-        places = (self.path / "runs" / arm).glob("seed_*/scores.json")
-        return sorted(int(place.parent.name.removeprefix("seed_")) for place in places)
+        names = [place.parent.name for place in (self.path / "runs" / arm).glob("seed_*/scores.json")]
+        return sorted(int(name.removeprefix("seed_")) for name in names if _SEED.fullmatch(name))
 
     def records(self, arm: str) -> list[RunRecord]:
         """An arm's finished runs, by seed."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mtq.callbacks.pictures import save_figure
 from mtq.files import locked, write_text
+from mtq.folders import check_folder_place
 from mtq.study.document import Block, Picture
 from mtq.study.html import as_html
 from mtq.study.installed import check_installed
@@ -58,12 +59,13 @@ class Report:
 
         Raises:
             ValueError: There is no folder to write to.
-            FileExistsError: The folder has files with a report's names that no report wrote.
+            FileExistsError: The folder is a file, or has files with a report's names that no report wrote.
         """
         if to is None and self.path is None:
             raise ValueError("to must say where the report is written, as it was made without a path. Received: None.")
         check_installed()
         folder = Path(to if to is not None else self.path)  # type: ignore[arg-type]
+        check_folder_place(folder, "folder of a report")
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as until_written:
             if self.path is not None and folder.resolve() == Path(self.path).resolve():  # another shard may end too

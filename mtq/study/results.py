@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from mtq.study.folder import StudyFolder
 from mtq.study.learnt import is_learnt
+from mtq.study.record import RunRecord
 
 LAST = 10
 
@@ -82,6 +84,9 @@ class Results:
         reference: Name of the arm that others are compared to.
         random: A random policy's scores, `[T]`.
         plan: What the study consists of.
+
+    Raises:
+        ValueError: A score is not finite.
     """
 
     tasks: tuple[str, ...]
@@ -89,6 +94,23 @@ class Results:
     reference: str
     random: np.ndarray
     plan: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for arm in self.arms:
+            wrong = np.argwhere(~np.isfinite(arm.scores))
+            if len(wrong):
+                run, epoch, task = wrong[0]
+                seed = arm.seeds[run] if arm.seeds else run
+                raise ValueError(
+                    f"The scores of a study must be finite. Received: {arm.scores[run, epoch, task]} of arm "
+                    f"'{arm.name}', seed {seed}, epoch {epoch}, task '{self.tasks[task]}'. Delete that run and run the "
+                    "study on, which makes it anew."
+                )
+        if self.arms and not np.isfinite(np.asarray(self.random, float)).all():
+            raise ValueError(
+                f"The scores of a random policy must be finite. Received: {dict(zip(self.tasks, self.random))}. Delete "
+                "the study's random.json and run the study on, which makes it anew."
+            )
 
     def __getitem__(self, name: str) -> ArmResult:
         return next(arm for arm in self.arms if arm.name == name)
@@ -139,6 +161,18 @@ def _distinct(values: list[Any]) -> list[Any]:
     return [value for place, value in enumerate(values) if value not in values[:place]]
 
 
+def _check_records(name: str, records: list[RunRecord], num_tasks: int) -> None:
+    """Raises a ValueError unless all runs of an arm are that arm's, and their scores have one shape."""
+    shape = (len(records[0].scores), num_tasks)
+    for record in records:
+        if record.arm != name or record.scores.shape != shape:
+            raise ValueError(
+                f"The runs of arm '{name}' must have scores of one shape, {shape}. Received: those of seed "
+                f"{record.seed}, which are of arm {record.arm!r} and the shape {record.scores.shape}. Delete that run "
+                "and run the study on, which makes it anew."
+            )
+
+
 def load_results(path: str | Path) -> Results:
     """Reads all finished runs of a study.
 
@@ -147,8 +181,27 @@ def load_results(path: str | Path) -> Results:
 
     Raises:
         FileNotFoundError: There is no study, or it has no finished run of its reference yet.
-        ValueError: `study.json` is not a study's plan, or names an arm whose folder would be outside the study's.
+        ValueError: `study.json` is not a study's plan, or names an arm whose folder would be outside the study's; or a
+            file of a run is damaged, or of another study.
     """
+    try:
+        return _load_results(path)
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        json.JSONDecodeError,
+        zipfile.BadZipFile,
+        EOFError,
+    ) as error:
+        raise ValueError(
+            f"The files of a study must be whole, and those that Study.run wrote. Received: in {str(path)!r} one that "
+            f"fails with {type(error).__name__}: {error}."
+        ) from error
+
+
+def _load_results(path: str | Path) -> Results:
     folder = StudyFolder(path)
     plan = folder.plan
     folder.check_names(plan)
@@ -158,6 +211,7 @@ def load_results(path: str | Path) -> Results:
         records = folder.records(name)
         if not records:
             continue
+        _check_records(name, records, len(tasks))
         cosines = [record.cosines for record in records if record.cosines is not None]
         arms.append(
             ArmResult(

@@ -1,8 +1,6 @@
 """`Study`: what a shared network does, as an experiment."""
 
 import contextlib
-import hashlib
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,10 +10,10 @@ import keras
 import tensorflow as tf
 
 from mtq.distribution.checks import check_batch_size
-from mtq.dynamics import Dynamics
 from mtq.files import write_json
 from mtq.numeric import is_whole
 from mtq.study.arm import Arm
+from mtq.study.fingerprint import describe_environment, fingerprint
 from mtq.study.folder import StudyFolder
 from mtq.study.installed import check_installed
 from mtq.study.memory import give_back_memory
@@ -29,7 +27,7 @@ from mtq.study.results import load_results
 from mtq.study.work import StudyWork
 from mtq.study.workers import Job, LeftToAnother, Workers
 from mtq.study_error import StudyError
-from mtq.tasks import Task, TaskSet
+from mtq.tasks import TaskSet
 
 _RANDOM_EVALUATIONS = 20
 
@@ -256,7 +254,7 @@ class Study:
     def _plan(self) -> dict[str, Any]:
         return {
             "tasks": keras.saving.serialize_keras_object(self.tasks),
-            "environments": {name: _environment(task) for name, task in self.tasks.items()},
+            "environments": {name: describe_environment(task) for name, task in self.tasks.items()},
             "seeds": self.seeds,
             "protocol": {**vars(self.protocol), "score": self.protocol.score},
             "reference": self.reference,
@@ -270,7 +268,7 @@ class Study:
         return {
             **arm.get_config(),
             "parameters": network.count_params(),
-            "network": _fingerprint(network),
+            "network": fingerprint(network),
         }
 
     def _with_widths(self, arms: dict[str, Arm]) -> dict[str, Arm]:
@@ -289,21 +287,3 @@ class Study:
             return
         write_json(path, random_scores(self.tasks, self.protocol, _RANDOM_EVALUATIONS))
         give_back_memory()
-
-
-def _environment(task: Task) -> str:
-    """What there is to say of an environment, to notice another one."""
-    source = task.environment
-    if isinstance(source, Dynamics):
-        return f"{type(source).__module__}.{type(source).__qualname__} {sorted(vars(source).items())}"
-    if isinstance(source, str):
-        return source
-    return f"{getattr(source, '__module__', '')}.{getattr(source, '__qualname__', type(source).__qualname__)}"
-
-
-def _fingerprint(network: keras.Model) -> str:
-    """The same for networks of the same make, whatever names Keras gave to their layers."""
-    text = json.dumps(keras.saving.serialize_keras_object(network))
-    for number, layer in enumerate([network, *network._flatten_layers(include_self=False)]):
-        text = text.replace(f'"{layer.name}"', f'"#{number}"')
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -7,12 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.keras_objects import check_keras
+from mtq.keras_objects import CHECKED_STEPS, check_keras
 from mtq.stateful import Stateful
 from mtq.task_gradients import TaskGradients
 from mtq.tasks import TaskSet, check_weight
-
-_LOOKED_AT = (0, *(10**power for power in range(8)))  # updates at which a schedule is tried out
 
 
 class Weighting(Stateful, abc.ABC):
@@ -103,7 +101,7 @@ def check_task_weights(
     for name, weight in weights.items():
         check_keras(f"{role} of task '{name}'", weight)
         if isinstance(weight, keras.optimizers.schedules.LearningRateSchedule) and not partial:
-            for update in _LOOKED_AT:
+            for update in CHECKED_STEPS:
                 check_weight(name, float(weight(update)))
         else:
             check_weight(name, weight)

@@ -1,0 +1,28 @@
+"""A check that TensorFlow can use the names of layers, which begin the names of a graph's operations."""
+
+import re
+
+import keras
+from keras.src.models.functional import Functional
+
+_NAME = re.compile(r"[A-Za-z0-9_.>-]+")
+_FIRST = re.compile(r"[A-Za-z0-9.]")  # of a layer that may be called outside all others
+
+
+def check_layer_names(network: keras.Model) -> None:
+    """Raises a ValueError that names a layer whose name cannot be used in a graph, in which training and export run.
+
+    Args:
+        network: The network.
+    """
+    outermost = {id(network)}
+    for model in network._flatten_layers():
+        if isinstance(model, keras.Sequential | Functional):
+            outermost |= {id(layer) for layer in model.layers}
+    for layer in network._flatten_layers():
+        if not _NAME.fullmatch(layer.name) or (id(layer) in outermost and not _FIRST.match(layer.name)):
+            raise ValueError(
+                "The name of a layer must be of letters, digits and _ . > -, and begin with a letter, a digit or a "
+                f"dot, for TensorFlow trains and exports no other. Received: {layer.name!r}, a {type(layer).__name__}. "
+                "Give the layer another name=…."
+            )
