@@ -122,7 +122,10 @@ def _by_interior_point(
     factor = positive_definite_factor(cosines, _SMALLEST_PIVOT)
 
     def assess(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The primal point that belongs to multipliers, its objective less rounding errors, and the duality gap."""
+        """The primal point that belongs to multipliers, its objective, and whether the duality gap is too large.
+
+        The objective is that of the cosines themselves, whatever their factor, less their rounding errors.
+        """
         moved = tf.linalg.matvec(factor, z, transpose_a=True)
         norm = tf.maximum(tf.norm(moved), _TINY)
         reached = tf.linalg.matvec(factor, radius / norm * moved) + products
@@ -130,7 +133,8 @@ def _by_interior_point(
         primal = tf.reduce_min(reached / bounds)
         dual = (tf.tensordot(products, z, 1) + radius * norm) / tf.tensordot(bounds, z, 1)
         is_open = dual - primal > _PRECISION * tf.maximum(tf.abs(dual), 1e-3 * radius)
-        return y, tf.reduce_min((reached - _NOISE * tf.reduce_sum(tf.abs(y))) / bounds), is_open
+        certain = tf.linalg.matvec(cosines, y) + products - _NOISE * tf.reduce_sum(tf.abs(y))
+        return y, tf.reduce_min(certain / bounds), is_open
 
     def iteration(
         done: tf.Tensor, at: _Cones, best: tf.Tensor, objective: tf.Tensor, _: tf.Tensor

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mtq.task_gradients import TaskGradients
 from mtq.tasks import TaskSet
 from mtq.weightings.adaptive import Adaptive, check_positive
+
+_NONE_YET = np.finfo(np.float32).min  # not NaN, which tf.debugging.enable_check_numerics would report
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -47,7 +50,7 @@ class ReturnProgress(Adaptive):
     def build(self, num_tasks: int, num_shared: int) -> None:
         """Makes the progress, and the first returns."""
         self.progress = self.add_variable("progress", tf.zeros(num_tasks))
-        self.first_returns = self.add_variable("first_returns", tf.fill([num_tasks], float("nan")))
+        self.first_returns = self.add_variable("first_returns", tf.fill([num_tasks], _NONE_YET))
 
     def observe_returns(self, returns: Mapping[str, float]) -> None:
         """Takes note of the tasks' mean returns; called after each epoch.
@@ -55,15 +58,15 @@ class ReturnProgress(Adaptive):
         Args:
             returns: By task; NaN where there is none yet.
         """
-        now = tf.constant([returns[name] for name in self._tasks], tf.float32)
-        first = tf.convert_to_tensor(self.first_returns)
-        first = tf.where(tf.math.is_finite(first), first, now)
-        self.first_returns.assign(first)
-        if bool(tf.reduce_all(tf.math.is_finite(now))):
-            references = tf.constant([task.reference_return for task in self._tasks.values()], tf.float32)
+        now = np.array([returns[name] for name in self._tasks], np.float32)
+        first = tf.convert_to_tensor(self.first_returns).numpy()
+        first = np.where(np.isfinite(first) & (first != _NONE_YET), first, now)
+        self.first_returns.assign(np.where(np.isfinite(first), first, _NONE_YET))
+        if np.isfinite(now).all():
+            references = np.array([task.reference_return for task in self._tasks.values()], np.float32)
             way = references - first
-            progress = tf.where(way > 0, (now - first) / tf.where(way > 0, way, 1.0), 1.0)
-            self.progress.assign(tf.clip_by_value(progress, 0.0, 1.0))
+            progress = np.where(way > 0, (now - first) / np.where(way > 0, way, np.float32(1)), np.float32(1))
+            self.progress.assign(np.clip(progress, 0.0, 1.0))
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
         """From the progress."""
