@@ -233,9 +233,11 @@ class Sleepy(Corridor):
 @pytest.mark.parametrize(
     "options",
     [
-        *(pytest.param(options, marks=pytest.mark.slow) for options in ({}, {"n_step": 3}, {"replay_capacity": 40})),
-        {"steps_per_update": 8},
         {"n_step": 3, "replay_capacity": 40},
+        *(
+            pytest.param(options, marks=pytest.mark.slow)
+            for options in ({}, {"n_step": 3}, {"replay_capacity": 40}, {"steps_per_update": 8})
+        ),
     ],
 )
 def test_steps_beside_updates_give_the_bits_of_strict_turns(options, make_model):
