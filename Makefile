@@ -40,7 +40,7 @@ demo: setup
 	$(BIN)/python recipes/classic_control.py --seed $(SEED) --overwrite
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -12,7 +12,7 @@ from mtq.batch_source import BatchSource
 from mtq.distribution.checks import check_batch_size, check_host, check_outside_of_scope
 from mtq.distribution.replicas import local_devices, local_replicas, replica_number, sums
 from mtq.environments.checker import check_task
-from mtq.experience_dataset import of_experience
+from mtq.experience_dataset import made_when_used, of_experience
 from mtq.numeric import flag, integer, is_real
 from mtq.replay import UniformReplay
 from mtq.shard import Shard, Share
@@ -202,19 +202,22 @@ class Experience:
                     f"replay_capacity of task '{name}' must hold a batch of {batch_size}. Received: "
                     f"{self.replay_capacity}. Raise replay_capacity or lower batch_size."
                 )
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        options.experimental_optimization.inject_prefetch = False  # it would run ahead of the policy
-        options.experimental_optimization.apply_default_optimizations = False
-        options.deterministic = True
         source = self._sources.setdefault(batch_size, BatchSource(self, rows))
-        if self.compilable or rows < batch_size:  # `fit` goes another way, so nothing is traced here before it is used
-            dataset = tf.data.Dataset.from_generator(source.generate, output_signature=source.signature())
-        else:
-            dataset = tf.data.Dataset.counter().map(lambda _: self.next_batch(rows))
-        dataset = of_experience(dataset.with_options(options), self)
-        dataset.batch_source = source  # by which `fit` draws batches without leaving its graph
-        return dataset
+
+        def make() -> tf.data.Dataset:
+            options = tf.data.Options()
+            options.autotune.enabled = False
+            options.experimental_optimization.inject_prefetch = False  # it would run ahead of the policy
+            options.experimental_optimization.apply_default_optimizations = False
+            options.deterministic = True
+            if self.compilable or rows < batch_size:
+                dataset = tf.data.Dataset.from_generator(source.generate, output_signature=source.signature())
+            else:
+                dataset = tf.data.Dataset.counter().map(lambda _: self.next_batch(rows))
+            return of_experience(dataset.with_options(options), self)
+
+        # `fit` draws batches from the source without leaving its graph, so the dataset is not traced before it is used.
+        return made_when_used(make, experience=self, batch_source=source)
 
     def next_batch(self, num_rows: int, warm_up: bool = True) -> dict[str, vl.Transition]:
         """Takes the steps that are due before the next update, then samples every task. For use in a graph.

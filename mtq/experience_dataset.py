@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -25,6 +26,51 @@ def of_experience(dataset: tf.data.Dataset, experience: Any) -> tf.data.Dataset:
     dataset.__class__ = _of_experience(type(dataset))  # type: ignore[arg-type]
     dataset.experience = experience
     return dataset
+
+
+def made_when_used(make: Callable[[], tf.data.Dataset], **known: Any) -> tf.data.Dataset:
+    """Returns a dataset that is made when it is first used.
+
+    Making a dataset means tracing how a batch is drawn, which `fit` does in its own graph, without the dataset.
+
+    Args:
+        make: A function that makes the dataset.
+        known: Attributes that the dataset has before and after it is made.
+
+    Returns:
+        The dataset.
+    """
+    return _ToBeMade(make, known)
+
+
+class _ToBeMade(tf.data.Dataset):
+    """Turns into the dataset itself as soon as anything of it is used but the attributes that are known."""
+
+    def __init__(self, make: Callable[[], tf.data.Dataset], known: dict[str, Any]) -> None:
+        object.__getattribute__(self, "__dict__").update(known=known, make=make)
+
+    def __getattribute__(self, name: str) -> Any:
+        own = object.__getattribute__(self, "__dict__")
+        if name == "__class__":
+            return _ToBeMade
+        if name in own["known"]:
+            return own["known"][name]
+        made, known = own["make"](), own["known"]
+        own.clear()
+        own.update({**made.__dict__, **known})
+        object.__setattr__(self, "__class__", made.__class__)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.__iter__()
+
+    @property
+    def _inputs(self) -> Any:
+        return self._inputs
+
+    @property
+    def element_spec(self) -> Any:
+        return self.element_spec
 
 
 @functools.cache

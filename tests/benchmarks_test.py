@@ -1,15 +1,19 @@
 """The benchmark programs, with settings so small that the figures mean nothing but the work is all there."""
 
+import contextlib
+import importlib
+import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import best_possible, same_curves, task_gradients, telemetry, throughput
+from benchmarks import best_possible, same_curves, task_gradients, telemetry, throughput, worker
 from benchmarks.systems.work import Work
 from mtq.dynamics import Dynamics
 
@@ -19,16 +23,55 @@ ROOT = Path(__file__).resolve().parents[1]
 SOME, ALL = "mtq_in_graph,tf_agents,mtq_update", "mtq_in_graph,mtq_gymnasium,tf_agents,stable_baselines3,mtq_update"
 
 
-@pytest.fixture(scope="module", params=[SOME, pytest.param(ALL, marks=pytest.mark.slow)])
+class InThisProcess(throughput.Worker):
+    """Does without another process, which would import TensorFlow, and compile by XLA."""
+
+    def __init__(self, name, work, python):
+        module, class_name = worker._SYSTEMS[name]
+        self.system = getattr(importlib.import_module(f"benchmarks.systems.{module}"), class_name)(work)
+        self.system.run(self.system.round_to)
+        self.name, self.rounds = name, []
+        self.first = {"set_up_seconds": 1.0, "first_call_seconds": 1.0, "round_to": self.system.round_to}
+
+    def _order(self, updates):
+        before, started = self.system.env_steps(), time.perf_counter()
+        self.system.run(updates)
+        seconds = time.perf_counter() - started
+        return {
+            "updates": updates,
+            "env_steps": self.system.env_steps() - before,
+            "seconds": seconds,
+            "peak_gib": worker._peak_gib(),
+        }
+
+    def close(self):
+        pass
+
+
+SETTINGS = {"tasks": 1, "rounds": 1, "seconds": 0.2, "warmup_steps": 40, "steps_per_execution": 4}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(SOME, False), *(pytest.param((systems, True), marks=pytest.mark.slow) for systems in (SOME, ALL))],
+    ids=["here", "some", "all"],
+)
 def result(request):
-    options = "--tasks 1 --rounds 1 --seconds 0.2 --warmup_steps 40 --steps_per_execution 4 --systems"
-    command = [sys.executable, "-m", "benchmarks.throughput", *options.split(), request.param]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True), request.param.split(",")
+    systems, by_command = request.param
+    if not by_command:
+        with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(io.StringIO()) as printed:
+            patched.setattr(throughput, "Worker", InThisProcess)
+            print(json.dumps(throughput.measure(throughput.Options(**SETTINGS, systems=systems))))
+        return printed.getvalue(), systems.split(",")
+    options = [text for name, value in SETTINGS.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "benchmarks.throughput", *options, "--systems", systems]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return process.stdout, systems.split(",")
 
 
 def test_the_last_line_is_the_promised_object(result):
-    process, systems = result
-    figures = json.loads(process.stdout.splitlines()[-1])
+    printed, systems = result
+    figures = json.loads(printed.splitlines()[-1])
     speeds = figures["env_steps_per_second"]
     assert set(speeds) == {"mtq_in_graph", "mtq_gymnasium", "tf_agents", "stable_baselines3"}
     for name, speed in speeds.items():
@@ -43,18 +86,18 @@ def test_the_last_line_is_the_promised_object(result):
 
 def test_the_table_says_what_was_compared(result):
     for name in ("mtq, in-graph tasks", "tf-agents DqnAgent, as in its tutorials", "× tf-agents", "first call"):
-        assert name in result[0].stdout
+        assert name in result[0]
 
 
 @pytest.mark.parametrize("system", [pytest.param("mtq_gymnasium", marks=pytest.mark.slow), "tf_agents"])
 def test_the_work_is_what_it_claims_to_be(system):
     """One update per 4 environment steps of a task, counted by the system."""
-    worker = throughput.Worker(system, Work(tasks=2, warmup_steps=40, steps_per_execution=3), sys.executable)
-    worker.run(0.1)
-    (answer,) = worker.rounds
+    process = throughput.Worker(system, Work(tasks=2, warmup_steps=40, steps_per_execution=3), sys.executable)
+    process.run(0.1)
+    (answer,) = process.rounds
     tasks = 2 if system == "mtq_gymnasium" else 1
     assert answer["env_steps"] == answer["updates"] * 4 * tasks
-    worker.close()
+    process.close()
 
 
 def test_a_system_that_fails_is_heard():
@@ -117,14 +160,14 @@ def test_the_best_possible_returns():
 
 def test_the_best_possible_of_the_study(capsys):
     """On a grid too coarse to be believed closely: MountainCar's best takes 98 steps."""
-    best_possible.main(best_possible.Options(positions=120, velocities=80, starts=50))
+    best_possible.main(best_possible.Options(positions=90, velocities=60, starts=50, tolerance=1e-2))
     best = json.loads(capsys.readouterr().out.splitlines()[-1])["best"]
     assert -64 < best["mountain_car"] < -62
     assert best["car_on_hill"] == pytest.approx(0.95**18)
 
 
 def test_every_aggregators_step_is_set_against_the_plain_one(capsys):
-    names = ["normalized_sum", "upgrad"]
+    names = ["normalized_sum"]
     options = task_gradients.Options(networks="minatar", tasks="2", aggregators=",".join(names), rounds=1, seconds=0.01)
     rows = task_gradients.measure(options)["rows"]
     assert [(row["network"], row["tasks"], row["aggregator"]) for row in rows] == [

@@ -23,10 +23,21 @@ def learn(directory, in_graph, every=10, steps_per_execution=20, epochs=2, jit_c
     return model, dataset, telemetry, history
 
 
-@pytest.mark.parametrize("in_graph", [True, False])
-def test_a_line_for_every_look_and_a_picture(tmp_path, in_graph):
-    _, _, telemetry, history = learn(tmp_path / "run", in_graph, jit_compile="auto")
-    lines = list(csv.DictReader((tmp_path / "run" / "gradients.csv").read_text().splitlines()))
+@pytest.fixture(scope="module", params=[True, False], ids=["in graph", "in Python"])
+def watched(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("watched") / "run"
+    return folder, *learn(folder, request.param, jit_compile="auto")
+
+
+@pytest.fixture(scope="module")
+def unwatched(tmp_path_factory):
+    """But for the first update."""
+    return learn(tmp_path_factory.mktemp("unwatched"), True, every=10**6, jit_compile="auto")
+
+
+def test_a_line_for_every_look_and_a_picture(watched):
+    folder, _, _, telemetry, history = watched
+    lines = list(csv.DictReader((folder / "gradients.csv").read_text().splitlines()))
     assert [int(line["update"]) for line in lines] == list(range(0, 120, 10))
     assert set(lines[0]) == {
         *("update", "in_conflict", "cosine/cart_pole/acrobot"),
@@ -39,8 +50,8 @@ def test_a_line_for_every_look_and_a_picture(tmp_path, in_graph):
         np.testing.assert_allclose(np.diag(record.cosines), 1.0, rtol=1e-5)
     shares = history.history["gradients_in_conflict"]
     assert np.mean(shares) == pytest.approx(np.mean([float(line["in_conflict"]) for line in lines]))
-    assert (tmp_path / "run" / "gradient_cosines.png").stat().st_size > 1000
-    (events,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    assert (folder / "gradient_cosines.png").stat().st_size > 1000
+    (events,) = folder.glob("events.out.tfevents.*")
     accumulator = EventAccumulator(str(events)).Reload()
     assert set(accumulator.Tags()["scalars"]) == {f"gradients/{name}" for name in set(lines[0]) - {"update"}}
     scalars = accumulator.Scalars("gradients/norm/acrobot")
@@ -48,12 +59,12 @@ def test_a_line_for_every_look_and_a_picture(tmp_path, in_graph):
     np.testing.assert_allclose([event.value for event in scalars], [float(line["norm/acrobot"]) for line in lines])
 
 
-def test_it_changes_nothing_that_is_learnt_and_can_be_taken_away(tmp_path):
-    watched, dataset, telemetry, _ = learn(tmp_path, True)
-    unwatched, *_ = learn(tmp_path, True, every=10**6)
-    for a, b in zip(watched.get_weights(), unwatched.get_weights(), strict=True):
+@pytest.mark.parametrize("watched", [True], indirect=True, ids=["in graph"])
+def test_it_changes_nothing_that_is_learnt_and_can_be_taken_away(watched, unwatched):
+    _, model, dataset, telemetry, _ = watched
+    for a, b in zip(model.get_weights(), unwatched[0].get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    watched.fit(dataset, steps_per_epoch=20, verbose=0)
+    model.fit(dataset, steps_per_epoch=20, verbose=0)
     assert len(telemetry.records) == 12
 
 
@@ -62,9 +73,8 @@ def test_looks_are_not_lost_where_an_execution_has_many(tmp_path):
     assert [record.update for record in telemetry.records] == list(range(60))
 
 
-def test_epochs_without_a_look(tmp_path):
-    shares = learn(tmp_path, True, every=100, epochs=3)[3].history["gradients_in_conflict"]
-    assert np.isnan(shares).tolist() == [False, False, True]
+def test_epochs_without_a_look(unwatched):
+    assert np.isnan(unwatched[3].history["gradients_in_conflict"]).tolist() == [False, True]
 
 
 def test_a_run_that_fails_is_seen(tmp_path):

@@ -42,7 +42,6 @@ def learn(updates=20, tasks=None, fit=True, jit_compile="auto", steps_per_execut
     return model, experience
 
 
-@pytest.mark.xla
 @pytest.mark.parametrize(("num_envs", "ratio", "each"), [(4, 8, 80), (3, 1, 9)])
 def test_the_replay_ratio_is_exact_and_nothing_is_learnt_before_the_warm_up(num_envs, ratio, each):
     model, experience = learn(10, two_tasks(num_envs), warmup_steps=12, steps_per_update=ratio)
@@ -131,14 +130,13 @@ def test_jit_compile_is_one_of_three():
 
 
 @functools.cache
-def weights_after_ten():
-    return learn(10)[0].get_weights()
+def weights_after_ten(**options):
+    return learn(10, **options)[0].get_weights()
 
 
-@pytest.mark.xla
 def test_fit_and_a_loop_over_the_dataset_learn_the_same():
-    fitted, looped = learn()[0], learn(fit=False, steps_per_execution=1)[0]
-    for a, b in zip(fitted.network.get_weights(), looped.network.get_weights(), strict=True):
+    looped = learn(10, fit=False, steps_per_execution=1, jit_compile=False)[0].get_weights()
+    for a, b in zip(weights_after_ten(jit_compile=False), looped, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
@@ -159,17 +157,25 @@ def test_random_numbers_are_the_same_with_and_without_xla():
     assert scipy.stats.kstest(with_xla.ravel(), "uniform").pvalue > 1e-3
 
 
-@pytest.mark.xla
-@pytest.mark.parametrize("options", [pytest.param({}, marks=pytest.mark.slow), {"overlap": True, "n_step": 3}])
-def test_the_same_seed_gives_the_same_bits(options):
-    first, second = (learn(40, **options)[0].get_weights() for _ in range(2))
+OPTIONS = [{}, {"overlap": True, "n_step": 3}]
+
+
+@pytest.mark.parametrize(
+    ("options", "updates"),
+    [
+        *(pytest.param(options, 40, marks=pytest.mark.slow) for options in OPTIONS),  # and with XLA
+        ({"overlap": True, "n_step": 3, "jit_compile": False}, 20),
+    ],
+)
+def test_the_same_seed_gives_the_same_bits(options, updates):
+    first, second = (learn(updates, **options)[0].get_weights() for _ in range(2))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.xla
 def test_with_and_without_xla_the_same_is_learnt():
-    for a, b in zip(weights_after_ten(), learn(10, jit_compile=False)[0].get_weights(), strict=True):
+    for a, b in zip(learn(10)[0].get_weights(), weights_after_ten(jit_compile=False), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
@@ -200,9 +206,10 @@ def test_what_a_train_step_adds_to_the_logs_is_heard():
     assert np.isfinite(logs["cart_pole/loss"]).all()
 
 
-@pytest.mark.xla
-def test_overlap_changes_nothing_where_all_tasks_are_in_graph():
-    for a, b in zip(learn(10, overlap=True)[0].get_weights(), weights_after_ten(), strict=True):
+@pytest.mark.parametrize("jit_compile", [False, pytest.param("auto", marks=pytest.mark.slow)])
+def test_overlap_changes_nothing_where_all_tasks_are_in_graph(jit_compile):
+    overlapped = learn(10, overlap=True, jit_compile=jit_compile)[0].get_weights()
+    for a, b in zip(overlapped, weights_after_ten(jit_compile=jit_compile), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -255,10 +262,12 @@ def test_overlap_needs_whole_steps():
 def test_episodes_in_a_graph_are_those_that_python_plays():
     """CarOnHill begins always alike and is not random, so any way of playing it gives the same return."""
     tasks = mtq.TaskSet([mtq.Task("car", "in_graph/CarOnHill")])
-    for seed in range(4):
-        network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16]), seed=seed)
-        model = mtq.MultiTaskDQN(network, tasks)
-        in_graph = evaluate(model, episodes=2)["car"]
+    networks = [mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16]), seed=seed) for seed in range(4)]
+    model = mtq.MultiTaskDQN(networks[0], tasks)
+    evaluator = Evaluator(model, episodes=2)
+    for network in networks:
+        model.network.set_weights(network.get_weights())
+        in_graph = evaluator.greedy(0)["car"]
         policy = mtq.evaluation.greedy_policy(model.paths["car"])
         stepped = play(tasks["car"], policy, episodes=2, seed=0)
         np.testing.assert_array_equal(in_graph.returns, stepped.returns)
@@ -273,7 +282,6 @@ def test_random_episodes_in_a_graph_are_gymnasiums_in_distribution():
     assert set(in_graph["mountain_car"].lengths) == {50}
 
 
-@pytest.mark.xla
 def test_an_evaluator_follows_the_weights_and_its_seed():
     tasks = two_tasks()
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16]), seed=0), tasks)

@@ -3,7 +3,9 @@
 import mtq
 
 # isort: split
+import contextlib
 import csv
+import io
 import json
 import re
 
@@ -59,18 +61,19 @@ def test_an_environment_object_cannot_be_evaluated_beside_training(make_model):
         evaluate(make_model(tasks))
 
 
-@pytest.fixture
-def finished(two_tasks, make_model, tmp_path, capsys):
-    run = mtq.runs.Run(tmp_path / "run", {"seed": 0})
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = mtq.runs.Run(tmp_path_factory.mktemp("finished") / "run", {"seed": 0})
     tasks = mtq.TaskSet([mtq.suites.task("cart_pole", 2), mtq.suites.task("acrobot", 2)])
-    model = make_model(tasks)
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16]), seed=0), tasks)
+    model.compile(keras.optimizers.Adam(1e-3))
     experience = mtq.Experience(tasks, model, warmup_steps=100, steps_per_update=2)
     before = evaluate(model, episodes=2)
-    history = model.fit(
-        experience.dataset(8), epochs=2, steps_per_epoch=20, callbacks=run.callbacks(experience, episodes=2), verbose=1
-    )
-    metrics = run.finish(model, experience, before, episodes=2)
-    return run.folder, metrics, history.history, capsys.readouterr().out
+    callbacks = run.callbacks(experience, episodes=2)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        history = model.fit(experience.dataset(8), epochs=2, steps_per_epoch=20, callbacks=callbacks, verbose=1)
+        metrics = run.finish(model, experience, before, episodes=2)
+    return run.folder, metrics, history.history, printed.getvalue()
 
 
 def test_what_a_run_leaves_behind(finished):
@@ -150,14 +153,15 @@ def test_the_score_of_all_tasks_by_hand():
     assert callback.score({"a": played(5.0), "b": played(40.0)}) == pytest.approx((0.5 + 1.1) / 2)
 
 
-def test_evaluation_every_other_epoch(two_tasks, make_model):
+def test_evaluation_every_other_epoch_which_says_how_the_tasks_do(two_tasks, make_model, capsys):
     model = make_model()
     experience = mtq.Experience(two_tasks, model, warmup_steps=20)
-    evaluation = mtq.callbacks.EvaluateTasks(episodes=2, every=2, verbose=0)
+    evaluation = mtq.callbacks.EvaluateTasks(episodes=2, every=2)
     seen = []
     spy = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["val_score"]))
     model.fit(experience.dataset(4), epochs=4, steps_per_epoch=2, verbose=0, callbacks=[evaluation, spy])
     assert [np.isnan(score) for score in seen] == [True, False, True, False]
+    assert capsys.readouterr().out.count("counting 5.0 ± 0.0 (random 5.0)") == 2
 
 
 def test_an_episode_that_never_ends_is_cut_off():
@@ -166,13 +170,6 @@ def test_an_episode_that_never_ends_is_cut_off():
     )
     assert played.lengths.tolist() == [50, 50]
     assert played.returns.tolist() == [0.0, 0.0]
-
-
-def test_the_evaluation_says_how_the_tasks_do(two_tasks, make_model, capsys):
-    model = make_model()
-    experience = mtq.Experience(two_tasks, model, warmup_steps=20)
-    model.fit(experience.dataset(4), steps_per_epoch=2, verbose=0, callbacks=[mtq.callbacks.EvaluateTasks(episodes=2)])
-    assert "counting 5.0 ± 0.0 (random 5.0)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("in_a_list", [True, False])

@@ -193,7 +193,7 @@ def test_xla_compiles_the_step(make_model, two_tasks):
         np.testing.assert_allclose(plain, compiled, atol=1e-5)
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 5])
+@pytest.mark.parametrize("steps_per_execution", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_fit_compiled_by_xla(make_model, two_tasks, steps_per_execution):
     model = make_model(compile_options={"jit_compile": True, "steps_per_execution": steps_per_execution})
     experience = mtq.Experience(two_tasks, model, warmup_steps=20)

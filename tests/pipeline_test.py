@@ -33,7 +33,7 @@ def counting(make_model, num_envs=2, ends_at=5, **options):
 def test_no_pair_across_episodes_in_ten_thousand_transitions(make_model, num_envs, ends_at):
     experience = counting(make_model, num_envs, ends_at, replay_capacity=500)
     seen = 0
-    for batch in batches(experience, 100):
+    for batch in batches(experience, 50, batch_size=200):
         t = batch["counting"]
         same_episode = t.observation[:, 0] == t.next_observation[:, 0]
         next_step = t.observation[:, 1] + 1 == t.next_observation[:, 1]
@@ -121,6 +121,29 @@ def test_batches_are_made_when_asked_for_and_not_before(make_model):
         assert experience.env_steps["counting"] == 20 + 2 * number
 
 
+def test_fit_does_not_wait_for_the_dataset_to_be_traced(two_tasks, make_model, monkeypatch):
+    model = make_model()
+    experience = mtq.Experience(two_tasks, model, warmup_steps=10)
+    dataset, traced, next_batch = experience.dataset(4), [], experience.next_batch
+    monkeypatch.setattr(
+        experience, "next_batch", lambda *args, **options: traced.append(1) or next_batch(*args, **options)
+    )
+    model.fit(dataset, steps_per_epoch=2, verbose=0)
+    assert len(traced) == 1
+    assert isinstance(dataset, tf.data.Dataset)
+    assert dataset.experience is experience
+    source = dataset.batch_source
+    assert dataset.element_spec["corridor"].action == tf.TensorSpec([4], tf.int32)
+    assert len(traced) == 2
+    taken = dataset.take(2)
+    assert len([batch["counting"].reward for batch in taken]) == 2
+    assert taken.experience is experience
+    assert dataset.batch_source is source
+    assert not hasattr(taken, "batch_source")
+    assert next(iter(dataset))["corridor"].action.shape == (4,)
+    assert len(traced) == 2
+
+
 def test_every_start_is_equally_likely(make_model):
     experience = counting(make_model, num_envs=2, ends_at=10**6, warmup_steps=80, replay_capacity=60)
     batch = experience.next_batch(30_000)
@@ -137,13 +160,13 @@ def test_acting_follows_the_model_after_the_warm_up(make_model):
     model = make_model(tasks)
     model.network.get_layer("corridor_q_values").bias.assign([0.0, 100.0])
     experience = mtq.Experience(tasks, model, warmup_steps=30, exploration=0.0)
-    batches(experience, 1)
-    experience.take_mean_returns()
-    replay = experience.replays["corridor"]
-    batches(experience, 1)
+    iterator, replay = iter(experience.dataset(4)), experience.replays["corridor"]
+    next(iterator)
     before = int(replay.num_frames())
-    batches(experience, 30, batch_size=4)
+    for _ in range(30):
+        next(iterator)
     rows = replay.read(tf.range(before, replay.num_frames()))
+    assert len(rows.action) == 30
     assert np.all(rows.action == 1)
 
 
@@ -210,9 +233,11 @@ class Sleepy(Corridor):
 @pytest.mark.parametrize(
     "options",
     [
-        *(pytest.param(options, marks=pytest.mark.slow) for options in ({}, {"n_step": 3}, {"replay_capacity": 40})),
-        {"steps_per_update": 8},
         {"n_step": 3, "replay_capacity": 40},
+        *(
+            pytest.param(options, marks=pytest.mark.slow)
+            for options in ({}, {"n_step": 3}, {"replay_capacity": 40}, {"steps_per_update": 8})
+        ),
     ],
 )
 def test_steps_beside_updates_give_the_bits_of_strict_turns(options, make_model):

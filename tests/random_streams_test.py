@@ -75,13 +75,20 @@ def test_a_resumed_run_and_the_next_replica_draw_other_numbers(two_tasks):
 def test_episodes_played_in_the_graph_draw_from_other_keys():
     """Stateless draws make key and counter of the seed: those of steps and evaluations must all differ."""
     evaluations = [seed_words(seed) for seed in stream_seeds(0, Purpose.EVALUATION, count=100)]
-    steps = [fold_in(tf.constant(words), tf.constant(step)) for words in evaluations for step in range(100)]
-    assert len({tuple(one.numpy().tolist()) for one in steps}) == 10_000
-    keys = {
-        tf.raw_ops.StatelessRandomGetKeyCounter(seed=one)[0].numpy().tobytes()
-        for one in [*map(tf.constant, evaluations), *steps[::10]]
-    }
-    assert len(keys) == 100 + 1_000
+
+    @tf.function
+    def steps_of(words):
+        return tf.map_fn(lambda step: fold_in(words, step), tf.range(100), fn_output_signature=tf.int64)
+
+    @tf.function
+    def keys_of(seeds):
+        key_of = lambda seed: tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)[0]  # noqa: E731
+        return tf.map_fn(key_of, seeds, fn_output_signature=tf.uint64)
+
+    steps = np.concatenate([steps_of(tf.constant(words)) for words in evaluations])
+    assert len({tuple(one) for one in steps.tolist()}) == 10_000
+    keys = keys_of(tf.constant(np.concatenate([evaluations, steps]))).numpy()
+    assert len({key.tobytes() for key in keys}) == 100 + 10_000
 
 
 def test_copies_of_gymnasium_environments_have_generators_of_their_own():

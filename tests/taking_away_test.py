@@ -32,6 +32,18 @@ print(json.dumps({
 """
 
 
+AS_MODULES = """
+import json, runpy, sys
+for module, *arguments in json.loads(sys.argv[1]):
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as exit:
+        assert not exit.code, exit.code
+    print("exit")
+"""
+
+
 def test_an_export_answers_in_a_process_that_has_tensorflow_alone(make_model, two_tasks, tmp_path):
     model = make_model()
     model.export(tmp_path / "export")
@@ -194,13 +206,16 @@ def test_a_minatar_run_is_evaluated_and_played_in_a_fresh_process(tmp_path):
     mtq.runs.save_tasks(tasks, tmp_path / "tasks.json")
     model.export(tmp_path / "export")
     commands = [
-        ["mtq.cli", "evaluate", tmp_path, "--episodes", "1", "--json"],
-        ["mtq.play_export", tmp_path / "export", tmp_path / "tasks.json"],
+        ["mtq.play_export", str(tmp_path / "export"), str(tmp_path / "tasks.json")],
+        ["mtq.cli", "evaluate", str(tmp_path), "--episodes", "1", "--json"],
     ]
-    for command in commands:
-        result = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stderr
-        assert "breakout" in result.stdout
+    result = subprocess.run(
+        [sys.executable, "-c", AS_MODULES, json.dumps(commands)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    played, evaluated = result.stdout.split("exit\n")[:2]
+    assert "breakout" in played
+    assert "breakout" in evaluated
 
 
 def test_steps_are_taken_to_the_number(tmp_path, capsys):

@@ -35,13 +35,15 @@ SETS = {
 }
 
 
-@pytest.fixture(params=SETS)
+@pytest.fixture(scope="module", params=SETS)
 def tasks_and_backbone(request):
     environments, backbone = SETS[request.param]
     return mtq.TaskSet([mtq.Task(f"task_{i}", env) for i, env in enumerate(environments)]), backbone
 
 
-@pytest.fixture(params=[{}, {"dueling": True}, {"heads": [8]}, {"heads": {"task_0": [8, 4], "task_1": []}}], ids=str)
+@pytest.fixture(
+    scope="module", params=[{}, {"dueling": True}, {"heads": [8]}, {"heads": {"task_0": [8, 4], "task_1": []}}], ids=str
+)
 def network(request, tasks_and_backbone):
     tasks, backbone = tasks_and_backbone
     return tasks, mtq.networks.shared_q_network(tasks, backbone(), seed=3, **request.param)

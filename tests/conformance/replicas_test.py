@@ -63,7 +63,7 @@ def alone(way):
     return learn(1, WAYS[way])
 
 
-BY_DEFAULT = {("normalized_sum", 2), ("famo with sum", 2), ("upgrad", 4)}  # the others take minutes
+BY_DEFAULT = {("normalized_sum", 2), ("famo with sum", 2), ("upgrad", 2)}  # the others take minutes
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,11 @@ def test_shards_make_the_runs_of_one_process(tmp_path, undisturbed):
     assert tiny_study().run_shard(shared, (1, 2), workers=2, verbose=0) is None
     assert StudyFolder(shared).seeds("shared") == [0, 1]
     assert StudyFolder(shared).seeds("separate") == []
+    made = {place: place.stat().st_mtime_ns for place in shared.glob("runs/*/seed_*/scores.json")}
+    StudyFolder(shared).place("separate", 0).with_name(".seed_0.part").mkdir(parents=True)  # of a process cut off
     tiny_study().run_shard(shared, (0, 2), workers=2, verbose=0).write()
+    assert len(made) == 2
+    assert {place: place.stat().st_mtime_ns for place in made} == made  # not made again
     assert rows(shared) == rows(undisturbed)
 
 

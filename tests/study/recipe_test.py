@@ -56,7 +56,10 @@ def test_protocol_of_the_paper(tasks):
         assert arm.protocol(protocol).env_steps == 50_000
 
 
-@pytest.mark.parametrize("evaluation", [["--evaluation-steps", "40"], ["--episodes", "2"]], ids=lambda it: it[0][2:])
+EVALUATIONS = [["--evaluation-steps", "40"], pytest.param(["--episodes", "2"], marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("evaluation", EVALUATIONS, ids=lambda it: it[0][2:])
 def test_commands_study_and_report(tmp_path, capsys, evaluation):
     command = ["study", "--tasks", "in_graph/Chain,in_graph/Catch", "--arms", "pcgrad+depth=1", "--seeds", "1"]
     command += ["--epochs", "1", "--updates-per-epoch", "20", *evaluation, "--warmup-steps", "8"]

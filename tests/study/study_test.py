@@ -4,6 +4,7 @@ import mtq
 
 # isort: split
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,6 @@ from tests.environments import Corridor
 from tests.study.tiny import chains, rows, tiny_network, tiny_study
 
 
-@pytest.mark.xla
 def test_a_run_depends_on_its_seed_alone():
     study = tiny_study(restarts_episodes=True, final_learning_rate=1e-4)
     arm = mtq.study.Arm("shared", aggregator="normalized_sum", loss_weights="dynamic_weight_average")
@@ -63,6 +63,7 @@ def test_the_network_that_was_evaluated_is_kept(tmp_path):
         assert all(same) == (name == "target")
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_and_gives_the_same_report(tmp_path, undisturbed):
     path = tmp_path / "study"
     without_xla = "from mtq import model; model.xla_pays = lambda network: False"  # as the runs after it
@@ -105,7 +106,10 @@ def test_a_folder_in_use_is_refused(tmp_path):
         tiny_study().run(tmp_path, verbose=0)
 
 
-def test_one_seed_has_no_interval_and_says_so(tmp_path):
+def test_one_seed_has_no_interval_and_says_so(tmp_path, undisturbed):
+    StudyFolder(tmp_path / "one").begin(tiny_study(seeds=1)._plan(), [])
+    for run in undisturbed.glob("runs/*/seed_0"):
+        shutil.copytree(run, tmp_path / "one" / run.relative_to(undisturbed))
     report = tiny_study(seeds=1).run(tmp_path / "one", workers=1, verbose=0)
     page = report.write().read_text()
     assert "There is one run only of separate, shared" in page
@@ -225,26 +229,27 @@ def test_errors_of_a_study(options, message):
         tiny_study(**options)
 
 
-def test_pairs_of_arms_in_the_plan_and_the_report(tmp_path):
+def test_pairs_of_arms_in_the_plan_and_the_report(tmp_path, undisturbed):
     """Pairs are not what runs depend on: they may be added later, and those of before stay."""
-    arms = [mtq.study.Arm(name) for name in ("one", "two", "three")]
-    study = tiny_study(arms=arms)
-    assert study.run(tmp_path, verbose=0).summary.comparisons == {"last": [], "area": []}
-    for pair in (("two", "three"), ("three", "two")):
+    path = shutil.copytree(undisturbed, tmp_path / "study")
+    study = tiny_study()
+    assert mtq.study.Report(mtq.study.load_results(path), path).summary.comparisons == {"last": [], "area": []}
+    for pair in (("separate", "shared"), ("shared", "separate")):
+        arms = list(study.arms.values())
         study = mtq.study.Study(
             study.tasks, arms, protocol=study.protocol, seeds=2, comparisons=[pair], make_network=tiny_network
         )
-        report = study.run(tmp_path, verbose=0)
+        report = study.run(path, verbose=0)
     rows = report.summary.comparisons["last"]
     assert [(row.arm, row.against, row.task) for row in rows] == [
-        ("two", "three", "a"),
-        ("two", "three", "b"),
-        ("three", "two", "a"),
-        ("three", "two", "b"),
+        ("separate", "shared", "a"),
+        ("separate", "shared", "b"),
+        ("shared", "separate", "a"),
+        ("shared", "separate", "b"),
     ]
     report.write()
-    text = (tmp_path / "report.md").read_text()
-    assert "| two against three |" in text
+    text = (path / "report.md").read_text()
+    assert "| separate against shared |" in text
     assert "Welch's t-test" in text
 
 
