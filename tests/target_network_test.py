@@ -217,6 +217,24 @@ def test_a_layer_may_have_the_weights_of_another():
     model_of(keras.Sequential([built(dense), TiedByAttribute(dense)]), (4,))
 
 
+def test_a_task_that_needs_the_observation_of_another_is_refused():
+    tasks, inputs, dense = tasks_of((4,)), {name: keras.Input((4,), name=name) for name in "ab"}, layers.Dense(2)
+    outputs = {"a": layers.Add()([dense(inputs["a"]), dense(inputs["b"])]), "b": dense(inputs["b"])}
+    with pytest.raises(ValueError, match=r"^The network's output 'a' must follow from the observation of task 'a'"):
+        mtq.MultiTaskDQN(keras.Model(inputs, outputs), tasks)
+
+
+class MakesItsLayerInCall(layers.Layer):
+    def call(self, x):
+        self.inner = layers.Dense(3)
+        return self.inner(x)
+
+
+def test_the_error_of_a_layer_is_told():
+    with pytest.raises(ValueError, match=r"Received: .*cannot add new elements of state.* If it is the shape"):
+        model_of(MakesItsLayerInCall(), (4,))
+
+
 def test_a_layer_with_other_shapes_in_inference_is_refused():
     with pytest.raises(ValueError, match=r"^The network must compute .* in inference mode.* expected .*RandomCrop"):
         model_of(layers.RandomCrop(4, 4), stateful_layers.COLOURS)

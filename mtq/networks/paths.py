@@ -32,7 +32,7 @@ class TaskPaths(Mapping[str, keras.Model]):
         for name, task in tasks.items():
             _check_shape(name, "input", network.input[name].shape, task.spec.observation_shape)
             _check_shape(name, "output", network.output[name].shape, (task.num_actions,))
-        self._paths = {name: keras.Model(network.input[name], network.output[name]) for name in tasks}
+        self._paths = {name: _path(network, name) for name in tasks}
 
     def __getitem__(self, name: str) -> keras.Model:
         return self._paths[name]
@@ -56,6 +56,19 @@ def _struct(network: keras.Model, side: str) -> object:
         raise ValueError(
             f"The network must be a functional keras.Model, whose graph can be split by task. Received: {network!r}. "
             "Build it with mtq.networks.shared_q_network."
+        ) from error
+
+
+def _path(network: keras.Model, name: str) -> keras.Model:
+    try:
+        return keras.Model(network.input[name], network.output[name])
+    except ValueError as error:
+        if "not connected to `inputs`" not in str(error):
+            raise
+        raise ValueError(
+            f"The network's output '{name}' must follow from the observation of task '{name}' alone. Received: one "
+            "that needs other inputs too, or others in its place. Each task acts by its own observation; join tasks by "
+            "sharing layers, not tensors."
         ) from error
 
 

@@ -17,6 +17,8 @@ from mtq.networks.sharing_depth import split_backbone
 from mtq.numeric import flag, integer
 from mtq.tasks import Task, TaskSet, check_tasks
 
+_LONGEST_REASON = 600
+
 
 def shared_q_network(
     tasks: TaskSet,
@@ -138,11 +140,12 @@ def _called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) ->
 
 
 def _reason(error: Exception) -> str:
-    """The first sentences of an error, without Keras's account of which layer it was calling."""
-    lines = [line.replace("\x1b[1m", "").replace("\x1b[0m", "").strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith("Exception encountered when calling")]
-    reason = told[0] if told else type(error).__name__
-    return reason if reason.endswith((".", "!")) else f"{reason}."
+    """What an error says, without Keras's account of which layer it was calling with which arguments."""
+    text = str(error).replace("\x1b[1m", "").replace("\x1b[0m", "").split("Arguments received by")[0]
+    lines = [line.strip() for line in text.splitlines() if not line.startswith("Exception encountered when calling")]
+    reason = " ".join(line for line in lines if line) or type(error).__name__
+    reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
+    return reason if reason.endswith((".", "!", "…")) else f"{reason}."
 
 
 def _shape_after(layer: keras.layers.Layer | None, shape: tuple[int, ...]) -> tuple[int, ...]:
