@@ -109,6 +109,7 @@ class MultiTaskDQN(KerasTrainer):
         self.train_function: Any = None
         self.is_in_step = False
         self.keras_step: Any = None
+        self.experiences: Any = ()  # whose batches `fit` draws
         self.built = True
 
     def compile(  # type: ignore[override]
@@ -359,7 +360,7 @@ class MultiTaskDQN(KerasTrainer):
         """
         kwargs = fit_arguments(x, args, kwargs)
         verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
-        check_experience(x, self)
+        self.experiences = check_experience(x, self)
         kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
         telemetry = self._look_at_gradients(callbacks)
