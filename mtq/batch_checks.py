@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from mtq import value_learning as vl
 from mtq.environments.errors import kept
+from mtq.observation_spaces import ROUNDING, scaling_bounds
 from mtq.tasks import Task, TaskSet
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -60,54 +61,77 @@ def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
     batch = keras.utils.unpack_x_y_sample_weight(batch)[0]
     if not isinstance(batch, Mapping) or set(batch) != set(tasks):
         return tf.constant(True)  # the model's own check reports it in more detail
-    ranges, limits, names = [], [], []
+    ranges, names = [], []
     for name, task in tasks.items():
         transition = as_transition(task, batch[name])
-        for role, (low, high) in _limits(task).items():
-            values = tf.reshape(tf.cast(getattr(transition, role), tf.float32), [-1])
-            finite = tf.reduce_all(tf.math.is_finite(values))
-            lowest, highest = tf.reduce_min(values), tf.reduce_max(values)
-            rows = tf.shape(getattr(transition, role))[0]
-            same = tf.equal(rows, tf.shape(transition.action)[0])
-            extremes = [lowest, highest, tf.cast(finite, tf.float32), tf.cast(same, tf.float32)]
-            ranges.append(tf.stack(extremes))
-            limits.append((low, high))
-            names.append((name, role))
-    found, bounds = tf.stack(ranges), np.array(limits, np.float32)
+        for role, limits in _limits(task).items():
+            ranges.append(_range(getattr(transition, role), *limits, transition.action))
+            names.append((name, role, *limits))
+    found = tf.stack(ranges)
 
     def report(found: np.ndarray) -> np.bool_:
-        for (name, role), (low, high), row in zip(names, limits, found, strict=True):
+        for (name, role, low, high), row in zip(names, found, strict=True):
             _check_row(name, role, low, high, row)
         return np.bool_(True)
 
-    within = (found[:, 0] >= bounds[:, 0]) & (found[:, 1] <= bounds[:, 1]) & (found[:, 2] > 0) & (found[:, 3] > 0)
-    is_good = tf.reduce_all(within)
+    is_good = tf.reduce_all(found[:, 2:] > 0)
     return tf.cond(is_good, lambda: is_good, lambda: tf.numpy_function(kept(report), [found], tf.bool))
 
 
-def _check_row(name: str, role: str, low: float, high: float, row: np.ndarray) -> None:
-    lowest, highest, finite, same = row
+def _range(values: tf.Tensor, low: np.ndarray, high: np.ndarray, action: tf.Tensor) -> tf.Tensor:
+    """The lowest and the highest value, and whether all are finite, within bounds, as many as the actions, and any."""
+    rows = tf.shape(values)[0]
+    values = tf.cast(values, tf.float32)
+    finite = tf.reduce_all(tf.math.is_finite(values))
+    within = tf.reduce_all((values >= low) & (values <= high))
+    flags = [finite, within, tf.equal(rows, tf.shape(action)[0]), rows > 0]
+    return tf.stack([tf.reduce_min(values), tf.reduce_max(values), *(tf.cast(flag, tf.float32) for flag in flags)])
+
+
+def _check_row(name: str, role: str, low: np.ndarray, high: np.ndarray, row: np.ndarray) -> None:
+    lowest, highest, finite, within, same, any_rows = row
+    if not any_rows:
+        raise ValueError(
+            f"The {role} of a batch of task '{name}' must have at least one row. Received: none. Fix the dataset."
+        )
     if not same:
         raise ValueError(
             f"The {role} of a batch of task '{name}' must have as many rows as the action. Received: another number."
         )
-    if finite and lowest >= low and highest <= high:
+    if finite and within:
         return
-    wanted = "finite" if high >= _LARGEST else f"from {low:g} to {high:g}"
+    wanted = f"from {_text(low)} to {_text(high)}" if np.min(high) < _LARGEST else "finite"
     received = f"from {lowest:g} to {highest:g}" if finite else "NaN or Inf"
+    remedy = {
+        "action": "; actions count from 0, whatever the environment calls them",
+        "observation": ", which holds observations as the environment returns them, not scaled",
+    }.get(role.removeprefix("next_"), "")
     raise ValueError(
-        f"The {role} of a batch of task '{name}' must be {wanted}. Received: {received}. Mend the dataset"
-        f"{'; actions count from 0, whatever the environment calls them' if role == 'action' else ''}."
+        f"The {role} of a batch of task '{name}' must be {wanted}. Received: {received}. Fix the dataset{remedy}."
     )
 
 
-def _limits(task: Task) -> dict[str, tuple[float, float]]:
+def _text(bound: np.ndarray) -> str:
+    if np.all(bound == bound.flat[0]):
+        return f"{bound.flat[0]:g}"
+    entries = ", ".join("any" if abs(one) >= _LARGEST else f"{one:g}" for one in bound.flat[:8])
+    return f"[{entries}{', …' if bound.size > 8 else ''}]"
+
+
+def _limits(task: Task) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The smallest and the largest value of each field; of observations, by which the network scales them."""
     spec = task.spec
-    limits = {"action": (0.0, spec.num_actions - 1.0), "reward": (-_LARGEST, _LARGEST), "discount": (0.0, 1.0)}
-    high = spec.observation_high if spec.observation_dtype == "uint8" else None
-    low = 0.0 if spec.observation_dtype == "uint8" else -_LARGEST
-    of_observations = (low, _LARGEST if high is None else float(np.max(high)))
-    return {**limits, "observation": of_observations, "next_observation": of_observations}
+    of_action, of_reward, of_discount = (0.0, spec.num_actions - 1.0), (-_LARGEST, _LARGEST), (0.0, 1.0)
+    low, high = scaling_bounds(spec.observation_dtype, spec.observation_low, spec.observation_high)
+    slack = 0.0 if spec.observation_dtype == "uint8" else ROUNDING
+    low, high = low - slack * np.abs(low), high + slack * np.abs(high)
+    of_observation = np.maximum(low, -_LARGEST), np.minimum(high, _LARGEST)
+    limits = (of_action, of_reward, of_discount, of_observation, of_observation)
+    fields = ("action", "reward", "discount", "observation", "next_observation")
+    return {
+        role: (np.asarray(low, np.float32), np.asarray(high, np.float32))
+        for role, (low, high) in zip(fields, limits, strict=True)
+    }
 
 
 def _field(task: Task, role: str, value: Any) -> tf.Tensor:
@@ -128,10 +152,12 @@ def _field(task: Task, role: str, value: Any) -> tf.Tensor:
     fits = is_number if dtype.is_floating else tensor.dtype.is_integer and role == "action"
     if not fits:
         raise _wrong(task, role, f"of type {dtype.name}", tensor.dtype.name)
+    if dtype == tf.int32 and tensor.dtype.max > tf.int32.max:  # so that no action wraps into the range
+        tensor = tf.clip_by_value(tensor, tf.cast(max(tensor.dtype.min, -1), tensor.dtype), tf.int32.max)
     return tf.cast(tensor, dtype)
 
 
 def _wrong(task: Task, role: str, wanted: str, received: str) -> ValueError:
     return ValueError(
-        f"The {role} of a batch of task '{task.name}' must be {wanted}. Received: {received}. Mend the dataset."
+        f"The {role} of a batch of task '{task.name}' must be {wanted}. Received: {received}. Fix the dataset."
     )

@@ -44,8 +44,7 @@ class BatchSource:
 
     def check(self) -> None:
         """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. Call it outside graphs."""
-        for shard in self._experience.shards:
-            shard.check_schedules()
+        self._experience.check_schedules()
 
     def next_batch(self) -> dict[str, vl.Transition]:
         """Graph code that takes the steps that are due and gives `{task: Transition}`; only after `prepare`."""

@@ -154,7 +154,7 @@ def _model_state(model: Any) -> dict[str, Any]:
 
 
 def _fingerprint(state: Mapping[str, Any]) -> list[float]:
-    """SHA-256 of all bits, as eight whole numbers below 2³², which float64 adds up exactly."""
+    """SHA-256 of all bits, as eight integers below 2³², which float64 adds up exactly."""
     digest = hashlib.sha256()
     for variable in state.values():
         digest.update(np.ascontiguousarray(variable).tobytes())

@@ -20,18 +20,22 @@ class BrokenEnvironmentError(RuntimeError):
         self.original = original
 
 
+class InvalidAnswerError(ValueError):
+    """An environment returned something else than it announced. The message names the task, and is not quoted."""
+
+
 def raise_broken(name: str, call: str, error: BaseException) -> NoReturn:
     """Raises a `BrokenEnvironmentError` for an exception of an environment.
 
     Args:
         name: The task's name.
         call: The call that raised, such as `"step"`.
-        error: The exception. A `KeyboardInterrupt` or a `BrokenEnvironmentError` is raised unchanged.
+        error: The exception. A `KeyboardInterrupt` and the errors of this module are raised unchanged.
 
     Raises:
         BrokenEnvironmentError: Always, except for the exceptions that are raised unchanged.
     """
-    if isinstance(error, KeyboardInterrupt | BrokenEnvironmentError):
+    if isinstance(error, KeyboardInterrupt | BrokenEnvironmentError | InvalidAnswerError):
         raise error
     said = _text(error)
     message = f"The environment of task '{name}' raised {type(error).__name__} in {call}{': ' if said else '.'}{said}"

@@ -94,6 +94,7 @@ class Experience:
                     f"Task '{name}' must have the shapes that the model was built for, {model.tasks[name].spec}. "
                     f"Received: {task.spec}. Make both from one TaskSet."
                 )
+            check_same_learning(task, model.tasks[name])
         if not is_real(steps_per_update) or not math.isfinite(steps_per_update) or steps_per_update < _SMALLEST_RATIO:
             raise ValueError(
                 f"steps_per_update must be finite and at least {_SMALLEST_RATIO}. Received: {steps_per_update!r}."
@@ -172,7 +173,7 @@ class Experience:
             seed: As the constructor takes it.
 
         Raises:
-            ValueError: It is not a whole number from 0.
+            ValueError: It is not an integer of at least 0.
         """
         seed = integer("seed", seed, least=0)
         for shard in self.shards:
@@ -240,12 +241,36 @@ class Experience:
         for shard in self.shards:
             shard.warm_up()
 
+    def check_schedules(self) -> None:
+        """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. Call it outside graphs."""
+        for shard in self.shards:
+            shard.check_schedules()
+
     def _check_warmup(self, task: Task, share: Share) -> None:
         if share.warmup_rounds(task.num_envs) < self.n_step:
             copies = task.num_envs * share.replicas
             raise ValueError(
                 f"warmup_steps must give each of the {copies} copies of task '{task.name}' at least n_step = "
                 f"{self.n_step} steps. Received: {self.warmup_steps}. Give {self.n_step * copies} or more."
+            )
+
+
+def check_same_learning(task: Task, of_model: Task) -> None:
+    """Raises a ValueError if a task of the experience and the model's own of this name are not the same problem.
+
+    Args:
+        task: The task of the experience.
+        of_model: The task of the model, which evaluations and files of the model use.
+    """
+    settings = ["discount", "reward_scale", "reward_clip", "max_episode_steps"]
+    if isinstance(task.environment, str) and isinstance(of_model.environment, str):
+        settings.append("environment")
+    for setting in settings:
+        here, there = getattr(task, setting), getattr(of_model, setting)
+        if here != there:
+            raise ValueError(
+                f"{setting} of task '{task.name}' must be that of the model's task, {there!r}. Received: {here!r}. "
+                "Make both from one TaskSet; mtq.MultiTaskDQN(model.network, tasks) is the model with other tasks."
             )
 
 

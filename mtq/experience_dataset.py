@@ -73,6 +73,17 @@ class _ToBeMade(tf.data.Dataset):
         return self.element_spec
 
 
+def experiences_of(dataset: Any) -> list[Any]:
+    """Finds the experiences whose batches a dataset holds, also below `zip`, `concatenate` and the like.
+
+    Args:
+        dataset: A dataset, or anything else.
+    """
+    found = [dataset.experience] if hasattr(dataset, "experience") else []
+    inputs = dataset._inputs() if isinstance(dataset, tf.data.Dataset) and not found else []
+    return found + [experience for one in inputs for experience in experiences_of(one)]
+
+
 @functools.cache
 def _of_experience(cls: Any) -> type:
     class OfExperience(cls):
@@ -81,6 +92,7 @@ def _of_experience(cls: Any) -> type:
         def __iter__(self) -> Any:
             iterator = super().__iter__()
             iterator.__class__ = _raising_again(type(iterator))  # type: ignore[arg-type]
+            iterator.experience = self.experience
             return iterator
 
         def __getattribute__(self, name: str) -> Any:
@@ -105,11 +117,16 @@ def _raising_again(cls: Any) -> type:
     class RaisingAgain(cls):
         def __next__(self) -> Any:
             with environment_errors():
-                return super().__next__()
+                batch = super().__next__()
+            self.experience.check_schedules()
+            return batch
 
         def get_next(self) -> Any:
             with environment_errors():
-                return super().get_next()
+                batch = super().get_next()
+            if tf.executing_eagerly():
+                self.experience.check_schedules()
+            return batch
 
     RaisingAgain.__name__ = cls.__name__
     return RaisingAgain

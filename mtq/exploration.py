@@ -16,7 +16,6 @@ from mtq.tasks import Task, TaskSet
 
 Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 _LONGEST_REPEAT = 10_000
-_BETWEEN_ITS_ENDS = keras.optimizers.schedules.PolynomialDecay  # its values lie between its ends, which are checked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +97,11 @@ def by_task(exploration: Exploration, tasks: TaskSet) -> dict[str, EpsilonGreedy
     return {name: how if isinstance(how, EpsilonGreedy) else EpsilonGreedy(how) for name, how in given.items()}
 
 
+def _stays_between_its_ends(schedule: Any) -> bool:
+    """Whether a schedule's values lie between its first and its last, which are checked beforehand."""
+    return type(schedule) is keras.optimizers.schedules.PolynomialDecay and not schedule.cycle
+
+
 class EpsilonGreedyPolicy(tf_policy.TFPolicy):
     """Acts in all copies of one task's environment as an `EpsilonGreedy` says.
 
@@ -125,7 +129,7 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
         self._num_draws = 2 if exploration.repeat_exponent is None else 3
         self._random = make_generator(seed)
         # The schedule was checked at a few steps only, so each value is checked, and one outside [0, 1] is recorded.
-        is_watched = callable(exploration.epsilon) and type(exploration.epsilon) is not _BETWEEN_ITS_ENDS
+        is_watched = callable(exploration.epsilon) and not _stays_between_its_ends(exploration.epsilon)
         self._wrong = tf.Variable(0.0, trainable=False) if is_watched else None
         self._task = task
         if exploration.repeat_exponent is not None:
@@ -146,7 +150,7 @@ class EpsilonGreedyPolicy(tf_policy.TFPolicy):
         if self._wrong is not None and self._wrong.numpy() != 0:
             raise ValueError(
                 f"exploration of task '{self._task.name}' must stay a probability, from 0 to 1. Received: "
-                f"{self._wrong.numpy():g} from {type(self._exploration.epsilon).__name__}. Mend the schedule."
+                f"{self._wrong.numpy():g} from {type(self._exploration.epsilon).__name__}. Fix the schedule."
             )
 
     def state(self) -> list[tf.Variable]:

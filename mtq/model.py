@@ -112,6 +112,7 @@ class MultiTaskDQN(KerasTrainer):
         self.train_function: Any = None
         self.is_in_step = False
         self.keras_step: Any = None
+        self.experiences: Any = ()  # whose batches `fit` draws
         self.built = True
 
     def compile(  # type: ignore[override]
@@ -363,7 +364,7 @@ class MultiTaskDQN(KerasTrainer):
         """
         kwargs = fit_arguments(x, args, kwargs)
         verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
-        check_experience(x, self)
+        self.experiences = check_experience(x, self)
         self._trace_changed_settings()
         kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
         kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it

@@ -23,6 +23,11 @@ def is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def is_number(value: Any) -> bool:
+    """Whether this is a number of Python or NumPy, or an array of no dimensions that holds one."""
+    return is_real(_plain(value))
+
+
 def integer(role: str, value: Any, least: int = 1, remedy: str = "") -> int:
     """Checks an integer setting.
 
@@ -42,7 +47,7 @@ def integer(role: str, value: Any, least: int = 1, remedy: str = "") -> int:
     if is_real(plain) and not is_whole(plain) and math.isfinite(plain) and plain == math.floor(plain):
         plain = int(plain)
     if not is_whole(plain) or plain < least:
-        raise ValueError(f"{role} must be a whole number from {least}. Received: {value!r}.{remedy and ' '}{remedy}")
+        raise ValueError(f"{role} must be an integer of at least {least}. Received: {value!r}.{remedy and ' '}{remedy}")
     if plain > _LARGEST:
         raise ValueError(f"{role} must be at most {_LARGEST}. Received: a number of {plain.bit_length()} bits.")
     return int(plain)

@@ -4,8 +4,8 @@ The dtype and the bounds of the observation space determine what is scaled:
 
 - Integers and bools are scaled by the bounds of each entry of the last axis, which are the channels of an image or the
   entries of a vector. Integer vectors without bounds are not scaled; integer images without bounds are refused.
-- Floats are scaled if all entries have the bounds 0 and 255. Images of floats (three or more axes) are also scaled if
-  their bounds are finite and exceed `[−1, 1]`. Other floats are not scaled.
+- Floats are scaled if all entries have the bounds 0 and 255. Images of floats (three or more axes, or two of at least
+  36 entries each) are also scaled if their bounds exceed `[−1, 1]` and are at most 2²⁴. Other floats are not scaled.
 - Each part of a Dict or Tuple is scaled by the same rules. One-hot vectors are not scaled.
 """
 
@@ -18,7 +18,11 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import FlattenObservation
 
+from mtq.flattening import CheckedFlattening
+
 Bound = float | tuple[float, ...] | None
+LARGE = 36  # the smallest height and width of images for `nature_cnn`
+ROUNDING = 4 * float(np.finfo(np.float32).eps)  # by which bounds of floats may be missed, relative to their size
 EXACT = 2**24  # float32 represents all integers up to this one exactly
 _ONE_HOT = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
@@ -57,7 +61,7 @@ def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
                 f"such as gymnasium.wrappers.TransformObservation(env, lambda observation: {where}, "
                 f"env.observation_space{where.removeprefix('observation')}), or flatten that part yourself."
             )
-    return environment if isinstance(space, spaces.Box) else FlattenObservation(environment)
+    return environment if isinstance(space, spaces.Box) else CheckedFlattening(environment, name)
 
 
 def read_box(name: str, environment: gymnasium.Env) -> tuple[tuple[int, ...], str, Bound, Bound]:
@@ -68,7 +72,7 @@ def read_box(name: str, environment: gymnasium.Env) -> tuple[tuple[int, ...], st
         environment: An environment that `as_one_array` returned.
 
     Returns:
-        The shape of one observation; its dtype, `"float32"` or `"uint8"`; and the upper and the lower bound by which a
+        The shape of one observation; its dtype, `"float32"` or `"uint8"`; and the lower and the upper bound by which a
         network scales it, as in `TaskSpec`.
 
     Raises:
@@ -147,25 +151,42 @@ def check_exact(name: str, observation: np.ndarray) -> None:
             )
 
 
-def check_bounds(name: str, observations: np.ndarray, low: Bound, high: Bound) -> None:
-    """Raises a ValueError if observations that the network scales are outside their bounds.
+def scaling_bounds(dtype: str, low: Bound, high: Bound) -> tuple[np.ndarray, np.ndarray]:
+    """The bounds by which a network scales observations, which they must not exceed.
 
     Args:
-        name: The task's name, for the message.
-        observations: The observations, `[N, …]`.
+        dtype: The dtype of the observations, `TaskSpec.observation_dtype`.
         low: The lower bound, `TaskSpec.observation_low`.
         high: The upper bound, `TaskSpec.observation_high`.
+
+    Returns:
+        The lower and the upper bounds, each one number or one for each entry of the last axis; infinite for entries
+        that are not scaled.
     """
     if high is None:
-        return
-    lower, upper = np.asarray(0.0 if low is None else low), np.asarray(high)
-    is_scaled = (lower != 0) | (upper != 1) if upper.ndim or lower.ndim else np.asarray(True)
-    if np.any(is_scaled & ((observations > upper) | (observations < lower))):
-        raise ValueError(
-            f"The environment of task '{name}' must return observations within the bounds that it announces, by which "
-            f"the network scales them: {low or 0.0} to {high}. Received: numbers from {observations.min()} to "
-            f"{observations.max()}. Mend its observation_space, or what reset and step return."
-        )
+        return np.array(-np.inf), np.array(np.inf)
+    lower, upper = np.broadcast_arrays(0.0 if low is None else low, high)
+    is_scaled = (lower != 0) | (upper != 1) | (dtype == "uint8") | (upper.ndim == 0)
+    return np.where(is_scaled, lower, -np.inf), np.where(is_scaled, upper, np.inf)
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether observations of this shape are images: those of three axes and more, and large gray ones.
+
+    Args:
+        shape: The shape of one observation.
+    """
+    return len(shape) > 2 or (len(shape) == 2 and min(shape) >= LARGE)
+
+
+def parts_of(environment: Any) -> tuple[tuple[str, str], ...]:
+    """The names and spaces of the parts of a flattened observation, in order; none if it is not flattened.
+
+    Args:
+        environment: An environment that `as_one_array` returned, or another one.
+    """
+    flattened = _flattened(environment)
+    return () if flattened is None else tuple((where, str(part)) for where, part in _parts(flattened))
 
 
 def _parts(space: spaces.Space, where: str = "") -> Iterator[tuple[str, spaces.Space]]:
@@ -216,19 +237,18 @@ def _scaled_bounds(name: str, dtype: np.dtype, low: np.ndarray, high: np.ndarray
         is_scaled = all_known
     else:
         are_bytes = bool(np.all(low == 0) and np.all(high == 255))
-        is_image = low.ndim >= 3
-        is_scaled = all_known & (are_bytes | (is_image & ((lowest < -1) | (highest > 1))))
+        is_scaled = all_known & (are_bytes | (is_image(low.shape) & ((lowest < -1) | (highest > 1))))
     with_range = np.where(highest > lowest, highest, lowest + 1)
     return np.where(is_scaled, lowest, 0.0), np.where(is_scaled, with_range, 1.0)
 
 
 def _as_spec(dtype: np.dtype, low: np.ndarray, high: np.ndarray) -> tuple[str, Bound, Bound]:
-    """The dtype, the upper and the lower bound as a `TaskSpec` holds them: one number if all entries agree."""
+    """The dtype, the lower and the upper bound as a `TaskSpec` holds them: one number if all entries agree."""
     as_bytes = dtype == np.uint8 or dtype == np.bool_
     if not as_bytes and not low.any() and np.all(high == 1):
         return "float32", None, None
     lower, upper = (_one_or_all(bound) for bound in (low, high))
-    return "uint8" if as_bytes else "float32", upper, None if lower == 0.0 else lower
+    return "uint8" if as_bytes else "float32", None if lower == 0.0 else lower, upper
 
 
 def _one_or_all(bounds: np.ndarray) -> Bound:

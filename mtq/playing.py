@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from mtq.dynamics.checked import CheckedDynamics
 from mtq.environments.make import make_copies
 from mtq.numeric import integer
 from mtq.random_numbers import fold_in, seed_words, stateless_uniform
@@ -101,7 +102,7 @@ class InGraphPlayer:
 
     def __init__(self, task: Task, act: Act, episodes: int, max_steps: int = MAX_STEPS, jit_compile: bool = True):
         check_playable(task, episodes)
-        self._dynamics = task.make_environment()
+        self._dynamics, self._name = CheckedDynamics(task.name, task.make_environment()), task.name
         self._act, self._episodes = act, episodes
         self._limit = min(max_steps, self._dynamics.max_episode_steps or max_steps)
         self._play = tf.function(self._episode, autograph=False, jit_compile=jit_compile or None)
@@ -109,6 +110,8 @@ class InGraphPlayer:
     def __call__(self, seed: int) -> EpisodeReturns:
         """Plays. The same seed gives the same episodes."""
         returns, lengths = self._play(tf.constant(seed_words(seed)))
+        if not np.isfinite(returns).all():
+            raise not_finite(self._name)
         return EpisodeReturns(returns.numpy().astype(np.float64), lengths.numpy().astype(np.int64))
 
     def _episode(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -129,6 +132,18 @@ class InGraphPlayer:
             lambda done, _, open_, *__: (done < self._limit) & tf.reduce_any(open_), step, begin
         )
         return returns, lengths
+
+
+def not_finite(name: str) -> ValueError:
+    """Makes the error for dynamics whose returns are not finite.
+
+    Args:
+        name: The task's name.
+    """
+    return ValueError(
+        f"The dynamics of task '{name}' must return finite numbers. Received: a return that is not. Fix their step, or "
+        "end the episode before the state overflows."
+    )
 
 
 def check_playable(task: Task, episodes: int) -> None:

@@ -141,7 +141,7 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
     actions = environment.action_space
     if not isinstance(actions, gymnasium.spaces.Discrete):
         raise _not_discrete(name, actions)
-    shape, dtype, high, low = read_box(name, environment)
+    shape, dtype, low, high = read_box(name, environment)
     first = _check_actions(name, int(actions.start), int(actions.start) + int(actions.n) - 1)
     return TaskSpec(shape, dtype, high, int(actions.n), first_action=first, observation_low=low)
 
@@ -208,7 +208,7 @@ def _read_tf_agents_spec(name: str, environment: Any) -> TaskSpec:
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
     low, high = (0, 1) if dtype.kind == "b" else (limits.min, limits.max) if limits else (-np.inf, np.inf)
     low, high = getattr(observation, "minimum", low), getattr(observation, "maximum", high)
-    shape, as_dtype, upper, lower = read_array(name, tuple(observation.shape), dtype, low, high)
+    shape, as_dtype, lower, upper = read_array(name, tuple(observation.shape), dtype, low, high)
     return TaskSpec(shape, as_dtype, upper, last - first + 1, first_action=first, observation_low=lower)
 
 

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from mtq.dynamics.checked import CheckedDynamics
 from mtq.environments.make import make_copies
 from mtq.evaluation import greedy_policy, in_inference, task_seed
 from mtq.numeric import integer
-from mtq.playing import Act, any_action, best_action, check_playable, random_policy
+from mtq.playing import Act, any_action, best_action, check_playable, not_finite, random_policy
 from mtq.random_numbers import fold_in, seed_words, stateless_uniform
 from mtq.tasks import Task, TaskSet, check_tasks
 
@@ -97,6 +98,9 @@ class StepEvaluator:
             return {}
         seeds = [task_seed(self.tasks, name, seed) for name in self._in_graph]
         scores = play(tf.constant([seed_words(one) for one in seeds])).numpy().mean(axis=1)
+        for name, score in zip(self._in_graph, scores, strict=True):
+            if not np.isfinite(score):
+                raise not_finite(name)
         return dict(zip(self._in_graph, scores.tolist(), strict=True))
 
     def _played_randomly(self, name: str, seed: int) -> float:
@@ -131,7 +135,7 @@ class _Episode(NamedTuple):
 
 def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copies: int = 1) -> tf.Tensor:
     """The mean discounted returns of each copy, `[T, N]`; `seeds` is `[T, 2]`."""
-    dynamics = {name: task.make_environment() for name, task in tasks.items()}
+    dynamics = {name: CheckedDynamics(name, task.make_environment()) for name, task in tasks.items()}
 
     def begin(number: int, name: str) -> _Episode:
         state = dynamics[name].initial_state(stateless_uniform([copies, dynamics[name].num_random], seeds[number]))

@@ -41,7 +41,7 @@ def task_arguments(config: Any, known: Mapping[str, bool]) -> dict[str, Any]:
     if not isinstance(config["name"], str):
         raise _field("name", role, "a text", config["name"])
     if "num_envs" in config and not (is_whole(config["num_envs"]) and 1 <= config["num_envs"] <= _MOST_COPIES):
-        raise _field("num_envs", role, f"a whole number from 1 to {_MOST_COPIES:,}", config["num_envs"])
+        raise _field("num_envs", role, f"an integer from 1 to {_MOST_COPIES:,}", config["num_envs"])
     for name, value in config.items():
         if is_whole(value) and abs(value) > _LARGEST:
             raise _field(name, role, f"at most {_LARGEST:,}", value)
@@ -77,7 +77,7 @@ def _spec(spec: Any, role: str) -> TaskSpec:
     _check_keys(f"spec in {role}", spec, required)
     shape = spec["observation_shape"]
     if not isinstance(shape, list | tuple) or not 0 < len(shape) < 16 or not all(is_whole(n) and n > 0 for n in shape):
-        raise _field("observation_shape", role, "a list of whole numbers from 1", shape)
+        raise _field("observation_shape", role, "a list of integers of at least 1", shape)
     if math.prod(shape) > _MOST_NUMBERS:
         raise _field("observation_shape", role, f"of {_MOST_NUMBERS:,} numbers at most", shape)
     if spec["observation_dtype"] not in _DTYPES:
@@ -89,9 +89,9 @@ def _spec(spec: Any, role: str) -> TaskSpec:
         if given is not None and not (is_of_length and all(is_real(n) and abs(n) < 1e300 for n in numbers)):
             raise _field(bound, role, "a finite number, one for each entry of the last axis, or null", given)
     if not is_whole(spec.get("first_action", 0)):
-        raise _field("first_action", role, "a whole number", spec["first_action"])
+        raise _field("first_action", role, "an integer", spec["first_action"])
     if not is_whole(spec["num_actions"]) or not 1 <= spec["num_actions"] <= _MOST_ACTIONS:
-        raise _field("num_actions", role, f"a whole number from 1 to {_MOST_ACTIONS:,}", spec["num_actions"])
+        raise _field("num_actions", role, f"an integer from 1 to {_MOST_ACTIONS:,}", spec["num_actions"])
     if not isinstance(spec.get("in_graph", False), bool):
         raise _field("in_graph", role, "true or false", spec["in_graph"])
     whole = {"observation_shape": tuple(int(n) for n in shape), "num_actions": int(spec["num_actions"])}

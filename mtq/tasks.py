@@ -10,6 +10,7 @@ import keras
 
 from mtq.environment_error import raised_in
 from mtq.numeric import integer, is_real, real
+from mtq.observation_spaces import parts_of
 from mtq.reference_return import ReadReference, known_reference
 from mtq.serialized import class_of
 from mtq.spaces import EnvironmentSource, TaskSpec, is_tf_agents, make_environment, read_spec
@@ -70,7 +71,7 @@ class Task:
         object.__setattr__(self, "weight", float(self.weight))
         self._check_number("reward_scale", float, lambda value: math.isfinite(value) and value != 0, "finite and not 0")
         self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
-        self._check_number("num_envs", int, lambda value: value >= 1, "a whole number from 1")
+        self._check_number("num_envs", int, lambda value: value >= 1, "an integer of at least 1")
         self._check_number("max_episode_steps", int, lambda value: value >= 1, "1 or more, or None", optional=True)
         read = self.reference_return
         self._check_number("reference_return", float, math.isfinite, "finite, or None", optional=True)
@@ -152,6 +153,13 @@ class Task:
 
     def _check_fits(self, environment: Any) -> None:
         found = read_spec(self.name, environment)
+        parts = parts_of(environment)
+        known = vars(self).setdefault("_parts", parts)  # of the first copy
+        if parts != known:
+            raise ValueError(
+                f"All copies of the environment of task '{self.name}' must announce the same parts of an observation, "
+                f"{list(known)}. Received: {list(parts)}. Make the observation_space the same for every copy."
+            )
         if found == self.spec and found.in_graph == self.spec.in_graph:
             return
         if environment is not self.environment:
@@ -164,6 +172,7 @@ class Task:
     def _read_environment(self) -> None:
         environment = self.make_environment()
         object.__setattr__(self, "spec", read_spec(self.name, environment))
+        object.__setattr__(self, "_parts", parts_of(environment))
         if self.reference_return is None:
             known, of = known_reference(environment), (self.environment, self.max_episode_steps)
             object.__setattr__(self, "reference_return", None if known is None else ReadReference(known, of))

@@ -1,6 +1,7 @@
 """The function that `fit` calls for every `steps_per_execution` updates."""
 
 import functools
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import tensorflow as tf
 from mtq.batch_checks import check_values
 from mtq.distribution.replicas import draws_on_host, first, per_replica
 from mtq.environments.errors import environment_errors
+from mtq.experience_dataset import experiences_of
 from mtq.numeric import integer
 
 Logs = dict[str, tf.Tensor]
@@ -53,21 +55,32 @@ def batch_source_of(dataset: Any, model: keras.Model) -> Any:
     return getattr(dataset, "batch_source", None) if not model.run_eagerly else None
 
 
-def check_experience(dataset: Any, model: keras.Model) -> None:
-    """Raises a ValueError if the batches come from an experience that was made with another model.
+def check_experience(dataset: Any, model: keras.Model) -> list[Any]:
+    """Raises a ValueError if the batches come from an experience that was made with another model, or are none.
 
     Args:
         dataset: The `x` of `fit`.
         model: The model that is trained.
+
+    Returns:
+        The experiences whose batches the dataset holds.
     """
-    experience = getattr(dataset, "experience", None)
-    acting = getattr(experience, "model", model)
-    if acting is not model:
+    if dataset is None or hasattr(dataset, "env_steps") or inspect.isgenerator(dataset):
+        received = "None" if dataset is None else f"an object of {type(dataset).__name__}"
         raise ValueError(
-            "The dataset must come from an Experience made with the model that is fitted, for it acts with its "
-            f"model's weights. Received: one made with another model, '{acting.name}', whose weights this fit would "
-            "not change. Make an mtq.Experience(tasks, model) with this model, also after load_model."
+            f"x of fit must be a dataset of batches. Received: {received}. Pass Experience.dataset(batch_size), or a "
+            "tf.data.Dataset of {task: mtq.Transition}; tf.data.Dataset.from_generator makes one of a generator."
         )
+    experiences = experiences_of(dataset)
+    for experience in experiences:
+        if experience.model is not model:
+            raise ValueError(
+                "The dataset must come from an Experience made with the model that is fitted, for it acts with its "
+                f"model's weights. Received: one made with another model, '{experience.model.name}', whose weights "
+                "this fit would not change. Make an mtq.Experience(tasks, model) with this model, also after "
+                "load_model."
+            )
+    return experiences
 
 
 def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool, has_own_logs: bool) -> TrainFunction:
@@ -187,10 +200,22 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
         return logs
 
     def train_function(iterator: Any) -> Logs:
+        is_first = not getattr(model, "is_in_step", True)
         _prepare(model)
         in_graph = isinstance(iterator, tf.data.Iterator | tf.distribute.DistributedIterator) and not model.run_eagerly
-        with environment_errors():
-            return steps(iterator) if in_graph else one_by_one(iterator)
+        try:
+            with environment_errors():
+                logs = steps(iterator) if in_graph else one_by_one(iterator)
+        except (StopIteration, tf.errors.OutOfRangeError) as end:
+            if not is_first:
+                raise  # Keras ends the epoch, and warns if it should have been longer
+            raise ValueError(
+                f"The dataset must hold at least {model.steps_per_execution} batches, those of one execution. "
+                "Received: one that ended before. Use repeat(), or a new iterator for each fit."
+            ) from end
+        for experience in getattr(model, "experiences", ()):
+            experience.check_schedules()
+        return logs
 
     return train_function
 
@@ -207,8 +232,15 @@ def check_steps(dataset: Any, settings: Mapping[str, Any], steps_per_execution: 
         The arguments `epochs`, `steps_per_epoch` and `initial_epoch`, where given, as integers.
     """
     least = {"epochs": 1, "steps_per_epoch": 1, "initial_epoch": 0}
-    given = {name: settings[name] for name in least if settings.get(name) is not None}
+    given = {name: settings[name] for name in least if name in settings}
+    if given.get("steps_per_epoch", 0) is None:
+        del given["steps_per_epoch"]
     integers = {name: integer(f"{name} of fit", value, least[name]) for name, value in given.items()}
+    if integers.get("initial_epoch", 0) > integers.get("epochs", 1):
+        raise ValueError(
+            f"initial_epoch of fit must be at most epochs = {integers.get('epochs', 1)}, which counts the epochs "
+            f"before this fit too. Received: {integers['initial_epoch']}. Pass epochs=initial_epoch + n."
+        )
     steps_per_epoch = integers.get("steps_per_epoch")
     is_endless = hasattr(dataset, "batch_source") or (
         isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY

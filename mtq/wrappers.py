@@ -1,22 +1,24 @@
 """Wrappers of environments: time limits that a task's own replaces, and wrappers that are refused."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward, TimeAwareObservation, TimeLimit
 
+_RUNNING = re.compile("Running_?(Mean|Std|Stat|Var|Norm)", re.IGNORECASE)
+
 
 def layers(environment: Any) -> Iterator[Any]:
     """Iterates over an environment and all environments inside it, whichever attributes hold them.
 
     Args:
-        environment: A Gymnasium environment.
+        environment: An environment of Gymnasium or of tf-agents.
 
     Yields:
         The environment itself, then those inside it, from the outside inwards.
     """
-    kinds = (gymnasium.Env, gymnasium.vector.VectorEnv)
     waiting, seen = [environment], set()
     while waiting:
         layer = waiting.pop(0)
@@ -25,8 +27,15 @@ def layers(environment: Any) -> Iterator[Any]:
         seen.add(id(layer))
         yield layer
         for value in list(getattr(layer, "__dict__", {}).values()):
-            held = value if isinstance(value, list | tuple) else [value]
-            waiting += [inner for inner in held if isinstance(inner, kinds)]
+            held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            waiting += [inner for inner in held if _is_environment(inner)]
+
+
+def _is_environment(value: Any) -> bool:
+    if isinstance(value, gymnasium.Env | gymnasium.vector.VectorEnv):
+        return True
+    methods = ("reset", "step", "time_step_spec", "action_spec")  # of tf-agents' environments, but not of its policies
+    return not isinstance(value, type) and all(callable(getattr(value, method, None)) for method in methods)
 
 
 def with_limit(name: str, environment: gymnasium.Env, max_episode_steps: int) -> gymnasium.Env:
@@ -77,6 +86,9 @@ def is_replaced(limit: TimeLimit) -> bool:
 def check_no_running_normalization(name: str, environment: gymnasium.Env) -> None:
     """Raises a ValueError if a wrapper normalizes observations or rewards with running statistics.
 
+    Wrappers other than Gymnasium's are recognized by an attribute whose class is named as running statistics are, such
+    as `RunningMeanStd`.
+
     Args:
         name: The task's name, for messages.
         environment: The environment.
@@ -85,13 +97,16 @@ def check_no_running_normalization(name: str, environment: gymnasium.Env) -> Non
 
     observation, reward = (NormalizeObservation, vector.NormalizeObservation), (NormalizeReward, vector.NormalizeReward)
     for layer in layers(environment):
-        if not isinstance(layer, observation + reward) or not layer.update_running_mean:
+        statistics = [key for key, value in getattr(layer, "__dict__", {}).items() if _is_running(value)]
+        is_known = isinstance(layer, observation + reward)
+        if not (is_known or statistics) or not getattr(layer, "update_running_mean", True):
             continue
+        of_rewards = isinstance(layer, reward) or (not is_known and not any("obs" in key for key in statistics))
         instead = (
-            "Normalize in the network, which evaluation and the export share: a keras.layers.Normalization, adapted to "
-            "observations, as the task's encoder or as the backbone's first layer"
-            if isinstance(layer, observation)
-            else "Scale rewards by a constant, reward_scale of mtq.Task, or bound them by reward_clip"
+            "Scale rewards by a constant, reward_scale of mtq.Task, or bound them by reward_clip"
+            if of_rewards
+            else "Normalize in the network, which evaluation and the export share: a keras.layers.Normalization, "
+            "adapted to observations, as the task's encoder or as the backbone's first layer"
         )
         raise ValueError(
             f"The environment of task '{name}' must be without running normalization. Received: "
@@ -99,3 +114,7 @@ def check_no_running_normalization(name: str, environment: gymnasium.Env) -> Non
             f"export has none. {instead}; or fix the statistics, the same in every copy, and set the wrapper's "
             "update_running_mean to False."
         )
+
+
+def _is_running(value: Any) -> bool:
+    return _RUNNING.search(type(value).__name__) is not None

@@ -200,9 +200,9 @@ def test_settings_of_numpy_work_in_a_whole_run(tasks, model):
     history = model.fit(experience.dataset(np.int64(4)), steps_per_epoch=4.0, epochs=np.array(2), verbose=0)
     assert len(history.epoch) == 2
     assert experience.env_steps == {"corridor": 16}
-    with pytest.raises(ValueError, match=r"steps_per_epoch of fit must be a whole number from 1\. Received: 0"):
+    with pytest.raises(ValueError, match=r"steps_per_epoch of fit must be an integer of at least 1\. Received: 0"):
         model.fit(experience.dataset(4), steps_per_epoch=0, verbose=0)
-    with pytest.raises(ValueError, match=r"epochs of fit must be a whole number from 1\. Received: 0"):
+    with pytest.raises(ValueError, match=r"epochs of fit must be an integer of at least 1\. Received: 0"):
         model.fit(experience.dataset(4), steps_per_epoch=4, epochs=0, verbose=0)
 
 

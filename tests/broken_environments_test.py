@@ -167,6 +167,37 @@ def test_a_keyboard_interrupt_passes_as_it_is():
         mtq.environments.check_task(task(raises={"step": KeyboardInterrupt()}))
 
 
+def test_what_raises_while_it_is_read():
+    class Hostile:
+        def __array__(self, *_, **__):
+            raise StopIteration("of an array")
+
+    for answer in ({"reward": Hostile()}, {"observation": Hostile()}):
+        with pytest.raises(
+            mtq.BrokenEnvironmentError, match=r"'robot' raised StopIteration in step(,| or reset,) when its"
+        ):
+            mtq.environments.check_task(task(step=answer))
+    for bad in (np.timedelta64(1, "s"), np.ma.masked):
+        with pytest.raises(ValueError, match=r"'robot' must return rewards from step that are one number\. Received"):
+            mtq.environments.check_task(task(step={"reward": bad}))
+
+
+@pytest.mark.parametrize("call", ["reset", "step"])
+def test_old_interfaces_below_gymnasiums_wrappers(call):
+    options = {"step": (OBS, 0.0, False, {})} if call == "step" else {"reset": np.zeros(3)}
+    words = "five values from step" if call == "step" else "an observation and a dict of infos from reset"
+    wrapped = mtq.Task("robot", lambda: gymnasium.wrappers.RecordEpisodeStatistics(Answering(after=1, **options)))
+    with pytest.raises(ValueError, match=f"'robot' must return {words}.* Received: (not enough|too many)"):
+        mtq.environments.check_task(wrapped)
+
+
+def test_a_value_error_of_the_environments_own_is_no_old_interface():
+    raised = ValueError("not enough values to unpack (expected 5, got 4)")
+    with pytest.raises(mtq.BrokenEnvironmentError) as caught:
+        mtq.environments.check_task(task(raises={"step": raised}))
+    assert caught.value.__cause__ is raised
+
+
 def test_a_reset_without_a_seed():
     class Old(Corridor):
         def reset(self):

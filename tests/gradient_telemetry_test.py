@@ -116,5 +116,5 @@ def test_the_file_of_other_tasks_is_not_continued(tmp_path):
 
 
 def test_every_must_be_a_whole_number(tmp_path):
-    with pytest.raises(ValueError, match=r"every of GradientTelemetry must be a whole number from 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"every of GradientTelemetry must be an integer of at least 1. Received: 0"):
         mtq.callbacks.GradientTelemetry(tmp_path, every=0)

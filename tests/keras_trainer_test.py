@@ -199,7 +199,7 @@ def test_stop_training_and_initial_epoch(model):
 
 @pytest.mark.parametrize("steps", [0, -1, 1.5, "auto", None, True])
 def test_steps_per_execution(model, steps):
-    with pytest.raises(ValueError, match=r"^steps_per_execution must be a whole number from 1. Received"):
+    with pytest.raises(ValueError, match=r"^steps_per_execution must be an integer of at least 1. Received"):
         model.compile("sgd", steps_per_execution=steps)
 
 

@@ -4,6 +4,7 @@ import mtq
 
 # isort: split
 import re
+import warnings
 
 import gymnasium
 import keras
@@ -268,8 +269,103 @@ def test_observations_beyond_the_bounds_by_which_they_are_scaled():
             return np.full((10, 10, 1), 255, np.uint8), {}
 
     copies = EnvironmentCopies(mtq.Task("a", lambda: Beyond(box(0, 1, (10, 10, 1), np.uint8))), 1, 0)
-    with pytest.raises(ValueError, match=error("'a'", "within the bounds", "0.0 to 1.0", "Received:", "255")):
+    with pytest.raises(ValueError, match=error("'a'", "within the bounds", "0 to 1", "Received:", "255")):
         copies.reset()
+
+
+class Later(Anything):
+    """Observes what it is told to from the second step on."""
+
+    def __init__(self, space, later):
+        super().__init__(space)
+        self.later = later
+
+    def step(self, action):
+        _, *others = super().step(action)
+        return (self.observation_space.sample() if self.steps < 2 else self.later), *others
+
+
+PART = spaces.Dict({"a": box(0, 255, (2,), np.uint8), "b": box(-1, 1, (2,))})
+BYTES, FLOATS = np.zeros(2, np.uint8), np.zeros(2, np.float32)
+NOT_OF_THE_SPACE = {
+    "float_to_255": (box(0, 255, (3,)), np.full(3, 256.0)),
+    "float_below_0": (box(0, 255, (3,)), np.full(3, -1.0)),
+    "many_floats_to_255": (box(0, 255, (100,)), np.full(100, 300.0)),
+    "image_of_floats_to_1": (box(0, 1, (10, 10, 3)), np.full((10, 10, 3), 255.0)),
+    "gray_image_of_floats": (box(0, 1, (40, 40)), np.full((40, 40), 255, np.uint8)),
+    "by_channel": (box(np.zeros((10, 10, 3)), BY_CHANNEL), np.full((10, 10, 3), 10, np.float32)),
+    "bytes_from_20": (box(20, 255, (3,), np.uint8), np.full(3, 3, np.uint8)),
+    "bytes_as_floats": (box(0, 255, (3,), np.uint8), np.full(3, 0.5)),
+    "integers_as_fractions": (box(0, 9, (3,), np.int32), np.full(3, 0.5, np.float32)),
+    "entries_swapped": (box(**MIXED, dtype=np.int32), np.array([0, 0, 1], np.int32) * -1_000),
+    "category_of_none": (spaces.Discrete(4), -1),
+    "category_beyond": (spaces.Discrete(4, start=1), 5),
+    "categories": (spaces.MultiDiscrete([3, 4]), np.array([3, 0])),
+    "bits": (spaces.MultiBinary(3), np.array([2, 0, 0])),
+    "key_missing": (PART, {"a": BYTES}),
+    "key_too_many": (PART, {"a": BYTES, "b": FLOATS, "c": FLOATS}),
+    "parts_of_other_shapes": (PART, {"a": np.zeros(3, np.uint8), "b": np.zeros(1)}),
+    "part_that_wraps": (PART, {"a": np.array([300, 0]), "b": FLOATS}),
+    "part_of_fractions": (PART, {"a": np.array([0.5, 0]), "b": FLOATS}),
+    "part_of_nan": (PART, {"a": BYTES, "b": np.array([np.nan, 0])}),
+    "tuple_swapped": (spaces.Tuple([spaces.Discrete(2), box(-1, 1, (2,))]), (FLOATS, 1)),
+    "masked": (box(-9, 9, (3,)), np.ma.masked_array(np.zeros(3), [0, 1, 0])),
+}
+
+
+@pytest.mark.parametrize("num_copies", [1, 3])
+@pytest.mark.parametrize("name", NOT_OF_THE_SPACE)
+def test_what_is_not_of_the_announced_space_is_refused_at_every_step(name, num_copies):
+    space, later = NOT_OF_THE_SPACE[name]
+    copies = EnvironmentCopies(mtq.Task("robot", lambda: Later(space, later)), num_copies, 0)
+    copies.reset()
+    copies.step(np.zeros(num_copies, int))
+    with pytest.raises(ValueError, match=error("The environment of task 'robot' must return", "Received: ")):
+        copies.step(np.zeros(num_copies, int))
+
+
+def test_vectors_of_floats_beyond_their_bounds_are_reported_once():
+    space = box(-1, 1, (3,))
+    copies = EnvironmentCopies(mtq.Task("beyond", lambda: Later(space, np.full(3, 5.0))), 1, 0)
+    copies.reset()
+    copies.step(np.zeros(1, int))
+    with pytest.warns(UserWarning, match=r"'beyond' must return .* -1 to 1\. Received: .* 5\.0.* goes on"):
+        step = copies.step(np.zeros(1, int))
+    assert step.next_observation.tolist() == [[5.0] * 3]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        copies.step(np.zeros(1, int))
+
+
+def test_bounds_are_exact_to_the_rounding_of_float32():
+    high = np.full(3, 0.1, np.float32)
+    rounded = np.full(3, np.nextafter(np.float32(25.5), np.float32(26)))
+    for space, later in ((spaces.Box(-high, high), np.full(3, 0.1)), (box(0, 25.5, (10, 10, 3)), rounded)):
+        copies = EnvironmentCopies(mtq.Task("a", lambda s=space, v=later: Later(s, np.broadcast_to(v, s.shape))), 1, 0)
+        copies.reset()
+        for _ in range(3):
+            copies.step(np.zeros(1, int))
+
+
+@pytest.mark.parametrize("role", ["action_space", "observation_space"])
+def test_spaces_that_change(role):
+    def changing(other):
+        class Changing(Anything):
+            def reset(self, *, seed=None, options=None):
+                if seed is None:
+                    setattr(self, role, other)
+                return super().reset(seed=seed)
+
+        copies = EnvironmentCopies(mtq.Task("a", lambda: Changing(box(-9, 9, (3,)))), 2, 0)
+        copies.reset()
+        return copies
+
+    same, others = [
+        {"action_space": spaces.Discrete(3, start=n), "observation_space": box(-9, 9 - n, (3,))} for n in (0, 4)
+    ]
+    changing(same[role]).restart()
+    with pytest.raises(ValueError, match=error(f"'a' must keep its {role}", "Received: ")):
+        changing(others[role]).restart()
 
 
 def test_a_flattening_of_the_users_own_is_scaled_by_parts_too():

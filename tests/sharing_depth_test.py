@@ -90,7 +90,7 @@ def batch(seed):
 
 @pytest.mark.parametrize("depth", [-1, 3, 1.5, True])
 def test_no_so_many_layers(tasks, depth):
-    with pytest.raises(ValueError, match="shared_layers must be a whole number from 0 to 2"):
+    with pytest.raises(ValueError, match="shared_layers must be an integer from 0 to 2"):
         mtq.networks.shared_q_network(tasks, backbone(), shared_layers=depth)
 
 

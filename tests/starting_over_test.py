@@ -48,7 +48,7 @@ def test_after_reset_all_is_as_if_made_with_that_seed(kind):
 
 def test_reset_takes_a_seed():
     experience = fresh(mtq.TaskSet([mtq.Task("a", Corridor)]), seed=0)
-    with pytest.raises(ValueError, match="seed must be a whole number from 0"):
+    with pytest.raises(ValueError, match="seed must be an integer of at least 0"):
         experience.reset(-1)
 
 

@@ -142,7 +142,7 @@ def test_errors_are_one_message_and_leave_nothing(arguments, message, capsys, tm
 def test_counts_on_the_command_line(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "--tasks", "cart_pole", "--steps", "-5", "--out", "x"])
-    assert "must be a whole number from 1. Received: '-5'" in capsys.readouterr().err
+    assert "must be an integer of at least 1. Received: '-5'" in capsys.readouterr().err
 
 
 def test_recipe_classic_control(tmp_path, capfd):

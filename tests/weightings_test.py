@@ -170,7 +170,7 @@ def test_fit_tells_return_progress_the_returns_or_asks_for_them():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: W.DynamicWeightAverage(period=0), "period of DynamicWeightAverage must be a whole number from 1"),
+        (lambda: W.DynamicWeightAverage(period=0), "period of DynamicWeightAverage must be an integer of at least 1"),
         (lambda: W.GradNorm(alpha=-1), "alpha of GradNorm must be 0 or more. Received: -1"),
         (lambda: W.FAMO(gamma=-1), "gamma of FAMO must be 0 or more. Received: -1"),
         (lambda: W.SmoothTchebycheff(mu=0), "mu of SmoothTchebycheff must be above 0. Received: 0"),

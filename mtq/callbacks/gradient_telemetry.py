@@ -33,7 +33,7 @@ class GradientTelemetry(keras.callbacks.Callback):
         seconds: Between two drawings.
 
     Raises:
-        ValueError: `every` is not a whole number from 1; when training begins, the directory holds the file of other
+        ValueError: `every` is not an integer of at least 1; when training begins, the directory holds the file of other
             tasks.
         FileExistsError: The directory is a file, or its `gradient_cosines.png` is not a PNG.
     """

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -13,6 +14,7 @@ from mtq.callbacks.monitors import Monitored, follows
 from mtq.callbacks.non_finite import StopOnNonFiniteLoss
 from mtq.callbacks.save_checkpoint import SaveCheckpoint
 from mtq.callbacks.training_returns import TrainingReturns
+from mtq.keras_objects import check_keras
 from mtq.saving import check_saveable
 
 _RECORDING = (
@@ -23,6 +25,7 @@ _RECORDING = (
     keras.callbacks.RemoteMonitor,
     keras.callbacks.TensorBoard,
 )
+_WRITING = (BestCheckpoint, LearningCurves, keras.callbacks.CSVLogger, keras.callbacks.ModelCheckpoint)
 _ONCE = (EvaluateTasks, TrainingReturns)
 
 
@@ -59,6 +62,33 @@ def in_order(callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) 
     return [
         Monitored(callback, is_known) if follows(callback) else callback for callback in sorted(callbacks, key=_stage)
     ]
+
+
+def check_callbacks(callbacks: Sequence[Any]) -> None:
+    """Raises a ValueError unless these are different callbacks of Keras, which write different files.
+
+    Args:
+        callbacks: The callbacks that the user gave.
+    """
+    places: dict[str, str] = {}
+    for number, callback in enumerate(callbacks):
+        check_keras("A callback of fit", callback)
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ValueError(
+                f"callbacks of fit must be objects of keras.callbacks.Callback. Received: {callback!r}. Make an object "
+                "of a class, and put several into a list."
+            )
+        if any(callback is other for other in callbacks[:number]):
+            raise ValueError(f"callbacks of fit must be given once each. Received: a {type(callback).__name__} twice.")
+        place = getattr(callback, "filepath", getattr(callback, "filename", None))
+        if place is None or not isinstance(callback, _WRITING):
+            continue
+        if str(place) in places:
+            raise ValueError(
+                f"callbacks of fit must write to different files. Received: {str(place)!r} for a "
+                f"{places[str(place)]} and a {type(callback).__name__}."
+            )
+        places[str(place)] = type(callback).__name__
 
 
 def _stage(callback: keras.callbacks.Callback) -> int:

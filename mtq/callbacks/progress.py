@@ -1,13 +1,13 @@
 """A progress bar that says what matters."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 
 from mtq.callbacks.non_finite import StopOnNonFiniteLoss
-from mtq.callbacks.order import in_order
+from mtq.callbacks.order import check_callbacks, in_order
 from mtq.callbacks.tell_returns import TellReturns
 from mtq.callbacks.trainable_weights import CheckTrainableWeights
 
@@ -56,15 +56,16 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
             callback saves the model and a saved file could not be loaded again.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
+        check_callbacks(callbacks.callbacks)
         added = [StopOnNonFiniteLoss(), CheckTrainableWeights(), *_of_weighting(model)]
         for callback in added:
             callback.set_model(model)
         whole = copy.copy(callbacks)  # the user's own list is left unchanged
         whole.callbacks = in_order([*callbacks.callbacks, *added], model)
         return whole
-    given: Sequence[keras.callbacks.Callback] = (
-        [] if callbacks is None else [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
-    )
+    is_many = isinstance(callbacks, Iterable) and not isinstance(callbacks, str | bytes | Mapping)
+    given = list(callbacks) if is_many else [] if callbacks is None else [callbacks]
+    check_callbacks(given)
     has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
     bar = [] if has_bar else [TaskProgress()]
     return in_order([StopOnNonFiniteLoss(), CheckTrainableWeights(), *given, *_of_weighting(model), *bar], model)

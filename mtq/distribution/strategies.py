@@ -46,7 +46,7 @@ def strategy(
     if name not in NAMES:
         raise ValueError(f"strategy must be one of {', '.join(NAMES)}. Received: {name!r}.")
     if devices is not None and (not is_whole(devices) or devices < 1):
-        raise ValueError(f"devices must be a whole number from 1, or None. Received: {devices!r}.")
+        raise ValueError(f"devices must be an integer of at least 1, or None. Received: {devices!r}.")
     if devices is not None and name not in ("auto", "mirrored"):
         raise ValueError(f"devices are for strategy='mirrored' alone. Received: {devices} with {name!r}.")
     if tpu is not None and name not in ("auto", "tpu"):
@@ -54,7 +54,7 @@ def strategy(
     if devices is not None and tpu is not None:
         raise ValueError(f"devices and tpu exclude each other. Received: {devices} and {tpu!r}.")
     if not is_whole(seconds_to_meet) or seconds_to_meet < 1:
-        raise ValueError(f"seconds_to_meet must be a whole number from 1. Received: {seconds_to_meet!r}.")
+        raise ValueError(f"seconds_to_meet must be an integer of at least 1. Received: {seconds_to_meet!r}.")
     if name == "auto":
         name = _best(devices, tpu)
     if name == "mirrored":

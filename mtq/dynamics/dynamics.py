@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from mtq.numeric import integer
+
 
 class Dynamics(abc.ABC):
     """What happens in N copies of an environment at once, as pure functions. A state is a vector of S numbers.
@@ -18,7 +20,8 @@ class Dynamics(abc.ABC):
             is one.
 
     Args:
-        max_episode_steps: Episodes are truncated after so many steps; None for no limit.
+        max_episode_steps: Episodes are truncated after so many steps; None for the class's own limit, an attribute of
+            this name, if there is one, and otherwise for no limit.
     """
 
     observation_shape: tuple[int, ...]
@@ -27,7 +30,8 @@ class Dynamics(abc.ABC):
     reward_threshold: float | None = None
 
     def __init__(self, max_episode_steps: int | None = None) -> None:
-        self.max_episode_steps = max_episode_steps
+        given = getattr(type(self), "max_episode_steps", None) if max_episode_steps is None else max_episode_steps
+        self.max_episode_steps = None if given is None else integer("max_episode_steps of dynamics", given)
 
     def with_limit(self, max_episode_steps: int | None) -> "Dynamics":
         """The same with another time limit."""

@@ -1,4 +1,4 @@
-"""Environments: copies of a task's environment, stepped at once, and the checker that says how to mend one.
+"""Environments: copies of a task's environment, stepped at once, and the checker that says how to fix one.
 
 `gymnasium_environment` and `in_graph` hold their faces towards tf-agents, and need it.
 """

@@ -6,11 +6,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from mtq.environment_error import InvalidAnswerError, raise_broken, raised_in
+from mtq.environments.py_environment import DISCOUNT
+from mtq.environments.ranges import LARGEST, ObservationRange
 from mtq.observation_spaces import check_exact
 from mtq.spaces import read_spec
 from mtq.tasks import Task
 
-LARGEST = float(np.finfo(np.float32).max)
 _BOOLS = (bool, np.bool_)
 
 
@@ -21,24 +23,21 @@ class Answers:
         task: The task.
         environments: The copies of its environment, as Gymnasium environments.
 
-    Attributes:
-        limit: The largest value that a uint8 observation may have, if that is below 255; None otherwise.
-
     Raises:
         ValueError: The actions or observations of a copy differ from those of the task or of another copy.
     """
 
     def __init__(self, task: Task, environments: list[gymnasium.Env]) -> None:
         self._task, self._dtype = task, np.dtype(task.spec.observation_dtype)
+        self._shape = task.spec.observation_shape
         for environment in environments:
             self._check_spaces(environments[0], environment)
-        space = getattr(environments[0], "observation_space", None) if environments else None
-        is_integer = isinstance(space, gymnasium.spaces.Box) and np.dtype(space.dtype).kind in "iu"
-        self._bounds = (int(space.low.min()), int(space.high.max())) if is_integer else None  # type: ignore[union-attr]
-        if self._dtype == np.uint8 and self._bounds is None:
-            high = task.spec.observation_high
-            self._bounds = (0, 255 if high is None else int(np.max(high)))
-        self.limit = self._bounds[1] if self._dtype == np.uint8 and self._bounds and self._bounds[1] < 255 else None
+        self._spaces = [_spaces(environment) for environment in environments]
+        space = self._spaces[0][1] if environments else None
+        self._announced = self._dtype if space is None else np.dtype(space.dtype)
+        self._is_integer = self._announced.kind in "iub"
+        self._usual = self._dtype if self._announced == self._dtype else None
+        self._range = ObservationRange(task, space)
 
     def of_reset(self, answer: Any) -> np.ndarray:
         """Checks what `reset` returned.
@@ -58,7 +57,9 @@ class Answers:
                 answer,
                 "End reset by `return observation, {}`, as Gymnasium's environments do since 0.26.",
             )
-        return np.array(self.observation(answer[0]))
+        observation = np.array(self.observation(answer[0]))
+        self._range.check(observation)
+        return observation
 
     def of_step(self, answer: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Checks what `step` returned, except for the observation, which `observation` checks.
@@ -87,11 +88,11 @@ class Answers:
         if not isinstance(info, dict):
             raise self._wrong("a dict of infos as the last value of step", info, "Return {} if there are none.")
         if not -LARGEST <= reward <= LARGEST:
-            raise self.not_finite("reward", reward)
+            raise self._not_finite(reward)
         return observed, reward, terminated, truncated, info  # type: ignore[return-value]
 
     def observation(self, observed: Any) -> np.ndarray:
-        """Checks an observation.
+        """Checks an observation, except for its range, which `check_range` checks.
 
         Args:
             observed: The observation that the environment returned.
@@ -100,56 +101,51 @@ class Answers:
             An array of the task's shape and dtype. It may be the environment's own array.
 
         Raises:
-            ValueError: It is not one array, or has the wrong shape, type or range.
+            ValueError: It is not one array, or has the wrong shape or type.
         """
-        try:
-            array = np.asarray(observed)
-        except (ValueError, TypeError) as error:
-            raise self._wrong("observations that are one array", observed, f"NumPy says: {error}") from None
-        if array.dtype != self._dtype:
+        array = observed if type(observed) is np.ndarray else self._array(observed)
+        if array.dtype is not self._usual or array.shape != self._shape:
             array = self._converted(array, observed)
-        if array.shape != self._task.spec.observation_shape:
-            raise ValueError(
-                f"The environment of task '{self._task.name}' must return observations of the shape that it announces, "
-                f"{self._task.spec.observation_shape}. Received: one of shape {array.shape}. "
-                "Mend its observation_space, or what reset and step return."
-            )
         return array
 
-    def check_limit(self, observations: np.ndarray) -> None:
-        """Raises a ValueError if a uint8 value exceeds the upper bound that the environment announces.
+    def check_range(self, observations: np.ndarray, only: np.ndarray | None) -> None:
+        """Raises a ValueError if an observation is beyond the bounds that the environment announces, or not finite.
 
         Args:
-            observations: Observations, `[N, …]`.
+            observations: Observations that `observation` returned, `[N, …]`.
+            only: Which of them, `[N]` bool; all if None.
         """
-        if self.limit is not None and observations.max(initial=0) > self.limit:
-            raise self._outside(observations)
+        self._range.check(observations if only is None else observations[only])
 
-    def not_finite(self, role: str, values: Any) -> ValueError:
-        """Makes the error for numbers that are not finite.
+    def discount(self, info: dict[str, Any]) -> float:
+        """Returns the discount that a tf-agents environment gave, after checking that it is from 0 to 1.
 
         Args:
-            role: What the numbers are, `"reward"` or `"observation"`, for the message.
-            values: The numbers.
+            info: The last value of a step.
         """
-        received = values.tolist() if isinstance(values, np.ndarray) else [values]
-        return ValueError(
-            f"The environment of task '{self._task.name}' must return finite numbers. Received: {role}s "
-            f"{_shortened(received)}. Mend the environment, or end the episode before its state overflows."
-        )
+        discount = info[DISCOUNT]
+        if not 0.0 <= discount <= 1.0:  # also true for NaN
+            raise self._wrong("discounts from 0 to 1", discount, "Fix what its time steps hold.")
+        return discount
 
-    def no_seed(self, error: TypeError) -> ValueError | None:
-        """Makes the error for a `reset` that takes no seed; returns None if the TypeError has another cause.
+    def check_spaces(self, index: int, environment: gymnasium.Env) -> None:
+        """Raises a ValueError if an environment has replaced its spaces by others since it was made.
 
         Args:
-            error: The error that `reset(seed=…)` raised.
+            index: The number of the copy.
+            environment: The copy.
         """
-        if "unexpected keyword argument 'seed'" not in str(error):
-            return None
-        return ValueError(
-            f"The environment of task '{self._task.name}' must take a seed in reset. Received: {error}. "
-            "Define it as `def reset(self, *, seed=None, options=None)` and begin with super().reset(seed=seed)."
-        )
+        actions, space = before = self._spaces[index]
+        now = _spaces(environment)
+        if now[0] is actions and now[1] is space:
+            return
+        if now != before:
+            role, was, found = ("action", actions, now[0]) if now[0] != actions else ("observation", space, now[1])
+            raise InvalidAnswerError(
+                f"The environment of task '{self._task.name}' must keep its {role}_space, {was}. Received: {found} "
+                "after a reset. Make one task of each space."
+            )
+        self._spaces[index] = now
 
     def _check_spaces(self, first: gymnasium.Env, environment: gymnasium.Env) -> None:
         actions, spec = environment.action_space, self._task.spec
@@ -172,37 +168,51 @@ class Answers:
 
     def _reward(self, reward: Any) -> float:
         number = reward
-        if not isinstance(reward, numbers.Real | np.bool_):
-            array = None if isinstance(reward, str | bytes) or reward is None else np.asarray(reward)
-            if array is None or array.shape != () or array.dtype.kind not in "fiub":
+        if not isinstance(reward, numbers.Real | np.bool_) or isinstance(reward, np.timedelta64):
+            is_array = not isinstance(reward, str | bytes | np.ma.MaskedArray) and reward is not None
+            with raised_in(self._task.name, "step, when its reward was read"):
+                array = np.asarray(reward) if is_array else np.empty(0)
+            if array.shape != () or array.dtype.kind not in "fiub":
                 raise self._wrong("rewards from step that are one number", reward, "Return float(reward).")
             number = array.item()
         try:
             return float(number)
         except OverflowError:
-            raise self.not_finite("reward", reward) from None
+            raise self._not_finite(reward) from None
+
+    def _array(self, observed: Any) -> np.ndarray:
+        if isinstance(observed, np.ma.MaskedArray) and np.ma.is_masked(observed):
+            raise self._wrong("observations without masked entries", observed, "Return observation.filled(value).")
+        try:
+            return np.asarray(observed)
+        except (ValueError, TypeError) as error:
+            raise self._wrong("observations that are one array", observed, f"NumPy says: {error}") from None
+        except BaseException as error:
+            raise_broken(self._task.name, "step or reset, when its observation was read", error)
 
     def _converted(self, array: np.ndarray, observed: Any) -> np.ndarray:
         if array.dtype.kind not in "fiub":
             raise self._wrong(
-                f"observations that are one array of {self._dtype}", observed, "Mend what reset and step return."
+                f"observations that are one array of {self._dtype}", observed, "Fix what reset and step return."
             )
+        if array.shape != self._shape:
+            raise ValueError(
+                f"The environment of task '{self._task.name}' must return observations of the shape that it announces, "
+                f"{self._shape}. Received: one of shape {array.shape}. "
+                "Fix its observation_space, or what reset and step return."
+            )
+        if array.dtype == self._dtype == self._announced:
+            return array
         check_exact(self._task.name, array)
-        if self._bounds is not None and array.dtype.kind != "b":
-            low, high = self._bounds
-            if array.size and not (array.min() >= low and array.max() <= high):  # also true for NaN
-                raise self._outside(array)
-            if array.dtype.kind == "f" and (array != np.floor(array)).any():
-                raise self._outside(array)
+        if self._is_integer:
+            self._range.check_integers(array)
         with np.errstate(over="ignore"):  # an overflow is reported as a value that is not finite
-            return array.astype(self._dtype)
+            return array.astype(self._dtype, copy=False)
 
-    def _outside(self, array: np.ndarray) -> ValueError:
-        assert self._bounds is not None
+    def _not_finite(self, reward: Any) -> ValueError:
         return ValueError(
-            f"The environment of task '{self._task.name}' must return observations of the type and range that it "
-            f"announces, integers from {self._bounds[0]} to {self._bounds[1]}. Received: {array.dtype} from "
-            f"{array.min()} to {array.max()}. Mend its observation_space, or what reset and step return."
+            f"The environment of task '{self._task.name}' must return finite numbers. Received: reward "
+            f"{_shortened(reward)}. Fix the environment, or end the episode before its state overflows."
         )
 
     def _wrong(self, what: str, received: Any, remedy: str) -> ValueError:
@@ -210,6 +220,11 @@ class Answers:
             f"The environment of task '{self._task.name}' must return {what}. "
             f"Received: {_described(received)}. {remedy}"
         )
+
+
+def _spaces(environment: gymnasium.Env) -> tuple[gymnasium.Space, gymnasium.spaces.Box | None]:
+    """The spaces of actions and observations; None for the observations of a tf-agents environment."""
+    return environment.action_space, getattr(environment, "observation_space", None)  # type: ignore[return-value]
 
 
 def _described(value: Any) -> str:

@@ -46,11 +46,11 @@ def _check_step(task: Task, step: Step) -> None:
     if received != task.spec.observation_shape:
         raise ValueError(
             f"The dynamics of task '{task.name}' must give observations of the shape that they announce, "
-            f"{task.spec.observation_shape}. Received: {received}. Mend observation_shape, or what observe returns."
+            f"{task.spec.observation_shape}. Received: {received}. Fix observation_shape, or what observe returns."
         )
     for role, values in (("observation", step.next_observation), ("reward", step.reward)):
         if not np.isfinite(values).all():
             raise ValueError(
                 f"The dynamics of task '{task.name}' must return finite numbers. Received: {role}s {values.tolist()}. "
-                "Mend their step, or end the episode before the state overflows."
+                "Fix their step, or end the episode before the state overflows."
             )

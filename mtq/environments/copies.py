@@ -1,14 +1,14 @@
 """Several copies of one task's environment, stepped at once in Python."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
 from mtq.environment_error import raise_broken, raised_in
 from mtq.environments.answers import Answers
-from mtq.environments.py_environment import DISCOUNT, as_gymnasium
+from mtq.environments.old_interfaces import explained
+from mtq.environments.py_environment import as_gymnasium
 from mtq.numeric import integer
-from mtq.observation_spaces import check_bounds
 from mtq.spaces import is_tf_agents
 from mtq.tasks import Task
 
@@ -48,7 +48,9 @@ class EnvironmentCopies:
     def __init__(self, task: Task, num_copies: int, seed: int) -> None:
         self.task = task
         num_copies, seed = integer("num_copies", num_copies), integer("seed", seed, least=0)
-        self._environments = [as_gymnasium(task.make_environment()) for _ in range(num_copies)]
+        made = [task.make_environment() for _ in range(num_copies)]
+        self._gives_discounts = is_tf_agents(made[0])
+        self._environments = [as_gymnasium(environment) for environment in made]
         self._answers = Answers(task, self._environments)
         self.reseed(seed)
         self._dtype = np.dtype(task.spec.observation_dtype)
@@ -63,11 +65,11 @@ class EnvironmentCopies:
 
     def reset(self) -> np.ndarray:
         """Begins an episode in every copy. Returns the observations, `[N, ...]`."""
-        return self._first([self._begin(env, seed) for env, seed in zip(self._environments, self._seeds, strict=True)])
+        return np.stack([self._begin(index, seed) for index, seed in enumerate(self._seeds)])
 
     def restart(self) -> np.ndarray:
         """Begins another episode in every copy, without seeding it. Returns as `reset`."""
-        return self._first([self._begin(environment) for environment in self._environments])
+        return np.stack([self._begin(index) for index in range(len(self))])
 
     def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
         """Takes one action in each copy.
@@ -90,20 +92,22 @@ class EnvironmentCopies:
             try:
                 answer = environment.step(int(actions[i]) + self._first_action[i])
             except BaseException as error:
-                raise_broken(self.task.name, "step", error)
+                self._raise("step", error)
             observed, reward[i], terminated, truncated, info = answers.of_step(answer)
             next_observation[i] = answers.observation(observed)
-            discount[i] = info.get(DISCOUNT, 0.0 if terminated else 1.0)
+            if self._gives_discounts:
+                discount[i] = answers.discount(info)
+            elif terminated:
+                discount[i] = 0.0
             if terminated or truncated:
                 is_last[i] = True
-                restarted[i] = self._begin(environment)
-        self._checked(next_observation)
+                restarted[i] = self._begin(i)
+        answers.check_range(next_observation, only)
         observation = next_observation
         if restarted:
             observation = next_observation.copy()
             for i, first in restarted.items():
                 observation[i] = first
-            self._checked(observation)
         return Step(next_observation, reward, discount, is_last, observation)
 
     def close(self) -> None:
@@ -114,23 +118,17 @@ class EnvironmentCopies:
             with raised_in(self.task.name, "close"):
                 environment.close()
 
-    def _begin(self, environment: Any, seed: int | None = None) -> np.ndarray:
+    def _begin(self, index: int, seed: int | None = None) -> np.ndarray:
+        environment = self._environments[index]
         try:
             answer = environment.reset() if seed is None else environment.reset(seed=seed)
+            self._answers.check_spaces(index, environment)
         except BaseException as error:
-            no_seed = self._answers.no_seed(error) if isinstance(error, TypeError) else None
-            if no_seed is not None:
-                raise no_seed from error
-            raise_broken(self.task.name, "reset", error)
+            self._raise("reset", error)
         return self._answers.of_reset(answer)
 
-    def _first(self, observations: list[np.ndarray]) -> np.ndarray:
-        first, spec = np.stack(observations), self.task.spec
-        check_bounds(self.task.name, first, spec.observation_low, spec.observation_high)
-        return self._checked(first)
-
-    def _checked(self, observations: np.ndarray) -> np.ndarray:
-        if observations.dtype.kind == "f" and not np.isfinite(observations).all():
-            raise self._answers.not_finite("observation", observations)
-        self._answers.check_limit(observations)
-        return observations
+    def _raise(self, call: str, error: BaseException) -> NoReturn:
+        explanation = explained(self.task.name, error)
+        if explanation is not None:
+            raise explanation from error
+        raise_broken(self.task.name, call, error)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from mtq.dynamics import Dynamics
+from mtq.dynamics.checked import CheckedDynamics
 from mtq.environments.autoreset import AutoresetEnvironment
 from mtq.environments.copies import Step
 from mtq.environments.tf_agents_parts import action_spec, observation_spec, time_steps
@@ -22,7 +22,7 @@ class InGraphEnvironment(AutoresetEnvironment):
 
     def __init__(self, task: Task, num_envs: int, seed: int) -> None:
         super().__init__(time_steps.time_step_spec(observation_spec(task)), action_spec(task), batch_size=num_envs)
-        self._dynamics: Dynamics = task.make_environment()
+        self._dynamics = CheckedDynamics(task.name, task.make_environment())
         self._random = make_generator(seed)
         size = self._dynamics.initial_state(tf.zeros([num_envs, self._dynamics.num_random])).shape[-1]
         self._state = tf.Variable(tf.zeros([num_envs, size]), trainable=False)

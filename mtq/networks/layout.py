@@ -11,7 +11,9 @@ from typing import Any
 
 import keras
 
-SMALLEST, LARGE = 3, 36  # the smallest height and width for `minatar_cnn` and for `nature_cnn`
+from mtq.observation_spaces import LARGE
+
+SMALLEST = 3  # the smallest height and width of images for `minatar_cnn`; `LARGE` is that for `nature_cnn`
 _MOST_FRAMES, _MOST_COLORS = 16, 4
 _ON_IMAGES = (
     keras.layers.Conv2D,

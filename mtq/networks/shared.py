@@ -11,10 +11,11 @@ from mtq.networks.encoders import Encoder, default_encoders
 from mtq.networks.heads import head_layers
 from mtq.networks.initialization import creations, initialize, keep_weights, seeded_build
 from mtq.networks.layer_copies import copy_of_layer
-from mtq.networks.layout import LARGE, SMALLEST, to_image
+from mtq.networks.layout import SMALLEST, to_image
 from mtq.networks.scaling import scaling_layer
 from mtq.networks.sharing_depth import split_backbone
 from mtq.numeric import flag, integer
+from mtq.observation_spaces import LARGE
 from mtq.tasks import Task, TaskSet, check_tasks
 
 _LONGEST_REASON = 600
@@ -129,7 +130,7 @@ def shared_q_network(
 def _called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) -> keras.KerasTensor:
     try:
         return layer(tensor)
-    except ValueError as error:
+    except Exception as error:
         raise ValueError(
             f"The {role} must take the observations {task.spec.observation_shape} of task '{task.name}', which come to "
             f"'{getattr(layer, 'name', layer)}' as {tuple(tensor.shape[1:])}. Received: {_reason(error)} If it is the "

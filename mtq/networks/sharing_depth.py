@@ -30,7 +30,7 @@ def split_backbone(
         shared_layers = int(shared_layers)
     if not is_whole(shared_layers) or not 0 <= shared_layers <= len(with_weights):
         raise ValueError(
-            f"shared_layers must be a whole number from 0 to {len(with_weights)}, how many layers with weights the "
+            f"shared_layers must be an integer from 0 to {len(with_weights)}, how many layers with weights the "
             f"backbone has. Received: {shared_layers!r}."
         )
     ends = [*with_weights, len(layers)]  # what has no weights goes with the layer before it

@@ -3,9 +3,11 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
 from mtq import aggregators
+from mtq.numeric import integer, real
 from mtq.serialized import deserialize
 from mtq.study.configs import as_config, as_text, loss_config
 from mtq.study.folder import ARM_NAME
@@ -54,8 +56,11 @@ class Arm:
                 "The name of an arm must be of letters, digits, spaces and . _ , = + -, 200 at most, for it names a "
                 f"folder. Received: {name!r}."
             )
-        if width <= 0:
-            raise ValueError(f"width of arm '{name}' must be above 0. Received: {width!r}.")
+        width = real(f"width of arm '{name}'", width, above=0)
+        if shared_layers is not None:
+            shared_layers = integer(f"shared_layers of arm '{name}'", shared_layers, least=0)
+        if parameters_of is not None and not isinstance(parameters_of, str):
+            raise ValueError(f"parameters_of of arm '{name}' must be the name of an arm. Received: {parameters_of!r}.")
         known = [field.name for field in dataclasses.fields(Protocol)]
         for setting in settings:
             if setting not in known:
@@ -71,8 +76,9 @@ class Arm:
                 )
         if isinstance(aggregator, str):
             aggregators.get(aggregator)
-        self.name, self.shared_layers, self.width, self.parameters_of = name, shared_layers, float(width), parameters_of
+        self.name, self.shared_layers, self.width, self.parameters_of = name, shared_layers, width, parameters_of
         self.aggregator, self.loss_weights = as_config(aggregator), as_config(loss_weights)
+        settings = {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
         if "loss" in settings:
             settings["loss"] = loss_config(settings["loss"])
         self.settings = settings

@@ -27,7 +27,7 @@ def check_where(workers: int | None, strategy: tf.distribute.Strategy | None, sh
         shard: As `run_shard` does.
     """
     if workers is not None and (not is_whole(workers) or workers < 1):
-        raise ValueError(f"workers must be a whole number from 1, or None. Received: {workers!r}.")
+        raise ValueError(f"workers must be an integer of at least 1, or None. Received: {workers!r}.")
     are_two = isinstance(shard, tuple | list) and len(shard) == 2 and all(is_whole(one) for one in shard)
     if not are_two or not 0 <= shard[0] < shard[1]:
         raise ValueError(

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 
 from mtq import exploration
-from mtq.numeric import is_real, is_whole
+from mtq.numeric import flag, integer, real
 from mtq.study.configs import loss_config
 
-_WHOLE = (
+_INTEGERS = (
     "epochs",
     "updates_per_epoch",
     "batch_size",
@@ -22,6 +22,9 @@ _WHOLE = (
     "evaluation_episodes",
     "cosines_every",
 )
+_POSITIVE = ("steps_per_update", "learning_rate")
+_PROBABILITIES = ("initial_epsilon", "final_epsilon")
+_FLAGS = ("double", "restarts_episodes", "evaluates_target")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,22 +86,26 @@ class Protocol:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", loss_config(self.loss))
-        for name in _WHOLE:
-            if not is_whole(getattr(self, name)) or getattr(self, name) < 1:
-                raise ValueError(f"{name} of a study must be a whole number from 1. Received: {getattr(self, name)!r}.")
-        for name in ("steps_per_update", "learning_rate"):
-            if not is_real(getattr(self, name)) or not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} of a study must be a number above 0. Received: {getattr(self, name)!r}.")
-        for name in ("initial_epsilon", "final_epsilon"):
-            if not is_real(getattr(self, name)) or not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} of a study must be from 0 to 1. Received: {getattr(self, name)!r}.")
+        numbers: dict[str, int | float] = {
+            name: integer(f"{name} of a study", getattr(self, name)) for name in _INTEGERS
+        }
+        numbers |= {name: real(f"{name} of a study", getattr(self, name), above=0) for name in _POSITIVE}
+        numbers |= {name: real(f"{name} of a study", getattr(self, name), least=0, most=1) for name in _PROBABILITIES}
+        numbers |= {name: flag(f"{name} of a study", getattr(self, name)) for name in _FLAGS}
+        if self.final_learning_rate is not None:
+            numbers["final_learning_rate"] = real("final_learning_rate of a study", self.final_learning_rate, least=0)
+        if self.target_update_tau is not None:
+            numbers["target_update_tau"] = real("target_update_tau of a study", self.target_update_tau, above=0, most=1)
+        if self.repeat_exponent is not None:
+            numbers["repeat_exponent"] = real("repeat_exponent of a study", self.repeat_exponent, above=1)
+        if self.evaluation_steps is not None:
+            numbers["evaluation_steps"] = integer("evaluation_steps of a study", self.evaluation_steps)
+        for name, number in numbers.items():
+            object.__setattr__(self, name, _kept(getattr(self, name), number))
         if self.replay_capacity < self.batch_size:
             raise ValueError(
                 f"replay_capacity of a study must hold a batch of {self.batch_size}. Received: {self.replay_capacity}."
             )
-        steps = self.evaluation_steps
-        if steps is not None and (not is_whole(steps) or steps < 1):
-            raise ValueError(f"evaluation_steps must be a whole number from 1, or None. Received: {steps!r}.")
 
     @property
     def env_steps(self) -> int:
@@ -126,3 +133,8 @@ class Protocol:
         """ε over a task's environment steps."""
         epsilon = exploration.linear(self.initial_epsilon, self.final_epsilon, self.exploration_steps)
         return exploration.EpsilonGreedy(epsilon, repeat_exponent=self.repeat_exponent)
+
+
+def _kept(given: Any, number: int | float) -> int | float:
+    """The value that was given if it is one of Python's own, so that plans of studies begun before stay the same."""
+    return given if type(given) in (int, float) and given == number and not isinstance(number, int) else number

@@ -108,8 +108,8 @@ class Results:
                 )
         if self.arms and not np.isfinite(np.asarray(self.random, float)).all():
             raise ValueError(
-                f"The scores of a random policy must be finite. Received: {dict(zip(self.tasks, self.random))}. Delete "
-                "the study's random.json and run the study on, which makes it anew."
+                f"The scores of a random policy must be finite. Received: {list(self.random)} of the tasks "
+                f"{list(self.tasks)}. Delete the study's random.json and run the study on, which makes it anew."
             )
 
     def __getitem__(self, name: str) -> ArmResult:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from mtq.distribution.checks import check_batch_size
 from mtq.files import write_json
-from mtq.numeric import is_whole
+from mtq.numeric import integer, is_number
 from mtq.study.arm import Arm
 from mtq.study.fingerprint import describe_environment, fingerprint
 from mtq.study.folder import StudyFolder
@@ -27,7 +27,7 @@ from mtq.study.results import load_results
 from mtq.study.work import StudyWork
 from mtq.study.workers import Job, LeftToAnother, Workers
 from mtq.study_error import StudyError
-from mtq.tasks import TaskSet
+from mtq.tasks import TaskSet, check_tasks
 
 _RANDOM_EVALUATIONS = 20
 
@@ -78,16 +78,15 @@ class Study:
         make_network: MakeNetwork = default_network,
     ) -> None:
         self.tasks, self.protocol, self.make_network = tasks, protocol or Protocol(), make_network
+        check_tasks("tasks of a study", tasks)
+        if isinstance(arms, Arm) or not all(isinstance(arm, Arm) for arm in arms):
+            raise ValueError(f"arms of a study must be a list of mtq.study.Arm. Received: {arms!r}.")
+        if not isinstance(self.protocol, Protocol):
+            raise ValueError(f"protocol of a study must be an mtq.study.Protocol. Received: {protocol!r}.")
         names = [arm.name for arm in arms]
         if not names or len({name.casefold() for name in names}) < len(names):
             raise ValueError(f"The arms of a study must be one or more, with names of their own. Received: {names}.")
-        self.seeds = list(range(seeds)) if is_whole(seeds) else list(seeds)  # type: ignore[arg-type]
-        if (
-            not self.seeds
-            or len(set(self.seeds)) < len(self.seeds)
-            or not all(is_whole(s) and s >= 0 for s in self.seeds)
-        ):
-            raise ValueError(f"seeds must be how many there are, or whole numbers from 0. Received: {seeds!r}.")
+        self.seeds = _seeds(seeds)
         separate = [arm.name for arm in arms if arm.shared_layers == 0]
         self.reference = reference if reference is not None else [*separate, names[0]][0]
         for role, name in [
@@ -287,3 +286,17 @@ class Study:
             return
         write_json(path, random_scores(self.tasks, self.protocol, _RANDOM_EVALUATIONS))
         give_back_memory()
+
+
+def _seeds(seeds: Any) -> list[int]:
+    """The seeds of a study, from their number or a list of them."""
+    wrong = f"seeds must be how many there are, or different integers of at least 0. Received: {seeds!r}."
+    try:
+        if is_number(seeds):
+            return list(range(integer("seeds", seeds)))
+        found = [integer("A seed", seed, least=0) for seed in seeds]
+    except (TypeError, ValueError) as error:
+        raise ValueError(wrong) from error
+    if not found or len(set(found)) < len(found):
+        raise ValueError(wrong)
+    return found

@@ -17,9 +17,9 @@ from mtq.distribution.checks import check_host
     [
         ({"name": "gpu"}, {}, "strategy must be one of auto, cpu, mirrored, multi_worker, tpu. Received: 'gpu'."),
         ({"name": "mirrored"}, {}, "Pass devices=2 (--devices 2), for example."),
-        ({"name": "mirrored", "devices": 0}, {}, "devices must be a whole number from 1, or None. Received: 0."),
+        ({"name": "mirrored", "devices": 0}, {}, "devices must be an integer of at least 1, or None. Received: 0."),
         ({"name": "mirrored", "devices": 99}, {}, "needs as many logical CPUs"),
-        ({"seconds_to_meet": 0}, {}, "seconds_to_meet must be a whole number from 1. Received: 0."),
+        ({"seconds_to_meet": 0}, {}, "seconds_to_meet must be an integer of at least 1. Received: 0."),
         ({"name": "cpu", "devices": 2}, {}, "devices are for strategy='mirrored' alone. Received: 2 with 'cpu'."),
         (
             {"name": "multi_worker", "tpu": "a"},

@@ -221,7 +221,7 @@ def test_parameters_are_matched():
         ({"seeds": 0}, "seeds must be how many"),
         ({"seeds": [1, 1]}, "seeds must be how many"),
         ({"arms": [mtq.study.Arm("a", updates_per_epoch=5)]}, "as many environment steps as the others"),
-        ({"epochs": 0}, "epochs of a study must be a whole number from 1"),
+        ({"epochs": 0}, "epochs of a study must be an integer of at least 1"),
     ],
 )
 def test_errors_of_a_study(options, message):

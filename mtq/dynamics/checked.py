@@ -1,0 +1,67 @@
+"""Dynamics whose exceptions and results are reported with the task's name, while a graph is traced."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from mtq.dynamics.dynamics import Dynamics
+from mtq.environment_error import raised_in
+
+
+class CheckedDynamics:
+    """The functions of a task's dynamics, with checks of what they raise and of the types and shapes they return.
+
+    The checks are made in Python when the functions are called, which in a graph is once, at tracing.
+
+    Args:
+        name: The task's name, for messages.
+        dynamics: The dynamics.
+    """
+
+    def __init__(self, name: str, dynamics: Dynamics) -> None:
+        self._name, self._dynamics = name, dynamics
+        self.num_random, self.max_episode_steps = dynamics.num_random, dynamics.max_episode_steps
+
+    def initial_state(self, random: tf.Tensor) -> tf.Tensor:
+        """The state at the start of an episode, as `Dynamics.initial_state`."""
+        with raised_in(self._name, "initial_state"):
+            state = self._dynamics.initial_state(random)
+        return self._checked("initial_state", "the state", state, tf.float32, [random.shape[0], None])
+
+    def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """What an action leads to, as `Dynamics.step`."""
+        with raised_in(self._name, "step"):
+            answer = self._dynamics.step(state, action, random)
+        if not isinstance(answer, tuple | list) or len(answer) != 3:
+            received = f"{len(answer)} values" if isinstance(answer, tuple | list) else type(answer).__name__
+            raise ValueError(
+                f"The dynamics of task '{self._name}' must return three values from step: state, reward, terminated. "
+                f"Received: {received}. Fix their step."
+            )
+        reached, reward, terminated = answer
+        rows = state.shape[:1]
+        return (
+            self._checked("step", "the state", reached, tf.float32, state.shape),
+            self._checked("step", "the reward", reward, tf.float32, rows),
+            self._checked("step", "terminated", terminated, tf.bool, rows),
+        )
+
+    def observe(self, state: tf.Tensor) -> tf.Tensor:
+        """The observation of a state, as `Dynamics.observe`."""
+        with raised_in(self._name, "observe"):
+            observation = self._dynamics.observe(state)
+        shape = [state.shape[0], *self._dynamics.observation_shape]
+        return self._checked("observe", "the observation", observation, tf.float32, shape)
+
+    def _checked(self, call: str, role: str, value: Any, dtype: tf.DType, shape: Any) -> tf.Tensor:
+        try:
+            tensor = tf.convert_to_tensor(value)
+        except (ValueError, TypeError):
+            tensor = None
+        if tensor is None or tensor.dtype != dtype or not tensor.shape.is_compatible_with(shape):
+            received = type(value).__name__ if tensor is None else f"{tensor.dtype.name} of shape {tensor.shape}"
+            raise ValueError(
+                f"The dynamics of task '{self._name}' must return {role} from {call} as {dtype.name} of shape "
+                f"{tf.TensorShape(shape)}. Received: {received}. Fix their {call}."
+            )
+        return tensor

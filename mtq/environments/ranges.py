@@ -1,0 +1,139 @@
+"""The range of the observations that an environment announces, checked at every step."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from mtq.observation_spaces import ROUNDING, is_image, scaling_bounds
+from mtq.tasks import Task
+
+LARGEST = float(np.finfo(np.float32).max)
+_SMALL = 64  # numbers of an observation up to which Python's own loop is faster than NumPy
+_warned: set[tuple[Any, ...]] = set()
+
+
+class ObservationRange:
+    """The bounds that an environment announces for its observations.
+
+    All numbers must be finite. Bounds that determine what a network sees must hold: those of integers and bools, those
+    by which observations are scaled, and those of images. Vectors of floats are not scaled, so that numbers beyond
+    their bounds are only reported, by one warning.
+
+    Args:
+        task: The task.
+        space: The observation space, or None for an environment of tf-agents, whose bounds are those of the spec.
+    """
+
+    def __init__(self, task: Task, space: gymnasium.spaces.Box | None) -> None:
+        spec = task.spec
+        bounds = scaling_bounds(spec.observation_dtype, spec.observation_low, spec.observation_high)
+        low, high = (np.broadcast_to(bound, spec.observation_shape) for bound in bounds)
+        must_hold = np.isfinite(low) | is_image(spec.observation_shape)
+        is_integer = spec.observation_dtype == "uint8"
+        if space is not None:
+            low = np.where(space.bounded_below, space.low, -np.inf)
+            high = np.where(space.bounded_above, space.high, np.inf)
+            is_integer = space.dtype.kind in "iub"
+        must_hold |= is_integer
+        slack = 0.0 if is_integer else ROUNDING
+        low, high = (np.clip(bound.astype(np.float64), -LARGEST, LARGEST) for bound in (low, high))
+        self._low = np.maximum(low - slack * np.abs(low), -LARGEST).astype(np.float32)
+        self._high = np.minimum(high + slack * np.abs(high), LARGEST).astype(np.float32)
+        self._least = np.where(must_hold, self._low, -LARGEST).astype(np.float32)
+        self._most = np.where(must_hold, self._high, LARGEST).astype(np.float32)
+        self._name, self._size = task.name, low.size
+        self._lows, self._highs = self._low.ravel().tolist(), self._high.ravel().tolist()
+        first_low, first_high = self._lows[0], self._highs[0]
+        self._is_uniform = bool(np.all(self._low == first_low) and np.all(self._high == first_high))
+        is_bytes = spec.observation_dtype == "uint8" and self._is_uniform and first_low <= 0
+        self._is_endless = self._is_uniform and (first_low, first_high) == (-LARGEST, LARGEST)
+        self._largest = int(first_high)
+        is_any = is_bytes and first_high >= 255
+        of_others = self._has_no_larger if is_bytes else self._has_none_outside
+        self._holds: Callable[[np.ndarray], Any] = self._has_any if is_any else of_others
+
+    def check(self, observations: np.ndarray) -> None:
+        """Raises a ValueError if a number is not finite or beyond a bound that must hold.
+
+        Args:
+            observations: One observation or several, `[N, …]`, of the task's dtype and shape.
+        """
+        if not self._holds(observations):
+            self._report(observations)
+
+    def check_integers(self, array: np.ndarray) -> None:
+        """Raises a ValueError if numbers of another dtype are no integers within the bounds.
+
+        Args:
+            array: One observation, in the environment's own dtype.
+        """
+        if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):  # also for NaN
+            fractions = array[array != np.floor(array)]
+            raise ValueError(
+                f"The environment of task '{self._name}' must return observations of the type and range that it "
+                f"announces, integers from {self._least.min():g} to {self._most.max():g}. Received: {array.dtype}, "
+                f"such as {fractions[0]:g}. Fix its observation_space, or what reset and step return."
+            )
+        if not ((array >= self._least) & (array <= self._most)).all():
+            raise self._outside(array)
+
+    def _has_any(self, _: np.ndarray) -> bool:
+        return True
+
+    def _has_no_larger(self, observations: np.ndarray) -> bool:
+        return np.maximum.reduce(observations.ravel()) <= self._largest  # a comparison with a float takes twice as long
+
+    def _has_none_outside(self, observations: np.ndarray) -> bool:
+        if observations.size == self._size <= _SMALL:
+            for low, number, high in zip(self._lows, observations.ravel().tolist(), self._highs, strict=True):
+                if not low <= number <= high:  # also true for NaN
+                    return False
+            return True
+        if self._is_endless:
+            return np.count_nonzero(np.isfinite(observations)) == observations.size
+        if self._is_uniform:  # NaN is propagated, and compares false
+            flat = observations.ravel()
+            return np.minimum.reduce(flat) >= self._lows[0] and np.maximum.reduce(flat) <= self._highs[0]
+        is_within = np.less_equal(observations, self._high)
+        is_within &= observations >= self._low
+        return np.count_nonzero(is_within) == observations.size
+
+    def _report(self, observations: np.ndarray) -> None:
+        if not np.isfinite(observations).all():
+            raise ValueError(
+                f"The environment of task '{self._name}' must return finite numbers. Received: observations "
+                f"{_shortened(observations.tolist())}. Fix the environment, or end the episode before its state "
+                "overflows."
+            )
+        if ((observations < self._least) | (observations > self._most)).any():
+            raise self._outside(observations)
+        key = (self._name, *self._lows, *self._highs)
+        if key not in _warned:
+            _warned.add(key)
+            warnings.warn(
+                f"{self._outside(observations)} Vectors of floats are not scaled, so that training goes on with the "
+                "numbers as they are.",
+                stacklevel=2,
+            )
+
+    def _outside(self, array: np.ndarray) -> ValueError:
+        low, high = (_of_entries(bound) for bound in (self._low, self._high))
+        return ValueError(
+            f"The environment of task '{self._name}' must return observations within the bounds that it announces, "
+            f"{low} to {high}. Received: {array.dtype} from {array.min()} to {array.max()}. Fix its observation_space, "
+            "or what reset and step return."
+        )
+
+
+def _of_entries(bounds: np.ndarray) -> str:
+    if (bounds == bounds.flat[0]).all():
+        return f"{bounds.flat[0]:g}"
+    return _shortened([float(f"{bound:g}") for bound in bounds.ravel()[:20].tolist()])
+
+
+def _shortened(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 200 else text[:200] + "…"
