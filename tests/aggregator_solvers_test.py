@@ -242,3 +242,14 @@ def test_the_balance_of_nearly_cancelling_gradients(alpha, ratio):
         if alpha == 1:
             longest = np.linalg.norm(rows, axis=1).max()
             np.testing.assert_allclose(np.linalg.norm(update), np.sqrt(tasks) * longest, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("tasks", "size"), [(3, 8), (8, 12), (8, 4)])
+def test_aligned_mtl_of_unequal_lengths(tasks, size):
+    random, aggregator = np.random.default_rng(6), mtq.aggregators.AlignedMTL()
+    for ratio, tolerance in [(1, 1e-3), (1e3, 1e-3), (1e5, 1e-3), (1e7, 0.2)] * 5:
+        rows = nearly_cancelling(random, tasks, size, ratio)
+        left, values, _ = np.linalg.svd(rows, full_matrices=False)
+        expected = (left * values[-1] / values) @ left.T.sum(axis=1) / tasks @ rows
+        error = np.linalg.norm(update_of(aggregator, rows) - expected)
+        assert error < tolerance * np.linalg.norm(expected), (ratio, error)

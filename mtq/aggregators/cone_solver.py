@@ -8,7 +8,7 @@ conditions of Karush, Kuhn and Tucker, which are sufficient here, with coefficie
 Otherwise a primal-dual interior-point method with Nesterov and Todd's scaling solves it, which keeps the ball as a
 cone: the norm itself has no second derivative at 0, and Newton's method on it does not converge where the gradients
 nearly cancel. The iterate that is returned is the best by the objective itself, and the iterations end only when a
-dual point proves it optimal.
+dual point proves it optimal, or when rounding errors are all that is left.
 
 Reference:
     Nocedal and Wright, "Numerical Optimization", 2006, sections 16.5 (active sets) and 12.3 (the conditions).
@@ -23,6 +23,7 @@ from mtq.aggregators.solvers import compiled, positive_definite_factor, solve
 
 _MOST_ITERATIONS = 100
 _PRECISION = 1e-9
+_SMALLEST_GAP = 1e-3  # of the complementarity, in precisions; with less, rounding errors are all that is left
 _CENTERING = 0.1
 _TO_THE_BORDER = 0.99
 _SMALLEST_PIVOT = 1e-6  # above the rounding errors of cosines computed in float32, below what -0.9999 leaves
@@ -121,18 +122,20 @@ def _by_interior_point(
     num_tasks = cosines.shape[0]
     factor = positive_definite_factor(cosines, _SMALLEST_PIVOT)
 
-    def assess(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def assess(at: _Cones) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The primal point that belongs to multipliers, its objective, and whether the duality gap is too large.
 
         The objective is that of the cosines themselves, whatever their factor, less their rounding errors.
         """
+        z = at.z
         moved = tf.linalg.matvec(factor, z, transpose_a=True)
         norm = tf.maximum(tf.norm(moved), _TINY)
         reached = tf.linalg.matvec(factor, radius / norm * moved) + products
         y = radius / norm * z
         primal = tf.reduce_min(reached / bounds)
         dual = (tf.tensordot(products, z, 1) + radius * norm) / tf.tensordot(bounds, z, 1)
-        is_open = dual - primal > _PRECISION * tf.maximum(tf.abs(dual), 1e-3 * radius)
+        precision = _PRECISION * tf.maximum(tf.abs(dual), 1e-3 * radius)
+        is_open = (dual - primal > precision) & (_complementarity(at, radius) > _SMALLEST_GAP * precision)
         certain = tf.linalg.matvec(cosines, y) + products - _NOISE * tf.reduce_sum(tf.abs(y))
         return y, tf.reduce_min(certain / bounds), is_open
 
@@ -140,7 +143,7 @@ def _by_interior_point(
         done: tf.Tensor, at: _Cones, best: tf.Tensor, objective: tf.Tensor, _: tf.Tensor
     ) -> tuple[tf.Tensor, _Cones, tf.Tensor, tf.Tensor, tf.Tensor]:
         at = _moved(at, factor, products, bounds, radius)
-        y, reached, is_open = assess(at.z)
+        y, reached, is_open = assess(at)
         is_better = reached > objective
         return done + 1, at, tf.where(is_better, y, best), tf.where(is_better, reached, objective), is_open
 
@@ -165,8 +168,7 @@ def _moved(at: _Cones, factor: tf.Tensor, products: tf.Tensor, bounds: tf.Tensor
     transposed = lambda vector: tf.linalg.matvec(factor, vector, transpose_a=True)  # noqa: E731
     primal_residual = products + tf.linalg.matvec(factor, at.x) - at.v * bounds - at.slack
     dual_residual = -transposed(at.z) - at.tail
-    gap = tf.tensordot(at.slack, at.z, 1) + radius * at.head + tf.tensordot(at.x, at.tail, 1)
-    target = _CENTERING * gap / (num_tasks + 1)
+    target = _CENTERING * _complementarity(at, radius) / (num_tasks + 1)
 
     ball = _determinant(radius, at.x)
     dual_ball = _determinant(at.head, at.tail)
@@ -208,6 +210,11 @@ def _moved(at: _Cones, factor: tf.Tensor, products: tf.Tensor, bounds: tf.Tensor
     length = tf.minimum(_TO_THE_BORDER * tf.reduce_min(tf.stack(limits)), 1.0)
     steps = _Cones(x, v, slack, z, head, tail)
     return _Cones(*(now + length * change for now, change in zip(at, steps, strict=True)))
+
+
+def _complementarity(at: _Cones, radius: tf.Tensor) -> tf.Tensor:
+    """0 at a solution."""
+    return tf.tensordot(at.slack, at.z, 1) + radius * at.head + tf.tensordot(at.x, at.tail, 1)
 
 
 def _determinant(head: tf.Tensor, tail: tf.Tensor) -> tf.Tensor:
