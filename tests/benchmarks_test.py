@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,12 @@ SETTINGS = {"tasks": 1, "rounds": 1, "seconds": 0.2, "warmup_steps": 40, "steps_
 def result(request):
     systems, by_command = request.param
     if not by_command:
-        with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(io.StringIO()) as printed:
+        with (
+            pytest.MonkeyPatch.context() as patched,
+            contextlib.redirect_stdout(io.StringIO()) as printed,
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # what tf-agents imports has some, which a worker's process does not show
             patched.setattr(throughput, "Worker", InThisProcess)
             print(json.dumps(throughput.measure(throughput.Options(**SETTINGS, systems=systems))))
         return printed.getvalue(), systems.split(",")

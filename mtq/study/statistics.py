@@ -76,10 +76,9 @@ def performance_profile(values: np.ndarray, thresholds: np.ndarray, seed: int = 
     Reference:
         Agarwal et al., NeurIPS 2021, equation 2.
     """
-    from rliable import library
 
     def profile(scores: np.ndarray) -> np.ndarray:
-        return np.array([library.run_score_deviation(scores, threshold) for threshold in thresholds])
+        return np.mean(scores[..., None] > thresholds, axis=(0, 1))
 
     if len(values) < 2:
         return profile(values), np.full([2, len(thresholds)], np.nan)
