@@ -31,8 +31,8 @@ def explained(name: str, error: BaseException) -> ValueError | None:
     if found[2] == "5":
         return ValueError(
             f"The environment of task '{name}' must return five values from step: observation, reward, terminated, "
-            f"truncated, info. Received: {found[1]} values for one of Gymnasium's wrappers. Split `done` into terminated "
-            "and truncated, or wrap an old environment by shimmy's GymV21."
+            f"truncated, info. Received: {found[1]} values for one of Gymnasium's wrappers. Split `done` into "
+            "terminated and truncated, or wrap an old environment by shimmy's GymV21."
         )
     return ValueError(
         f"The environment of task '{name}' must return an observation and a dict of infos from reset. Received: "
