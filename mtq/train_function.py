@@ -1,7 +1,6 @@
 """The function that `fit` calls for every `steps_per_execution` updates."""
 
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -65,11 +64,11 @@ def check_experience(dataset: Any, model: keras.Model) -> list[Any]:
     Returns:
         The experiences whose batches the dataset holds.
     """
-    if dataset is None or hasattr(dataset, "env_steps") or inspect.isgenerator(dataset):
+    if dataset is None or hasattr(type(dataset), "env_steps"):  # an Experience itself
         received = "None" if dataset is None else f"an object of {type(dataset).__name__}"
         raise ValueError(
             f"x of fit must be a dataset of batches. Received: {received}. Pass Experience.dataset(batch_size), or a "
-            "tf.data.Dataset of {task: mtq.Transition}; tf.data.Dataset.from_generator makes one of a generator."
+            "tf.data.Dataset or generator of {task: mtq.Transition}."
         )
     experiences = experiences_of(dataset)
     for experience in experiences:

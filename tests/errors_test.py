@@ -130,17 +130,17 @@ def test_encoders_and_heads_of_other_tasks(two_tasks):
 
 def test_an_observation_shape_that_does_not_match():
     tasks = one_task(lambda: Broken(observation=np.zeros(4, np.float32)))
-    with pytest.raises(ValueError, match=error("'corridor'", "(3,)", "Received: one of shape (4,)", "Mend")):
+    with pytest.raises(ValueError, match=error("'corridor'", "(3,)", "Received: one of shape (4,)", "Fix")):
         mtq.Experience(tasks, one_model(tasks))
 
 
 @pytest.mark.parametrize(
     ("broken", "role"),
-    [({"observation": np.array([0.0, np.nan, 0.0])}, "observations"), ({"reward": np.nan}, "rewards")],
+    [({"observation": np.array([0.0, np.nan, 0.0])}, "observations"), ({"reward": np.nan}, "reward nan")],
 )
 def test_an_environment_that_returns_nan(broken, role):
     tasks = one_task(lambda: Broken(**broken))
-    with pytest.raises(ValueError, match=error("'corridor'", "finite numbers", f"Received: {role}", "Mend")):
+    with pytest.raises(ValueError, match=error("'corridor'", "finite numbers", f"Received: {role}", "Fix")):
         mtq.Experience(tasks, one_model(tasks))
 
 
@@ -171,8 +171,8 @@ def test_a_replay_smaller_than_a_batch():
     [
         ({"steps_per_update": 0}, ("steps_per_update", "at least 0.0001", "Received: 0")),
         ({"steps_per_update": float("nan")}, ("steps_per_update", "finite", "Received: nan")),
-        ({"seed": -1}, ("seed", "from 0", "Received: -1")),
-        ({"n_step": 0}, ("n_step", "from 1", "Received: 0")),
+        ({"seed": -1}, ("seed", "at least 0", "Received: -1")),
+        ({"n_step": 0}, ("n_step", "at least 1", "Received: 0")),
         ({"warmup_steps": 0}, ("warmup_steps", "'corridor'", "Received: 0")),
         ({"exploration": 1.5}, ("exploration", "probability", "Received: 1.5")),
         ({"exploration": {"other": 0.1}}, ("exploration must have an entry", "Received: ['other']")),
@@ -276,7 +276,7 @@ def test_other_shapes_under_the_same_name(make_model, two_tasks):
 def test_batches_and_executions_that_cannot_be(make_model, two_tasks):
     model = make_model(compile_options={"steps_per_execution": 4})
     experience = mtq.Experience(two_tasks, model, warmup_steps=20)
-    with pytest.raises(ValueError, match=error("batch_size", "from 1", "Received: 0")):
+    with pytest.raises(ValueError, match=error("batch_size", "at least 1", "Received: 0")):
         experience.dataset(0)
     with pytest.raises(ValueError, match=error("steps_per_epoch must say", "no end", "Received: None")):
         model.fit(experience.dataset(4), verbose=0)

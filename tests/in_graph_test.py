@@ -315,7 +315,7 @@ class Misshapen(CartPole):
     ("dynamics", "message"),
     [
         (Overflowing, r"dynamics of task 'broken' must return finite numbers. Received: rewards \[inf\]"),
-        (Misshapen, r"dynamics of task 'broken' must give observations of the shape .*\(4,\). Received: \(3,\)"),
+        (Misshapen, r"dynamics of task 'broken' must return the observation .* of shape \(1, 4\).*\(1, 3\)"),
     ],
 )
 def test_broken_dynamics_are_found_before_training(dynamics: type[Dynamics], message):

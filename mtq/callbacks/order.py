@@ -25,7 +25,6 @@ _RECORDING = (
     keras.callbacks.RemoteMonitor,
     keras.callbacks.TensorBoard,
 )
-_WRITING = (BestCheckpoint, LearningCurves, keras.callbacks.CSVLogger, keras.callbacks.ModelCheckpoint)
 _ONCE = (EvaluateTasks, TrainingReturns)
 
 
@@ -44,7 +43,7 @@ def in_order(callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) 
         The callbacks in calling order.
 
     Raises:
-        ValueError: Two callbacks would write the same logs or file, the direction of a monitor is not known, or a
+        ValueError: Two callbacks would write the same logs, the direction of a monitor is not known, or a
             callback saves the model and a saved file could not be loaded again.
     """
     for kind in _ONCE:
@@ -53,7 +52,6 @@ def in_order(callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) 
                 f"fit takes one {kind.__name__} among its callbacks, for all of them write the same logs. "
                 "Received: several."
             )
-    _check_files(callbacks)
     if any(_saves(callback) for callback in callbacks):
         check_saveable(model)
     loggers = [callback for callback in callbacks if isinstance(callback, keras.callbacks.CSVLogger)]
@@ -70,7 +68,6 @@ def check_callbacks(callbacks: Sequence[Any]) -> None:
     Args:
         callbacks: The callbacks that the user gave.
     """
-    places: dict[str, str] = {}
     for number, callback in enumerate(callbacks):
         check_keras("A callback of fit", callback)
         if not isinstance(callback, keras.callbacks.Callback):
@@ -80,15 +77,7 @@ def check_callbacks(callbacks: Sequence[Any]) -> None:
             )
         if any(callback is other for other in callbacks[:number]):
             raise ValueError(f"callbacks of fit must be given once each. Received: a {type(callback).__name__} twice.")
-        place = getattr(callback, "filepath", getattr(callback, "filename", None))
-        if place is None or not isinstance(callback, _WRITING):
-            continue
-        if str(place) in places:
-            raise ValueError(
-                f"callbacks of fit must write to different files. Received: {str(place)!r} for a "
-                f"{places[str(place)]} and a {type(callback).__name__}."
-            )
-        places[str(place)] = type(callback).__name__
+    _check_files(callbacks)
 
 
 def _stage(callback: keras.callbacks.Callback) -> int:
