@@ -9,10 +9,9 @@ import tensorflow as tf
 
 from mtq import value_learning as vl
 from mtq.environments.errors import kept
-from mtq.observation_spaces import ROUNDING, scaling_bounds
+from mtq.observation_spaces import LARGEST, scaling_bounds, with_rounding
 from mtq.tasks import Task, TaskSet
 
-_LARGEST = float(np.finfo(np.float32).max)
 _ROLES = ("observation", "action", "reward", "discount", "next_observation")
 
 
@@ -100,7 +99,7 @@ def _check_row(name: str, role: str, low: np.ndarray, high: np.ndarray, row: np.
         )
     if finite and within:
         return
-    wanted = f"from {_text(low)} to {_text(high)}" if np.min(high) < _LARGEST else "finite"
+    wanted = f"from {_text(low)} to {_text(high)}" if np.min(high) < LARGEST else "finite"
     received = f"from {lowest:g} to {highest:g}" if finite else "NaN or Inf"
     remedy = {
         "action": "; actions count from 0, whatever the environment calls them",
@@ -114,18 +113,16 @@ def _check_row(name: str, role: str, low: np.ndarray, high: np.ndarray, row: np.
 def _text(bound: np.ndarray) -> str:
     if np.all(bound == bound.flat[0]):
         return f"{bound.flat[0]:g}"
-    entries = ", ".join("any" if abs(one) >= _LARGEST else f"{one:g}" for one in bound.flat[:8])
+    entries = ", ".join("any" if abs(one) >= LARGEST else f"{one:g}" for one in bound.flat[:8])
     return f"[{entries}{', …' if bound.size > 8 else ''}]"
 
 
 def _limits(task: Task) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The smallest and the largest value of each field; of observations, by which the network scales them."""
     spec = task.spec
-    of_action, of_reward, of_discount = (0.0, spec.num_actions - 1.0), (-_LARGEST, _LARGEST), (0.0, 1.0)
-    low, high = scaling_bounds(spec.observation_dtype, spec.observation_low, spec.observation_high)
-    slack = 0.0 if spec.observation_dtype == "uint8" else ROUNDING
-    low, high = low - slack * np.abs(low), high + slack * np.abs(high)
-    of_observation = np.maximum(low, -_LARGEST), np.minimum(high, _LARGEST)
+    of_action, of_reward, of_discount = (0.0, spec.num_actions - 1.0), (-LARGEST, LARGEST), (0.0, 1.0)
+    bounds = scaling_bounds(spec.observation_dtype, spec.observation_low, spec.observation_high)
+    of_observation = with_rounding(*bounds, is_integer=spec.observation_dtype == "uint8")
     limits = (of_action, of_reward, of_discount, of_observation, of_observation)
     fields = ("action", "reward", "discount", "observation", "next_observation")
     return {

@@ -1,4 +1,4 @@
-"""A check that settings are objects of Keras 3, not of `tf.keras`, which is Keras 2 where tf-agents is installed."""
+"""Objects and errors of Keras 3, as against `tf.keras`, which is Keras 2 where tf-agents is installed."""
 
 import inspect
 from collections.abc import Iterator
@@ -30,6 +30,15 @@ def check_keras(role: str, value: Any) -> None:
                     f"{role} must be of keras, not of tf.keras, which is Keras 2 here. Received: {module}."
                     f"{getattr(one, '__name__', type(one).__name__)}. Take it from `import keras`."
                 )
+
+
+def message_of(error: Exception) -> str:
+    """The message of an error of Keras, without the terminal's colours.
+
+    Args:
+        error: The error.
+    """
+    return str(error).replace("\x1b[1m", "").replace("\x1b[0m", "")
 
 
 def _with_attributes(value: Any) -> Iterator[Any]:

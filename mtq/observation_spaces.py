@@ -22,8 +22,9 @@ from mtq.flattening import CheckedFlattening
 
 Bound = float | tuple[float, ...] | None
 LARGE = 36  # the smallest height and width of images for `nature_cnn`
-ROUNDING = 4 * float(np.finfo(np.float32).eps)  # by which bounds of floats may be missed, relative to their size
+LARGEST = float(np.finfo(np.float32).max)
 EXACT = 2**24  # float32 represents all integers up to this one exactly
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # by which bounds of floats may be missed, relative to their size
 _ONE_HOT = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -168,6 +169,23 @@ def scaling_bounds(dtype: str, low: Bound, high: Bound) -> tuple[np.ndarray, np.
     lower, upper = np.broadcast_arrays(0.0 if low is None else low, high)
     is_scaled = (lower != 0) | (upper != 1) | (dtype == "uint8") | (upper.ndim == 0)
     return np.where(is_scaled, lower, -np.inf), np.where(is_scaled, upper, np.inf)
+
+
+def with_rounding(low: np.ndarray, high: np.ndarray, is_integer: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The bounds that observations in float32 must meet, wider by rounding errors if they are not integers.
+
+    Args:
+        low: The lower bounds; −∞ where there is none.
+        high: The upper bounds; ∞ where there is none.
+        is_integer: Whether the observations are integers, which are exact.
+
+    Returns:
+        The lower and the upper bounds, finite, float32.
+    """
+    low, high = (np.clip(np.asarray(bound, np.float64), -LARGEST, LARGEST) for bound in (low, high))
+    slack = 0.0 if is_integer else _ROUNDING
+    lower, upper = low - slack * np.abs(low), high + slack * np.abs(high)
+    return np.maximum(lower, -LARGEST).astype(np.float32), np.minimum(upper, LARGEST).astype(np.float32)
 
 
 def is_image(shape: tuple[int, ...]) -> bool:

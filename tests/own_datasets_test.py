@@ -158,3 +158,18 @@ def test_the_experience_of_another_model(two_tasks, make_model, tmp_path):
         with pytest.raises(ValueError, match=r"Experience made with the model that is fitted.*Received: .*load_model"):
             loaded.fit(batches, steps_per_epoch=2, verbose=0)
     old.fit(dataset.take(3), verbose=0)
+
+
+@pytest.mark.parametrize("high", [None, 255.0])
+def test_bytes_with_and_without_an_upper_bound(high):
+    spec = mtq.spaces.TaskSpec((3,), "uint8", high, 2)
+    tasks = mtq.TaskSet([mtq.Task("corridor", None, spec=spec)])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4])), tasks)
+    model.compile("adam")
+    observations = np.array([[0, 100, 255]] * B, np.uint8)
+    batch = {
+        "corridor": random_batch(tasks, B)["corridor"]._replace(observation=observations, next_observation=observations)
+    }
+    for way in ("fit", "train_on_batch"):
+        ways(model, batch)[way]()
+    assert int(model.updates) == 5

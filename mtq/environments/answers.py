@@ -8,8 +8,8 @@ import numpy as np
 
 from mtq.environment_error import InvalidAnswerError, raise_broken, raised_in
 from mtq.environments.py_environment import DISCOUNT
-from mtq.environments.ranges import LARGEST, ObservationRange
-from mtq.observation_spaces import check_exact
+from mtq.environments.ranges import ObservationRange, shortened
+from mtq.observation_spaces import LARGEST, check_exact
 from mtq.spaces import read_spec
 from mtq.tasks import Task
 
@@ -212,7 +212,7 @@ class Answers:
     def _not_finite(self, reward: Any) -> ValueError:
         return ValueError(
             f"The environment of task '{self._task.name}' must return finite numbers. Received: reward "
-            f"{_shortened(reward)}. Fix the environment, or end the episode before its state overflows."
+            f"{shortened(reward)}. Fix the environment, or end the episode before its state overflows."
         )
 
     def _wrong(self, what: str, received: Any, remedy: str) -> ValueError:
@@ -231,17 +231,9 @@ def _described(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and type {value.dtype}"
     if isinstance(value, tuple | list) and len(value) < 10:
-        return f"a {type(value).__name__} of {len(value)}: {_shortened([_inner(one) for one in value])}"
-    return _shortened(value)
+        return f"a {type(value).__name__} of {len(value)}: {shortened([_inner(one) for one in value])}"
+    return shortened(value)
 
 
 def _inner(value: Any) -> Any:
     return f"array{value.shape}" if isinstance(value, np.ndarray) else value
-
-
-def _shortened(value: Any) -> str:
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # such as an integer with more digits than Python converts to text
-        return f"one of {type(value).__name__} that cannot be written"
-    return text if len(text) <= 200 else text[:200] + "…"

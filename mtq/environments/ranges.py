@@ -7,10 +7,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from mtq.observation_spaces import ROUNDING, is_image, scaling_bounds
+from mtq.observation_spaces import LARGEST, is_image, scaling_bounds, with_rounding
 from mtq.tasks import Task
 
-LARGEST = float(np.finfo(np.float32).max)
 _SMALL = 64  # numbers of an observation up to which Python's own loop is faster than NumPy
 _warned: set[tuple[Any, ...]] = set()
 
@@ -38,10 +37,7 @@ class ObservationRange:
             high = np.where(space.bounded_above, space.high, np.inf)
             is_integer = space.dtype.kind in "iub"
         must_hold |= is_integer
-        slack = 0.0 if is_integer else ROUNDING
-        low, high = (np.clip(bound.astype(np.float64), -LARGEST, LARGEST) for bound in (low, high))
-        self._low = np.maximum(low - slack * np.abs(low), -LARGEST).astype(np.float32)
-        self._high = np.minimum(high + slack * np.abs(high), LARGEST).astype(np.float32)
+        self._low, self._high = with_rounding(low, high, is_integer)
         self._least = np.where(must_hold, self._low, -LARGEST).astype(np.float32)
         self._most = np.where(must_hold, self._high, LARGEST).astype(np.float32)
         self._name, self._size = task.name, low.size
@@ -105,7 +101,7 @@ class ObservationRange:
         if not np.isfinite(observations).all():
             raise ValueError(
                 f"The environment of task '{self._name}' must return finite numbers. Received: observations "
-                f"{_shortened(observations.tolist())}. Fix the environment, or end the episode before its state "
+                f"{shortened(observations.tolist())}. Fix the environment, or end the episode before its state "
                 "overflows."
             )
         if ((observations < self._least) | (observations > self._most)).any():
@@ -131,9 +127,13 @@ class ObservationRange:
 def _of_entries(bounds: np.ndarray) -> str:
     if (bounds == bounds.flat[0]).all():
         return f"{bounds.flat[0]:g}"
-    return _shortened([float(f"{bound:g}") for bound in bounds.ravel()[:20].tolist()])
+    return shortened([float(f"{bound:g}") for bound in bounds.ravel()[:20].tolist()])
 
 
-def _shortened(value: Any) -> str:
-    text = " ".join(repr(value).split())
+def shortened(value: Any) -> str:
+    """The text of a value for a message, in one line of 200 characters at most."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # such as an integer with more digits than Python converts to text
+        return f"one of {type(value).__name__} that cannot be written"
     return text if len(text) <= 200 else text[:200] + "…"

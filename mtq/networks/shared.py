@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from mtq.keras_objects import check_keras
+from mtq.keras_objects import check_keras, message_of
 from mtq.networks.backbones import widths
 from mtq.networks.encoders import Encoder, default_encoders
 from mtq.networks.heads import head_layers
@@ -142,7 +142,7 @@ def _called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) ->
 
 def _reason(error: Exception) -> str:
     """What an error says, without Keras's account of which layer it was calling with which arguments."""
-    text = str(error).replace("\x1b[1m", "").replace("\x1b[0m", "").split("Arguments received by")[0]
+    text = message_of(error).split("Arguments received by")[0]
     lines = [line.strip() for line in text.splitlines() if not line.startswith("Exception encountered when calling")]
     reason = " ".join(line for line in lines if line) or type(error).__name__
     reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"

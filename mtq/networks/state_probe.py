@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mtq.keras_objects import message_of
 from mtq.networks.joint import JointNetwork, call_on_rows
 from mtq.networks.paths import TaskPaths
 from mtq.networks.rows import Rows
@@ -125,8 +126,8 @@ def _components(variable: Any) -> Sequence[Any]:
 
 
 def _sentence_about_misfit(error: Exception) -> str:
-    line = next(line for line in str(error).splitlines() if _MISFIT in line)
-    return line.replace("\x1b[1m", "").replace("\x1b[0m", "").strip().removesuffix(".")
+    line = next(line for line in message_of(error).splitlines() if _MISFIT in line)
+    return line.strip().removesuffix(".")
 
 
 def _numbers(outputs: Any) -> Sequence[np.ndarray]:
