@@ -77,24 +77,29 @@ def test_the_larger_p_value_of_two_tests():
     by_t = 2 * scipy.stats.t.sf(t, freedom)
     assert by_t == pytest.approx(scipy.stats.ttest_ind(first, second, equal_var=False).pvalue)
     assert permutation_p_value(first, second) >= by_t
-    noisy, quiet = np.array([-9.0, 8.0, 1.0, 12.0]), np.linspace(-1, 1, 40)
-    assert permutation_p_value(noisy, quiet) >= scipy.stats.ttest_ind(noisy, quiet, equal_var=False).pvalue
+    random = np.random.default_rng(0)
+    for spread in (0.1, 1.0, 3.0, 10.0) * 5:
+        few, many = spread * random.normal(size=4), random.normal(1.0, size=20)
+        assert permutation_p_value(few, many) >= scipy.stats.ttest_ind(few, many, equal_var=False).pvalue * (1 - 1e-9)
 
 
 def false_findings(runs, others, spread, draws, seed):
-    """The shares of p-values below 0.05 and below 0.005 where the arms differ in their spread alone."""
+    """The shares of p-values below 0.05 and below 0.005 where the arms differ in their spread alone.
+
+    What Welch's test does not find is no finding: the p-value is never below Welch's, see the test above. So the slow
+    permutations are needed for the others only.
+    """
     random = np.random.default_rng(seed)
-    p = [
-        permutation_p_value(spread * random.normal(size=runs), random.normal(size=others), seed=number)
-        for number in range(draws)
-    ]
-    return np.mean(np.array(p) < 0.05), np.mean(np.array(p) < 0.005)
+    first, second = spread * random.normal(size=(draws, runs)), random.normal(size=(draws, others))
+    found = np.flatnonzero(scipy.stats.ttest_ind(first, second, axis=1, equal_var=False).pvalue < 0.05)
+    p = np.array([permutation_p_value(first[draw], second[draw], seed=draw) for draw in found])
+    return np.sum(p < 0.05) / draws, np.sum(p < 0.005) / draws
 
 
 def test_the_smaller_and_noisier_arm_does_not_find_too_much():
     """By the permutation test alone a tenth of these would be below 0.05, and 3 % below 0.005."""
-    at_05, at_005 = false_findings(10, 50, spread=3.0, draws=150, seed=5)
-    assert at_05 <= 0.08
+    at_05, at_005 = false_findings(10, 50, spread=3.0, draws=1_000, seed=5)
+    assert at_05 <= 0.06
     assert at_005 <= 0.01
 
 
@@ -102,7 +107,8 @@ def test_the_smaller_and_noisier_arm_does_not_find_too_much():
 @pytest.mark.parametrize("others", [10, 30, 50])
 @pytest.mark.parametrize("spread", [1.0, 2.0, 3.0, 5.0, 10.0, 1 / 2, 1 / 3, 1 / 5, 1 / 10])
 def test_false_findings(others, spread):
-    at_05, at_005 = false_findings(10, others, spread, draws=1_000, seed=round(100 * spread) + others)
+    """Of 6,000 draws: of 1,000 the share of a test whose true level is 5 % has a standard error of 0.7 %."""
+    at_05, at_005 = false_findings(10, others, spread, draws=6_000, seed=round(100 * spread) + others)
     assert at_05 <= 0.06
     assert at_005 <= 0.01
 
