@@ -16,31 +16,37 @@ _cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(_cpu, [tf.config.LogicalDeviceConfiguration()] * LOGICAL_CPUS)
 
 
-_xla_is_on = [False]
+_is_optimized = [False]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--xla", action="store_true", help="compile loops and evaluations in every test, as users do")
+    parser.addoption("--optimized", action="store_true", help="let TensorFlow optimize every test's graphs, as users do")
+
+
+def _optimize(is_optimized):
+    _is_optimized[0] = is_optimized
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not is_optimized})
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _xla_only_where_it_is_on():
-    """XLA takes ten seconds to compile what a small test then runs for milliseconds; without it the graph is the same.
+    """XLA takes ten seconds to compile what a small test then runs for milliseconds, and Grappler a fifth of a test.
 
-    What it makes of the graph is the matter of tests that are marked `xla`; slow ones and subprocesses have it too.
+    Without them the graph computes the same. What they make of it is the matter of tests that are marked `xla`; slow
+    ones and subprocesses have them too.
     """
     pays = model.xla_pays
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(model, "xla_pays", lambda network: _xla_is_on[0] and pays(network))
+        patched.setattr(model, "xla_pays", lambda network: _is_optimized[0] and pays(network))
         yield
 
 
 @pytest.fixture(autouse=True)
-def _with_xla(request, _xla_only_where_it_is_on):
+def _optimized(request, _xla_only_where_it_is_on):
     marks = {mark.name for mark in request.node.iter_markers()}
-    _xla_is_on[0] = request.config.getoption("--xla") or not marks.isdisjoint({"xla", "slow"})
+    _optimize(request.config.getoption("--optimized") or not marks.isdisjoint({"xla", "slow"}))
     yield
-    _xla_is_on[0] = request.config.getoption("--xla")
+    _optimize(request.config.getoption("--optimized"))
 
 
 def pytest_collection_finish():

@@ -3,6 +3,8 @@
 import mtq
 
 # isort: split
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -37,12 +39,12 @@ def aggregator(name):
 
 def gradients(rows, scale=1.0):
     """Tasks' gradients over two shared variables and one private one each, from `[T, 5]` numbers."""
-    rows = np.asarray(rows, np.float32) * np.float32(scale)
+    rows = tf.unstack(tf.cast(rows, tf.float32) * scale)
     tasks = []
     for i, row in enumerate(rows):
         private = [None] * len(rows)
-        private[i] = tf.constant(row[4:])
-        tasks.append([tf.constant(row[:2]), tf.constant(row[2:4].reshape(2, 1)), *private])
+        private[i] = row[4:]
+        tasks.append([row[:2], row[2:4, None], *private])
     return TaskGradients(tasks)
 
 
@@ -62,11 +64,18 @@ HARD = {
 }
 
 
+@functools.cache
+def traced(name, num_tasks):
+    """One trace for all rows and scales, as in training."""
+    aggregator = build(mtq.aggregators.get(name), num_tasks)
+    return tf.function(lambda rows: aggregator(gradients(rows), tf.ones(num_tasks)), autograph=False)
+
+
 @pytest.mark.parametrize("rows", HARD.values(), ids=HARD.keys())
 @pytest.mark.parametrize("scale", SCALES)
-def test_finite_and_of_the_right_shapes(aggregator, rows, scale):
+def test_finite_and_of_the_right_shapes(name, rows, scale):
     given = gradients(rows, scale)
-    update = build(aggregator, len(rows))(given, tf.ones(len(rows)))
+    update = traced(name, len(rows))(tf.constant(rows * scale, tf.float32))
     for i, tensor in enumerate(update):
         like = next(task[i] for task in given.by_task if task[i] is not None)
         assert tensor.shape == like.shape
@@ -109,30 +118,40 @@ SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in ran
 @pytest.mark.parametrize("seed", SEEDS[:5])
 @pytest.mark.parametrize("kind", ["few", "many", "dependent", "unequal"])
 @pytest.mark.parametrize("name", sorted(NON_CONFLICTING))
-def test_in_conflict_with_no_task(aggregator, kind, seed):
+def test_in_conflict_with_no_task(name, kind, seed):
     shape = {"few": (3, 6), "many": (8, 30), "dependent": (4, 6), "unequal": (4, 8)}[kind]
     rows = np.random.default_rng(seed).normal(size=shape)
     if kind == "dependent":
         rows[3] = rows[0] + rows[1]
     if kind == "unequal":
         rows *= np.array([1e-3, 1.0, 10.0, 0.1])[:, None]
-    given = mtq_gradients(rows)
-    update = build(aggregator, len(rows))(given, tf.ones(len(rows)))[0].numpy().astype(np.float64)
+    update = traced_row(name, len(rows))(tf.constant(rows, tf.float32))[0].numpy().astype(np.float64)
     projections = rows @ update / np.linalg.norm(rows, axis=1) / max(np.linalg.norm(update), 1e-12)
     assert projections.min() > -1e-4 or np.linalg.norm(update) < 1e-4 * np.linalg.norm(rows, axis=1).max()
 
 
 @pytest.mark.parametrize("seed", [*range(5), *SEEDS[5:]])
 @pytest.mark.parametrize("name", sorted(NON_CONFLICTING))
-def test_in_conflict_with_no_task_of_dependent_gradients(aggregator, seed):
+def test_in_conflict_with_no_task_of_dependent_gradients(name, seed):
     """Many numbers, of which float32 makes Gram matrices with small negative eigenvalues."""
     random = np.random.default_rng(seed)
     tasks = int(random.integers(3, 9))
     rank = int(random.integers(1, tasks))
     rows = (random.normal(size=(tasks, rank)) @ random.normal(size=(rank, 3000))).astype(np.float32)
-    update = build(aggregator, tasks)(mtq_gradients(rows), tf.ones(tasks))[0].numpy().astype(np.float64)
+    update = traced_row(name, tasks)(tf.constant(rows))[0].numpy().astype(np.float64)
     lengths = np.linalg.norm(rows, axis=1)
     assert np.min(rows @ update / lengths) > -1e-3 * lengths.max()
+
+
+@functools.cache
+def traced_row(name, num_tasks):
+    """One trace for all rows of a number of tasks, of whatever size."""
+    aggregator, of_any_size = build(mtq.aggregators.get(name), num_tasks), tf.TensorSpec([num_tasks, None])
+    return tf.function(
+        lambda rows: aggregator(TaskGradients([[row] for row in tf.unstack(rows)]), tf.ones(num_tasks)),
+        autograph=False,
+        input_signature=[of_any_size],
+    )
 
 
 def mtq_gradients(rows):

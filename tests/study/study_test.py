@@ -64,11 +64,10 @@ def test_the_network_that_was_evaluated_is_kept(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_study_goes_on_and_gives_the_same_report(tmp_path, undisturbed):
-    path = tmp_path / "study"
-    without_xla = "from mtq import model; model.xla_pays = lambda network: False"  # as the runs after it
-    study = f"from tests.study.tiny import tiny_study; tiny_study().run({str(path)!r}, workers=2)"
-    code = f"{without_xla}; {study}"
+def test_a_killed_study_goes_on_and_gives_the_same_report(tmp_path):
+    path, undisturbed = tmp_path / "study", tmp_path / "undisturbed"
+    tiny_study().run(undisturbed, workers=2, verbose=0).write()
+    code = f"from tests.study.tiny import tiny_study; tiny_study().run({str(path)!r}, workers=2)"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, env={**os.environ})
     folder = StudyFolder(path)
     until = time.monotonic() + 120
