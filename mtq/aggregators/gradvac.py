@@ -61,9 +61,7 @@ def _coefficients(
     turned = tf.linalg.diag(lengths)  # row i: g_i' in terms of the unit vectors of all gradients
     seen, are_both_there = tf.zeros_like(cosines), tf.cast(pairs, tf.float64)
     for j in tf.unstack(orders, axis=1):  # for each i its own
-        is_other = (
-            others(j) * are_both_there
-        )  # else a target above 0 would turn gradients towards one that is not there
+        is_other = others(j) * are_both_there  # else a target above 0 would turn them towards absent tasks
         inner = tf.matmul(turned, cosines)
         length = tf.sqrt(tf.maximum(tf.reduce_sum(inner * turned, axis=1), 0.0))
         cosine = tf.reduce_sum(tf.math.divide_no_nan(inner, length[:, None]) * is_other, axis=1)
