@@ -134,7 +134,7 @@ def _inner_products(rows: tf.Tensor) -> tf.Tensor:
     """
     n, numbers = rows.shape
     num_blocks = n // _BLOCK if n % _BLOCK <= n // _BLOCK else n // _BLOCK + 1
-    missing = max(_BLOCK * num_blocks - n, 0) if numbers >= _LONG else 0
+    missing = max(_BLOCK * num_blocks - n, 0) if (numbers or 0) >= _LONG else 0
     if missing:
         rows = tf.pad(rows, [[0, missing], [0, 0]])
     least, larger = divmod(n + missing, num_blocks)
