@@ -253,3 +253,19 @@ def test_aligned_mtl_of_unequal_lengths(tasks, size):
         expected = (left * values[-1] / values) @ left.T.sum(axis=1) / tasks @ rows
         error = np.linalg.norm(update_of(aggregator, rows) - expected)
         assert error < tolerance * np.linalg.norm(expected), (ratio, error)
+
+
+@pytest.mark.parametrize("short", [1.0, 1e-4, 1e-10, 1e-20])
+def test_aligned_mtl_of_a_short_gradient_beside_dependent_long_ones(short):
+    random, aggregator = np.random.default_rng(7), made("aligned_mtl")
+    for _ in range(20):
+        rows = random.normal(size=(3, SIZE)) * [[1], [3], [short]]
+        for rank in (3, 2):
+            if rank == 2:
+                rows[1] = 3 * rows[0]
+            rows = rows.astype(np.float32).astype(np.float64)  # no longer quite of rank 2
+            left, values, right = np.linalg.svd(rows, full_matrices=False)
+            expected = values[rank - 1] * np.mean(left[:, :rank] @ right[:rank], axis=0)
+            error = np.linalg.norm(update_of(aggregator, rows) - expected)
+            assert error < 1e-7 * np.linalg.norm(rows, axis=1).max()
+            assert error < 1e-3 * np.linalg.norm(expected) or short < 1e-4

@@ -183,6 +183,21 @@ def test_gradvac_with_targets_of_zero_is_pcgrad():
     np.testing.assert_allclose(update_of("gradvac", rows), update_of("pcgrad", rows), rtol=1e-4)
 
 
+@pytest.mark.parametrize("absent", ["weight", "gradient"])
+def test_gradvac_turns_nothing_towards_a_task_that_is_not_there(absent):
+    rows, weights = random_rows(3, 6, 0), [1.0, 1.0, 0.0 if absent == "weight" else 1.0]
+    if absent == "gradient":
+        rows[2] = 0
+    of_two, of_three = mtq.aggregators.GradVac(), mtq.aggregators.GradVac()
+    of_two.build(2, 6)
+    of_three.build(3, 6)
+    of_two.targets.assign(np.full([2, 2], 0.9))
+    of_three.targets.assign(np.full([3, 3], 0.9))
+    np.testing.assert_allclose(update_of(of_three, rows, weights), update_of(of_two, rows[:2]), rtol=1e-5)
+    np.testing.assert_allclose(of_three.targets.numpy()[:2, :2], of_two.targets.numpy(), rtol=1e-6)
+    assert (of_three.targets.numpy()[2] == np.float32(0.9)).all()
+
+
 def test_graddrop_chooses_a_sign_with_the_probability_of_the_paper():
     updates = updates_of("graddrop", [[3.0, 1.0, 2.0], [-1.0, 1.0, 0.0]], draws=2000)
     assert set(updates[:, 0]) == {3.0, -1.0}

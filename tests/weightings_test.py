@@ -112,6 +112,15 @@ def test_excess_mtl_by_hand():
     np.testing.assert_allclose(given, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-4, 1e6])
+def test_excess_mtl_does_not_depend_on_the_losses_scale(scale):
+    excess, scaled = built(W.ExcessMTL(step_size=0.5)), built(W.ExcessMTL(step_size=0.5))
+    for norms in ([1.0, 2.0], [1.0, 4.0], [0.5, 3.0]):
+        expected = weigh(excess, [1.0, 1.0], norms)
+        given = weigh(scaled, [scale, scale], [scale * norm for norm in norms])
+        np.testing.assert_allclose(given, expected, rtol=1e-5)
+
+
 def test_random_weights_are_one_on_average_and_a_function_of_the_seed():
     drawn = np.array([weigh(W.RandomLossWeighting(seed=1), [1.0, 1.0], updates=n) for n in range(500)])
     np.testing.assert_allclose(drawn.mean(axis=0), [1.0, 1.0], atol=0.06)

@@ -15,7 +15,8 @@ class FairGrad(GramAggregator):
     """The update of greatest α-fair utility: `Σ_i c_i g_i` with `G c = c^(−1/α)`, G the Gram matrix.
 
     α = 1 is proportional fairness, the direction of Nash-MTL; α → ∞ max-min fairness, that of MGDA. The gradients are
-    first divided by the length of the longest, and the update is multiplied by it. 0 where gradients cancel.
+    first divided by the length of the longest, and the update is multiplied by it. A gradient that is l times shorter
+    makes the update up to `l^((α−1)/(α+1))` times as long as the longest. 0 where gradients cancel.
 
     Args:
         alpha: α, from 1 to 10; for more take MGDA.

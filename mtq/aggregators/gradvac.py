@@ -43,10 +43,10 @@ class GradVac(GramAggregator):
         """The sums of the turned gradients' coefficients."""
         orders = random_orders(lengths.shape[0], self.stream(self.seed), updates)
         targets = tf.cast(tf.convert_to_tensor(self.targets), tf.float64)
-        c, seen = _coefficients(lengths, cosines, orders, targets)
+        pairs = is_there[:, None] & is_there[None, :]
+        c, seen = _coefficients(lengths, cosines, pairs, orders, targets)
         moved = targets + self.beta * (seen - targets)
-        pairs = is_there[:, None] & is_there[None, :] & tf.math.is_finite(moved)
-        self.targets.assign(tf.cast(tf.where(pairs, moved, targets), tf.float32))
+        self.targets.assign(tf.cast(tf.where(pairs & tf.math.is_finite(moved), moved, targets), tf.float32))
         return c
 
     def get_config(self) -> dict[str, Any]:
@@ -56,12 +56,12 @@ class GradVac(GramAggregator):
 
 @compiled
 def _coefficients(
-    lengths: tf.Tensor, cosines: tf.Tensor, orders: tf.Tensor, targets: tf.Tensor
+    lengths: tf.Tensor, cosines: tf.Tensor, pairs: tf.Tensor, orders: tf.Tensor, targets: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     turned = tf.linalg.diag(lengths)  # row i: g_i' in terms of the unit vectors of all gradients
-    seen = tf.zeros_like(cosines)
+    seen, are_both_there = tf.zeros_like(cosines), tf.cast(pairs, tf.float64)
     for j in tf.unstack(orders, axis=1):  # for each i its own
-        is_other = others(j)
+        is_other = others(j) * are_both_there  # else a target above 0 would turn them towards absent tasks
         inner = tf.matmul(turned, cosines)
         length = tf.sqrt(tf.maximum(tf.reduce_sum(inner * turned, axis=1), 0.0))
         cosine = tf.reduce_sum(tf.math.divide_no_nan(inner, length[:, None]) * is_other, axis=1)

@@ -4,7 +4,7 @@ import abc
 
 import tensorflow as tf
 
-from mtq.aggregators.aggregator import Aggregator
+from mtq.aggregators.aggregator import LARGEST_COEFFICIENT, Aggregator
 from mtq.task_gradients import TaskGradients
 
 
@@ -12,7 +12,8 @@ class GramAggregator(Aggregator):
     """An aggregator whose update is `Σ_i c_i w_i g_i`, with coefficients that follow from `⟨w_i g_i, w_j g_j⟩`.
 
     By default it aggregates over the shared variables, the only ones on which tasks can be in conflict. A task whose
-    gradient or weight is zero counts as if it were not there.
+    gradient or weight is zero counts as if it were not there. Coefficients are held within the range of float32: a
+    gradient that would need a larger one, being more than 1e20 times shorter than another, has a smaller share.
 
     Attributes:
         needs_cosines: Whether the coefficients depend on the angles; if not, they need not be computed.
@@ -57,7 +58,8 @@ class GramAggregator(Aggregator):
         largest = tf.reduce_max(lengths)
         lengths = tf.where(is_there, lengths / tf.where(largest > 0, largest, 1.0), 1.0)
         c = self.coefficients(lengths, cosines, is_there, tf.cast(updates, tf.int64))
-        c = weights * tf.cast(tf.where(is_there, c, 0.0), tf.float32)
+        c = tf.cast(weights, tf.float64) * tf.where(is_there, c, 0.0)
+        c = tf.cast(tf.clip_by_value(c, -LARGEST_COEFFICIENT, LARGEST_COEFFICIENT), tf.float32)
         return gradients.combine(c, private_coefficients=weights if self.scope == "shared" else None)
 
 

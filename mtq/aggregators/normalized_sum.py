@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from mtq.aggregators.aggregator import WeightedSum
+from mtq.aggregators.aggregator import LARGEST_COEFFICIENT, WeightedSum
 from mtq.task_gradients import TaskGradients
 
 
@@ -17,4 +17,5 @@ class NormalizedSum(WeightedSum):
 
     def coefficients(self, gradients: TaskGradients, weights: tf.Tensor) -> tf.Tensor:
         """`w_i / ‖g_i‖`, `[T]`, and 0 where the norm is 0."""
-        return tf.math.divide_no_nan(weights, gradients.norms(self.scope))
+        c = tf.math.divide_no_nan(weights, gradients.norms(self.scope))
+        return tf.minimum(c, LARGEST_COEFFICIENT)

@@ -13,6 +13,7 @@ from mtq.kept_per_graph import KeptPerGraph
 
 _SMALL = 2**14  # numbers, up to which the gradients of several tasks are better put together than added up singly
 _BLOCK = 4  # tasks: products of few long rows with few others are many times faster than of many with many
+_LONG = 2**12  # numbers, from which on it pays to fill blocks up
 
 
 class Part(abc.ABC):
@@ -126,16 +127,27 @@ class Coefficients:
 
 
 def _inner_products(rows: tf.Tensor) -> tf.Tensor:
-    """`R Rᵀ` of few long rows, `[n, numbers]` → `[n, n]`."""
-    n = rows.shape[0]
-    if n <= _BLOCK + 1:
-        return tf.matmul(rows, rows, transpose_b=True)
-    blocks = tf.split(rows, [min(_BLOCK, n - start) for start in range(0, n, _BLOCK)])
+    """`R Rᵀ` of few long rows, `[n, numbers]` → `[n, n]`.
+
+    By products of blocks of four or five rows, if need be with rows of zeros. Of two or three long rows, XLA adds up
+    the products one after the other on a CPU, which is up to four times as slow and a hundred times as inexact.
+    """
+    n, numbers = rows.shape
+    num_blocks = n // _BLOCK if n % _BLOCK <= n // _BLOCK else n // _BLOCK + 1
+    missing = max(_BLOCK * num_blocks - n, 0) if (numbers or 0) >= _LONG else 0
+    if missing:
+        rows = tf.pad(rows, [[0, missing], [0, 0]])
+    least, larger = divmod(n + missing, num_blocks)
+    blocks = tf.split(rows, [least + (k < larger) for k in range(num_blocks)]) if num_blocks > 1 else [rows]
     products: dict[tuple[int, int], tf.Tensor] = {}
-    for i, j in itertools.combinations_with_replacement(range(len(blocks)), 2):
+    for i, j in itertools.combinations_with_replacement(range(num_blocks), 2):
         products[i, j] = tf.matmul(blocks[i], blocks[j], transpose_b=True)
-        products[j, i] = tf.transpose(products[i, j])
-    return tf.concat([tf.concat([products[i, j] for j in range(len(blocks))], 1) for i in range(len(blocks))], 0)
+        products[j, i] = products[i, j] if i == j else tf.transpose(products[i, j])
+    if num_blocks == 1:
+        joined = products[0, 0]
+    else:
+        joined = tf.concat([tf.concat([products[i, j] for j in range(num_blocks)], 1) for i in range(num_blocks)], 0)
+    return joined[:n, :n] if missing else joined
 
 
 def sums_of_squares(tensors: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -8,8 +8,6 @@ import tensorflow as tf
 from mtq.task_gradients import TaskGradients
 from mtq.weightings.adaptive import Adaptive, assign_if_finite, check_positive
 
-_EPSILON = 1e-7
-
 
 @keras.saving.register_keras_serializable("mtq")
 class ExcessMTL(Adaptive):
@@ -17,7 +15,7 @@ class ExcessMTL(Adaptive):
 
     The risk is estimated as `E_i = g_iᵀ H_i^(−½) g_i`, H the running sum of the squared gradients over the shared
     variables; `w_i ← w_i exp(η E_i / E_i(0))`, then scaled to sum to T. Unlike the loss, the excess risk of a task does
-    not contain its noise. Holds two numbers per task and shared weight.
+    not contain its noise. The losses' scales do not count. Holds two numbers per task and shared weight.
 
     Args:
         step_size: η.
@@ -40,7 +38,7 @@ class ExcessMTL(Adaptive):
         """A step of the weights along the risks."""
         squares = tf.square(gradients.matrix("shared"))
         sums = self.squares + squares
-        risks = tf.reduce_sum(squares / tf.sqrt(sums + _EPSILON), axis=1)
+        risks = tf.reduce_sum(tf.math.divide_no_nan(squares, tf.sqrt(sums)), axis=1)
         first = tf.convert_to_tensor(self.first_risks)
         first = tf.where(first > 0, first, risks)
         log_weights = self.log_weights + self.step_size * tf.math.divide_no_nan(risks, first)

@@ -82,6 +82,23 @@ def test_finite_and_of_the_right_shapes(name, rows, scale):
         assert np.all(np.isfinite(tensor))
 
 
+@pytest.mark.parametrize("lengths", [(1e15, 1e-30), (1e-20, 1e-37)])
+def test_finite_where_coefficients_would_leave_float32(aggregator, lengths):
+    rows = random_rows(2) / np.linalg.norm(random_rows(2)[:, :4], axis=1, keepdims=True) * np.array(lengths)[:, None]
+    if rows[0, :4] @ rows[1, :4] > 0:
+        rows[1] *= -1  # in conflict, so that the shorter needs a coefficient above 1
+    update = build(aggregator, 2)(gradients(rows), tf.constant([1.0, 1e3]))
+    assert all(np.isfinite(tensor).all() for tensor in update)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_is_not_hidden(aggregator, bad):
+    rows = random_rows(2)
+    rows[0, 0] = bad
+    update = build(aggregator, 2)(gradients(rows), tf.ones(2))
+    assert not np.isfinite(update[0][0])
+
+
 def shared(update):
     return np.concatenate([np.ravel(update[0]), np.ravel(update[1])])
 
