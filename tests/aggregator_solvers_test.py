@@ -71,7 +71,7 @@ def largest_smallest_product(rows, c):
     size, bounds = np.linalg.norm(mean), lengths.min() / lengths
     products = units @ mean / size
     low, high = np.min(products / bounds), np.min((products + c) / bounds)
-    for _ in range(100):
+    for _ in range(60):  # halvings, more than float64 has digits
         middle = (low + high) / 2
         x = nearest(units, middle * bounds - products)
         low, high = (low, middle) if x is None or np.linalg.norm(x) > c else (middle, high)

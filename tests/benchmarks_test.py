@@ -164,6 +164,7 @@ def test_the_best_possible_returns():
     assert best_possible.by_all_sequences(_Rewarded(), 0.9) == pytest.approx(0.9**4)
 
 
+@pytest.mark.slow
 def test_the_best_possible_of_the_study(capsys):
     """On a grid too coarse to be believed closely: MountainCar's best takes 98 steps."""
     best_possible.main(best_possible.Options(positions=90, velocities=60, starts=50, tolerance=1e-2))

@@ -80,7 +80,7 @@ def test_batch_sizes(case, size):
     assert_as_with_a_tape(tasks, network, observations, joint_gradients(tasks, network, observations)[0])
 
 
-@pytest.mark.parametrize("jit_compile", [None, True])
+@pytest.mark.parametrize("jit_compile", [None, pytest.param(True, marks=pytest.mark.xla)])
 @pytest.mark.parametrize("case", ["mlp", "wide mlp", "minatar", "partly shared", "batch normalization"])
 def test_in_a_graph(case, jit_compile):
     writes_patches = jit_compile and case == "minatar"

@@ -72,14 +72,21 @@ def train(pairs, updates=4):
         assert all(np.isfinite(variable.numpy()).all() for variable in model.network.variables)
 
 
+def is_alarm_raised():
+    """Whether the checks are on: what is said of the rest is worth nothing else."""
+    try:
+        tf.math.log(tf.constant(0.0))
+    except tf.errors.InvalidArgumentError:
+        return True
+    return False
+
+
 if __name__ == "__main__":
     tf.debugging.enable_check_numerics()
-    if sys.argv[1] == "aggregators":
-        aggregate()
-    elif sys.argv[1] == "training":
-        train([("cagrad", "return_progress")])
-    elif sys.argv[1] == "everything":
+    aggregate()
+    if sys.argv[1] == "everything":
         train([(name, None) for name in mtq.aggregators.names()] + [("sum", name) for name in mtq.weightings.names()])
-    else:  # proves that the checks are on
-        tf.math.log(tf.constant(0.0))
-    print("no alarm")
+    else:
+        train([("cagrad", "return_progress")])
+    assert is_alarm_raised()
+    print("no false alarm")

@@ -68,14 +68,14 @@ HARD = {
 def traced(name, num_tasks):
     """One trace for all rows and scales, as in training."""
     aggregator = build(mtq.aggregators.get(name), num_tasks)
-    return tf.function(lambda rows: aggregator(gradients(rows), tf.ones(num_tasks)), autograph=False)
+    return tf.function(lambda rows, weights: aggregator(gradients(rows), weights), autograph=False)
 
 
 @pytest.mark.parametrize("rows", HARD.values(), ids=HARD.keys())
 @pytest.mark.parametrize("scale", SCALES)
 def test_finite_and_of_the_right_shapes(name, rows, scale):
     given = gradients(rows, scale)
-    update = traced(name, len(rows))(tf.constant(rows * scale, tf.float32))
+    update = traced(name, len(rows))(tf.constant(rows * scale, tf.float32), tf.ones(len(rows)))
     for i, tensor in enumerate(update):
         like = next(task[i] for task in given.by_task if task[i] is not None)
         assert tensor.shape == like.shape
@@ -83,19 +83,19 @@ def test_finite_and_of_the_right_shapes(name, rows, scale):
 
 
 @pytest.mark.parametrize("lengths", [(1e15, 1e-30), (1e-20, 1e-37)])
-def test_finite_where_coefficients_would_leave_float32(aggregator, lengths):
+def test_finite_where_coefficients_would_leave_float32(name, lengths):
     rows = random_rows(2) / np.linalg.norm(random_rows(2)[:, :4], axis=1, keepdims=True) * np.array(lengths)[:, None]
     if rows[0, :4] @ rows[1, :4] > 0:
         rows[1] *= -1  # in conflict, so that the shorter needs a coefficient above 1
-    update = build(aggregator, 2)(gradients(rows), tf.constant([1.0, 1e3]))
+    update = traced(name, 2)(tf.constant(rows, tf.float32), tf.constant([1.0, 1e3]))
     assert all(np.isfinite(tensor).all() for tensor in update)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_gradient_that_is_not_finite_is_not_hidden(aggregator, bad):
+def test_a_gradient_that_is_not_finite_is_not_hidden(name, bad):
     rows = random_rows(2)
     rows[0, 0] = bad
-    update = build(aggregator, 2)(gradients(rows), tf.ones(2))
+    update = traced(name, 2)(tf.constant(rows, tf.float32), tf.ones(2))
     assert not np.isfinite(update[0][0])
 
 
