@@ -24,6 +24,7 @@ from mtq.keras_trainer import KerasTrainer, check_batch_arguments, check_compile
 from mtq.loss_scale import check_loss_scale, is_dynamic, with_loss_scale
 from mtq.networks.dtypes import check_dtypes
 from mtq.networks.layer_names import check_layer_names
+from mtq.networks.layer_sharing import check_layer_sharing
 from mtq.networks.paths import TaskPaths
 from mtq.networks.state_probe import check_layers
 from mtq.numeric import flag, integer, real
@@ -93,6 +94,7 @@ class MultiTaskDQN(KerasTrainer):
         self.paths = TaskPaths(network, tasks)
         check_dtypes(network)
         check_layer_names(network)
+        check_layer_sharing(network)
         self.network = network
         check_layers(self.paths, tasks)
         self.target_network = TargetNetwork(network)
