@@ -10,6 +10,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from mtq.files import as_path
 from mtq.folders import beside, check_folder_place, matches, put_in_place, stranger
 from mtq.numeric import flag
 
@@ -30,8 +31,8 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
     greedy actions as the environment's `step` takes them, and `q_values [N, num_actions]`, float32. Column `i` of the
     values belongs to the action `task.spec.first_action + i`; the first action is 0 unless the environment numbers its
     actions otherwise. The default signature takes the observations of all tasks, each under its task's name and with
-    its own number of rows, and returns `<task>_action` and `<task>_q_values`. A request of another shape or dtype is
-    answered with an error, whatever serves the export.
+    its own number of rows, and returns `<task>_action` and `<task>_q_values`. A request of another shape or dtype, or
+    with numbers that are not finite, is answered with an error, whatever serves the export.
 
     Args:
         model: A `MultiTaskDQN`.
@@ -58,7 +59,7 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
         _default_endpoint(model),
         input_signature=[{name: _observation_spec(model, name, name) for name in model.tasks}],
     )
-    place = Path(filepath)
+    place = as_path("folder to export to", filepath)
     place = place.resolve() if place.name in ("", "..") else place.parent.resolve() / place.name
     with beside(place) as new:
         archive.write_out(str(new), verbose=False)
@@ -73,8 +74,9 @@ def check_free(filepath: str | Path, overwrite: bool = False) -> None:
         overwrite: Whether an export that is already there may be replaced. Anything else is never replaced.
     """
     overwrite = flag("overwrite", overwrite)
-    check_folder_place(Path(filepath).parent, "folder to export to")
-    _check_place(Path(filepath), filepath, overwrite)
+    place = as_path("folder to export to", filepath)
+    check_folder_place(place.parent, "folder to export to")
+    _check_place(place, filepath, overwrite)
 
 
 def _check_place(path: Path, filepath: str | Path, overwrite: bool) -> None:
@@ -135,11 +137,16 @@ def _observation_spec(model: Any, name: str, argument: str = "observation") -> t
 
 
 def _checked(model: Any, name: str, observation: tf.Tensor) -> tf.Tensor:
-    """Returns the observation, with an assertion of its shape that runs with the graph.
+    """Returns the observation, with assertions of its shape and of finite numbers that run with the graph.
 
-    Neither TensorFlow's C API nor TF Serving checks the shape that a signature declares.
+    Neither TensorFlow's C API nor TF Serving checks the shape that a signature declares, and a network may answer NaN
+    with finite values, for some rectifiers make it zero.
     """
-    return tf.ensure_shape(observation, [None, *model.tasks[name].spec.observation_shape], name=f"observation_{name}")
+    shape = [None, *model.tasks[name].spec.observation_shape]
+    observation = tf.ensure_shape(observation, shape, name=f"observation_{name}")
+    if not observation.dtype.is_floating:
+        return observation
+    return tf.debugging.check_numerics(observation, f"The observation of task '{name}' must be finite")
 
 
 def _act(model: Any, name: str, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -49,6 +49,11 @@ def activation_of_two_layers():
     return keras.Sequential([L.Dense(4, activation=activation), L.Dense(4, activation=activation)])
 
 
+def unbuilt_activation_of_two_layers():
+    activation = L.PReLU(name="shared")
+    return keras.Sequential([L.Dense(4, activation=activation), L.Dense(4, activation=activation)])
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -58,6 +63,7 @@ def activation_of_two_layers():
         in_a_model_and_beside_it,
         within_a_wrapper_and_beside_it,
         activation_of_two_layers,
+        unbuilt_activation_of_two_layers,
     ],
 )
 def test_sharing_that_a_file_would_lose_is_refused(make):
@@ -81,6 +87,10 @@ def without_weights_in_two_sequentials():
     return keras.Sequential([keras.Sequential([L.Dense(4), relu]), keras.Sequential([L.Dense(4), relu])])
 
 
+def activation_that_its_first_call_builds():
+    return keras.Sequential([L.Dense(4, activation=L.PReLU())])
+
+
 @keras.saving.register_keras_serializable("mtq_tests")
 class MakesItself(L.Layer):
     def __init__(self, **kwargs):
@@ -96,7 +106,16 @@ class MakesItself(L.Layer):
         return self.other(self.one(inputs))
 
 
-@pytest.mark.parametrize("make", [called_often, a_model_called_twice, without_weights_in_two_sequentials, MakesItself])
+@pytest.mark.parametrize(
+    "make",
+    [
+        called_often,
+        a_model_called_twice,
+        without_weights_in_two_sequentials,
+        activation_that_its_first_call_builds,
+        MakesItself,
+    ],
+)
 def test_sharing_that_a_file_keeps(make, tmp_path):
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(TASKS, make()), TASKS)
     model.compile("sgd", jit_compile=False)

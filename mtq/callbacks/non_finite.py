@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 _LOSS_REMEDY = (
     "Lower the learning rate, use loss=\"huber\", or scale or clip the rewards of '{task}' (reward_scale, reward_clip)."
@@ -22,7 +23,8 @@ class NonFiniteLossError(ArithmeticError):
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
     """Stops training by a `NonFiniteLossError` as soon as a task's loss is NaN or infinite.
 
-    `MultiTaskDQN.fit` always has it. Checkpoints written before are left as they are.
+    `MultiTaskDQN.fit` always has it. Checkpoints written before are left as they are. At the end of each epoch it looks
+    at the network's weights too: a rectifier may make zero of NaN, so that no loss shows it.
     """
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -45,4 +47,15 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
                     f"{int(self.model.updates.numpy())}. Look at the layers' regularizers, activity regularizers and "
                     "add_loss. What is not finite was kept out of the network, and checkpoints written before are as "
                     "they were."
+                )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Looks at the weights that are trained."""
+        for variable in self.model.network.trainable_variables:
+            if not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable)))):
+                raise NonFiniteLossError(
+                    f"The weights of the network must stay finite. Received: NaN or Inf in '{variable.path}' by update "
+                    f"{int(self.model.updates.numpy())}, though the losses are finite. Look at the optimizer's "
+                    "epsilon and learning rate, at constraints of weights, and at callbacks that set weights. "
+                    "Checkpoints written before this epoch are as they were."
                 )
