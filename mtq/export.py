@@ -31,8 +31,8 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
     greedy actions as the environment's `step` takes them, and `q_values [N, num_actions]`, float32. Column `i` of the
     values belongs to the action `task.spec.first_action + i`; the first action is 0 unless the environment numbers its
     actions otherwise. The default signature takes the observations of all tasks, each under its task's name and with
-    its own number of rows, and returns `<task>_action` and `<task>_q_values`. A request of another shape or dtype, or
-    with numbers that are not finite, is answered with an error, whatever serves the export.
+    its own number of rows, and returns `<task>_action` and `<task>_q_values`. A request of another shape or dtype is
+    answered with an error, whatever serves the export.
 
     Args:
         model: A `MultiTaskDQN`.
@@ -137,16 +137,11 @@ def _observation_spec(model: Any, name: str, argument: str = "observation") -> t
 
 
 def _checked(model: Any, name: str, observation: tf.Tensor) -> tf.Tensor:
-    """Returns the observation, with assertions of its shape and of finite numbers that run with the graph.
+    """Returns the observation, with an assertion of its shape that runs with the graph.
 
-    Neither TensorFlow's C API nor TF Serving checks the shape that a signature declares, and a network may answer NaN
-    with finite values, for some rectifiers make it zero.
+    Neither TensorFlow's C API nor TF Serving checks the shape that a signature declares.
     """
-    shape = [None, *model.tasks[name].spec.observation_shape]
-    observation = tf.ensure_shape(observation, shape, name=f"observation_{name}")
-    if not observation.dtype.is_floating:
-        return observation
-    return tf.debugging.check_numerics(observation, f"The observation of task '{name}' must be finite")
+    return tf.ensure_shape(observation, [None, *model.tasks[name].spec.observation_shape], name=f"observation_{name}")
 
 
 def _act(model: Any, name: str, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

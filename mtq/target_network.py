@@ -97,6 +97,7 @@ class TargetNetwork(keras.Model):
             )
         taken = {variable.path for variable in self._online.it.variables}
         taken |= {value.path for value in self._values.it.values()}
+        self._tracker.unlock()  # which Keras locks after quantize
         with self.distribute_strategy.scope():
             for variable in missing:
                 value = _value_for(variable, self.name, taken)
@@ -115,7 +116,7 @@ class TargetNetwork(keras.Model):
             value.is_replaced = True
         self.sync()
         warnings.warn(
-            f"Weights of the network were replaced, such as '{replaced[0].keeps.path}', as quantize does it. The target "
+            f"Weights of the network were replaced, such as '{replaced[0].keeps.path}', as by quantize. The target "
             "network, which has no values of the new ones, now equals the network. Quantize after the last training.",
             stacklevel=2,
         )

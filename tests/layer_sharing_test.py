@@ -1,4 +1,4 @@
-"""A network whose sharing of layers a file would lose is refused when the model is made; all others are loaded alike."""
+"""A network whose sharing of layers a file would lose is refused when the model is made; others are loaded alike."""
 
 import mtq
 

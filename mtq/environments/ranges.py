@@ -126,10 +126,10 @@ class ObservationRange:
     def _outside(self, array: np.ndarray) -> ValueError:
         if self._is_unscaled:
             return ValueError(
-                f"The environment of task '{self._name}' must announce the bounds of images that hold numbers beyond "
-                f"±{_UNSCALED:g}, by which they are scaled to [0, 1]. Received: {array.dtype} from {array.min()} to "
-                f"{array.max()}, in {shortened(self._space)}. Say in the observation_space what their smallest and "
-                "largest values are, such as 0 and 255."
+                f"The environment of task '{self._name}' must return images from {-_UNSCALED:g} to {_UNSCALED:g}, or "
+                f"announce other bounds, by which they are scaled to [0, 1]. Received: {array.dtype} from "
+                f"{array.min()} to {array.max()}, in {shortened(self._space)}. Say in the observation_space what their "
+                "smallest and largest values are, such as 0 and 255."
             )
         low, high = (_of_entries(bound) for bound in (self._low, self._high))
         return ValueError(

@@ -82,7 +82,7 @@ def probe_batch(tasks: TaskSet, draw: Callable[[Any], np.ndarray]) -> dict[str, 
 
 
 def _build_layers(paths: TaskPaths, tasks: TaskSet) -> None:
-    """Calls the paths once if a layer is not built yet, such as an activation with weights, which its first call builds.
+    """Calls paths with layers that are not built yet, such as an activation with weights, which its first call builds.
 
     The scope creates the weights, and discards what else the layers assign.
     """
