@@ -73,6 +73,25 @@ def test_weights_that_are_no_numbers_stop_the_run_though_a_rectifier_hides_them(
         model.fit(batches, steps_per_epoch=2, verbose=0, callbacks=[SetWeights()])
 
 
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD(np.nan), keras.optimizers.Adam(epsilon=0.0)])
+def test_weights_that_the_optimizer_spoils_are_not_said_to_be_kept_as_they_were(optimizer):
+    batch = random_batch(TASKS)
+    zeros = {name: rows._replace(observation=tf.zeros_like(rows.observation)) for name, rows in batch.items()}
+    with pytest.raises(
+        mtq.callbacks.NonFiniteLossError, match=r"weights of the network.*by update .*the optimizer's ep"
+    ):
+        make_model(optimizer=optimizer).fit(tf.data.Dataset.from_tensors(zeros).repeat(), steps_per_epoch=5, verbose=0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_a_loss_may_have_a_dtype_of_its_own(dtype):
+    model = make_model()
+    model.compile("sgd", keras.losses.MeanSquaredError(dtype=dtype), jit_compile=False)
+    other = make_model()
+    losses = [one.train_on_batch(random_batch(TASKS), return_dict=True)["a/loss"] for one in (model, other)]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
 @pytest.mark.parametrize("in_graph", [False, True])
 def test_the_target_is_in_step_in_a_loop_of_ones_own(in_graph):
     model, trained = make_model(), make_model(seed=1)

@@ -34,6 +34,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             for quantity in ("weight", "loss", "gradient_norm"):
                 value = logs.get(f"{task}/{quantity}", 0.0)
                 if not math.isfinite(value):
+                    self._check_weights()
                     wanted = "finite, and a schedule's weights 0 or more" if quantity == "weight" else "finite"
                     raise NonFiniteLossError(
                         f"The {quantity.replace('_', ' ')} of task '{task}' must stay {wanted}. Received: {value} by "
@@ -51,11 +52,14 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the weights that are trained."""
+        self._check_weights()
+
+    def _check_weights(self) -> None:
         for variable in self.model.network.trainable_variables:
             if not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable)))):
                 raise NonFiniteLossError(
                     f"The weights of the network must stay finite. Received: NaN or Inf in '{variable.path}' by update "
-                    f"{int(self.model.updates.numpy())}, though the losses are finite. Look at the optimizer's "
-                    "epsilon and learning rate, at constraints of weights, and at callbacks that set weights. "
-                    "Checkpoints written before this epoch are as they were."
+                    f"{int(self.model.updates.numpy())}, of finite gradients. Look at the optimizer's epsilon and "
+                    "learning rate, at constraints of weights, and at callbacks that set weights. Checkpoints written "
+                    "in earlier epochs are as they were."
                 )
