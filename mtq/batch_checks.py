@@ -77,6 +77,27 @@ def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
     return tf.cond(is_good, lambda: is_good, lambda: tf.numpy_function(kept(report), [found], tf.bool))
 
 
+def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[str, vl.Transition]:
+    """Adds assertions of the same to the graph that is being traced. XLA leaves them out.
+
+    Args:
+        batch: A batch as `as_transition` returns its parts.
+        tasks: The tasks.
+
+    Returns:
+        The batch, which there is only if the assertions hold.
+    """
+    assertions = []
+    for name, task in tasks.items():
+        for role, (low, high) in _limits(task).items():
+            row = _range(getattr(batch[name], role), low, high, batch[name].action)
+            must = f"The {role} of a batch of task {name} must be {_wanted(low, high)}, in one row or more. Received:"
+            holds = tf.reduce_all(row[2:] > 0)
+            assertions.append(tf.debugging.Assert(holds, [f"{must} numbers from and to", row[0], row[1]]))
+    with tf.control_dependencies(assertions):
+        return {name: vl.Transition(*map(tf.identity, transition)) for name, transition in batch.items()}
+
+
 def _range(values: tf.Tensor, low: np.ndarray, high: np.ndarray, action: tf.Tensor) -> tf.Tensor:
     """The lowest and the highest value, and whether all are finite, within bounds, as many as the actions, and any."""
     rows = tf.shape(values)[0]
@@ -99,15 +120,19 @@ def _check_row(name: str, role: str, low: np.ndarray, high: np.ndarray, row: np.
         )
     if finite and within:
         return
-    wanted = f"from {_text(low)} to {_text(high)}" if np.min(high) < LARGEST else "finite"
     received = f"from {lowest:g} to {highest:g}" if finite else "NaN or Inf"
     remedy = {
         "action": "; actions count from 0, whatever the environment calls them",
         "observation": ", which holds observations as the environment returns them, not scaled",
     }.get(role.removeprefix("next_"), "")
     raise ValueError(
-        f"The {role} of a batch of task '{name}' must be {wanted}. Received: {received}. Fix the dataset{remedy}."
+        f"The {role} of a batch of task '{name}' must be {_wanted(low, high)}. Received: {received}. Fix the "
+        f"dataset{remedy}."
     )
+
+
+def _wanted(low: np.ndarray, high: np.ndarray) -> str:
+    return f"from {_text(low)} to {_text(high)}" if np.min(high) < LARGEST else "finite"
 
 
 def _text(bound: np.ndarray) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.distribution.replicas import has_other_processes, local_replicas, sums, worker_index
-from mtq.files import write_json, written
+from mtq.files import as_path, write_json, written
 from mtq.folders import matches, remove_ours
 
 _NAME = re.compile(r"epoch_(\d{5,})")
@@ -35,7 +35,8 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | Path, model: Any, experience: Any) -> None:
-        self.folder, self._model, self._experience = Path(folder), model, experience
+        self.folder = as_path("folder of a checkpoint", folder)
+        self._model, self._experience = model, experience
         self._strategy, self._worker = model.distribute_strategy, worker_index(model.distribute_strategy)
 
     def save(self, epoch: int, notes: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from mtq.numeric import flag, integer, real
+from mtq.numeric import LARGEST_COUNT, flag, integer, real
 
 # Attributes of a model that compile sets or that its functions are made of: compile must be called to replace them.
 _REPLACED = ("optimizer", "loss", "network", "tasks", "weighting", "aggregator", "td_loss")
@@ -99,7 +99,7 @@ def traced_settings(model: Any) -> dict[str, Any]:
     """
     integer("steps_per_execution", model.steps_per_execution)
     flag("run_eagerly", model.run_eagerly)
-    integer("target_update_period", model.target_update_period)
+    integer("target_update_period", model.target_update_period, most=LARGEST_COUNT)
     if model.target_update_tau is not None:
         real("target_update_tau", model.target_update_tau, above=0, most=1)
     return {name: getattr(model, name) for name in _TRACED}

@@ -10,6 +10,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from mtq.files import as_path
 from mtq.folders import beside, check_folder_place, matches, put_in_place, stranger
 from mtq.numeric import flag
 
@@ -58,7 +59,7 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
         _default_endpoint(model),
         input_signature=[{name: _observation_spec(model, name, name) for name in model.tasks}],
     )
-    place = Path(filepath)
+    place = as_path("folder to export to", filepath)
     place = place.resolve() if place.name in ("", "..") else place.parent.resolve() / place.name
     with beside(place) as new:
         archive.write_out(str(new), verbose=False)
@@ -73,8 +74,9 @@ def check_free(filepath: str | Path, overwrite: bool = False) -> None:
         overwrite: Whether an export that is already there may be replaced. Anything else is never replaced.
     """
     overwrite = flag("overwrite", overwrite)
-    check_folder_place(Path(filepath).parent, "folder to export to")
-    _check_place(Path(filepath), filepath, overwrite)
+    place = as_path("folder to export to", filepath)
+    check_folder_place(place.parent, "folder to export to")
+    _check_place(place, filepath, overwrite)
 
 
 def _check_place(path: Path, filepath: str | Path, overwrite: bool) -> None:

@@ -10,6 +10,22 @@ from pathlib import Path
 from typing import IO, Any
 
 
+def as_path(role: str, path: Any) -> Path:
+    """Converts what a user gave as a path. A leading `~` is the home folder, as in a shell.
+
+    Args:
+        role: The name of the argument, for the message.
+        path: The text or path received.
+
+    Raises:
+        ValueError: It is neither, or names the home folder of nobody.
+    """
+    try:
+        return Path(path).expanduser()
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{role} must be a path. Received: {path!r}. {str(error).removesuffix('.')}.") from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON beside its place and renames it."""
     write_text(path, json.dumps(value, indent=2) + "\n")

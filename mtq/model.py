@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras.src.trainers.trainer import model_supports_jit
 
 from mtq import aggregators, weightings
-from mtq.batch_checks import as_transition, check_values
+from mtq.batch_checks import as_transition, check_values, with_assertions
 from mtq.callbacks import with_defaults
 from mtq.compilation import is_on_cpu, xla_pays, xla_pays_for_update
 from mtq.compiled_state import CompiledState, check_lora
@@ -24,9 +24,10 @@ from mtq.keras_trainer import KerasTrainer, check_batch_arguments, check_compile
 from mtq.loss_scale import check_loss_scale, is_dynamic, with_loss_scale
 from mtq.networks.dtypes import check_dtypes
 from mtq.networks.layer_names import check_layer_names
+from mtq.networks.layer_sharing import check_layer_sharing
 from mtq.networks.paths import TaskPaths
 from mtq.networks.state_probe import check_layers
-from mtq.numeric import flag, integer, real
+from mtq.numeric import LARGEST_COUNT, flag, integer, real
 from mtq.optimizers import build_once, check_trainable
 from mtq.q_learning import Batch, QLearning
 from mtq.serialized import check_classes, deserialize
@@ -84,7 +85,7 @@ class MultiTaskDQN(KerasTrainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        target_update_period = integer("target_update_period", target_update_period)
+        target_update_period = integer("target_update_period", target_update_period, most=LARGEST_COUNT)
         if target_update_tau is not None:
             target_update_tau = real("target_update_tau", target_update_tau, above=0, most=1)
         double = flag("double", double)
@@ -95,6 +96,7 @@ class MultiTaskDQN(KerasTrainer):
         check_layer_names(network)
         self.network = network
         check_layers(self.paths, tasks)
+        check_layer_sharing(network)
         self.target_network = TargetNetwork(network)
         self.target_paths = TargetPaths(self.target_network, self.paths)
         self.q_learning = QLearning(self.paths, self.target_network, double)
@@ -258,9 +260,9 @@ class MultiTaskDQN(KerasTrainer):
     def sync_target_network(self) -> None:
         """Copies the network's weights to the target network.
 
-        `fit` and `train_on_batch` do this before the first update, unless the target network's own weights were set by
-        `target_network.set_weights`. Call it after setting the weights of a model that has already been trained, or
-        before a custom training loop that calls `train_step`.
+        `fit`, `train_on_batch` and `train_step` do this before the first update, unless the target network's own
+        weights were set by `target_network.set_weights`. Call it after setting the weights of a model that has already
+        been trained, or before a custom training loop that calls `train_step` in several replicas.
         """
         with self.distribute_strategy.scope():
             self.target_network.sync()
@@ -276,9 +278,12 @@ class MultiTaskDQN(KerasTrainer):
         """
         self.compiled_state.check()
         check_lora(self.network)
-        if not int(self.updates.numpy()) and not self.target_network.was_set:
-            self.sync_target_network()
+        self._prepare_first_update()
         self.is_in_step = True
+
+    def _prepare_first_update(self) -> None:
+        if tf.executing_eagerly() and not int(self.updates.numpy()) and not self.target_network.was_set:
+            self.sync_target_network()
 
     @property
     def weights(self) -> list[keras.Variable]:
@@ -320,6 +325,9 @@ class MultiTaskDQN(KerasTrainer):
         check_batch_arguments(y, sample_weight, method="a batch")
         batch = self._checked_batch(batch)
         self.compiled_state.check()  # for a training loop of one's own; fit checks before
+        if not self.is_in_step and not tf.distribute.has_strategy():
+            with tf.init_scope():
+                self._prepare_first_update()
         variables = self.network.trainable_variables
         scale = self.keras_step.loss_scale()
         gradients, quantities = self.q_learning.gradients(
@@ -348,7 +356,10 @@ class MultiTaskDQN(KerasTrainer):
         """
         check_batch_arguments(y, sample_weight, class_weight)
         self._trace_changed_settings()
-        return super().train_on_batch(x, return_dict=return_dict)
+        try:
+            return super().train_on_batch(x, return_dict=return_dict)
+        finally:
+            self.is_in_step = False
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains on the batches of `Experience.dataset`, as `keras.Model.fit` does.
@@ -378,6 +389,7 @@ class MultiTaskDQN(KerasTrainer):
                 callbacks = with_defaults(callbacks, verbose, self)
                 return super().fit(x, verbose=verbose, callbacks=callbacks, **kwargs)
         finally:
+            self.is_in_step = False
             if telemetry is not None:
                 telemetry.finish()
             if source is not None:
@@ -505,6 +517,8 @@ class MultiTaskDQN(KerasTrainer):
         transitions = {name: as_transition(task, batch[name]) for name, task in self.tasks.items()}
         if tf.executing_eagerly():
             check_values(transitions, self.tasks)
+        elif not self.is_in_step:  # fit checks outside of the step
+            return with_assertions(transitions, self.tasks)
         return transitions
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 _LARGEST = 2**64 - 1  # seeds are unsigned
+LARGEST_COUNT = 2**63 - 1  # the largest number of updates that can be counted
 
 
 def is_whole(value: Any) -> bool:
@@ -28,7 +29,7 @@ def is_number(value: Any) -> bool:
     return is_real(_plain(value))
 
 
-def integer(role: str, value: Any, least: int = 1, remedy: str = "") -> int:
+def integer(role: str, value: Any, least: int = 1, remedy: str = "", most: int = _LARGEST) -> int:
     """Checks an integer setting.
 
     Args:
@@ -36,20 +37,22 @@ def integer(role: str, value: Any, least: int = 1, remedy: str = "") -> int:
         value: The value received. A float without a fraction, such as 1e4, is an integer.
         least: The smallest value allowed.
         remedy: A sentence that ends the message.
+        most: The largest value allowed.
 
     Returns:
         The value as an `int`.
 
     Raises:
-        ValueError: The value is not an integer, is too small, or is not one of 64 bits.
+        ValueError: The value is not an integer, is too small or too large.
     """
     plain = _plain(value)
     if is_real(plain) and not is_whole(plain) and math.isfinite(plain) and plain == math.floor(plain):
         plain = int(plain)
     if not is_whole(plain) or plain < least:
         raise ValueError(f"{role} must be an integer of at least {least}. Received: {value!r}.{remedy and ' '}{remedy}")
-    if plain > _LARGEST:
-        raise ValueError(f"{role} must be at most {_LARGEST}. Received: a number of {plain.bit_length()} bits.")
+    if plain > most:
+        received = plain if plain <= _LARGEST else f"a number of {plain.bit_length()} bits"
+        raise ValueError(f"{role} must be at most {most}. Received: {received}.")
     return int(plain)
 
 

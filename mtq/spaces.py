@@ -186,7 +186,7 @@ def _check_actions(name: str, first: int, last: int) -> int:
 def _not_discrete(name: str, actions: Any) -> ValueError:
     return ValueError(
         f"Task '{name}' must have a discrete action space: Q-learning takes a maximum over the actions. "
-        f" Received: {actions}. Discretize it with a gymnasium.ActionWrapper."
+        f"Received: {actions}. Discretize it with a gymnasium.ActionWrapper."
     )
 
 

@@ -1,6 +1,7 @@
 """The target network θ⁻: a second set of values for the online network's variables, which follows it slowly."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,9 +21,11 @@ class TargetValue(keras.Variable):
 
     Attributes:
         was_assigned: Whether the value was assigned eagerly since the last sync.
+        is_replaced: Whether the network has another variable in the place of this one by now.
     """
 
     was_assigned = False
+    is_replaced = False
 
     def assign(self, value: Any) -> Any:
         """Assigns a value, like any Keras variable."""
@@ -78,6 +81,10 @@ class TargetNetwork(keras.Model):
 
         Raises:
             ValueError: Variables were added, but a graph is being traced, in which none can be created.
+
+        Warns:
+            UserWarning: They replace others, as `quantize` replaces kernels. The target then equals the network, since
+                its values of those others no longer have a meaning.
         """
         missing = [variable for variable in self._online.it.variables if id(variable) not in self._values.it]
         if not missing:
@@ -90,6 +97,7 @@ class TargetNetwork(keras.Model):
             )
         taken = {variable.path for variable in self._online.it.variables}
         taken |= {value.path for value in self._values.it.values()}
+        self._tracker.unlock()  # which Keras locks after quantize
         with self.distribute_strategy.scope():
             for variable in missing:
                 value = _value_for(variable, self.name, taken)
@@ -97,6 +105,21 @@ class TargetNetwork(keras.Model):
                 self._values.it[id(variable)] = value
                 value.keeps = variable  # kept alive so that its id is never reused
                 taken.add(value.path)
+        self._tell_replaced()
+
+    def _tell_replaced(self) -> None:
+        now = {id(variable) for variable in self._online.it.variables}
+        replaced = [value for key, value in self._values.it.items() if key not in now and not value.is_replaced]
+        if not replaced:
+            return
+        for value in replaced:
+            value.is_replaced = True
+        self.sync()
+        warnings.warn(
+            f"Weights of the network were replaced, such as '{replaced[0].keeps.path}', as by quantize. The target "
+            "network, which has no values of the new ones, now equals the network. Quantize after the last training.",
+            stacklevel=2,
+        )
 
     @contextlib.contextmanager
     def in_place(self, variables: Sequence[keras.Variable] | None = None) -> Iterator[None]:
@@ -171,6 +194,9 @@ class TargetNetwork(keras.Model):
         for value in self._values.it.values():
             value.was_assigned = False
 
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing: the layers are those of the network, which is quantized by itself."""
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> TargetView:
         """Returns a view of one of the network's layers that computes with the target's values.
 
@@ -200,6 +226,8 @@ class TargetNetwork(keras.Model):
             store[f"{place}"] = np.array(value)
         for place, variable in enumerate(variables_of_lora(self._online.it)):
             store[f"online_{place}"] = np.array(variable)
+        for place, variable in enumerate(_states_of(self._online.it)):
+            store[f"state_{place}"] = np.array(variable)
 
     def load_own_variables(self, store: Any) -> None:
         """Reads the values from a Keras store, also in the older format in which the target had layers of its own.
@@ -207,14 +235,15 @@ class TargetNetwork(keras.Model):
         Raises:
             ValueError: The store holds the values of another network.
         """
-        values, of_lora = self.variables, variables_of_lora(self._online.it)
-        keys = set(store.keys())
-        if {f"online_{place}" for place in range(len(of_lora))} <= keys:  # else the file is an older one
-            for place, variable in enumerate(of_lora):
-                variable.assign(store[f"online_{place}"])
+        values, keys = self.variables, set(store.keys())
+        own = {"online_": variables_of_lora(self._online.it), "state_": _states_of(self._online.it)}
+        for prefix, variables in own.items():
+            if {f"{prefix}{place}" for place in range(len(variables))} <= keys:  # else the file is an older one
+                for place, variable in enumerate(variables):
+                    variable.assign(store[f"{prefix}{place}"])
         if not len(store.keys()) and hasattr(store, "has_path") and store.has_path(_TARGET_BEFORE):
             self._load_layers(store)
-        elif {key for key in keys if not key.startswith("online_")} == {f"{place}" for place in range(len(values))}:
+        elif {key for key in keys if not key.startswith(tuple(own))} == {f"{place}" for place in range(len(values))}:
             for place, value in enumerate(values):
                 value.assign(store[f"{place}"])
         else:
@@ -251,6 +280,12 @@ def variables_of_lora(network: keras.Model) -> list[keras.Variable]:
     """
     adapted = [layer for layer in network._flatten_layers() if getattr(layer, "lora_enabled", False)]
     return [v for layer in adapted for v in (*layer._trainable_variables, *layer._non_trainable_variables)]
+
+
+def _states_of(network: keras.Model) -> list[keras.Variable]:
+    """The variables that Keras does not save at all: the states of random number generators, such as a dropout's."""
+    saved = {id(variable) for variable in network.weights}
+    return [variable for variable in network.variables if id(variable) not in saved]
 
 
 def _value_for(variable: keras.Variable, prefix: str, taken: set[str]) -> TargetValue:

@@ -71,4 +71,6 @@ class UpdateMetrics(keras.metrics.Metric):
 
 def _variable(shape: tuple[int, ...], name: str) -> keras.Variable:
     """Not summed over the replicas when it is read, as Keras's own metrics are: what it is told is of the whole run."""
-    return keras.Variable("zeros", shape=shape, name=name, trainable=False, aggregation="only_first_replica")
+    return keras.Variable(
+        "zeros", shape=shape, dtype="float32", name=name, trainable=False, aggregation="only_first_replica"
+    )

@@ -261,3 +261,16 @@ def test_an_epsilon_that_a_schedule_makes_bad_between_the_looks(environment, bad
     experience = mtq.Experience(tasks, model, warmup_steps=4, exploration=Spike(0.5, bad, 5))
     with pytest.raises(ValueError, match=r"exploration of task 'robot' must stay a probability.*Received: .*Spike"):
         model.fit(experience.dataset(4), steps_per_epoch=20, verbose=0)
+
+
+def test_numbers_beyond_what_is_counted(tasks, model):
+    mtq.MultiTaskDQN(model.network, tasks, target_update_period=2**63 - 1)
+    for period in (2**63, 2**64 - 1, 2**64):
+        with pytest.raises(ValueError, match=r"target_update_period must be at most 9223372036854775807. Received: "):
+            mtq.MultiTaskDQN(model.network, tasks, target_update_period=period)
+
+
+@pytest.mark.parametrize("verbose", [7, -1, "yes", None, 0.5])
+def test_verbose(verbose, model, tasks):
+    with pytest.raises(ValueError, match=r"verbose of fit must be 'auto', 0, 1 or 2. Received: "):
+        model.fit(tf.data.Dataset.from_tensors(random_batch(tasks)), verbose=verbose)

@@ -101,3 +101,14 @@ def test_places_of_the_telemetry_are_checked_at_once(tmp_path):
         GradientTelemetry(tmp_path / "gradient_cosines.png" / "x")
     with pytest.raises(ValueError, match="must be a folder of this machine"):
         GradientTelemetry("gs://bucket/x")
+
+
+def test_a_checkpoint_by_updates_that_never_comes_is_told(model, tmp_path):  # noqa: F811
+    path = tmp_path / "model.keras"
+    with pytest.warns(UserWarning, match=r"saved nothing to '.*model.keras'.* in this fit. Received: 1000"):
+        fit(model, [Checkpoint(path, save_freq=1_000)], epochs=2)
+    assert not path.exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(model, [Checkpoint(path, save_freq=1)], epochs=2)
+    assert path.exists()

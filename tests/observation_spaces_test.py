@@ -292,6 +292,8 @@ NOT_OF_THE_SPACE = {
     "float_below_0": (box(0, 255, (3,)), np.full(3, -1.0)),
     "many_floats_to_255": (box(0, 255, (100,)), np.full(100, 300.0)),
     "image_of_floats_to_1": (box(0, 1, (10, 10, 3)), np.full((10, 10, 3), 255.0)),
+    "image_without_bounds": (box(-np.inf, np.inf, (10, 10, 1)), np.full((10, 10, 1), 200.0)),
+    "image_without_an_upper_bound": (box(0, np.inf, (40, 40)), np.full((40, 40), 200.0)),
     "gray_image_of_floats": (box(0, 1, (40, 40)), np.full((40, 40), 255, np.uint8)),
     "by_channel": (box(np.zeros((10, 10, 3)), BY_CHANNEL), np.full((10, 10, 3), 10, np.float32)),
     "bytes_from_20": (box(20, 255, (3,), np.uint8), np.full(3, 3, np.uint8)),

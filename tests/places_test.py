@@ -137,3 +137,19 @@ def test_a_network_that_is_not_known_is_named_briefly(tmp_path):
     assert len(str(raised.value)) < 1_000
     loaded = keras.models.load_model(tmp_path / "best.keras", custom_objects={"Own": Own})
     assert json.loads(loaded.to_json())["class_name"] == "MultiTaskDQN"
+
+
+def test_the_home_folder_is_that_of_the_shell(model, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    model.export("~/saved/1")
+    assert (tmp_path / "home/saved/1/saved_model.pb").exists()
+    callbacks = mtq.callbacks
+    assert callbacks.BestCheckpoint("~/best.keras").filepath == tmp_path / "home/best.keras"
+    assert callbacks.LearningCurves("~/curves.png").filepath == tmp_path / "home/curves.png"
+    assert callbacks.GradientTelemetry("~/telemetry").directory == tmp_path / "home/telemetry"
+    assert mtq.runs.Run("~/run", {}).folder == tmp_path / "home/run"
+    assert not (tmp_path / "~").exists()
+    for path in (None, 3, "~nobody_of_this_name/1"):
+        with pytest.raises(ValueError, match=r"folder to export to must be a path. Received: "):
+            model.export(path)

@@ -9,6 +9,7 @@ from typing import IO, Any
 import keras
 
 from mtq.callbacks.directions import checked_direction
+from mtq.files import as_path
 from mtq.folders import beside, check_kind
 
 
@@ -32,7 +33,8 @@ class BestCheckpoint(keras.callbacks.Callback):
     def __init__(self, filepath: str | Path, monitor: str = "val_score", mode: str = "auto") -> None:
         super().__init__()
         direction = checked_direction("BestCheckpoint", monitor, mode)
-        self.filepath, self.monitor, self.mode = Path(filepath), monitor, direction
+        self.filepath = as_path("filepath of BestCheckpoint", filepath)
+        self.monitor, self.mode = monitor, direction
         self.best = -math.inf if direction == "max" else math.inf
         check_model_place(self.filepath)
 
@@ -55,7 +57,7 @@ def save_whole(model: keras.Model, filepath: str | Path) -> None:
         ValueError: The file does not end in `.keras`.
         FileExistsError: The file exists and is not a `.keras` file.
     """
-    filepath = Path(filepath)
+    filepath = as_path("filepath", filepath)
     filepath.parent.mkdir(parents=True, exist_ok=True)
     check_model_place(filepath)
     with beside(filepath) as new:

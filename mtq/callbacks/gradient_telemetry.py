@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from mtq.callbacks.pictures import check_picture_place, save_figure
 from mtq.distribution.replicas import draws_on_host
+from mtq.files import as_path
 from mtq.folders import check_folder_place
 from mtq.gradient_statistics import GradientRecord, GradientStatistics
 from mtq.numeric import integer, real
@@ -42,7 +43,8 @@ class GradientTelemetry(keras.callbacks.Callback):
 
     def __init__(self, directory: str | Path, every: int = 100, seconds: float = 30.0) -> None:
         super().__init__()
-        self.directory, self.every = Path(directory), integer("every of GradientTelemetry", every)
+        self.directory = as_path("directory of GradientTelemetry", directory)
+        self.every = integer("every of GradientTelemetry", every)
         self.seconds = real("seconds of GradientTelemetry", seconds, least=0)
         self.records: list[GradientRecord] = []
         self._written = 0

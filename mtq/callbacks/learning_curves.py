@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from mtq.callbacks.pictures import check_picture_place, save_figure
+from mtq.files import as_path
 from mtq.numeric import real
 
 _GREEDY, _TRAINING, _OTHER = "#0072b2", "#d55e00", "#777777"  # Okabe and Ito's, for all eyes
@@ -32,7 +33,8 @@ class LearningCurves(keras.callbacks.Callback):
 
     def __init__(self, filepath: str | Path, seconds: float = 30.0) -> None:
         super().__init__()
-        self.filepath, self.seconds = Path(filepath), real("seconds of LearningCurves", seconds, least=0)
+        self.filepath = as_path("filepath of LearningCurves", filepath)
+        self.seconds = real("seconds of LearningCurves", seconds, least=0)
         self.rows: list[dict[str, float]] = []
         self._drawn = time.monotonic()
         check_picture_place(self.filepath)

@@ -13,6 +13,7 @@ from mtq.callbacks.learning_curves import LearningCurves
 from mtq.callbacks.monitors import Monitored, follows
 from mtq.callbacks.non_finite import StopOnNonFiniteLoss
 from mtq.callbacks.save_checkpoint import SaveCheckpoint
+from mtq.callbacks.save_frequency import TellNothingSaved
 from mtq.callbacks.training_returns import TrainingReturns
 from mtq.keras_objects import check_keras
 from mtq.saving import check_saveable
@@ -56,6 +57,8 @@ def in_order(callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) 
         check_saveable(model)
     loggers = [callback for callback in callbacks if isinstance(callback, keras.callbacks.CSVLogger)]
     callbacks = [*callbacks, CheckColumns(loggers)] if loggers else callbacks
+    by_updates = [callback for callback in callbacks if _saves_by_updates(callback)]
+    callbacks = [*callbacks, TellNothingSaved(by_updates)] if by_updates else callbacks
     is_known = all(_is_known(callback) for callback in callbacks)
     return [
         Monitored(callback, is_known) if follows(callback) else callback for callback in sorted(callbacks, key=_stage)
@@ -118,6 +121,10 @@ def _saves(callback: keras.callbacks.Callback) -> bool:
     if isinstance(callback, keras.callbacks.ModelCheckpoint):
         return not callback.save_weights_only
     return isinstance(callback, BestCheckpoint)
+
+
+def _saves_by_updates(callback: keras.callbacks.Callback) -> bool:
+    return isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_freq != "epoch"
 
 
 def _is_known(callback: keras.callbacks.Callback) -> bool:

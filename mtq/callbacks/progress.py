@@ -55,6 +55,8 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
         ValueError: Two callbacks would write the same logs or file, the direction of a monitor is not known, or a
             callback saves the model and a saved file could not be loaded again.
     """
+    if not (verbose == "auto" if isinstance(verbose, str) else verbose in (0, 1, 2)):
+        raise ValueError(f"verbose of fit must be 'auto', 0, 1 or 2. Received: {verbose!r}.")
     if isinstance(callbacks, keras.callbacks.CallbackList):
         check_callbacks(callbacks.callbacks)
         added = [StopOnNonFiniteLoss(), CheckTrainableWeights(), *_of_weighting(model)]

@@ -7,9 +7,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from mtq.observation_spaces import LARGEST, is_image, scaling_bounds, with_rounding
+from mtq.observation_spaces import EXACT, LARGEST, is_image, scaling_bounds, with_rounding
 from mtq.tasks import Task
 
+_UNSCALED = 16.0  # the largest number of an image that is not scaled: such numbers are not colours from 0 to 255
 _SMALL = 64  # numbers of an observation up to which Python's own loop is faster than NumPy
 _warned: set[tuple[Any, ...]] = set()
 
@@ -19,7 +20,8 @@ class ObservationRange:
 
     All numbers must be finite. Bounds that determine what a network sees must hold: those of integers and bools, those
     by which observations are scaled, and those of images. Vectors of floats are not scaled, so that numbers beyond
-    their bounds are only reported, by one warning.
+    their bounds are only reported, by one warning. Images of floats without bounds are not scaled either, and must not
+    hold numbers beyond ±16.
 
     Args:
         task: The task.
@@ -37,6 +39,12 @@ class ObservationRange:
             high = np.where(space.bounded_above, space.high, np.inf)
             is_integer = space.dtype.kind in "iub"
         must_hold |= is_integer
+        self._space, self._is_unscaled = space, False
+        if is_image(spec.observation_shape) and not is_integer:
+            bound = np.maximum(np.abs(low), np.abs(high))
+            self._is_unscaled = bool(np.any(bound > EXACT))
+            low = np.where(bound > EXACT, np.maximum(low, -_UNSCALED), low)
+            high = np.where(bound > EXACT, np.minimum(high, _UNSCALED), high)
         self._low, self._high = with_rounding(low, high, is_integer)
         self._least = np.where(must_hold, self._low, -LARGEST).astype(np.float32)
         self._most = np.where(must_hold, self._high, LARGEST).astype(np.float32)
@@ -116,6 +124,13 @@ class ObservationRange:
             )
 
     def _outside(self, array: np.ndarray) -> ValueError:
+        if self._is_unscaled:
+            return ValueError(
+                f"The environment of task '{self._name}' must return images from {-_UNSCALED:g} to {_UNSCALED:g}, or "
+                f"announce other bounds, by which they are scaled to [0, 1]. Received: {array.dtype} from "
+                f"{array.min()} to {array.max()}, in {shortened(self._space)}. Say in the observation_space what their "
+                "smallest and largest values are, such as 0 and 255."
+            )
         low, high = (_of_entries(bound) for bound in (self._low, self._high))
         return ValueError(
             f"The environment of task '{self._name}' must return observations within the bounds that it announces, "

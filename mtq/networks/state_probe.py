@@ -1,5 +1,6 @@
 """A check that layers use their own variables, and the values that Keras substitutes for them, on a random batch."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
         _check_layer(layer, call)
         return outputs
 
+    _build_layers(paths, tasks)
     joint, misfits = JointNetwork(paths), []
     for draw in (np.random.default_rng(0).random, np.zeros):
         try:
@@ -77,6 +79,19 @@ def probe_batch(tasks: TaskSet, draw: Callable[[Any], np.ndarray]) -> dict[str, 
         numbers = draw((_ROWS, *spec.observation_shape)) * (spec.observation_high or 1.0)
         batch[name] = tf.constant(np.asarray(numbers).astype(spec.observation_dtype))
     return batch
+
+
+def _build_layers(paths: TaskPaths, tasks: TaskSet) -> None:
+    """Calls paths with layers that are not built yet, such as an activation with weights, which its first call builds.
+
+    The scope creates the weights, and discards what else the layers assign.
+    """
+    batch = probe_batch(tasks, np.zeros)
+    for name, path in paths.items():
+        if all(layer.built for layer in path._flatten_layers()):
+            continue
+        with contextlib.suppress(Exception), keras.StatelessScope():  # the probe reports what fails
+            path(batch[name], training=False)
 
 
 class _RefusedError(Exception):

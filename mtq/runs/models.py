@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from mtq.files import write_json
+from mtq.files import as_path, write_json
 from mtq.folders import check_kind
 from mtq.model import MultiTaskDQN
 from mtq.numeric import flag
@@ -66,13 +66,14 @@ def load_best(folder: str | Path, *, trust_imports: bool = False) -> Any:
         ValueError: The file is not a saved model, or names classes that are not known.
         FileNotFoundError: There is no run, or it has not saved a model yet.
     """
+    place = as_path("folder of a run", folder)
     for name in ("best.keras", "last.keras"):
-        if (Path(folder) / name).exists():
+        if (place / name).exists():
             with _trust(trust_imports):
-                model = load_model(Path(folder) / name)
+                model = load_model(place / name)
             if not isinstance(model, MultiTaskDQN):
                 raise ValueError(
-                    f"The model of a run must be a MultiTaskDQN. Received: {str(Path(folder) / name)!r}, which holds a "
+                    f"The model of a run must be a MultiTaskDQN. Received: {str(place / name)!r}, which holds a "
                     f"{type(model).__name__}. Give the folder that `mtq train --out` wrote."
                 )
             return model

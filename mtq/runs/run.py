@@ -16,7 +16,7 @@ from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
 from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
 from mtq.export import check_exportable, check_free
-from mtq.files import write_json
+from mtq.files import as_path, write_json
 from mtq.folders import check_folder_place, remove
 from mtq.numeric import flag, integer
 from mtq.runs.log import cut_log, read_log
@@ -62,7 +62,8 @@ class Run:
         resume: bool = False,
         is_chief: bool = True,
     ) -> None:
-        self.folder, self.is_chief, self._notes = Path(folder), is_chief, dict[str, Any]()
+        self.folder = as_path("folder of a run", folder)
+        self.is_chief, self._notes = is_chief, dict[str, Any]()
         self._resumes, self._export_to = False, export_to
         self.started = time.monotonic()
         overwrite, resume = flag("overwrite", overwrite), flag("resume", resume)
@@ -76,7 +77,7 @@ class Run:
         check_folder_place(self.folder, "folder of a run")
         self._resumes = resume and (self.folder / "run.json").exists()
         if export_to is not None:
-            self._check_export_place(Path(export_to))
+            self._check_export_place(as_path("export_to", export_to))
             check_free(export_to, overwrite or self._resumes)
         if self._resumes:
             check_same_options(self.folder, options)

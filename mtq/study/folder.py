@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtq.files import locked, write_json
+from mtq.files import as_path, locked, write_json
 from mtq.folders import check_folder_place, remove_ours
 from mtq.runs import versions
 from mtq.study.record import RunRecord, is_of_a_run
@@ -24,7 +24,7 @@ class StudyFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = as_path("folder of a study", path)
 
     @property
     def plan(self) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""A warning of checkpoints by updates that a run is too short for."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+class TellNothingSaved(keras.callbacks.Callback):
+    """Warns at the end of a `fit` if a `ModelCheckpoint(save_freq=n)` has never saved, for there were fewer updates.
+
+    `fit` adds it where it is needed.
+
+    Args:
+        checkpoints: The `ModelCheckpoint`s with a number as `save_freq`.
+    """
+
+    def __init__(self, checkpoints: Sequence[keras.callbacks.ModelCheckpoint]) -> None:
+        super().__init__()
+        self._checkpoints, self._before, self._updates = list(checkpoints), list[int](), 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Notes how many updates were counted before."""
+        self._before, self._updates = [_counted(checkpoint) for checkpoint in self._checkpoints], _updates(self.model)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Warns of those whose count has only grown."""
+        made = _updates(self.model) - self._updates
+        for checkpoint, before in zip(self._checkpoints, self._before, strict=True):
+            if made and _counted(checkpoint) - before == made:
+                warnings.warn(
+                    f"ModelCheckpoint has saved nothing to {str(checkpoint.filepath)!r}: save_freq must be at most the "
+                    f"number of updates, {made} in this fit. Received: {checkpoint.save_freq}. Give a smaller number, "
+                    "or save_freq='epoch'.",
+                    stacklevel=2,
+                )
+
+
+def _counted(checkpoint: keras.callbacks.ModelCheckpoint) -> int:
+    return int(checkpoint._batches_seen_since_last_saving)
+
+
+def _updates(model: Any) -> int:
+    return int(model.updates.numpy())
