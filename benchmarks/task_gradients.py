@@ -135,6 +135,7 @@ def make_loop(
     aggregator = "sum" if name in _PLAIN else name
     model.compile(keras.optimizers.Adam(1e-4), loss="huber", aggregator=aggregator)
     batch = _batch(tasks, batch_size)
+    model.prepare_update()  # as fit does, which checks batches elsewhere
     if name in _PLAIN:
         step = lambda: _plain_step(model, batch, name)  # noqa: E731
     else:

@@ -78,22 +78,24 @@ def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
 
 
 def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[str, vl.Transition]:
-    """Adds assertions of the same to the graph that is being traced. XLA leaves them out.
+    """Adds the checks of `check_values` as assertions to the graph that is being traced. XLA leaves them out.
 
     Args:
         batch: A batch as `as_transition` returns its parts.
         tasks: The tasks.
 
     Returns:
-        The batch, which there is only if the assertions hold.
+        The batch, with control dependencies on the assertions.
     """
     assertions = []
     for name, task in tasks.items():
         for role, (low, high) in _limits(task).items():
             row = _range(getattr(batch[name], role), low, high, batch[name].action)
-            must = f"The {role} of a batch of task {name} must be {_wanted(low, high)}, in one row or more. Received:"
-            holds = tf.reduce_all(row[2:] > 0)
-            assertions.append(tf.debugging.Assert(holds, [f"{must} numbers from and to", row[0], row[1]]))
+            must = f"The {role} of a batch of task {name} must"  # TensorFlow would escape quotes
+            wanted = f"{must} be {_wanted(low, high)}. Fix the dataset. Received values whose minimum and maximum are:"
+            rows = f"{must} be as many rows as there are actions, and one or more. Fix the dataset."
+            assertions.append(tf.debugging.Assert(tf.reduce_all(row[2:4] > 0), [wanted, row[0], row[1]]))
+            assertions.append(tf.debugging.Assert(tf.reduce_all(row[4:] > 0), [rows]))
     with tf.control_dependencies(assertions):
         return {name: vl.Transition(*map(tf.identity, transition)) for name, transition in batch.items()}
 

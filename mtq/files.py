@@ -15,10 +15,10 @@ def as_path(role: str, path: Any) -> Path:
 
     Args:
         role: The name of the argument, for the message.
-        path: The text or path received.
+        path: The value received.
 
     Raises:
-        ValueError: It is neither, or names the home folder of nobody.
+        ValueError: The value is not a string or a path, or names the home folder of an unknown user.
     """
     try:
         return Path(path).expanduser()

@@ -110,6 +110,8 @@ class MultiTaskDQN(KerasTrainer):
         self.task_metrics = TaskMetrics(tasks.names)
         self._xla: bool | str = "auto"
         self._identity, self._compilation = object(), object()
+        self._fits_experience = False
+        self._of_batches: Any = (None, None)  # the function of train_on_batch, while fit has one that draws its batches
         self.gradient_statistics: Any = None
         self.train_function: Any = None
         self.is_in_step = False
@@ -262,7 +264,7 @@ class MultiTaskDQN(KerasTrainer):
 
         `fit`, `train_on_batch` and `train_step` do this before the first update, unless the target network's own
         weights were set by `target_network.set_weights`. Call it after setting the weights of a model that has already
-        been trained, or before a custom training loop that calls `train_step` in several replicas.
+        been trained, or before a custom training loop that calls `train_step` within a `tf.distribute` strategy.
         """
         with self.distribute_strategy.scope():
             self.target_network.sync()
@@ -356,10 +358,16 @@ class MultiTaskDQN(KerasTrainer):
         """
         check_batch_arguments(y, sample_weight, class_weight)
         self._trace_changed_settings()
+        of_fit, was_in_step = self.train_function, self.is_in_step  # of a fit whose callback may call this
+        if self._fits_experience:  # whose function draws its own batches
+            made_for, of_batches = self._of_batches
+            self.train_function = of_batches if made_for is self._compilation else None
         try:
             return super().train_on_batch(x, return_dict=return_dict)
         finally:
-            self.is_in_step = False
+            if self._fits_experience:
+                self._of_batches, self.train_function = (self._compilation, self.train_function), of_fit
+            self.is_in_step = was_in_step
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trains on the batches of `Experience.dataset`, as `keras.Model.fit` does.
@@ -384,12 +392,13 @@ class MultiTaskDQN(KerasTrainer):
         if source is not None and self.compiled:
             self.train_function = self._train_function_over(source)
             x = _nothing(self.distribute_strategy)  # is not read, and costs less to set up
+            self._fits_experience = True
         try:
             with environment_errors(), worker_errors(self.distribute_strategy):
                 callbacks = with_defaults(callbacks, verbose, self)
                 return super().fit(x, verbose=verbose, callbacks=callbacks, **kwargs)
         finally:
-            self.is_in_step = False
+            self.is_in_step = self._fits_experience = False
             if telemetry is not None:
                 telemetry.finish()
             if source is not None:

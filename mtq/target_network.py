@@ -21,7 +21,7 @@ class TargetValue(keras.Variable):
 
     Attributes:
         was_assigned: Whether the value was assigned eagerly since the last sync.
-        is_replaced: Whether the network has another variable in the place of this one by now.
+        is_replaced: Whether the network has since replaced the variable of this value.
     """
 
     was_assigned = False
@@ -83,8 +83,8 @@ class TargetNetwork(keras.Model):
             ValueError: Variables were added, but a graph is being traced, in which none can be created.
 
         Warns:
-            UserWarning: They replace others, as `quantize` replaces kernels. The target then equals the network, since
-                its values of those others no longer have a meaning.
+            UserWarning: The new variables replace others, as after `quantize`. The target network is then set equal to
+                the network.
         """
         missing = [variable for variable in self._online.it.variables if id(variable) not in self._values.it]
         if not missing:
@@ -116,8 +116,8 @@ class TargetNetwork(keras.Model):
             value.is_replaced = True
         self.sync()
         warnings.warn(
-            f"Weights of the network were replaced, such as '{replaced[0].keeps.path}', as by quantize. The target "
-            "network, which has no values of the new ones, now equals the network. Quantize after the last training.",
+            f"Weights of the network, such as '{replaced[0].keeps.path}', were replaced, for example by quantize. The "
+            "target network has no values of the new ones, and was set equal to the network. Quantize after training.",
             stacklevel=2,
         )
 
@@ -195,7 +195,7 @@ class TargetNetwork(keras.Model):
             value.was_assigned = False
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
-        """Does nothing: the layers are those of the network, which is quantized by itself."""
+        """Does nothing: the layers belong to the network, whose own `quantize` converts them."""
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> TargetView:
         """Returns a view of one of the network's layers that computes with the target's values.

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from mtq import model
+from mtq.aggregators import solvers
 from tests.environments import Corridor, CountingEnvironment
 
 LOGICAL_CPUS = 4  # for tests with several replicas; all else takes place on the first
@@ -20,7 +21,9 @@ _is_optimized = [False]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--optimized", action="store_true", help="let TensorFlow optimize every test's graphs, as users do")
+    parser.addoption(
+        "--optimized", action="store_true", help="let TensorFlow optimize every test's graphs, as users do"
+    )
 
 
 def _optimize(is_optimized):
@@ -35,9 +38,10 @@ def _xla_only_where_it_is_on():
     Without them the graph computes the same. What they make of it is the matter of tests that are marked `xla`; slow
     ones and subprocesses have them too.
     """
-    pays = model.xla_pays
+    pays, are_watched = model.xla_pays, solvers.operations_are_watched
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(model, "xla_pays", lambda network: _is_optimized[0] and pays(network))
+        patched.setattr(solvers, "operations_are_watched", lambda: not _is_optimized[0] or are_watched())
         yield
 
 

@@ -1,4 +1,4 @@
-"""Changes of a model after it was made: quantized layers, weights that are no numbers, training loops of one's own."""
+"""Changes of a model after it was made: quantized layers, weights that are NaN, training loops of one's own."""
 
 import mtq
 
@@ -42,7 +42,7 @@ def test_a_quantized_network_is_the_target_network_too(what):
         target = values(model.target_network)
     [text] = [text for text in map(lambda one: str(one.message), told) if "the target network" in text.lower()]
     assert "'backbone/dense_0/kernel'" in text
-    assert "now equals the network. Quantize after" in text
+    assert "was set equal to the network. Quantize after" in text
     np.testing.assert_array_equal(target, values(model.network))
     with pytest.raises(ValueError, match="Call compile again"):
         model.train_on_batch(random_batch(TASKS))
@@ -77,9 +77,7 @@ def test_weights_that_are_no_numbers_stop_the_run_though_a_rectifier_hides_them(
 def test_weights_that_the_optimizer_spoils_are_not_said_to_be_kept_as_they_were(optimizer):
     batch = random_batch(TASKS)
     zeros = {name: rows._replace(observation=tf.zeros_like(rows.observation)) for name, rows in batch.items()}
-    with pytest.raises(
-        mtq.callbacks.NonFiniteLossError, match=r"is not finite either. Look at the optimizer's epsilon"
-    ):
+    with pytest.raises(mtq.callbacks.NonFiniteLossError, match=r"is not finite either. Check the optimizer's epsilon"):
         make_model(optimizer=optimizer).fit(tf.data.Dataset.from_tensors(zeros).repeat(), steps_per_epoch=5, verbose=0)
 
 
@@ -133,3 +131,38 @@ def test_logs_are_of_float32_whatever_the_default_type_is():
     finally:
         keras.config.set_floatx("float32")
     assert {variable.dtype for metric in model.metrics for variable in metric.variables} == {"float32"}
+
+
+class Counting(keras.callbacks.Callback):
+    """Makes an update of its own at the end of each epoch."""
+
+    def __init__(self, batch):
+        super().__init__()
+        self.batch, self.changed = batch, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        before, steps = self.model.updates.numpy(), dict(self.env_steps())
+        self.model.train_on_batch(self.batch)
+        self.changed.append((int(self.model.updates.numpy() - before), self.env_steps() == steps))
+
+
+def test_a_batch_of_ones_own_within_a_fit_is_the_one_that_is_learnt_from(two_tasks, make_model):
+    model = make_model(compile_options={"steps_per_execution": 3})
+    experience = mtq.Experience(two_tasks, model, warmup_steps=20)
+    callback = Counting(random_batch(two_tasks))
+    callback.env_steps = lambda: dict(experience.env_steps)
+    model.fit(experience.dataset(4), epochs=2, steps_per_epoch=6, verbose=0, callbacks=[callback])
+    assert callback.changed == [(1, True)] * 2
+    assert int(model.updates.numpy()) == 14
+
+
+def test_a_batch_of_ones_own_at_the_end_of_a_dataset():
+    model, batch = make_model(), random_batch(TASKS)
+
+    class Another(keras.callbacks.Callback):
+        def on_train_batch_end(self, step, logs=None):
+            self.model.train_on_batch(batch)
+
+    with pytest.warns(UserWarning, match="ran out of data"):  # which Keras says of every generator that ends
+        model.fit(((batch,) for _ in range(3)), epochs=1, verbose=0, callbacks=[Another()])
+    assert int(model.updates.numpy()) == 6

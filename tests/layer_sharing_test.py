@@ -49,6 +49,11 @@ def activation_of_two_layers():
     return keras.Sequential([L.Dense(4, activation=activation), L.Dense(4, activation=activation)])
 
 
+def a_dropout_in_two_sequentials():
+    layer = L.Dropout(0.1, name="shared")
+    return keras.Sequential([keras.Sequential([L.Dense(3), layer]), keras.Sequential([L.Dense(4), layer])])
+
+
 def unbuilt_activation_of_two_layers():
     activation = L.PReLU(name="shared")
     return keras.Sequential([L.Dense(4, activation=activation), L.Dense(4, activation=activation)])
@@ -58,6 +63,7 @@ def unbuilt_activation_of_two_layers():
     "make",
     [
         twice_in_a_sequential,
+        a_dropout_in_two_sequentials,
         without_weights_twice,
         in_two_sequentials,
         in_a_model_and_beside_it,
@@ -68,7 +74,7 @@ def unbuilt_activation_of_two_layers():
 )
 def test_sharing_that_a_file_would_lose_is_refused(make):
     network = mtq.networks.shared_q_network(TASKS, make())
-    with pytest.raises(ValueError, match=r"held by one model or layer only.*Received: layer 'shared'.*functional"):
+    with pytest.raises(ValueError, match=r"belong to one model or layer only.*Received: layer 'shared'.*functional"):
         mtq.MultiTaskDQN(network, TASKS)
 
 

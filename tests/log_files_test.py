@@ -105,10 +105,19 @@ def test_places_of_the_telemetry_are_checked_at_once(tmp_path):
 
 def test_a_checkpoint_by_updates_that_never_comes_is_told(model, tmp_path):  # noqa: F811
     path = tmp_path / "model.keras"
-    with pytest.warns(UserWarning, match=r"saved nothing to '.*model.keras'.* in this fit. Received: 1000"):
+    with pytest.warns(UserWarning, match=r"saved nothing to '.*model.keras' so far.* in this fit. Received: 1000"):
         fit(model, [Checkpoint(path, save_freq=1_000)], epochs=2)
     assert not path.exists()
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         fit(model, [Checkpoint(path, save_freq=1)], epochs=2)
-    assert path.exists()
+        assert path.exists()
+        fit(model, keras.callbacks.CallbackList([Checkpoint(path, save_freq=1)], model=model), epochs=2)
+    of_several_fits = Checkpoint(tmp_path / "later.keras", save_freq=5)
+    with pytest.warns(UserWarning, match="so far"):
+        fit(model, [of_several_fits], epochs=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(model, [of_several_fits], epochs=2)
+        fit(model, [of_several_fits], epochs=2)
+    assert (tmp_path / "later.keras").exists()

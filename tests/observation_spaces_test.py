@@ -349,6 +349,29 @@ def test_bounds_are_exact_to_the_rounding_of_float32():
             copies.step(np.zeros(1, int))
 
 
+def test_images_without_bounds_are_told_by_the_first_ones():
+    """As of depths in metres: most are small, and a run does not end because of a far one."""
+    depths = iter([1.0, 2.0, 17.3, 18.2])
+
+    class Depths(Anything):
+        def _observation(self):
+            return np.full((10, 10, 1), next(depths), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return self._observation(), {}
+
+        def step(self, action):
+            return self._observation(), 0.0, False, False, {}
+
+    copies = EnvironmentCopies(mtq.Task("depths", lambda: Depths(box(0, np.inf, (10, 10, 1)))), 1, 0)
+    copies.reset()
+    copies.step(np.zeros(1, int))
+    with pytest.warns(UserWarning, match=r"'depths' must return images from -16 to 16.*clip them.*goes on"):
+        copies.step(np.zeros(1, int))
+    copies.step(np.zeros(1, int))
+
+
 @pytest.mark.parametrize("role", ["action_space", "observation_space"])
 def test_spaces_that_change(role):
     def changing(other):

@@ -149,6 +149,7 @@ def test_the_home_folder_is_that_of_the_shell(model, tmp_path, monkeypatch):  # 
     assert callbacks.LearningCurves("~/curves.png").filepath == tmp_path / "home/curves.png"
     assert callbacks.GradientTelemetry("~/telemetry").directory == tmp_path / "home/telemetry"
     assert mtq.runs.Run("~/run", {}).folder == tmp_path / "home/run"
+    assert mtq.study.Report(None, "~/study").path == tmp_path / "home/study"
     assert not (tmp_path / "~").exists()
     for path in (None, 3, "~nobody_of_this_name/1"):
         with pytest.raises(ValueError, match=r"folder to export to must be a path. Received: "):

@@ -6,7 +6,7 @@ import tensorflow as tf
 from mtq.aggregators.gram import GramAggregator, number_of
 
 _IS_ZERO = 1e-6  # of cosines computed in float32
-_SMALLEST = 1e-40  # eigenvalue, where rounding errors of float64 have left none
+_SMALLEST = 1e-40  # bound of eigenvalues, which rounding may make zero or negative
 
 
 @keras.saving.register_keras_serializable("mtq")

@@ -48,7 +48,7 @@ class GradDrop(Aggregator):
         positive = tf.add_n([tf.maximum(gradient, 0.0) for gradient in gradients])
         negative = tf.add_n([tf.minimum(gradient, 0.0) for gradient in gradients])
         is_positive_likely = tf.math.divide_no_nan(positive, positive - negative)  # = ½ (1 + Σ g / Σ |g|)
-        # Asked this way round, an infinite number, whose probability is NaN, is let through and seen.
+        # By `<=`, a probability of NaN, as of an infinite gradient, takes `positive`, and the infinity is seen.
         return tf.where(is_positive_likely <= stateless_uniform(positive.shape, seed), negative, positive)
 
     def get_config(self) -> dict[str, Any]:

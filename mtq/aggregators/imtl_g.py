@@ -12,7 +12,7 @@ class IMTLG(GramAggregator):
     """`Σ_i c_i g_i` with equal projections on all gradients' directions and `Σ_i c_i = 1`.
 
     Where no direction has equal angles to all gradients it is 0. Coefficients may be negative, and then large. Where
-    gradients depend on each other, as two in the same direction do, the equations leave the update's length open.
+    gradients depend on each other, as two in the same direction do, the equations do not determine the update's length.
 
     Reference:
         Liu et al., "Towards Impartial Multi-task Learning", ICLR 2021, section 3.1, equation 6.

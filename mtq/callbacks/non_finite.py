@@ -14,9 +14,7 @@ _REMEDIES = {
     "gradient_norm": _LOSS_REMEDY,
     "weight": "Give '{task}' another weight or schedule in loss_weights, or set_task_weights.",
 }
-_OF_WEIGHTS = (
-    "Look at the optimizer's epsilon and learning rate, at constraints of weights, and at callbacks that set weights."
-)
+_OF_WEIGHTS = "Check the optimizer's epsilon and learning rate, weight constraints, and callbacks that set weights."
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -48,8 +46,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
                 raise NonFiniteLossError(
                     f"The {quantity.replace('_', ' ')} of the network must stay finite. Received: {value} by update "
                     f"{int(self.model.updates.numpy())}. Look at the layers' regularizers, activity regularizers and "
-                    "add_loss. What is not finite was kept out of the network, and checkpoints written before are as "
-                    "they were."
+                    f"add_loss. {self._what_became_of_weights()}"
                 )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -58,15 +55,14 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         if spoilt is not None:
             raise NonFiniteLossError(
                 f"The weights of the network must stay finite. Received: NaN or Inf in '{spoilt}' by update "
-                f"{int(self.model.updates.numpy())}. {_OF_WEIGHTS} Checkpoints written in earlier epochs are as they "
-                "were."
+                f"{int(self.model.updates.numpy())}. {_OF_WEIGHTS} Go on from a checkpoint of an earlier epoch."
             )
 
     def _what_became_of_weights(self) -> str:
         spoilt = self._spoilt_weight()
         if spoilt is None:
             return "What is not finite was kept out of the network, and checkpoints written before are as they were."
-        return f"The network's '{spoilt}' is not finite either. {_OF_WEIGHTS}"
+        return f"The network's weight '{spoilt}' is not finite either. {_OF_WEIGHTS}"
 
     def _spoilt_weight(self) -> str | None:
         """The path of a trained variable that holds NaN or Inf; None if there is none."""

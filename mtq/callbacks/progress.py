@@ -60,10 +60,11 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
     if isinstance(callbacks, keras.callbacks.CallbackList):
         check_callbacks(callbacks.callbacks)
         added = [StopOnNonFiniteLoss(), CheckTrainableWeights(), *_of_weighting(model)]
-        for callback in added:
-            callback.set_model(model)
         whole = copy.copy(callbacks)  # the user's own list is left unchanged
         whole.callbacks = in_order([*callbacks.callbacks, *added], model)
+        for callback in whole.callbacks:
+            if callback.model is not model:
+                callback.set_model(model)
         return whole
     is_many = isinstance(callbacks, Iterable) and not isinstance(callbacks, str | bytes | Mapping)
     given = list(callbacks) if is_many else [] if callbacks is None else [callbacks]

@@ -1,4 +1,4 @@
-"""A warning of checkpoints by updates that a run is too short for."""
+"""A warning if `fit` is too short for a checkpoint that saves every n updates."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import keras
 
 
 class TellNothingSaved(keras.callbacks.Callback):
-    """Warns at the end of a `fit` if a `ModelCheckpoint(save_freq=n)` has never saved, for there were fewer updates.
+    """Warns at the end of a `fit` if a `ModelCheckpoint(save_freq=n)` has never saved because there were fewer updates.
 
     `fit` adds it where it is needed.
 
@@ -25,14 +25,14 @@ class TellNothingSaved(keras.callbacks.Callback):
         self._before, self._updates = [_counted(checkpoint) for checkpoint in self._checkpoints], _updates(self.model)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Warns of those whose count has only grown."""
+        """Warns of each checkpoint that was never written."""
         made = _updates(self.model) - self._updates
         for checkpoint, before in zip(self._checkpoints, self._before, strict=True):
-            if made and _counted(checkpoint) - before == made:
+            if made and before == 0 and _counted(checkpoint) == made:  # in a later fit the count goes on
                 warnings.warn(
-                    f"ModelCheckpoint has saved nothing to {str(checkpoint.filepath)!r}: save_freq must be at most the "
-                    f"number of updates, {made} in this fit. Received: {checkpoint.save_freq}. Give a smaller number, "
-                    "or save_freq='epoch'.",
+                    f"ModelCheckpoint has saved nothing to {str(checkpoint.filepath)!r} so far: save_freq must be at "
+                    f"most the number of updates, {made} in this fit. Received: {checkpoint.save_freq}. Give a smaller "
+                    "number, or save_freq='epoch'.",
                     stacklevel=2,
                 )
 

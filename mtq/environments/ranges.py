@@ -21,7 +21,7 @@ class ObservationRange:
     All numbers must be finite. Bounds that determine what a network sees must hold: those of integers and bools, those
     by which observations are scaled, and those of images. Vectors of floats are not scaled, so that numbers beyond
     their bounds are only reported, by one warning. Images of floats without bounds are not scaled either, and must not
-    hold numbers beyond ±16.
+    hold numbers beyond ±16 in the first observation, or integers beyond 16 later; else these are only reported.
 
     Args:
         task: The task.
@@ -41,13 +41,13 @@ class ObservationRange:
         must_hold |= is_integer
         self._space, self._is_unscaled = space, False
         if is_image(spec.observation_shape) and not is_integer:
-            bound = np.maximum(np.abs(low), np.abs(high))
-            self._is_unscaled = bool(np.any(bound > EXACT))
-            low = np.where(bound > EXACT, np.maximum(low, -_UNSCALED), low)
-            high = np.where(bound > EXACT, np.minimum(high, _UNSCALED), high)
+            is_open = np.maximum(np.abs(low), np.abs(high)) > EXACT
+            self._is_unscaled = bool(np.any(is_open))
+            low = np.where(is_open, np.maximum(low, -_UNSCALED), low)
+            high = np.where(is_open, np.minimum(high, _UNSCALED), high)
+            self._must_hold_later = must_hold & ~is_open
         self._low, self._high = with_rounding(low, high, is_integer)
-        self._least = np.where(must_hold, self._low, -LARGEST).astype(np.float32)
-        self._most = np.where(must_hold, self._high, LARGEST).astype(np.float32)
+        self._set_least_and_most(must_hold)
         self._name, self._size = task.name, low.size
         self._lows, self._highs = self._low.ravel().tolist(), self._high.ravel().tolist()
         first_low, first_high = self._lows[0], self._highs[0]
@@ -58,6 +58,8 @@ class ObservationRange:
         is_any = is_bytes and first_high >= 255
         of_others = self._has_no_larger if is_bytes else self._has_none_outside
         self._holds: Callable[[np.ndarray], Any] = self._has_any if is_any else of_others
+        if self._is_unscaled:
+            self._then, self._holds = self._holds, self._holds_at_first
 
     def check(self, observations: np.ndarray) -> None:
         """Raises a ValueError if a number is not finite or beyond a bound that must hold.
@@ -83,6 +85,18 @@ class ObservationRange:
             )
         if not ((array >= self._least) & (array <= self._most)).all():
             raise self._outside(array)
+
+    def _holds_at_first(self, observations: np.ndarray) -> Any:
+        """Whether the first observations hold; they show whether images are of colours, so later ones may go beyond."""
+        holds = self._then(observations)
+        if holds:
+            self._holds = self._then
+            self._set_least_and_most(self._must_hold_later)
+        return holds
+
+    def _set_least_and_most(self, must_hold: np.ndarray) -> None:
+        self._least = np.where(must_hold, self._low, -LARGEST).astype(np.float32)
+        self._most = np.where(must_hold, self._high, LARGEST).astype(np.float32)
 
     def _has_any(self, _: np.ndarray) -> bool:
         return True
@@ -112,16 +126,20 @@ class ObservationRange:
                 f"{shortened(observations.tolist())}. Fix the environment, or end the episode before its state "
                 "overflows."
             )
-        if ((observations < self._least) | (observations > self._most)).any():
+        if ((observations < self._least) | (observations > self._most)).any() or self._is_of_colours(observations):
             raise self._outside(observations)
         key = (self._name, *self._lows, *self._highs)
         if key not in _warned:
             _warned.add(key)
             warnings.warn(
-                f"{self._outside(observations)} Vectors of floats are not scaled, so that training goes on with the "
-                "numbers as they are.",
+                f"{self._outside(observations)} Vectors of floats and floats without bounds are not scaled, so that "
+                "training goes on with the numbers as they are.",
                 stacklevel=2,
             )
+
+    def _is_of_colours(self, observations: np.ndarray) -> bool:
+        """Whether images without bounds hold integers from 0, as colours are."""
+        return self._is_unscaled and bool(np.all((observations >= 0) & (observations == np.floor(observations))))
 
     def _outside(self, array: np.ndarray) -> ValueError:
         if self._is_unscaled:
@@ -129,7 +147,7 @@ class ObservationRange:
                 f"The environment of task '{self._name}' must return images from {-_UNSCALED:g} to {_UNSCALED:g}, or "
                 f"announce other bounds, by which they are scaled to [0, 1]. Received: {array.dtype} from "
                 f"{array.min()} to {array.max()}, in {shortened(self._space)}. Say in the observation_space what their "
-                "smallest and largest values are, such as 0 and 255."
+                "smallest and largest values are, such as 0 and 255, or clip them."
             )
         low, high = (_of_entries(bound) for bound in (self._low, self._high))
         return ValueError(

@@ -13,8 +13,8 @@ def check_layer_sharing(network: keras.Model) -> None:
     """Raises a ValueError that names a layer which two models or layers within a network hold, or a Sequential twice.
 
     Each of them is saved as a config of its own, so that a loaded network would have two layers in the place of one
-    that has weights. Of a layer that a Sequential holds twice, also one without weights, a loaded Sequential has only
-    the first. A functional model may call one layer as often as it likes.
+    that has variables, such as a dropout's random state. Of a layer that a Sequential holds twice, also one without
+    any, a loaded Sequential has only the first. A functional model may call one layer as often as it likes.
 
     Args:
         network: The network.
@@ -27,10 +27,10 @@ def check_layer_sharing(network: keras.Model) -> None:
             continue
         found.add(id(holder))
         for layer in _held_by(holder):
-            if id(layer) in holders and (layer.weights or holders[id(layer)] is holder):
+            if id(layer) in holders and (layer.variables or holders[id(layer)] is holder):
                 raise ValueError(
-                    "Each layer must be held by one model or layer only, and once, for each is saved by itself: a "
-                    f"loaded network would compute something else. Received: layer '{layer.name}' "
+                    "Each layer must belong to one model or layer only, and only once: each holder saves a copy, so "
+                    f"that a loaded network may compute something else. Received: layer '{layer.name}' "
                     f"({type(layer).__name__}), which {_who(holders[id(layer)], holder)}. Call it as often as it is "
                     "needed within one functional model, keras.Model(inputs, outputs)."
                 )
@@ -39,7 +39,7 @@ def check_layer_sharing(network: keras.Model) -> None:
 
 
 def _held_by(holder: Any) -> Sequence[Any]:
-    """The layers that are saved within the config of another; none of a user's own layer, which makes them itself."""
+    """The layers that are saved within the config of another; none of a user's layer, whose constructor makes them."""
     if isinstance(holder, keras.Sequential | Functional):
         return holder.layers if type(holder).get_config.__module__.startswith(_REBUILT) else []
     return holder._layers if type(holder).__module__.startswith(_REBUILT) else []

@@ -82,9 +82,9 @@ def probe_batch(tasks: TaskSet, draw: Callable[[Any], np.ndarray]) -> dict[str, 
 
 
 def _build_layers(paths: TaskPaths, tasks: TaskSet) -> None:
-    """Calls paths with layers that are not built yet, such as an activation with weights, which its first call builds.
+    """Builds layers that are not built yet, such as a `PReLU()` given as an activation, by calling their paths once.
 
-    The scope creates the weights, and discards what else the layers assign.
+    The scope keeps the new weights, and discards whatever else the layers assign.
     """
     batch = probe_batch(tasks, np.zeros)
     for name, path in paths.items():

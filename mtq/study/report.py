@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtq.callbacks.pictures import save_figure
-from mtq.files import locked, write_text
+from mtq.files import as_path, locked, write_text
 from mtq.folders import check_folder_place
 from mtq.study.document import Block, Picture
 from mtq.study.html import as_html
@@ -37,9 +37,10 @@ class Report:
     """
 
     def __init__(self, results: Results, path: str | Path | None = None, publication: Published | None = None) -> None:
-        self.results, self.path = results, path
-        if publication is None and path is not None:
-            publication = Published.saved(Path(path) / _PUBLISHED)
+        self.results = results
+        self.path = None if path is None else as_path("path of a report", path)
+        if publication is None and self.path is not None:
+            publication = Published.saved(self.path / _PUBLISHED)
         self.publication = publication
 
     @functools.cached_property
@@ -64,18 +65,18 @@ class Report:
         if to is None and self.path is None:
             raise ValueError("to must say where the report is written, as it was made without a path. Received: None.")
         check_installed()
-        folder = Path(to if to is not None else self.path)  # type: ignore[arg-type]
+        folder = as_path("folder of a report", to if to is not None else self.path)
         check_folder_place(folder, "folder of a report")
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as until_written:
-            if self.path is not None and folder.resolve() == Path(self.path).resolve():  # another shard may end too
+            if self.path is not None and folder.resolve() == self.path.resolve():  # another shard may end too
                 until_written.enter_context(locked(folder / ".lock_report", waits=True))
             self._write(title or _title_in(folder / _MARKDOWN) or _TITLE, folder)
         return folder / "report.html"
 
     def _write(self, title: str, folder: Path) -> None:
         if self.publication is not None and self.path is not None:
-            self.publication.save(Path(self.path) / _PUBLISHED)
+            self.publication.save(self.path / _PUBLISHED)
         with style():
             blocks = blocks_of(self.summary)
             replaced = _check_free(folder, blocks)

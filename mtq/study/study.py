@@ -141,8 +141,9 @@ class Study:
             ValueError: The folder holds a study of another kind, or is in use.
             FileNotFoundError: It holds runs without their `study.json`.
         """
-        self._make_missing(StudyFolder(folder), WHOLE, workers, strategy, verbose)
-        return Report(load_results(folder), folder)
+        place = StudyFolder(folder)
+        self._make_missing(place, WHOLE, workers, strategy, verbose)
+        return Report(load_results(place.path), place.path)
 
     def run_shard(
         self,
@@ -184,7 +185,7 @@ class Study:
                     f"`mtq report {place.path}` writes one of what there is."
                 )
             return None
-        return Report(load_results(folder), folder)
+        return Report(load_results(place.path), place.path)
 
     def _make_missing(
         self,

@@ -129,8 +129,8 @@ class Coefficients:
 def _inner_products(rows: tf.Tensor) -> tf.Tensor:
     """`R Rᵀ` of few long rows, `[n, numbers]` → `[n, n]`.
 
-    By products of blocks of four or five rows, if need be with rows of zeros. Of two or three long rows, XLA adds up
-    the products one after the other on a CPU, which is up to four times as slow and a hundred times as inexact.
+    In blocks of four or five rows, filled up with zeros if the rows are long. For two or three long rows, XLA on a CPU
+    adds up the products one after the other: up to four times as slow, with a hundred times the rounding error.
     """
     n, numbers = rows.shape
     num_blocks = n // _BLOCK if n % _BLOCK <= n // _BLOCK else n // _BLOCK + 1

@@ -15,7 +15,8 @@ class ExcessMTL(Adaptive):
 
     The risk is estimated as `E_i = g_iᵀ H_i^(−½) g_i`, H the running sum of the squared gradients over the shared
     variables; `w_i ← w_i exp(η E_i / E_i(0))`, then scaled to sum to T. Unlike the loss, the excess risk of a task does
-    not contain its noise. The losses' scales do not count. Holds two numbers per task and shared weight.
+    not contain its noise. The weights do not depend on the losses' scales. Two numbers per task and shared weight are
+    held.
 
     Args:
         step_size: η.

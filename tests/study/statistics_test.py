@@ -107,7 +107,7 @@ def test_the_smaller_and_noisier_arm_does_not_find_too_much():
 @pytest.mark.parametrize("others", [10, 30, 50])
 @pytest.mark.parametrize("spread", [1.0, 2.0, 3.0, 5.0, 10.0, 1 / 2, 1 / 3, 1 / 5, 1 / 10])
 def test_false_findings(others, spread):
-    """Of 6,000 draws: of 1,000 the share of a test whose true level is 5 % has a standard error of 0.7 %."""
+    """Of 6,000 draws: with 1,000, the standard error of a share of 5 % would be 0.7 %, too much for a bound of 6 %."""
     at_05, at_005 = false_findings(10, others, spread, draws=6_000, seed=round(100 * spread) + others)
     assert at_05 <= 0.06
     assert at_005 <= 0.01

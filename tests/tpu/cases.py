@@ -32,6 +32,7 @@ def step(model):
         return mtq.value_learning.Transition(observations, actions, numbers, numbers, observations)
 
     batch = {name: of_task(task) for name, task in model.tasks.items()}
+    model.prepare_update()  # as fit does
     return tf.function(model.train_step, autograph=False, jit_compile=True), batch
 
 
