@@ -18,7 +18,7 @@ class GradNorm(Adaptive):
 
     `G_i = w_i ‖∇L_i‖` over the shared variables, `Ḡ` their mean, and `r_i` the loss relative to the first one, over the
     mean of these. Steps are taken relative to `Ḡ`, so that the learning rate does not depend on the losses' scale, and
-    are cut off at `learning_rate`. No weight falls below 1e-4. After each step the weights are scaled to sum to T.
+    are cut off at `learning_rate`, as weights are at 1e-4. After each step the weights are scaled to sum to T.
 
     Args:
         alpha: α: how strongly tasks that learn more slowly are favoured; 0 asks for equal sizes alone.
