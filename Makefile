@@ -10,11 +10,12 @@ TPU_VENV := .venv-tpu
 BIN := $(VENV)/bin
 SEED ?= 0
 
-.PHONY: help setup demo test test-slow test-workers test-tpu benchmark check format clean
+.PHONY: help setup demo test test-thorough test-slow test-workers test-tpu benchmark check format clean
 
 help:
 	@echo "make demo       set up, train CartPole, Acrobot and MountainCar in one network, evaluate, export (SEED=0)"
 	@echo "make test       set up, run the tests"
+	@echo "make test-thorough  further cases of the same tests"
 	@echo "make test-slow  the learning tests that take minutes"
 	@echo "make test-workers  several processes as one run: their weights, one killed, resumed (ten minutes)"
 	@echo "make test-tpu   compile the training step for a TPU that need not be there (installs JAX and libtpu)"
@@ -41,6 +42,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-thorough: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not slow"
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -111,7 +111,7 @@ def test_cagrad_of_nearly_cancelling_gradients():
     check_cagrad(24, 8, [1, 1e3, 1e7], SHARP, numbers=(3, 8))
 
 
-@pytest.mark.parametrize(("tasks", "size"), [(5, 2), (8, 4), (20, 8)])
+@pytest.mark.parametrize(("tasks", "size"), [(5, 2), (8, 4), pytest.param(20, 8, marks=pytest.mark.thorough)])
 def test_cagrad_of_more_gradients_than_dimensions(tasks, size):
     random, aggregator = np.random.default_rng(3), mtq.aggregators.CAGrad(0.4)
     for ratio in (1, 1e3, 1e7) * 4:

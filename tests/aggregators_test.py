@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from mtq.task_gradients import TaskGradients
 
-CASES = [(tasks, size, seed) for tasks, size in ((2, 5), (3, 5), (5, 20), (8, 5), (20, 100)) for seed in range(2)]
+SIZES = ((2, 5), (3, 5), (5, 20), (8, 5), (20, 100))
+CASES = [(*sizes, 0) for sizes in SIZES] + [pytest.param((*sizes, 1), marks=pytest.mark.thorough) for sizes in SIZES]
+FEWER_TASKS_THAN_NUMBERS = [CASES[n] for n in (0, 1, 2, 4, 5, 6, 7, 9)]
 
 
 def update_of(aggregator, rows, weights=None, updates=0):
@@ -106,7 +108,7 @@ def test_dualproj_is_the_projection_of_the_mean(case):
     assert_equal(update_of("dualproj", rows), projected_on_the_cone(rows, rows.mean(axis=0)), rows)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case[0] < case[1]])
+@pytest.mark.parametrize("case", FEWER_TASKS_THAN_NUMBERS)
 def test_the_bargaining_and_fairness_equations(case):
     """`(G c)_i ∝ c_i^(−1/α)` with `update = Σ c_i g_i`."""
     rows = random_rows(*case)
@@ -118,7 +120,7 @@ def test_the_bargaining_and_fairness_equations(case):
         np.testing.assert_allclose(constant, constant.mean(), rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case[0] < case[1]])
+@pytest.mark.parametrize("case", FEWER_TASKS_THAN_NUMBERS)
 def test_equal_angles(case):
     rows = random_rows(*case)
     norms = np.linalg.norm(rows, axis=1)
@@ -130,7 +132,7 @@ def test_equal_angles(case):
     np.testing.assert_allclose(np.linalg.norm(config), (rows @ config).sum() / np.linalg.norm(config), rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case[0] < case[1]])
+@pytest.mark.parametrize("case", FEWER_TASKS_THAN_NUMBERS)
 def test_aligned_mtl_makes_the_gradients_orthogonal_and_equally_long(case):
     rows = random_rows(*case)
     left, values, right = np.linalg.svd(rows, full_matrices=False)
@@ -234,6 +236,7 @@ def test_mgda_of_gradients_of_very_different_lengths(ratio, cosine):
     np.testing.assert_allclose(update_of("mgda", rows), expected, atol=1e-4 * np.linalg.norm(expected))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("alpha", [2.0, 5.0, 10.0])
 @pytest.mark.parametrize("decades", [0, 2, 4])
 def test_fairgrad_of_gradients_of_different_lengths(alpha, decades):

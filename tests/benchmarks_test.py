@@ -75,6 +75,7 @@ def result(request):
     return process.stdout, systems.split(",")
 
 
+@pytest.mark.thorough
 def test_the_last_line_is_the_promised_object(result):
     printed, systems = result
     figures = json.loads(printed.splitlines()[-1])
@@ -95,6 +96,7 @@ def test_the_table_says_what_was_compared(result):
         assert name in result[0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("system", [pytest.param("mtq_gymnasium", marks=pytest.mark.slow), "tf_agents"])
 def test_the_work_is_what_it_claims_to_be(system):
     """One update per 4 environment steps of a task, counted by the system."""

@@ -36,6 +36,7 @@ def target_is_network(model):
     return all(np.array_equal(one, other) for one, other in pairs)
 
 
+@pytest.mark.thorough
 def test_settings_that_are_assigned_between_fits(batches):
     tasks, of = batches
     model = make(tasks)

@@ -60,7 +60,9 @@ CONVOLUTIONS += ["activation over the batch", "softmax over the batch", "dense o
     ("case", "writes_patches"),
     [*((case, False) for case in CASES), *((case, True) for case in CONVOLUTIONS)],
 )
-@pytest.mark.parametrize("sizes", [(8, 8, 8), (4, 7, 2)], ids=["equal", "unequal"])
+@pytest.mark.parametrize(
+    "sizes", [pytest.param((8, 8, 8), marks=pytest.mark.thorough), (4, 7, 2)], ids=["equal", "unequal"]
+)
 def test_as_with_a_tape_per_task(case, writes_patches, sizes):
     tasks, network = CASES[case]()
     observations = observations_of(tasks, sizes[: len(tasks)])
@@ -80,8 +82,14 @@ def test_batch_sizes(case, size):
     assert_as_with_a_tape(tasks, network, observations, joint_gradients(tasks, network, observations)[0])
 
 
+THOROUGH = [
+    pytest.param(case, marks=pytest.mark.thorough) for case in ("wide mlp", "partly shared", "batch normalization")
+]
+IN_A_GRAPH = ["mlp", "minatar", *THOROUGH]
+
+
 @pytest.mark.parametrize("jit_compile", [None, pytest.param(True, marks=pytest.mark.xla)])
-@pytest.mark.parametrize("case", ["mlp", "wide mlp", "minatar", "partly shared", "batch normalization"])
+@pytest.mark.parametrize("case", IN_A_GRAPH)
 def test_in_a_graph(case, jit_compile):
     writes_patches = jit_compile and case == "minatar"
     tasks, network = CASES[case]()

@@ -83,6 +83,7 @@ def test_a_saved_model_goes_on_bit_for_bit(make_model, two_tasks, tmp_path, opti
             np.testing.assert_array_equal(variable, getattr(loaded, pluggable).variables[name])
 
 
+@pytest.mark.thorough
 def test_processes_agree_on_every_bit():
     code = """
 import mtq, hashlib, keras

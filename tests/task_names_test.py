@@ -70,6 +70,7 @@ def export_names(tmp_path_factory):
     return {name for name in names if re.fullmatch(r"[A-Za-z]\w*", name)}
 
 
+@pytest.mark.thorough
 def test_what_is_not_refused_is_served(export_names, tmp_path):
     given = dict.fromkeys([*ADVERSARIAL, *sorted(export_names), *keyword.kwlist, *keyword.softkwlist])
     names = [name for name in given if re.match(r"[A-Za-z]", name) and not refused(name)]

@@ -66,6 +66,7 @@ def alone(way):
 BY_DEFAULT = {("normalized_sum", 2), ("famo with sum", 2), ("upgrad", 2)}  # the others take minutes
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("way", "replicas"),
     [

@@ -102,6 +102,7 @@ def test_compiles_and_traces_once(weighting):
     assert len(traces) == 1
 
 
+@pytest.mark.thorough
 def test_the_summed_loss_of_a_toy_falls_beside_an_aggregator(weighting):
     tasks, aggregator = make_tasks(), mtq.aggregators.get("pcgrad")
     aggregator.build(2, 3)

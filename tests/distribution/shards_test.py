@@ -93,6 +93,7 @@ def test_drawn_by_the_host_the_numbers_are_the_same(tasks, monkeypatch, trained)
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("aggregator", "loss_weights", "replicas"),
     [

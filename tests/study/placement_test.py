@@ -30,6 +30,7 @@ def replicas():
     return mtq.distribution.strategy("mirrored", devices=2)
 
 
+@pytest.mark.thorough
 def test_shards_make_the_runs_of_one_process(tmp_path, undisturbed):
     shared = tmp_path / "shared"
     assert tiny_study().run_shard(shared, (1, 2), workers=2, verbose=0) is None
@@ -174,6 +175,7 @@ def test_random_scores_outlive_another_beginning_of_the_same_plan(tmp_path):
     assert not (tmp_path / "random.json").exists()
 
 
+@pytest.mark.thorough
 def test_runs_on_several_replicas(tmp_path, replicas):
     study = tiny_study(arms=[mtq.study.Arm("shared")], seeds=1)
     study.run(tmp_path / "study", strategy=replicas, verbose=0).write()
@@ -181,6 +183,7 @@ def test_runs_on_several_replicas(tmp_path, replicas):
         study.run(tmp_path / "study", verbose=0)
 
 
+@pytest.mark.thorough
 def test_a_run_on_several_replicas_depends_on_its_seed_alone(replicas):
     protocol = tiny_study().protocol
     program = Program(chains(), mtq.study.Arm("shared"), protocol, tiny_network, replicas)

@@ -50,6 +50,7 @@ def test_scores_by_episodes_of_the_target_network():
     assert 0.9 < scores["a"] < 0.99  # in 5.5 % of episodes fewer than three of ten random steps move on: 0.945
 
 
+@pytest.mark.thorough
 def test_the_network_that_was_evaluated_is_kept(tmp_path):
     """A target network that was never moved is the one that the run began with."""
     arm = mtq.study.Arm("target", evaluates_target=True, target_update_period=1_000)
@@ -126,6 +127,7 @@ def test_a_report_made_again_keeps_its_title(undisturbed, tmp_path):
     assert "<h1>Chains &amp; links</h1>" in report.write(to=tmp_path).read_text()
 
 
+@pytest.mark.thorough
 def test_processes_for_environments_in_python_and_failures_are_told(tmp_path):
     """A run that fails is named; the others are kept, and it is made when the study is run again."""
     tasks = mtq.TaskSet([mtq.Task("a", Corridor), mtq.Task("b", Corridor)])
