@@ -37,9 +37,8 @@ class TDLoss:
         """
         if isinstance(self.loss, str):
             return tf.reduce_mean(_BY_NAME[self.loss](targets - values))
-        loss = tf.cast(
-            tf.reduce_mean(self.loss(targets[:, None], values[:, None])), tf.float32
-        )  # of a dtype of its own
+        # The user's loss may have a dtype of its own.
+        loss = tf.cast(tf.reduce_mean(self.loss(targets[:, None], values[:, None])), tf.float32)
         # Keras sums the losses of replicas, so its losses divide by their number; mtq averages them and undoes that.
         return loss * num_replicas() if num_replicas() > 1 and self._is_reduced() else loss
 

@@ -14,7 +14,6 @@ from mtq.aggregators.cone_solver import _by_active_set
 from mtq.aggregators.solvers import positive_definite_factor
 from mtq.task_gradients import TaskGradients
 
-pytestmark = pytest.mark.xla  # which compiles the solvers wherever they are used
 SIZE = 12
 SHARP = 1e-4
 

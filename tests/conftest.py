@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from mtq import model
-from mtq.aggregators import solvers
 from tests.environments import Corridor, CountingEnvironment
 
 LOGICAL_CPUS = 4  # for tests with several replicas; all else takes place on the first
@@ -38,10 +37,9 @@ def _xla_only_where_it_is_on():
     Without them the graph computes the same. What they make of it is the matter of tests that are marked `xla`; slow
     ones and subprocesses have them too.
     """
-    pays, are_watched = model.xla_pays, solvers.operations_are_watched
+    pays = model.xla_pays
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(model, "xla_pays", lambda network: _is_optimized[0] and pays(network))
-        patched.setattr(solvers, "operations_are_watched", lambda: not _is_optimized[0] or are_watched())
         yield
 
 

@@ -23,7 +23,6 @@ class UPGrad(GramAggregator):
     ) -> tf.Tensor:
         """The means of the projections' coefficients, solved for unit vectors."""
         projections = smallest_above(cosines, tf.linalg.diag(tf.where(is_there, lengths, 0.0)))  # [T, T]
-        projections = tf.where(
-            is_there[:, None], projections, 0.0
-        )  # the rows of absent tasks hold only rounding errors
+        # The rows of absent tasks hold only rounding errors.
+        projections = tf.where(is_there[:, None], projections, 0.0)
         return tf.reduce_sum(projections, axis=0) / (number_of(is_there) * lengths)
