@@ -15,14 +15,12 @@ The last line is one JSON object.
 import dataclasses
 import json
 
-import mtq
-
-# isort: split
 import numpy as np
 import simple_parsing
 import tensorflow as tf
 from scipy.ndimage import map_coordinates
 
+import mtq
 from mtq.dynamics import Dynamics
 from recipes.deramo2020 import tasks
 

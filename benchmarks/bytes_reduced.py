@@ -15,11 +15,9 @@ from typing import Any
 import simple_parsing
 
 import mtq
-
-# isort: split
 from benchmarks.task_gradients import NETWORKS
-from mtq.spaces import TaskSpec
-from mtq.update import Update
+from mtq.learning.update import Update
+from mtq.tasks.spec import TaskSpec
 
 _WAYS: dict[str, dict[str, Any]] = {
     "sum": {"aggregator": "sum"},

@@ -18,13 +18,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import mtq
-
-# isort: split
 import keras
 import numpy as np
 import simple_parsing
 from matplotlib.figure import Figure
+
+import mtq
 
 _ARMS = {"in_graph": "#0072b2", "gymnasium": "#d55e00"}
 

@@ -20,18 +20,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import simple_parsing
-
-import mtq
-
-# isort: split
 import keras
 import numpy as np
+import simple_parsing
 import tensorflow as tf
 
+import mtq
 from mtq import value_learning as vl
-from mtq.spaces import TaskSpec
-from mtq.update import update_target_network
+from mtq.learning.update import update_target_network
+from mtq.tasks.spec import TaskSpec
 
 NETWORKS: dict[str, tuple[tuple[int, ...], Callable[[], keras.Sequential]]] = {
     "mlp": ((8,), lambda: mtq.networks.mlp([256, 256])),

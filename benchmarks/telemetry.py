@@ -14,12 +14,10 @@ import tempfile
 import time
 from collections.abc import Callable
 
+import keras
 import simple_parsing
 
 import mtq
-
-# isort: split
-import keras
 
 
 @dataclasses.dataclass

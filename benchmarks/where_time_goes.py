@@ -71,7 +71,7 @@ def _loop(system: Any, parts: set[str], updates: int) -> Callable[[], Any]:
     """A compiled loop of some parts of an update. What they compute is added up, so that none can be left away."""
     import tensorflow as tf
 
-    from mtq.driver import run_together
+    from mtq.experience.driver import run_together
 
     experience = system.experience
     drivers = list(experience.shards[0].drivers.values())

@@ -1,79 +1,89 @@
-"""mtq: one network with a shared backbone and a head per task learns several tasks by deep Q-learning.
+"""mtq: multi-task deep Q-learning with Keras. One network with a shared backbone and a head per task learns all tasks.
 
-The names below are imported when they are first used, so that `import mtq` costs nothing and prints nothing.
+Most names below are imported when they are first used. The classes that a saved model may name are imported at once,
+so that `keras.models.load_model` finds them after `import mtq`.
 """
 
 import importlib
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from mtq import _startup
-
-_startup.prepare()
 
 __version__ = "0.1.0"
 
-_SUBMODULES = (
-    "aggregators",
-    "callbacks",
-    "checkpoint",
-    "distribution",
-    "dynamics",
-    "environments",
-    "evaluation",
-    "exploration",
-    "networks",
-    "runs",
-    "spaces",
-    "study",
-    "suites",
-    "value_learning",
-    "weightings",
-)
-_HOME = {
-    "BrokenEnvironmentError": "mtq.environment_error",
-    "Experience": "mtq.experience",
-    "MultiTaskDQN": "mtq.model",
-    "NonFiniteLossError": "mtq.callbacks",
+# Public names, and the modules that hold them. A module's own name stands for the module.
+_MODULES = {
+    "aggregators": "mtq.aggregators",
+    "callbacks": "mtq.callbacks",
+    "checkpoint": "mtq.runs.checkpoint",
+    "distribution": "mtq.distribution",
+    "dynamics": "mtq.dynamics",
+    "environments": "mtq.environments",
+    "evaluation": "mtq.evaluation",
+    "exploration": "mtq.experience.exploration",
+    "networks": "mtq.networks",
+    "runs": "mtq.runs",
+    "spaces": "mtq.tasks",  # the name before 0.2
+    "study": "mtq.study",
+    "suites": "mtq.tasks.suites",
+    "tasks": "mtq.tasks",
+    "value_learning": "mtq.value_learning",
+    "weightings": "mtq.weightings",
+}
+_CLASSES = {
+    "BrokenEnvironmentError": "mtq.errors",
+    "Experience": "mtq.experience.experience",
+    "MultiTaskDQN": "mtq.learning.model",
+    "NonFiniteLossError": "mtq.errors",
     "Task": "mtq.tasks",
     "TaskSet": "mtq.tasks",
     "Transition": "mtq.value_learning",
 }
-__all__ = sorted([*_HOME, *_SUBMODULES])
+__all__ = sorted([*_CLASSES, *_MODULES])
 
 if TYPE_CHECKING:
     from mtq import aggregators as aggregators
     from mtq import callbacks as callbacks
-    from mtq import checkpoint as checkpoint
     from mtq import distribution as distribution
     from mtq import dynamics as dynamics
     from mtq import environments as environments
     from mtq import evaluation as evaluation
-    from mtq import exploration as exploration
     from mtq import networks as networks
     from mtq import runs as runs
-    from mtq import spaces as spaces
     from mtq import study as study
-    from mtq import suites as suites
+    from mtq import tasks as spaces  # noqa: F401
+    from mtq import tasks as tasks
     from mtq import value_learning as value_learning
     from mtq import weightings as weightings
-    from mtq.callbacks import NonFiniteLossError as NonFiniteLossError
-    from mtq.environment_error import BrokenEnvironmentError as BrokenEnvironmentError
-    from mtq.experience import Experience as Experience
-    from mtq.model import MultiTaskDQN as MultiTaskDQN
+    from mtq.errors import BrokenEnvironmentError as BrokenEnvironmentError
+    from mtq.errors import NonFiniteLossError as NonFiniteLossError
+    from mtq.experience import exploration as exploration
+    from mtq.experience.experience import Experience as Experience
+    from mtq.learning.model import MultiTaskDQN as MultiTaskDQN
+    from mtq.runs import checkpoint as checkpoint
     from mtq.tasks import Task as Task
     from mtq.tasks import TaskSet as TaskSet
+    from mtq.tasks import suites as suites
     from mtq.value_learning import Transition as Transition
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        importlib.import_module("keras")  # first, so that every class of mtq is known to Keras from then on
-    if name in _SUBMODULES:
-        return importlib.import_module(f"mtq.{name}")
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    if name in _CLASSES:
+        return getattr(importlib.import_module(_CLASSES[name]), name)
     raise AttributeError(f"module 'mtq' has no attribute {name!r}. It has: {', '.join(__all__)}.")
 
 
 def __dir__() -> list[str]:
     return [*globals(), *__all__]
+
+
+def _is_command() -> bool:
+    """Whether this process is a command of mtq, such as `mtq --help`, which answers before TensorFlow is imported."""
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    return program in ("mtq", "mtq.exe") or (program == "-m" and "mtq.cli" in sys.orig_argv)
+
+
+if not _is_command():
+    importlib.import_module("mtq.learning.model")

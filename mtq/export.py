@@ -10,9 +10,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from mtq.files import as_path
-from mtq.folders import beside, check_folder_place, matches, put_in_place, stranger
-from mtq.numeric import flag
+from mtq.checks import flag
+from mtq.storage.files import as_path
+from mtq.storage.folders import beside, check_folder_place, matches, put_in_place, stranger
 
 DEFAULT_SIGNATURE = "serving_default"
 _OUTPUTS = ("action", "q_values")

@@ -11,11 +11,10 @@ import subprocess
 import sys
 from typing import Any
 
-import mtq
-
-# isort: split
 import keras
 import simple_parsing
+
+import mtq
 
 
 @dataclasses.dataclass

@@ -13,11 +13,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import mtq
-
-# isort: split
 import keras
 import simple_parsing
+
+import mtq
 
 _DATA = Path(__file__).parent / "data"
 

@@ -14,11 +14,10 @@ from typing import Any
 # This file has the name of the package that the games come from, and would be found in its place.
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
 
-import mtq
-
-# isort: split
 import keras
 import simple_parsing
+
+import mtq
 
 
 @dataclasses.dataclass

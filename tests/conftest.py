@@ -1,14 +1,12 @@
 import gc
 
-import mtq
-
-# isort: split
 import keras
 import pytest
 import tensorflow as tf
 
-from mtq import model
-from tests.environments import Corridor, CountingEnvironment
+import mtq
+from mtq.learning import model as model
+from tests.toy_environments import Corridor, CountingEnvironment
 
 LOGICAL_CPUS = 4  # for tests with several replicas; all else takes place on the first
 

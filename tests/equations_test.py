@@ -9,14 +9,13 @@ Task 2: q = θ·s with s = 5, so q = 10; y = 11 (reward 11, terminal). δ = 1, L
     dL/dθ = 2(q − y)·s = −10.                               ‖g_2‖ = 10
 """
 
-import mtq
-
-# isort: split
 import gymnasium
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+import mtq
 
 NORM_1 = np.sqrt(208.0)
 RATE = 1.0

@@ -1,14 +1,12 @@
 """Bad input: an error before any training, which names the task, what was received and the remedy."""
 
-import mtq
-
-# isort: split
 import gymnasium
 import keras
 import numpy as np
 import pytest
 
-from tests.environments import Broken, Continuous, Corridor
+import mtq
+from tests.toy_environments import Broken, Continuous, Corridor
 
 
 def error(*parts):

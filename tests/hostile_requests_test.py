@@ -1,14 +1,13 @@
 """Requests of another shape or type than an export's signature: refused, in every way of asking, by a live process."""
 
-import mtq
-
-# isort: split
 import json
 import subprocess
 import sys
 
 import gymnasium
 import numpy as np
+
+import mtq
 
 # In TensorFlow alone; each request is tried as Python asks, and as TensorFlow's C API does, which checks no shapes.
 ASK = """

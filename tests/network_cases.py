@@ -1,13 +1,11 @@
 """Networks of many kinds, and observations for them."""
 
-import mtq
-
-# isort: split
 import keras
 import numpy as np
 import tensorflow as tf
 
-from mtq.spaces import TaskSpec
+import mtq
+from mtq.tasks.spec import TaskSpec
 
 layers = keras.layers
 

@@ -1,11 +1,9 @@
 """The model that Keras trains by its own `train_step`, to compare with: a network and the sum of the tasks' losses."""
 
-import mtq
-
-# isort: split
 import keras
 import numpy as np
 
+import mtq
 from tests.batches import random_batch
 from tests.network_cases import task_set
 

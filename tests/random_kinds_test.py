@@ -1,15 +1,13 @@
 """No two kinds of object that draw numbers draw the same, with one seed at one update."""
 
-import mtq
-
-# isort: split
 import inspect
 import itertools
 
 import numpy as np
 import tensorflow as tf
 
-from mtq import stateful
+import mtq
+from mtq import pluggable as stateful
 from mtq.random_numbers import stateless_uniform
 
 

@@ -1,8 +1,5 @@
 """No two random streams of mtq share a window of numbers, by arithmetic on the states of their generators."""
 
-import mtq
-
-# isort: split
 import itertools
 
 import numpy as np
@@ -10,14 +7,15 @@ import pytest
 import tensorflow as tf
 from gymnasium.utils import seeding
 
-from mtq import shard
+import mtq
 from mtq.environments.copies import EnvironmentCopies
 from mtq.environments.in_graph import InGraphCopies
-from mtq.evaluation import task_seed
-from mtq.exploration import EpsilonGreedy, EpsilonGreedyPolicy
+from mtq.evaluation.evaluator import task_seed
+from mtq.experience import replica_experience as shard
+from mtq.experience.exploration import EpsilonGreedy, EpsilonGreedyPolicy
+from mtq.experience.replay import UniformReplay
 from mtq.random_numbers import Purpose, fold_in, make_generator, reseed, seed_words, stateless_uniform, stream_seeds
-from mtq.replay import UniformReplay
-from tests.environments import Corridor
+from tests.toy_environments import Corridor
 
 WINDOW = 10_000_000
 

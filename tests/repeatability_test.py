@@ -1,8 +1,5 @@
 """The same seed, the same bits: within a process, across processes, and across a save and a load."""
 
-import mtq
-
-# isort: split
 import itertools
 import subprocess
 import sys
@@ -12,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import mtq
 from tests.batches import random_batch
 
 GLOBAL_SEEDS = itertools.count(1)

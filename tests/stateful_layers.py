@@ -1,6 +1,5 @@
 """Every Keras layer class: those with state, with arguments and a shape of input; and those without."""
 
-# isort: split
 import keras
 import numpy as np
 

@@ -1,8 +1,5 @@
 """A program that `check_numerics_test` runs: everything under `tf.debugging.enable_check_numerics`."""
 
-import mtq
-
-# isort: split
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import mtq
 from mtq.task_gradients import TaskGradients
 
 ROWS = {

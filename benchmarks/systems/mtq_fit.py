@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import mtq
-
-# isort: split
 import keras
 import numpy as np
 import tensorflow as tf
 
+import mtq
 from benchmarks.systems.work import Work
 
 _GYMNASIUM = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "CartPole-v1", "MountainCar-v0")

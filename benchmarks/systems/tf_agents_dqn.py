@@ -2,21 +2,20 @@
 
 from typing import Any
 
-import mtq
-
-# isort: split
 import tensorflow as tf
-import tf_keras
-from tf_agents.agents.dqn import dqn_agent
-from tf_agents.drivers import dynamic_step_driver
-from tf_agents.environments import batched_py_environment, suite_gym, tf_py_environment
-from tf_agents.networks import q_network
-from tf_agents.policies import random_tf_policy
-from tf_agents.replay_buffers import tf_uniform_replay_buffer
-from tf_agents.utils import common
 
-import mtq.environments.tf_agents_parts  # noqa: F401  (imports tf-agents without its notices)
 from benchmarks.systems.work import Work
+from mtq.interfaces.tf_agents_import import with_legacy_keras
+
+with with_legacy_keras():  # tf-agents' networks are of Keras 2
+    import tf_keras
+    from tf_agents.agents.dqn import dqn_agent
+    from tf_agents.drivers import dynamic_step_driver
+    from tf_agents.environments import batched_py_environment, suite_gym, tf_py_environment
+    from tf_agents.networks import q_network
+    from tf_agents.policies import random_tf_policy
+    from tf_agents.replay_buffers import tf_uniform_replay_buffer
+    from tf_agents.utils import common
 
 
 class TfAgentsTutorial:
@@ -24,6 +23,7 @@ class TfAgentsTutorial:
 
     round_to = 1
 
+    @with_legacy_keras()
     def __init__(self, work: Work) -> None:
         self.work = work
         environments = [suite_gym.load("CartPole-v1") for _ in range(work.num_envs)]
@@ -62,6 +62,7 @@ class TfAgentsTutorial:
         """Makes the two graphs."""
         self._run, self._train = common.function(self.driver.run), common.function(self.agent.train)
 
+    @with_legacy_keras()
     def run(self, updates: int) -> None:
         """The loop of the tutorials. Checks that it updates as often as it is asked to."""
         before = int(self.agent.train_step_counter)

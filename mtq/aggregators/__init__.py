@@ -4,11 +4,10 @@ from typing import Any
 
 import keras
 
-from mtq import named
 from mtq.aggregators.aggregator import Aggregator, WeightedSum
 from mtq.aggregators.aligned_mtl import AlignedMTL
 from mtq.aggregators.cagrad import CAGrad
-from mtq.aggregators.config import ConFIG
+from mtq.aggregators.conflict_free import ConFIG
 from mtq.aggregators.dualproj import DualProj
 from mtq.aggregators.fairgrad import FairGrad
 from mtq.aggregators.graddrop import GradDrop
@@ -20,9 +19,10 @@ from mtq.aggregators.mgda import MGDA
 from mtq.aggregators.nash_mtl import NashMTL
 from mtq.aggregators.normalized_sum import NormalizedSum
 from mtq.aggregators.pcgrad import PCGrad
-from mtq.aggregators.random_weighting import RandomWeighting
+from mtq.aggregators.random_gradient_weighting import RandomWeighting
 from mtq.aggregators.sum import Sum
 from mtq.aggregators.upgrad import UPGrad
+from mtq.pluggable import ensure_instance, lookup
 
 __all__ = [
     "IMTLG",
@@ -90,8 +90,8 @@ def get(identifier: "str | Aggregator | dict[str, Any]") -> Aggregator:
         'all'
     """
     if isinstance(identifier, str):
-        return named.find("aggregator", identifier, _BY_NAME)()
-    return named.instance("aggregator", identifier, Aggregator)
+        return lookup("aggregator", identifier, _BY_NAME)()
+    return ensure_instance("aggregator", identifier, Aggregator)
 
 
 def serialize(aggregator: Aggregator) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mtq.stateful import Stateful
+from mtq.pluggable import Stateful
 from mtq.task_gradients import TaskGradients
 
 LARGEST_COEFFICIENT = 3e38  # that float32 holds; an infinite one would make NaN of a gradient's zeros

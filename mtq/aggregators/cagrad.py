@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mtq.aggregators.cone_solver import largest_smallest_product
 from mtq.aggregators.gram import GramAggregator, number_of
-from mtq.numeric import real
+from mtq.checks import real
 
 _NO_BOUND = 1e-12
 

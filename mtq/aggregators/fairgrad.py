@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mtq.aggregators.gram import GramAggregator
 from mtq.aggregators.solvers import power_balance
-from mtq.numeric import real
+from mtq.checks import real
 
 
 @keras.saving.register_keras_serializable("mtq")

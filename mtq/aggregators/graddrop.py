@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from mtq.aggregators.aggregator import Aggregator
-from mtq.numeric import integer
+from mtq.checks import integer
 from mtq.random_numbers import stateless_uniform
 from mtq.task_gradients import TaskGradients
 from mtq.task_gradients.parts import Coefficients

@@ -8,7 +8,7 @@ import tensorflow as tf
 from mtq.aggregators.gram import GramAggregator
 from mtq.aggregators.projections import others, random_orders
 from mtq.aggregators.solvers import compiled
-from mtq.numeric import integer, real
+from mtq.checks import integer, real
 
 
 @keras.saving.register_keras_serializable("mtq")

@@ -1,16 +1,14 @@
 """Keeping the best model of a run."""
 
 import math
-import os
-import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import keras
 
-from mtq.callbacks.directions import checked_direction
-from mtq.files import as_path
-from mtq.folders import beside, check_kind
+from mtq.storage.files import as_path
+from mtq.storage.saving import check_model_place, save_whole
+from mtq.trainer.directions import checked_direction
 
 
 class BestCheckpoint(keras.callbacks.Callback):
@@ -30,6 +28,8 @@ class BestCheckpoint(keras.callbacks.Callback):
         FileExistsError: The file exists and is not a `.keras` file; an earlier model is replaced.
     """
 
+    saves_model = writes_filepath = follows_monitor = True
+
     def __init__(self, filepath: str | Path, monitor: str = "val_score", mode: str = "auto") -> None:
         super().__init__()
         direction = checked_direction("BestCheckpoint", monitor, mode)
@@ -44,45 +44,3 @@ class BestCheckpoint(keras.callbacks.Callback):
         if value is not None and (value >= self.best if self.mode == "max" else value <= self.best):
             self.best = value
             save_whole(self.model, self.filepath)
-
-
-def save_whole(model: keras.Model, filepath: str | Path) -> None:
-    """Saves a model beside its place and then renames it, so that a reader never sees half of one.
-
-    Args:
-        model: The model.
-        filepath: The file to write, ending in `.keras`.
-
-    Raises:
-        ValueError: The file does not end in `.keras`.
-        FileExistsError: The file exists and is not a `.keras` file.
-    """
-    filepath = as_path("filepath", filepath)
-    filepath.parent.mkdir(parents=True, exist_ok=True)
-    check_model_place(filepath)
-    with beside(filepath) as new:
-        model.save(new)
-        os.replace(new, filepath)
-
-
-def check_model_place(filepath: Path) -> None:
-    """Checks that a model can be saved to a path.
-
-    Args:
-        filepath: The file to write.
-
-    Raises:
-        ValueError: The path does not end in `.keras`.
-        FileExistsError: Something other than a `.keras` file is there.
-    """
-    if filepath.suffix != ".keras":
-        raise ValueError(f"The file of a model must end in .keras. Received: {str(filepath)!r}. Rename it.")
-    check_kind(filepath, "model", ".keras file", _is_keras)
-
-
-def _is_keras(file: IO[bytes]) -> bool:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return {"config.json", "metadata.json"} <= set(archive.namelist())
-    except zipfile.BadZipFile:
-        return False

@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from mtq.evaluation import EpisodeReturns, Evaluator
-from mtq.numeric import integer
-from mtq.tasks import Task, TaskSet, check_tasks
+from mtq.checks import integer
+from mtq.evaluation.evaluator import EpisodeReturns, Evaluator
+from mtq.tasks.task import Task, TaskSet, check_tasks
 
 
 class EvaluateTasks(keras.callbacks.Callback):
@@ -29,7 +29,7 @@ class EvaluateTasks(keras.callbacks.Callback):
         verbose: 0 to print no line for each evaluation.
     """
 
-    adds_logs = True
+    adds_logs = is_unique = True
 
     def __init__(
         self, episodes: int = 20, every: int = 1, seed: int = 0, tasks: TaskSet | None = None, verbose: int = 1

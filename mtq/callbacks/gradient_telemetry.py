@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from mtq.callbacks.pictures import check_picture_place, save_figure
+from mtq.checks import integer, real
 from mtq.distribution.replicas import draws_on_host
-from mtq.files import as_path
-from mtq.folders import check_folder_place
-from mtq.gradient_statistics import GradientRecord, GradientStatistics
-from mtq.numeric import integer, real
+from mtq.storage.files import as_path
+from mtq.storage.folders import check_folder_place
+from mtq.storage.pictures import check_picture_place, save_figure
+from mtq.task_gradients.log import GradientRecord, GradientStatistics
 
 
 class GradientTelemetry(keras.callbacks.Callback):

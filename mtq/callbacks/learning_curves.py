@@ -9,9 +9,10 @@ import keras
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from mtq.callbacks.pictures import check_picture_place, save_figure
-from mtq.files import as_path
-from mtq.numeric import real
+from mtq.checks import real
+from mtq.storage.files import as_path
+from mtq.storage.pictures import check_picture_place, save_figure
+from mtq.trainer.stages import RECORDS_LOGS
 
 _GREEDY, _TRAINING, _OTHER = "#0072b2", "#d55e00", "#777777"  # Okabe and Ito's, for all eyes
 
@@ -30,6 +31,9 @@ class LearningCurves(keras.callbacks.Callback):
     Raises:
         FileExistsError: The file exists and is not a PNG; an earlier picture is replaced.
     """
+
+    stage = RECORDS_LOGS
+    writes_filepath = True
 
     def __init__(self, filepath: str | Path, seconds: float = 30.0) -> None:
         super().__init__()

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from mtq.numeric import integer
+from mtq.checks import integer
+from mtq.trainer.stages import CALLED_LAST
 
 
 class SaveCheckpoint(keras.callbacks.Callback):
@@ -16,6 +17,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
         notes: What is to be saved with it, JSON values.
         every: How many epochs apart.
     """
+
+    stage = CALLED_LAST
 
     def __init__(self, checkpoint: Any, notes: Callable[[], Mapping[str, Any]] = dict, every: int = 1) -> None:
         super().__init__()

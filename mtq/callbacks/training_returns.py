@@ -15,7 +15,7 @@ class TrainingReturns(keras.callbacks.Callback):
         experience: The `Experience` that is trained on.
     """
 
-    adds_logs = True
+    adds_logs = is_unique = True
 
     def __init__(self, experience: Any) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from tensorflow.python.distribute.collective_all_reduce_strategy import coordina
 from tensorflow.python.eager import context
 
 from mtq.distribution.tf_config import Cluster
-from mtq.worker_lost_error import WorkerLostError
+from mtq.errors import WorkerLostError
 
 SECONDS_TO_MEET, SECONDS_WITHOUT_A_SIGN, SECONDS_TO_PART = 300, 30, 60  # the first unless said otherwise
 EXIT_CODE = 3

@@ -5,9 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from mtq.checks import is_whole
 from mtq.distribution.failure import SECONDS_TO_MEET, bound_waiting, worker_errors
 from mtq.distribution.tf_config import read_tf_config
-from mtq.numeric import is_whole
 
 NAMES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
 

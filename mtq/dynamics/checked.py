@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from mtq.dynamics.dynamics import Dynamics
-from mtq.environment_error import raised_in
+from mtq.errors import raised_in
 
 
 class CheckedDynamics:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from mtq.numeric import integer
+from mtq.checks import integer
 
 
 class Dynamics(abc.ABC):

@@ -6,12 +6,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from mtq.environment_error import InvalidAnswerError, raise_broken, raised_in
-from mtq.environments.py_environment import DISCOUNT
 from mtq.environments.ranges import ObservationRange, shortened
-from mtq.observation_spaces import LARGEST, check_exact
-from mtq.spaces import read_spec
-from mtq.tasks import Task
+from mtq.environments.tf_agents_view import DISCOUNT
+from mtq.errors import InvalidAnswerError, raise_broken, raised_in
+from mtq.tasks.observation_spaces import LARGEST, check_exact
+from mtq.tasks.spec import read_spec
+from mtq.tasks.task import Task
 
 _BOOLS = (bool, np.bool_)
 

@@ -4,10 +4,10 @@ import abc
 
 import tensorflow as tf
 
-from mtq.environments.tf_agents_parts import tf_environment, time_steps
+from mtq.interfaces import StepType, TFEnvironment, TimeStep
 
 
-class AutoresetEnvironment(tf_environment.TFEnvironment, abc.ABC):
+class AutoresetEnvironment(TFEnvironment, abc.ABC):
     """A `TFEnvironment` of N copies in which an episode that ends is followed by the next within the same step.
 
     tf-agents' own environments answer the step after a LAST with a FIRST, and ignore its action. With N copies the
@@ -26,12 +26,12 @@ class AutoresetEnvironment(tf_environment.TFEnvironment, abc.ABC):
         """What the next step depends on; nothing where that is not in tensors."""
         return []
 
-    def restart(self) -> time_steps.TimeStep:
+    def restart(self) -> TimeStep:
         """Begins a new episode in every copy, with the random numbers that come next."""
         return self.reset()
 
     @abc.abstractmethod
-    def step_and_restart(self, action: tf.Tensor) -> tuple[time_steps.TimeStep, time_steps.TimeStep]:
+    def step_and_restart(self, action: tf.Tensor) -> tuple[TimeStep, TimeStep]:
         """Takes one action in each copy.
 
         Args:
@@ -41,10 +41,10 @@ class AutoresetEnvironment(tf_environment.TFEnvironment, abc.ABC):
             The time step that came of it, LAST where an episode ended; and the one to act on next, FIRST there.
         """
 
-    def _step(self, action: tf.Tensor) -> time_steps.TimeStep:
+    def _step(self, action: tf.Tensor) -> TimeStep:
         return self.step_and_restart(action)[0]
 
-    def _current_time_step(self) -> time_steps.TimeStep:
+    def _current_time_step(self) -> TimeStep:
         raise NotImplementedError(
             "The current time step is what reset and step_and_restart return: hold on to it, as mtq.driver does."
         )
@@ -56,14 +56,13 @@ class AutoresetEnvironment(tf_environment.TFEnvironment, abc.ABC):
         discount: tf.Tensor,
         next_observation: tf.Tensor,
         observation: tf.Tensor,
-    ) -> tuple[time_steps.TimeStep, time_steps.TimeStep]:
+    ) -> tuple[TimeStep, TimeStep]:
         """The two time steps of `step_and_restart`, of what came of an action and of what is acted on next."""
         first, mid, last = (
-            tf.fill([self.batch_size], int(kind))
-            for kind in (time_steps.StepType.FIRST, time_steps.StepType.MID, time_steps.StepType.LAST)
+            tf.fill([self.batch_size], int(kind)) for kind in (StepType.FIRST, StepType.MID, StepType.LAST)
         )
-        ended = time_steps.TimeStep(tf.where(is_last, last, mid), reward, discount, next_observation)
-        current = time_steps.TimeStep(
+        ended = TimeStep(tf.where(is_last, last, mid), reward, discount, next_observation)
+        current = TimeStep(
             tf.where(is_last, first, mid),
             tf.where(is_last, 0.0, reward),
             tf.where(is_last, 1.0, discount),

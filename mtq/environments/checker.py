@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from mtq.checks import integer
 from mtq.environments.copies import Step
 from mtq.environments.make import make_copies
-from mtq.numeric import integer
-from mtq.spaces import is_tf_agents
-from mtq.tasks import Task
+from mtq.tasks.environment_source import is_tf_agents
+from mtq.tasks.task import Task
 
 _STEPS, _STEPS_IN_GRAPH = 20, 3  # the latter are slow one by one
 

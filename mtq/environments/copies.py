@@ -4,13 +4,13 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from mtq.environment_error import raise_broken, raised_in
+from mtq.checks import integer
 from mtq.environments.answers import Answers
 from mtq.environments.old_interfaces import explained
-from mtq.environments.py_environment import as_gymnasium
-from mtq.numeric import integer
-from mtq.spaces import is_tf_agents
-from mtq.tasks import Task
+from mtq.environments.tf_agents_view import as_gymnasium
+from mtq.errors import raise_broken, raised_in
+from mtq.tasks.environment_source import is_tf_agents
+from mtq.tasks.task import Task
 
 
 class Step(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mtq.environment_error import BrokenEnvironmentError
+from mtq.errors import BrokenEnvironmentError
 
 __all__ = ["BrokenEnvironmentError", "environment_errors", "kept", "raised_again"]
 

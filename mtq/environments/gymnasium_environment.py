@@ -8,10 +8,11 @@ import tensorflow as tf
 from mtq.environments.autoreset import AutoresetEnvironment
 from mtq.environments.copies import EnvironmentCopies, Step
 from mtq.environments.errors import kept
-from mtq.environments.tf_agents_parts import action_spec, observation_spec, time_steps
-from mtq.tasks import Task
+from mtq.environments.specs import action_spec, observation_spec
+from mtq.interfaces import TimeStep, restart, time_step_spec
+from mtq.tasks.task import Task
 
-TimeSteps = tuple[time_steps.TimeStep, time_steps.TimeStep]
+TimeSteps = tuple[TimeStep, TimeStep]
 
 
 class GymnasiumEnvironment(AutoresetEnvironment):
@@ -23,7 +24,7 @@ class GymnasiumEnvironment(AutoresetEnvironment):
     """
 
     def __init__(self, task: Task, seed: int) -> None:
-        specs = time_steps.time_step_spec(observation_spec(task))
+        specs = time_step_spec(observation_spec(task))
         super().__init__(specs, action_spec(task), batch_size=task.num_envs)
         self.copies = EnvironmentCopies(task, task.num_envs, seed)
         self.spec = task.spec
@@ -32,17 +33,17 @@ class GymnasiumEnvironment(AutoresetEnvironment):
         """Begins with another seed at the next `reset`."""
         self.copies.reseed(seed)
 
-    def restart(self) -> time_steps.TimeStep:
+    def restart(self) -> TimeStep:
         """Begins a new episode in every copy, with the random numbers that come next."""
         return self._first(self.copies.restart)
 
-    def _reset(self) -> time_steps.TimeStep:
+    def _reset(self) -> TimeStep:
         return self._first(self.copies.reset)
 
-    def _first(self, begin: Callable[[], np.ndarray]) -> time_steps.TimeStep:
+    def _first(self, begin: Callable[[], np.ndarray]) -> TimeStep:
         observation = tf.numpy_function(kept(begin), [], self.spec.observation_dtype)
         observation = tf.ensure_shape(observation, [self.batch_size, *self.spec.observation_shape])
-        return time_steps.restart(observation, batch_size=self.batch_size)
+        return restart(observation, batch_size=self.batch_size)
 
     def step_and_restart(self, action: tf.Tensor) -> TimeSteps:
         """Takes one action in each copy."""

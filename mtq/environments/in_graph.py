@@ -6,9 +6,10 @@ import tensorflow as tf
 from mtq.dynamics.checked import CheckedDynamics
 from mtq.environments.autoreset import AutoresetEnvironment
 from mtq.environments.copies import Step
-from mtq.environments.tf_agents_parts import action_spec, observation_spec, time_steps
+from mtq.environments.specs import action_spec, observation_spec
+from mtq.interfaces import TimeStep, restart, time_step_spec
 from mtq.random_numbers import make_generator, reseed, uniform
-from mtq.tasks import Task
+from mtq.tasks.task import Task
 
 
 class InGraphEnvironment(AutoresetEnvironment):
@@ -21,7 +22,7 @@ class InGraphEnvironment(AutoresetEnvironment):
     """
 
     def __init__(self, task: Task, num_envs: int, seed: int) -> None:
-        super().__init__(time_steps.time_step_spec(observation_spec(task)), action_spec(task), batch_size=num_envs)
+        super().__init__(time_step_spec(observation_spec(task)), action_spec(task), batch_size=num_envs)
         self._dynamics = CheckedDynamics(task.name, task.make_environment())
         self._random = make_generator(seed)
         size = self._dynamics.initial_state(tf.zeros([num_envs, self._dynamics.num_random])).shape[-1]
@@ -36,12 +37,12 @@ class InGraphEnvironment(AutoresetEnvironment):
         """Of all copies, and where the random numbers are."""
         return [self._state, self._steps, self._random.state]
 
-    def _reset(self) -> time_steps.TimeStep:
+    def _reset(self) -> TimeStep:
         self._state.assign(self._dynamics.initial_state(self._draw(1)[0]))
         self._steps.assign(tf.zeros_like(self._steps))
-        return time_steps.restart(self._dynamics.observe(self._state.read_value()), batch_size=self.batch_size)
+        return restart(self._dynamics.observe(self._state.read_value()), batch_size=self.batch_size)
 
-    def step_and_restart(self, action: tf.Tensor) -> tuple[time_steps.TimeStep, time_steps.TimeStep]:
+    def step_and_restart(self, action: tf.Tensor) -> tuple[TimeStep, TimeStep]:
         """Takes one action in each copy."""
         of_step, of_restart = tf.unstack(self._draw(2))
         reached, reward, terminated = self._dynamics.step(self._state.read_value(), action, of_step)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mtq.environments.copies import EnvironmentCopies
-from mtq.tasks import Task
+from mtq.tasks.task import Task
 
 if TYPE_CHECKING:
     from mtq.environments.in_graph import InGraphCopies

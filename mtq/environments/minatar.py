@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from mtq.gymnasium_ids import MINATAR_GAMES
+from mtq.tasks.gymnasium_ids import MINATAR_GAMES
 
 FREEWAY_FRAMES = 2_500
 

@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from mtq.observation_spaces import EXACT, LARGEST, is_image, scaling_bounds, with_rounding
-from mtq.tasks import Task
+from mtq.tasks.observation_spaces import EXACT, LARGEST, is_image, scaling_bounds, with_rounding
+from mtq.tasks.task import Task
 
 _UNSCALED = 16.0  # the largest number of an image that is not scaled: such numbers are not colours from 0 to 255
 _SMALL = 64  # numbers of an observation up to which Python's own loop is faster than NumPy

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import keras
 
+from mtq.checks import integer
 from mtq.networks.layout import MOVE_AXIS, SMALLEST, as_image
-from mtq.numeric import integer
-from mtq.observation_spaces import LARGE
+from mtq.tasks.observation_spaces import LARGE
 
 _LAST = "channels_last"  # the layout of observations, whatever Keras's default is
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from mtq.numeric import integer
-from mtq.tasks import Task, TaskSet
+from mtq.checks import integer
+from mtq.tasks.task import Task, TaskSet
 
 Encoder = Callable[[Any], Any]
 
@@ -24,6 +24,8 @@ class ChannelPadding(keras.layers.Layer):
     Args:
         channels: How many there are to be, at least as many as come in.
     """
+
+    is_row_wise = True  # its output for one row depends on that row alone
 
     def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

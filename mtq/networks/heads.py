@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from mtq.numeric import integer
-from mtq.tasks import Task
+from mtq.checks import integer
+from mtq.tasks.task import Task
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -21,6 +21,8 @@ class DuelingHead(keras.layers.Layer):
     Reference:
         Wang et al., "Dueling Network Architectures for Deep Reinforcement Learning", ICML 2016, equation 9.
     """
+
+    is_row_wise = True  # its output for one row depends on that row alone
 
     def __init__(self, num_actions: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from mtq.observation_spaces import LARGE
+from mtq.tasks.observation_spaces import LARGE
 
 SMALLEST = 3  # the smallest height and width of images for `minatar_cnn`; `LARGE` is that for `nature_cnn`
 _MOST_FRAMES, _MOST_COLORS = 16, 4

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 
-from mtq.tasks import TaskSet
+from mtq.tasks.task import TaskSet
 
 
 class TaskPaths(Mapping[str, keras.Model]):

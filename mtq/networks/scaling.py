@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from mtq.tasks import Task
+from mtq.tasks.task import Task
 
 _EXACT_IN_16_BITS = 255
 _SMALL = 1 / 16  # a Rescaling by less than this expects numbers far above 1

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from mtq.keras_objects import check_keras, message_of
+from mtq.checks import check_keras, flag, integer, message_of
 from mtq.networks.backbones import widths
 from mtq.networks.encoders import Encoder, default_encoders
 from mtq.networks.heads import head_layers
@@ -14,9 +14,8 @@ from mtq.networks.layer_copies import copy_of_layer
 from mtq.networks.layout import SMALLEST, to_image
 from mtq.networks.scaling import scaling_layer
 from mtq.networks.sharing_depth import split_backbone
-from mtq.numeric import flag, integer
-from mtq.observation_spaces import LARGE
-from mtq.tasks import Task, TaskSet, check_tasks
+from mtq.tasks.observation_spaces import LARGE
+from mtq.tasks.task import Task, TaskSet, check_tasks
 
 _LONGEST_REASON = 600
 

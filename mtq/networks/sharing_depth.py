@@ -2,7 +2,7 @@
 
 import keras
 
-from mtq.numeric import is_real, is_whole
+from mtq.checks import is_real, is_whole
 
 
 def split_backbone(

@@ -1,6 +1,6 @@
 """Runs: a folder in which everything of one training run lies, and nothing is overwritten."""
 
-from mtq.runs.executions import steps_per_execution as steps_per_execution
+from mtq.learning.train_function import steps_per_execution as steps_per_execution
 from mtq.runs.models import load_best as load_best
 from mtq.runs.models import load_tasks as load_tasks
 from mtq.runs.models import save_tasks as save_tasks

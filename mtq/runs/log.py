@@ -4,7 +4,7 @@ import csv
 import math
 from pathlib import Path
 
-from mtq.files import write_text
+from mtq.storage.files import write_text
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import keras
 
-from mtq.files import as_path, write_json
-from mtq.folders import check_kind
-from mtq.model import MultiTaskDQN
-from mtq.numeric import flag
-from mtq.serialized import deserialize, load_model
-from mtq.tasks import TaskSet
-from mtq.trust import trusting_imports
+from mtq.checks import flag
+from mtq.learning.model import MultiTaskDQN
+from mtq.storage.deserialization import deserialize, load_model
+from mtq.storage.files import as_path, write_json
+from mtq.storage.folders import check_kind
+from mtq.storage.trust import trusting_imports
+from mtq.tasks.task import TaskSet
 
 
 def save_tasks(tasks: TaskSet, filepath: str | Path) -> None:

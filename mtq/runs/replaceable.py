@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mtq.checkpoint import OF_CHECKPOINTS
-from mtq.folders import matches, stranger
+from mtq.runs.checkpoint import OF_CHECKPOINTS
+from mtq.storage.folders import matches, stranger
 
 _OF_RUNS = {
     "checkpoint": matches(*OF_CHECKPOINTS),

@@ -10,23 +10,22 @@ import keras
 import tensorflow as tf
 
 from mtq.callbacks import BestCheckpoint, EvaluateTasks, LearningCurves, SaveCheckpoint, TrainingReturns
-from mtq.callbacks.best_checkpoint import save_whole
-from mtq.checkpoint import Checkpoint
+from mtq.checks import flag, integer
 from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
-from mtq.evaluation import EpisodeReturns, evaluate, evaluate_random
+from mtq.evaluation.evaluator import EpisodeReturns, evaluate, evaluate_random
 from mtq.export import check_exportable, check_free
-from mtq.files import as_path, write_json
-from mtq.folders import check_folder_place, remove
-from mtq.numeric import flag, integer
+from mtq.runs.checkpoint import Checkpoint
 from mtq.runs.log import cut_log, read_log
 from mtq.runs.models import save_tasks
 from mtq.runs.options import as_json, check_same_options
 from mtq.runs.replaceable import check_replaceable
 from mtq.runs.results import results_table
 from mtq.runs.versions import versions
-from mtq.saving import check_saveable
-from mtq.tasks import TaskSet
+from mtq.storage.files import as_path, write_json
+from mtq.storage.folders import check_folder_place, remove
+from mtq.storage.saving import check_saveable, save_whole
+from mtq.tasks.task import TaskSet
 
 _FRESH = 1_000_003  # added to the seed where episodes must be others than those that the best checkpoint was chosen by
 

@@ -1,14 +1,14 @@
 """The sharing study: what does a shared network do?"""
 
-from mtq.study.arm import Arm
-from mtq.study.network import scaled
-from mtq.study.placement import where
-from mtq.study.protocol import Protocol
-from mtq.study.published import Published
-from mtq.study.report import Report
-from mtq.study.results import Results, load_results
+from mtq.errors import StudyError
+from mtq.study.analysis.published import Published
+from mtq.study.analysis.results import Results, load_results
+from mtq.study.design.arm import Arm
+from mtq.study.design.network import scaled
+from mtq.study.design.protocol import Protocol
+from mtq.study.report.report import Report
+from mtq.study.running.placement import where
 from mtq.study.study import Study
-from mtq.study_error import StudyError
 
 __all__ = [
     "Arm",

@@ -9,25 +9,25 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.checks import integer, is_number
 from mtq.distribution.checks import check_batch_size
-from mtq.files import write_json
-from mtq.numeric import integer, is_number
-from mtq.study.arm import Arm
-from mtq.study.fingerprint import describe_environment, fingerprint
-from mtq.study.folder import StudyFolder
-from mtq.study.installed import check_installed
-from mtq.study.memory import give_back_memory
-from mtq.study.network import MakeNetwork, default_network, matched_width
-from mtq.study.placement import WHOLE, Shard, check_where, default_workers
-from mtq.study.program import make_model, random_scores
-from mtq.study.progress import Progress
-from mtq.study.protocol import Protocol
-from mtq.study.report import Report
-from mtq.study.results import load_results
-from mtq.study.work import StudyWork
-from mtq.study.workers import Job, LeftToAnother, Workers
-from mtq.study_error import StudyError
-from mtq.tasks import TaskSet, check_tasks
+from mtq.errors import StudyError
+from mtq.storage.files import write_json
+from mtq.study.analysis.results import load_results
+from mtq.study.design.arm import Arm
+from mtq.study.design.fingerprint import describe_environment, fingerprint
+from mtq.study.design.network import MakeNetwork, default_network, matched_width
+from mtq.study.design.protocol import Protocol
+from mtq.study.report.report import Report
+from mtq.study.running.compiled_arm import make_model, random_scores
+from mtq.study.running.folder import StudyFolder
+from mtq.study.running.installed import check_installed
+from mtq.study.running.memory import give_back_memory
+from mtq.study.running.placement import WHOLE, Shard, check_where, default_workers
+from mtq.study.running.progress import Progress
+from mtq.study.running.run_maker import StudyWork
+from mtq.study.running.workers import Job, LeftToAnother, Workers
+from mtq.tasks.task import TaskSet, check_tasks
 
 _RANDOM_EVALUATIONS = 20
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from mtq.kept_per_graph import KeptPerGraph
+from mtq.joint.graph_cache import KeptPerGraph
 from mtq.task_gradients.parts import Coefficients, Copies, Part, sum_of_squares, sums_of_squares
 
 _SMALL, _LARGE = 1e-30, 1e30

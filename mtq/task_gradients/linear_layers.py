@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.networks.rows import Rows
+from mtq.joint.rows import Rows
 from mtq.task_gradients.parts import Copies, Part, Stacked
 from mtq.task_gradients.row_products import RowProducts
 

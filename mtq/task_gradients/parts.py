@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from mtq.kept_per_graph import KeptPerGraph
+from mtq.joint.graph_cache import KeptPerGraph
 
 _SMALL = 2**14  # numbers, up to which the gradients of several tasks are better put together than added up singly
 _BLOCK = 4  # tasks: products of few long rows with few others are many times faster than of many with many

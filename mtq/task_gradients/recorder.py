@@ -12,16 +12,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.loss_scale import unscaled
-from mtq.networks.joint import call_on_rows, first_rows, pays_to_join
-from mtq.networks.linear import call_on_patches, has_patches, image_patches, is_linear, linear_outputs
+from mtq.joint.linear import call_on_patches, has_patches, image_patches, is_linear, linear_outputs
+from mtq.joint.network import call_on_rows, first_rows, pays_to_join
+from mtq.joint.row_wise import has_known_activation
+from mtq.joint.rows import Rows
 from mtq.networks.paths import TaskPaths
-from mtq.networks.row_wise import has_known_activation
-from mtq.networks.rows import Rows
 from mtq.task_gradients.gradients import TaskGradients
 from mtq.task_gradients.linear_layers import bias_part, kernel_part
 from mtq.task_gradients.parts import Copies, Part
-from mtq.task_gradients.watched import WatchedValues
+from mtq.task_gradients.watched import WatchedValues, unscaled
 
 
 class GradientRecorder:
@@ -35,7 +34,7 @@ class GradientRecorder:
     Example:
         >>> import tensorflow as tf
         >>> import mtq
-        >>> from mtq.networks.joint import JointNetwork
+        >>> from mtq.joint.network import JointNetwork
         >>> from mtq.networks.paths import TaskPaths
         >>> tasks = mtq.TaskSet([mtq.Task("a", "CartPole-v1"), mtq.Task("b", "CartPole-v1")])
         >>> network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]))

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from mtq.kept_per_graph import KeptPerGraph
-from mtq.networks.rows import Rows
+from mtq.joint.graph_cache import KeptPerGraph
+from mtq.joint.rows import Rows
 from mtq.task_gradients.parts import Coefficients, Copies, Part
 
 _CANCELLATION = 1e-3  # of the sum of the products' magnitudes

@@ -1,4 +1,4 @@
-"""Values that stand in for a network's variables, and with respect to which its losses are differentiated."""
+"""Differentiation with respect to values that stand in for a network's variables, and of scaled losses."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -49,3 +49,18 @@ class WatchedValues(keras.StatelessScope):
         value = self.get_current_value(variable)
         place = self._places.get(id(variable))
         return value is not None and (place is None or value is not self.sources[place][1])
+
+
+def unscaled(gradient: Any, scale: tf.Tensor) -> tf.Tensor:
+    """Divides the gradient of a scaled loss by the scale, in at least float32, where it does not underflow.
+
+    Args:
+        gradient: The gradient, a tensor or `tf.IndexedSlices`.
+        scale: The loss scale, a float32 scalar.
+
+    Returns:
+        The gradient as a dense tensor.
+    """
+    gradient = tf.convert_to_tensor(gradient)
+    gradient = tf.cast(gradient, tf.float32) if gradient.dtype.size < 4 else gradient
+    return gradient / tf.cast(scale, gradient.dtype)

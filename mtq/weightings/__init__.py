@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mtq import named
-from mtq.numeric import is_real
-from mtq.tasks import TaskSet
+from mtq.checks import is_real
+from mtq.pluggable import ensure_instance, lookup
+from mtq.tasks.task import TaskSet
 from mtq.weightings.adaptive import Adaptive
 from mtq.weightings.constant import Constant
 from mtq.weightings.db_mtl import DBMTL
@@ -81,11 +81,11 @@ def get(loss_weights: Any, tasks: TaskSet) -> Weighting:
     if loss_weights is None:
         return Constant({name: task.weight for name, task in tasks.items()})
     if isinstance(loss_weights, str):
-        loss_weights = named.find("weighting", loss_weights, _BY_NAME)()
+        loss_weights = lookup("weighting", loss_weights, _BY_NAME)()
     if isinstance(loss_weights, Mapping) and "class_name" not in loss_weights:
         check_task_weights(loss_weights, tasks)
         is_constant = all(is_real(weight) for weight in loss_weights.values())
         return Constant(loss_weights) if is_constant else Schedule(loss_weights)
-    weighting = named.instance("weighting (loss_weights)", loss_weights, Weighting)
+    weighting = ensure_instance("weighting (loss_weights)", loss_weights, Weighting)
     weighting.check(tasks)
     return weighting

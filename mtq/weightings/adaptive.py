@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.numeric import real
+from mtq.checks import real
 from mtq.task_gradients import TaskGradients
-from mtq.tasks import TaskSet
+from mtq.tasks.task import TaskSet
 from mtq.weightings.weighting import Weighting
 
 SMALLEST_LOSS = 1e-12

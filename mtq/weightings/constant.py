@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from mtq.task_gradients import TaskGradients
-from mtq.tasks import TaskSet, check_weight
+from mtq.tasks.task import TaskSet, check_weight
 from mtq.weightings.weighting import Weighting, check_mapping, check_task_weights
 
 

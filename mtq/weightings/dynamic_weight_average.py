@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.numeric import integer
+from mtq.checks import integer
 from mtq.task_gradients import TaskGradients
 from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, check_positive
 

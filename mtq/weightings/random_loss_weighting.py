@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.numeric import integer
+from mtq.checks import integer
 from mtq.random_numbers import stateless_normal
 from mtq.task_gradients import TaskGradients
 from mtq.weightings.adaptive import Adaptive

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.task_gradients import TaskGradients
-from mtq.tasks import TaskSet
+from mtq.tasks.task import TaskSet
 from mtq.weightings.adaptive import Adaptive, check_positive
 
 _NONE_YET = np.finfo(np.float32).min  # not NaN, which tf.debugging.enable_check_numerics would report

@@ -8,11 +8,10 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from mtq.keras_objects import check_keras
-from mtq.numeric import real
-from mtq.serialized import deserialize
+from mtq.checks import check_keras, real
+from mtq.storage.deserialization import deserialize
 from mtq.task_gradients import TaskGradients
-from mtq.tasks import TaskSet
+from mtq.tasks.task import TaskSet
 from mtq.weightings.weighting import Weighting, check_mapping, check_task_weights
 
 

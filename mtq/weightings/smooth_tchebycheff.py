@@ -5,9 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.numeric import real
+from mtq.checks import real
 from mtq.task_gradients import TaskGradients
-from mtq.tasks import TaskSet
+from mtq.tasks.task import TaskSet
 from mtq.weightings.adaptive import check_positive
 from mtq.weightings.weighting import Weighting
 

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.keras_objects import CHECKED_STEPS, check_keras
-from mtq.stateful import Stateful
+from mtq.checks import CHECKED_STEPS, check_keras
+from mtq.pluggable import Stateful
 from mtq.task_gradients import TaskGradients
-from mtq.tasks import TaskSet, check_weight
+from mtq.tasks.task import TaskSet, check_weight
 
 
 class Weighting(Stateful, abc.ABC):

@@ -1,14 +1,12 @@
 """What every aggregator promises; a new one is found here by its name."""
 
-import mtq
-
-# isort: split
 import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import mtq
 from mtq.task_gradients import TaskGradients
 from tests.toy import summed_losses
 

@@ -1,15 +1,13 @@
 """What every task that mtq brings promises as an environment, and the adapter that steps several copies at once."""
 
-import mtq
-
-# isort: split
 import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import mtq
 from mtq.environments import EnvironmentCopies
-from tests.environments import Corridor, CountingEnvironment
+from tests.toy_environments import Corridor, CountingEnvironment
 
 
 @pytest.fixture(params=mtq.suites.names())

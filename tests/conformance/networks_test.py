@@ -1,13 +1,12 @@
 """What every network promises, whichever backbone, encoders and heads it has."""
 
-import mtq
-
-# isort: split
 import gymnasium
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+import mtq
 
 
 def images(shape, high=255):

@@ -1,8 +1,5 @@
 """N replicas on shards of a batch learn what one replica learns on the whole: every aggregator, every weighting."""
 
-import mtq
-
-# isort: split
 import functools
 
 import keras
@@ -10,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import mtq
 from tests.batches import random_batch
-from tests.environments import Corridor, CountingEnvironment
+from tests.toy_environments import Corridor, CountingEnvironment
 
 UPDATES, ROWS = 20, 8
 WAYS = {

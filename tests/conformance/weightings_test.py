@@ -1,16 +1,14 @@
 """What every weighting promises."""
 
-import mtq
-
-# isort: split
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import mtq
 from mtq.task_gradients import TaskGradients
-from tests.environments import Corridor, CountingEnvironment
 from tests.toy import summed_losses
+from tests.toy_environments import Corridor, CountingEnvironment
 
 WEIGHTINGS = {
     **{name: (lambda name=name: mtq.weightings.get(name, make_tasks())) for name in mtq.weightings.names()},

@@ -1,12 +1,10 @@
 """Checkpoints of several processes: one folder for all, and the same bits in each."""
 
-import mtq
-
-# isort: split
 import numpy as np
 import pytest
 
-from mtq.checkpoint import Checkpoint
+import mtq
+from mtq.runs.checkpoint import Checkpoint
 
 
 @pytest.fixture
@@ -17,8 +15,10 @@ def checkpoint(tmp_path, make_model, two_tasks):
 
 def as_two(monkeypatch, other):
     """As if there were another process, which says what `other` makes of what this one says."""
-    monkeypatch.setattr("mtq.checkpoint.has_other_processes", lambda strategy: True)
-    monkeypatch.setattr("mtq.checkpoint.sums", lambda _, own: [a + b for a, b in zip(own, other(own), strict=True)])
+    monkeypatch.setattr("mtq.runs.checkpoint.has_other_processes", lambda strategy: True)
+    monkeypatch.setattr(
+        "mtq.runs.checkpoint.sums", lambda _, own: [a + b for a, b in zip(own, other(own), strict=True)]
+    )
 
 
 def test_processes_with_the_same_bits_pass(checkpoint, monkeypatch):

@@ -1,14 +1,12 @@
 """Means over replicas are the same in whatever order their numbers are added up."""
 
-import mtq
-
-# isort: split
 import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import mtq
 from mtq.distribution.replicas import on_means, per_replica, reduced_dtype
 
 

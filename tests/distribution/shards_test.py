@@ -1,11 +1,10 @@
 """Each replica has environments, seeds and a replay of its own; together they do what one would."""
 
-import mtq
-
-# isort: split
 import numpy as np
 import pytest
 import tensorflow as tf
+
+import mtq
 
 EXPLORATION = mtq.exploration.linear(1.0, 0.0, 40)
 
@@ -86,7 +85,7 @@ def test_the_same_seed_gives_the_same_bits(tasks, trained):
 
 def test_drawn_by_the_host_the_numbers_are_the_same(tasks, monkeypatch, trained):
     """As it is done for a TPU."""
-    monkeypatch.setattr("mtq.train_function.draws_on_host", lambda strategy: True)
+    monkeypatch.setattr("mtq.learning.train_function.draws_on_host", lambda strategy: True)
     model, experience = make(tasks, 2)
     model.fit(experience.dataset(8), steps_per_epoch=6, verbose=0)
     for one, other in zip(trained[0].get_weights(), model.get_weights(), strict=True):
@@ -105,7 +104,7 @@ def test_drawn_by_the_host_the_numbers_are_the_same(tasks, monkeypatch, trained)
     ],
 )
 def test_bytes_reduced_are_those_that_are_said(tasks, monkeypatch, aggregator, loss_weights, replicas):
-    from mtq.update import Update
+    from mtq.learning.update import Update
 
     compile_options = {"aggregator": aggregator, "loss_weights": loss_weights}
     model, experience = make(tasks, replicas, compile_options, replay_capacity=800)

@@ -1,14 +1,12 @@
 """Choosing a strategy, and what is said where it cannot be."""
 
-import mtq
-
-# isort: split
 import re
 
 import keras
 import pytest
 import tensorflow as tf
 
+import mtq
 from mtq.distribution.checks import check_host
 
 

@@ -1,12 +1,11 @@
 """What `TF_CONFIG` may be, and what is said where it is not."""
 
-import mtq
-
-# isort: split
 import json
 import re
 
 import pytest
+
+import mtq
 
 WORKERS = ["10.0.0.1:2222", "10.0.0.2:2222"]
 

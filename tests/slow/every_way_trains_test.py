@@ -1,10 +1,9 @@
 """The classic suite is learnt with every aggregator and every weighting. Half a minute each: `make test-slow`."""
 
-import mtq
-
-# isort: split
 import numpy as np
 import pytest
+
+import mtq
 
 pytestmark = pytest.mark.slow
 WAYS = {

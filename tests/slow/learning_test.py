@@ -1,9 +1,8 @@
 """The recipes reach what their README says. Minutes each: `make test-slow`."""
 
-import mtq  # noqa: F401
-
-# isort: split
 import pytest
+
+import mtq  # noqa: F401
 
 pytestmark = pytest.mark.slow
 

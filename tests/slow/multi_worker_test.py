@@ -1,14 +1,12 @@
 """Several processes on loopback are one run: through the command line, killed, stalled and resumed."""
 
-import mtq
-
-# isort: split
 import signal
 import time
 
 import numpy as np
 import pytest
 
+import mtq
 from tests.distribution.processes import free_ports, log, start, start_workers, wait, wait_for, weights
 
 pytestmark = pytest.mark.slow

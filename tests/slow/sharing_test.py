@@ -3,15 +3,14 @@
 And beaten: by the arm `mtq` on the same environment steps.
 """
 
-import mtq
-
-# isort: split
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import mtq
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent

@@ -1,8 +1,5 @@
 """Arms: what they take, what they refuse, and how they are written down."""
 
-import mtq
-
-# isort: split
 import functools
 import json
 
@@ -10,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from mtq.study.program import Program
+import mtq
+from mtq.study.running.compiled_arm import Program
 from tests.study.tiny import tiny_network, tiny_study
 
 
@@ -85,7 +83,7 @@ def test_errors_of_an_arm(settings, message):
 
 
 def test_arms_as_the_command_line_names_them():
-    from mtq.study.arm_text import parse_arm
+    from mtq.study.design.parsing import parse_arm
 
     assert parse_arm("shared+loss=squared").settings == {"loss": "squared"}
     assert parse_arm("double+tau=0.01+evaluates_target").settings == {

@@ -1,18 +1,16 @@
 """A task that the reference has not learnt has no scale, and what differs there between arms is no evidence."""
 
-import mtq
-
-# isort: split
 import csv
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from mtq.study.learnt import is_learnt
-from mtq.study.map_figures import transfer_map
-from mtq.study.results import ArmResult, Results
-from mtq.study.transfer import HELPED, HURT, NO_EVIDENCE
+import mtq
+from mtq.study.analysis.progress_reached import is_learnt
+from mtq.study.analysis.results import ArmResult, Results
+from mtq.study.analysis.transfer import HELPED, HURT, NO_EVIDENCE
+from mtq.study.report.map_figures import transfer_map
 
 RUNS, EPOCHS, RANDOM = 10, 12, np.array([20.0, -100.0, 0.0])
 TASKS = ("learnt", "by_nobody", "by_one")

@@ -1,8 +1,5 @@
 """A study's runs on several replicas, and shared out among processes."""
 
-import mtq
-
-# isort: split
 import contextlib
 import json
 import os
@@ -12,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mtq.files import write_json
-from mtq.study.folder import StudyFolder
-from mtq.study.placement import where
-from mtq.study.program import Program
-from mtq.study.progress import Progress
-from mtq.study.record import RunRecord
-from mtq.study.work import StudyWork
-from mtq.study.workers import Cancelled, Job
+import mtq
+from mtq.storage.files import write_json
+from mtq.study.running.compiled_arm import Program
+from mtq.study.running.folder import StudyFolder
+from mtq.study.running.placement import where
+from mtq.study.running.progress import Progress
+from mtq.study.running.record import RunRecord
+from mtq.study.running.run_maker import StudyWork
+from mtq.study.running.workers import Cancelled, Job
 from tests.study.tiny import chains, rows, tiny_network, tiny_study
 
 CLUSTER = {"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker", "index": 1}}
@@ -129,7 +127,7 @@ def test_a_run_that_cannot_be_put_in_its_place_is_not_passed_over(tmp_path, monk
         raise OSError("no such device")
 
     with monkeypatch.context() as broken:
-        broken.setattr("mtq.study.record.os.replace", fail)
+        broken.setattr("mtq.study.running.record.os.replace", fail)
         with pytest.raises(OSError, match="no such device"):
             record.save(tmp_path / "seed_0", network)
     record.save(tmp_path / "seed_0", network)
@@ -229,6 +227,6 @@ def test_what_cannot_be(tmp_path, replicas, monkeypatch):
 
 def test_the_cpu_alone(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr("mtq.study.placement.strategy_by_name", lambda name, devices: None)
+    monkeypatch.setattr("mtq.study.running.placement.strategy_by_name", lambda name, devices: None)
     assert where("cpu") == (None, (0, 1))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "-1"

@@ -1,11 +1,9 @@
 """The recipe's network and protocol are the paper's, and the commands say what they do."""
 
-import mtq
-
-# isort: split
 import numpy as np
 import pytest
 
+import mtq
 from mtq import cli
 from recipes import deramo2020
 

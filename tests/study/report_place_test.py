@@ -1,15 +1,13 @@
 """What a report replaces: one that mtq wrote, and nothing else."""
 
-import mtq
-
-# isort: split
 import pytest
 from matplotlib.figure import Figure
 
-from mtq.study import report as module
-from mtq.study.document import Picture
-from mtq.study.numbers import COLUMNS
-from mtq.study.results import Results
+import mtq
+from mtq.study.analysis.results import Results
+from mtq.study.report import report as module
+from mtq.study.report.document import Picture
+from mtq.study.report.numbers import COLUMNS
 
 NAMES = ["report.html", "report.md", "numbers.csv", "figures/aggregates.png"]
 

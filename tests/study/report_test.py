@@ -1,8 +1,5 @@
 """Reports of made-up runs, whose every number is known."""
 
-import mtq
-
-# isort: split
 import csv
 import re
 
@@ -10,12 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from mtq.study.configs import loss_config
-from mtq.study.document import Picture
-from mtq.study.looks import looks
-from mtq.study.published import Published, PublishedFigure
-from mtq.study.results import ArmResult, Results
-from mtq.study.sections import _curves
+import mtq
+from mtq.study.analysis.published import Published, PublishedFigure
+from mtq.study.analysis.results import ArmResult, Results
+from mtq.study.design.serialization import loss_config
+from mtq.study.report.document import Picture
+from mtq.study.report.sections import _curves
+from mtq.study.report.style import looks
 
 PLAN = {
     "protocol": {"score": "mean return", "epochs": 4, "loss": loss_config(keras.losses.LogCosh())},

@@ -1,22 +1,29 @@
 """The study's statistics against values worked out by hand."""
 
-import mtq
-
-# isort: split
 import numpy as np
 import pytest
 import scipy.stats
 
-from mtq.study.results import ArmResult, Results
-from mtq.study.similarity import linear_cka
-from mtq.study.statistics import (
+import mtq
+from mtq.study.analysis.results import ArmResult, Results
+from mtq.study.analysis.similarity import linear_cka
+from mtq.study.analysis.statistics import (
     corrected,
     interquartile_mean,
     mean_interval,
     performance_profile,
     permutation_p_value,
 )
-from mtq.study.transfer import HELPED, HURT, NO_EVIDENCE, NOT_TESTED, TOO_FEW, compare, smallest_p_value, transfer_table
+from mtq.study.analysis.transfer import (
+    HELPED,
+    HURT,
+    NO_EVIDENCE,
+    NOT_TESTED,
+    TOO_FEW,
+    compare,
+    smallest_p_value,
+    transfer_table,
+)
 
 
 def test_mean_and_interval_of_five_runs():
@@ -203,7 +210,7 @@ def test_too_few_runs_for_any_finding():
 
 
 def test_published_tolerance_is_two_standard_errors_of_as_many_runs():
-    from mtq.study.published import Comparison, PublishedFigure
+    from mtq.study.analysis.published import Comparison, PublishedFigure
 
     figure = PublishedFigure(80.0, 10.0, 100)
     assert figure.half_interval == pytest.approx(1.96)

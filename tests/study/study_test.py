@@ -1,8 +1,5 @@
 """Studies: what is run, what is kept, and what goes on after an interruption."""
 
-import mtq
-
-# isort: split
 import os
 import shutil
 import signal
@@ -14,11 +11,12 @@ import keras
 import numpy as np
 import pytest
 
+import mtq
 from mtq.dynamics import Chain
-from mtq.study.folder import StudyFolder
-from mtq.study.program import Program, random_scores
-from tests.environments import Corridor
+from mtq.study.running.compiled_arm import Program, random_scores
+from mtq.study.running.folder import StudyFolder
 from tests.study.tiny import chains, rows, tiny_network, tiny_study
+from tests.toy_environments import Corridor
 
 
 def test_a_run_depends_on_its_seed_alone():

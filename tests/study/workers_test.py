@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mtq.study.workers import Job, LeftToAnother, Workers, _next_job
+from mtq.study.running.workers import Job, LeftToAnother, Workers, _next_job
 
 
 def test_workers_keep_to_their_arm():

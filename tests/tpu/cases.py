@@ -2,13 +2,11 @@
 
 import inspect
 
-import mtq
-
-# isort: split
 import tensorflow as tf
 
-from mtq.spaces import TaskSpec
-from mtq.train_function import make_train_function
+import mtq
+from mtq.learning.train_function import make_train_function
+from mtq.tasks.spec import TaskSpec
 
 BATCH_SIZE, NUM_ENVS = 32, 4
 # Of `mtq.suites.classic`. XLA takes minutes to compile all five for a TPU, which has neither 64-bit integers, by which

@@ -1,0 +1,42 @@
+"""Random weights."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.aggregators.gram import GramAggregator
+from mtq.checks import integer
+from mtq.random_numbers import stateless_normal
+
+
+@keras.saving.register_keras_serializable("mtq")
+class RandomWeighting(GramAggregator):
+    """`Σ_i c_i w_i g_i` with `c = softmax(z)`, z drawn anew from a normal distribution at every update.
+
+    On average it is the mean. That it does about as well as elaborate methods makes it a baseline for them.
+
+    Args:
+        scope: Over which variables.
+        seed: Of the numbers, which are a function of it and of the number of updates.
+
+    Reference:
+        Lin et al., "Reasonable Effectiveness of Random Weighting", TMLR 2022, section 3.
+    """
+
+    needs_cosines = False
+
+    def __init__(self, scope: str = "shared", seed: int = 0) -> None:
+        super().__init__(scope)
+        self.seed = integer("seed of RandomWeighting", seed, least=0)
+
+    def coefficients(
+        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """`softmax(z)`."""
+        z = tf.cast(stateless_normal(lengths.shape, [self.stream(self.seed), updates]), tf.float64)
+        return tf.nn.softmax(tf.where(is_there, z, -1e9))
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {**super().get_config(), "seed": self.seed}

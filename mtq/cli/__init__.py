@@ -1,0 +1,3 @@
+"""The command line. Its modules import TensorFlow only within the commands that need it."""
+
+from mtq.cli.main import main as main

@@ -1,0 +1,251 @@
+"""The command line: `mtq tasks`, `mtq train`, `mtq evaluate`, `mtq export`, `mtq study`, `mtq report`.
+
+TensorFlow is imported by the commands that need it, so that `mtq --help` answers at once.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+
+from mtq.cli.arguments import count
+from mtq.cli.study import add_commands
+from mtq.errors import StudyError
+
+_EXAMPLE = """examples:
+  mtq train --tasks cart_pole,acrobot --steps 100000 --out runs/two
+  mtq evaluate runs/two --episodes 20
+  mtq export runs/two --to saved_models/two/1
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: By default those of the process.
+
+    Returns:
+        0 if all went well, 2 if what was asked for cannot be done; the message is on standard error.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, FileExistsError, FileNotFoundError, ImportError, ArithmeticError, StudyError) as error:
+        print(f"mtq: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mtq: stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mtq",
+        description="Multi-task deep Q-learning: one network with a shared backbone and a head per task.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    tasks = commands.add_parser("tasks", help="list the tasks that mtq brings")
+    tasks.set_defaults(command=_tasks)
+
+    train = commands.add_parser(
+        "train",
+        help="train one network on several tasks",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = train.add_argument
+    add("--tasks", required=True, help="names from `mtq tasks` or Gymnasium ids, with commas between them")
+    add(
+        "--steps",
+        type=count,
+        required=True,
+        help="environment steps of each task, rounded up to whole updates",
+    )
+    add("--out", required=True, help="folder of the run")
+    add("--aggregator", default="normalized_sum", help="how the tasks' gradients become one update")
+    add("--backbone", default=None, choices=["mlp", "minatar_cnn", "nature_cnn"], help="by default what fits the tasks")
+    add("--loss", default="huber", help="squared, huber or a loss of Keras")
+    add("--learning-rate", type=float, default=1e-3, help="of Adam")
+    add("--batch-size", type=count, default=32, help="per task")
+    add("--num-envs", type=count, default=8, help="copies of each environment, stepped at once")
+    add("--steps-per-update", type=float, default=4.0, help="environment steps of each task per update")
+    add("--target-update-period", type=count, default=500, help="updates between copies to the target network")
+    add("--exploration-steps", type=count, default=None, help="in which ε falls from 1 to 0.05; a fifth of --steps")
+    add("--replay-capacity", type=count, default=100_000, help="environment steps remembered of each task")
+    add(
+        "--warmup-steps",
+        type=count,
+        default=1_000,
+        help="random environment steps of each task before the first update",
+    )
+    add("--double", action="store_true", help="Double DQN")
+    add("--dueling", action="store_true", help="dueling heads")
+    add("--evaluations", type=count, default=20, help="how often to evaluate in all")
+    add("--episodes", type=count, default=20, help="of each task at each evaluation")
+    add("--seed", type=int, default=0, help="of everything")
+    add("--overwrite", action="store_true", help="replace a run that is already in the folder")
+    add("--resume", action="store_true", help="go on from the last checkpoint of a run in the folder, if there is one")
+    add(
+        "--checkpoint-every",
+        type=int,
+        default=1,
+        help="evaluations from one checkpoint to the next; each holds all that is remembered. 0 for none",
+    )
+    add("--strategy", default="auto", help="where: auto, cpu, mirrored, multi_worker (from TF_CONFIG), tpu")
+    add("--devices", type=count, default=None, help="replicas of --strategy mirrored; without GPUs logical CPUs")
+    add("--tpu", default=None, help="name or address of the TPU, or local")
+    add(
+        "--seconds-to-meet",
+        type=count,
+        default=300,
+        help="how long the processes of --strategy multi_worker wait for each other at the start",
+    )
+    train.set_defaults(command=_train)
+
+    evaluate = commands.add_parser("evaluate", help="play the best model of a run, greedily")
+    evaluate.add_argument("run", help="folder of the run")
+    evaluate.add_argument("--episodes", type=count, default=20, help="of each task")
+    evaluate.add_argument("--seed", type=int, default=1, help="of the environments")
+    evaluate.add_argument("--json", action="store_true", help="print JSON")
+    evaluate.add_argument(
+        "--trust-imports", action="store_true", help="import modules that the run's file names, which runs their code"
+    )
+    evaluate.set_defaults(command=_evaluate)
+
+    export = commands.add_parser("export", help="write the best model of a run as a SavedModel for TF Serving")
+    export.add_argument("run", help="folder of the run")
+    export.add_argument("--to", required=True, help="folder to write, by custom NAME/VERSION")
+    export.add_argument("--overwrite", action="store_true", help="replace an export that is already there")
+    export.set_defaults(command=_export)
+
+    add_commands(commands)
+    return parser
+
+
+def _tasks(options: argparse.Namespace) -> None:
+    import mtq
+
+    rows = [("name", "environment", "observation", "actions", "reference return")]
+    for name in mtq.suites.names():
+        try:
+            task = mtq.suites.task(name)
+        except ValueError:  # its package is not installed
+            rows.append((name, "needs: pip install 'mtq[minatar]'", "", "", ""))
+            continue
+        shape = "×".join(map(str, task.spec.observation_shape))
+        limit = f" ({task.max_episode_steps:,} steps)" if task.max_episode_steps else ""
+        rows.append(
+            (
+                name,
+                f"{task.environment}{limit}",
+                f"{shape} {task.spec.observation_dtype}",
+                str(task.num_actions),
+                f"{task.reference_return:g}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    in_graph = ", ".join(f"{mtq.tasks.IN_GRAPH}{name}" for name in mtq.dynamics.BY_NAME)
+    print(f"\nWithout a crossing into Python at each step: {in_graph}.")
+    print("Any Gymnasium id with a discrete action space is a task too, such as LunarLander-v3.")
+
+
+def _train(options: argparse.Namespace) -> None:
+    import mtq
+
+    with mtq.distribution.exit_when_lost():
+        _train_somewhere(options)
+
+
+def _train_somewhere(options: argparse.Namespace) -> None:
+    import keras
+
+    import mtq
+
+    strategy = mtq.distribution.strategy(
+        options.strategy, devices=options.devices, tpu=options.tpu, seconds_to_meet=options.seconds_to_meet
+    )
+    tasks = mtq.TaskSet([mtq.suites.task(name.strip(), options.num_envs) for name in options.tasks.split(",")])
+    aggregator = mtq.aggregators.get(options.aggregator)
+    updates = math.ceil(options.steps / options.steps_per_update)
+    epochs = min(options.evaluations, updates)
+    updates_per_epoch = math.ceil(updates / epochs)
+    with strategy.scope():
+        backbone = _backbone(options.backbone, tasks)
+        network = mtq.networks.shared_q_network(tasks, backbone, dueling=options.dueling, seed=options.seed)
+        model = mtq.MultiTaskDQN(
+            network, tasks, target_update_period=options.target_update_period, double=options.double
+        )
+        model.compile(
+            keras.optimizers.Adam(options.learning_rate),
+            loss=options.loss,
+            aggregator=aggregator,
+            steps_per_execution=mtq.runs.steps_per_execution(updates_per_epoch),
+        )
+    experience = mtq.Experience(
+        tasks,
+        model,
+        exploration=mtq.exploration.linear(1.0, 0.05, options.exploration_steps or max(1, options.steps // 5)),
+        replay_capacity=options.replay_capacity,
+        warmup_steps=options.warmup_steps,
+        steps_per_update=options.steps_per_update,
+        seed=options.seed,
+    )
+    dataset = experience.dataset(options.batch_size)  # before the folder is made, for it may raise
+    record = {name: value for name, value in vars(options).items() if name != "command"}
+    is_chief = mtq.distribution.is_chief(strategy)
+    run = mtq.runs.Run(options.out, record, overwrite=options.overwrite, resume=options.resume, is_chief=is_chief)
+    run.train(
+        model,
+        experience,
+        dataset,
+        epochs=epochs,
+        updates_per_epoch=updates_per_epoch,
+        episodes=options.episodes,
+        seed=options.seed,
+        checkpoint_every=options.checkpoint_every,
+    )
+
+
+def _backbone(name: str | None, tasks: "mtq.TaskSet") -> "keras.Model":  # type: ignore[name-defined]  # noqa: F821
+    import mtq
+
+    if name is None:
+        name = mtq.networks.backbone_for([task.spec.observation_shape for task in tasks.values()])
+    return getattr(mtq.networks, name)()
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    import mtq
+
+    model = mtq.runs.load_best(options.run, trust_imports=options.trust_imports)
+    played = mtq.evaluation.evaluate(model, episodes=options.episodes, seed=options.seed)
+    random = mtq.evaluation.evaluate_random(model.tasks, episodes=options.episodes, seed=options.seed)
+    rows = {
+        name: {"mean": result.mean, "std": result.std, "random": random[name].mean, "episodes": options.episodes}
+        for name, result in played.items()
+    }
+    if options.json:
+        print(json.dumps(rows))
+        return
+    width = max(len("task"), *map(len, rows))
+    print(f"{'task':<{width}}  {'mean return':>11}  {'± SD':>7}  {'random':>9}   ({options.episodes} episodes)")
+    for name, row in rows.items():
+        print(f"{name:<{width}}  {row['mean']:>11.1f}  {row['std']:>7.1f}  {row['random']:>9.1f}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    import mtq
+
+    mtq.runs.load_best(options.run).export(options.to, overwrite=options.overwrite)
+    print(f"Wrote {options.to}: a SavedModel with a signature per task, and serving_default for all of them.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""`python -m mtq.play_export EXPORT TASKS.json`: plays one episode of each task from an exported SavedModel.
+
+The model is loaded by TensorFlow alone, as a server would; only the environments are ours.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import mtq  # noqa: F401  (before TensorFlow)
+
+
+def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: bool = False) -> dict[str, float]:
+    """Plays one greedy episode of each task.
+
+    Args:
+        path: Of the SavedModel.
+        tasks_file: The `tasks.json` of a run.
+        seed: Of the environments.
+        trust_imports: Whether modules named in the tasks file may be imported, which runs their code.
+
+    Returns:
+        The return of each task's episode.
+    """
+    from mtq.evaluation.evaluator import play, task_seed
+    from mtq.runs import load_tasks
+
+    signatures = tf.saved_model.load(path).signatures
+    tasks = load_tasks(tasks_file, trust_imports=trust_imports)
+
+    def policy(name: str) -> Any:
+        first_action = tasks[name].spec.first_action  # added by the export; `play` counts from 0
+
+        def actions(observation: np.ndarray) -> np.ndarray:
+            return signatures[name](observation=tf.convert_to_tensor(observation))["action"].numpy() - first_action
+
+        return actions
+
+    return {
+        name: play(task, policy(name), episodes=1, seed=task_seed(tasks, name, seed)).mean
+        for name, task in tasks.items()
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m mtq.play_export", description=__doc__)
+    parser.add_argument("export", help="folder of the SavedModel")
+    parser.add_argument("tasks", help="tasks.json of the run it came from")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trust-imports", action="store_true", help="import modules that TASKS.json names")
+    options = parser.parse_args(arguments)
+    print(f"One episode per task, played by the SavedModel in {options.export}:")
+    for name, value in play_export(
+        options.export, options.tasks, options.seed, trust_imports=options.trust_imports
+    ).items():
+        print(f"  {name}: return {value:.1f}")
+
+
+if __name__ == "__main__":
+    main()

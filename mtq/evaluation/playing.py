@@ -1,0 +1,156 @@
+"""Whole episodes and their returns: played from Python, or within a graph where the environment allows it."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from mtq.checks import integer
+from mtq.dynamics.checked import CheckedDynamics
+from mtq.environments.make import make_copies
+from mtq.random_numbers import fold_in, seed_words, stateless_uniform
+from mtq.tasks.environment_source import is_tf_agents
+from mtq.tasks.task import Task
+
+Policy = Callable[[np.ndarray], np.ndarray]
+Act = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+MAX_STEPS = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeReturns:
+    """The undiscounted, unscaled returns of some episodes.
+
+    Attributes:
+        returns: `[episodes]`.
+        lengths: In steps, `[episodes]`.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """Of the returns."""
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        """The sample standard deviation of the returns; 0 for a single one."""
+        return float(self.returns.std(ddof=1)) if len(self.returns) > 1 else 0.0
+
+
+def play(task: Task, policy: Policy, *, episodes: int, seed: int, max_steps: int = MAX_STEPS) -> EpisodeReturns:
+    """Plays whole episodes, all at once, each in a copy of its own.
+
+    Args:
+        task: The task.
+        policy: A function from observations `[episodes, …]` to actions `[episodes]`, which count from 0 whatever number
+            the environment gives its first action.
+        episodes: How many, from 1.
+        seed: Of the environments.
+        max_steps: Where an episode is cut off that has not ended; it counts with what it has until there.
+
+    Raises:
+        ValueError: There are no episodes to play, or the environment was given as an object.
+    """
+    check_playable(task, episodes)
+    copies = make_copies(task, episodes, seed)
+    observation = copies.reset()
+    returns, lengths, open_ = np.zeros(episodes), np.zeros(episodes, np.int64), np.ones(episodes, np.bool_)
+    while open_.any() and lengths.max() < max_steps:
+        step = copies.step(policy(observation), only=open_)
+        returns += np.where(open_, step.reward, 0.0)
+        lengths += open_
+        open_ &= ~step.is_last
+        observation = step.observation
+    copies.close()
+    return EpisodeReturns(returns, lengths)
+
+
+def best_action(path: Callable[[tf.Tensor], tf.Tensor]) -> Act:
+    """Takes the best action in a graph.
+
+    Args:
+        path: `observation` → `q_values`, such as `model.paths[name]`.
+    """
+    return lambda observation, _: tf.argmax(path(observation), axis=-1, output_type=tf.int32)
+
+
+def any_action(num_actions: int) -> Act:
+    """Takes uniformly random actions in a graph."""
+    return lambda _, random: tf.cast(random * num_actions, tf.int32)
+
+
+def random_policy(num_actions: int, seed: int) -> Policy:
+    """Takes uniformly random actions from Python."""
+    random = np.random.default_rng(seed)
+    return lambda observation: random.integers(num_actions, size=len(observation))
+
+
+class InGraphPlayer:
+    """Plays whole episodes of an in-graph task, all at once, without leaving the graph. Compiled once.
+
+    Args:
+        task: The task, whose environment is a `mtq.dynamics.Dynamics`.
+        act: Observations `[episodes, …]` and uniform numbers from 0 to 1 `[episodes]` → actions `[episodes]` int32.
+        episodes: How many, from 1.
+        max_steps: Where an episode is cut off that has not ended; it counts with what it has until there.
+        jit_compile: Whether XLA compiles it.
+    """
+
+    def __init__(self, task: Task, act: Act, episodes: int, max_steps: int = MAX_STEPS, jit_compile: bool = True):
+        check_playable(task, episodes)
+        self._dynamics, self._name = CheckedDynamics(task.name, task.make_environment()), task.name
+        self._act, self._episodes = act, episodes
+        self._limit = min(max_steps, self._dynamics.max_episode_steps or max_steps)
+        self._play = tf.function(self._episode, autograph=False, jit_compile=jit_compile or None)
+
+    def __call__(self, seed: int) -> EpisodeReturns:
+        """Plays. The same seed gives the same episodes."""
+        returns, lengths = self._play(tf.constant(seed_words(seed)))
+        if not np.isfinite(returns).all():
+            raise not_finite(self._name)
+        return EpisodeReturns(returns.numpy().astype(np.float64), lengths.numpy().astype(np.int64))
+
+    def _episode(self, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shape = [self._episodes, self._dynamics.num_random + 1]
+
+        def step(done: tf.Tensor, state: tf.Tensor, open_: tf.Tensor, returns: tf.Tensor, lengths: tf.Tensor) -> tuple:
+            random = stateless_uniform(shape, fold_in(seed, done))
+            action = self._act(self._dynamics.observe(state), random[:, -1])
+            reached, reward, terminated = self._dynamics.step(state, action, random[:, :-1])
+            returns += tf.where(open_, reward, 0.0)
+            lengths += tf.cast(open_, tf.int32)
+            return done + 1, reached, open_ & ~terminated, returns, lengths
+
+        start = self._dynamics.initial_state(stateless_uniform(shape, seed)[:, :-1])
+        zeros = tf.zeros([self._episodes])
+        begin = [tf.constant(0), start, zeros < 1, zeros, tf.cast(zeros, tf.int32)]
+        *_, returns, lengths = tf.while_loop(
+            lambda done, _, open_, *__: (done < self._limit) & tf.reduce_any(open_), step, begin
+        )
+        return returns, lengths
+
+
+def not_finite(name: str) -> ValueError:
+    """Makes the error for dynamics whose returns are not finite.
+
+    Args:
+        name: The task's name.
+    """
+    return ValueError(
+        f"The dynamics of task '{name}' must return finite numbers. Received: a return that is not. Fix their step, or "
+        "end the episode before the state overflows."
+    )
+
+
+def check_playable(task: Task, episodes: int) -> None:
+    """Raises a ValueError unless there can be copies of the task's environment, and there are episodes to play."""
+    integer("episodes", episodes)
+    if is_tf_agents(task.environment):
+        raise ValueError(
+            f"Task '{task.name}' cannot be evaluated in environments of its own. Received: {task.environment!r}, an "
+            "object, of which there is one copy. Give the task a callable that makes one."
+        )

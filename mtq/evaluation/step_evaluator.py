@@ -1,0 +1,169 @@
+"""Evaluation over a fixed number of steps: mean discounted returns, as published multi-task studies report them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from mtq.checks import integer
+from mtq.dynamics.checked import CheckedDynamics
+from mtq.environments.make import make_copies
+from mtq.evaluation.evaluator import greedy_policy, in_inference, task_seed
+from mtq.evaluation.playing import Act, any_action, best_action, check_playable, not_finite, random_policy
+from mtq.random_numbers import fold_in, seed_words, stateless_uniform
+from mtq.tasks.task import Task, TaskSet, check_tasks
+
+Acts = dict[str, Act]
+
+
+class StepEvaluator:
+    """Plays each task for so many steps, episode after episode.
+
+    A task's score is the mean discounted return of the episodes that ended within these steps, by a terminal or a time
+    limit. The last one, if unfinished, does not count; if none finished the score is 0. In-graph tasks are played in
+    one loop, which is compiled once.
+
+    Args:
+        model: A `MultiTaskDQN`, or None where only the random policy is played.
+        tasks: By default the model's own.
+        steps: Of each task, from 1.
+
+    Raises:
+        ValueError: `steps` is below 1, or there can be no copy of a task's environment.
+
+    Reference:
+        D'Eramo et al., "Sharing Knowledge in Multi-Task Deep Reinforcement Learning", ICLR 2020, section 5.
+    """
+
+    def __init__(self, model: Any, tasks: TaskSet | None = None, *, steps: int = 2_000) -> None:
+        self.model, self.tasks = model, model.tasks if tasks is None else tasks
+        check_tasks("tasks to evaluate", self.tasks)
+        steps = integer("steps of an evaluation", steps)
+        for task in self.tasks.values():
+            check_playable(task, episodes=1)
+        self._steps = steps
+        self._in_graph = {name: task for name, task in self.tasks.items() if task.spec.in_graph}
+        self._play_greedily: Any = None
+        self._play_randomly: dict[int, Any] = {}
+        self._policies: dict[str, Any] = {}
+
+    def greedy(self, seed: int = 0) -> dict[str, float]:
+        """Plays the model's best actions, with its weights of now.
+
+        Args:
+            seed: Of the environments.
+
+        Returns:
+            By task the mean discounted return.
+        """
+        if self._play_greedily is None:
+            acts = {name: best_action(in_inference(self.model.paths[name])) for name in self._in_graph}
+            play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds)  # noqa: E731
+            self._play_greedily = tf.function(play, autograph=False, jit_compile=self.model.uses_xla or None)
+        scores = self._played_in_graph(self._play_greedily, seed)
+        for name in self.tasks:
+            if name not in scores:
+                policy = self._policies.setdefault(name, greedy_policy(in_inference(self.model.paths[name])))
+                scores[name] = self._played(name, policy, seed)
+        return {name: scores[name] for name in self.tasks}
+
+    def random(self, seed: int = 0, times: int = 1) -> dict[str, float]:
+        """Plays uniformly random actions, for comparison.
+
+        Args:
+            seed: Of the environments.
+            times: How often each task is played so many steps, from 1; in-graph ones all at once.
+
+        Returns:
+            By task the mean discounted return, the mean over all times.
+
+        Raises:
+            ValueError: `times` is below 1.
+        """
+        times = integer("times of random play", times)
+        if times not in self._play_randomly:
+            acts = {name: any_action(task.num_actions) for name, task in self._in_graph.items()}
+            play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds, times)  # noqa: E731
+            # Not by XLA, for what that compiles stays in memory for good, some 50 MiB for play of a few seconds.
+            self._play_randomly[times] = tf.function(play, autograph=False)
+        scores = self._played_in_graph(self._play_randomly[times], seed)
+        for name in self.tasks:
+            if name not in scores:
+                scores[name] = float(np.mean([self._played_randomly(name, seed + time) for time in range(times)]))
+        return {name: scores[name] for name in self.tasks}
+
+    def _played_in_graph(self, play: Callable[[tf.Tensor], tf.Tensor], seed: int) -> dict[str, float]:
+        if not self._in_graph:
+            return {}
+        seeds = [task_seed(self.tasks, name, seed) for name in self._in_graph]
+        scores = play(tf.constant([seed_words(one) for one in seeds])).numpy().mean(axis=1)
+        for name, score in zip(self._in_graph, scores, strict=True):
+            if not np.isfinite(score):
+                raise not_finite(name)
+        return dict(zip(self._in_graph, scores.tolist(), strict=True))
+
+    def _played_randomly(self, name: str, seed: int) -> float:
+        draws = random_policy(self.tasks[name].num_actions, task_seed(self.tasks, name, seed))
+        return self._played(name, draws, seed)
+
+    def _played(self, name: str, policy: Any, seed: int) -> float:
+        task = self.tasks[name]
+        copies = make_copies(task, 1, task_seed(self.tasks, name, seed))
+        observation, discounted, factor, finished = copies.reset(), 0.0, 1.0, []
+        for _ in range(self._steps):
+            step = copies.step(policy(observation))
+            discounted, factor = discounted + factor * float(step.reward[0]), factor * task.discount
+            if step.is_last[0]:
+                finished.append(discounted)
+                discounted, factor = 0.0, 1.0
+            observation = step.observation
+        copies.close()
+        return float(np.mean(finished)) if finished else 0.0
+
+
+class _Episode(NamedTuple):
+    """Of each copy of a task an open episode, and the sums over those before it; each `[N]`, but the state `[N, S]`."""
+
+    state: tf.Tensor
+    length: tf.Tensor
+    factor: tf.Tensor
+    discounted: tf.Tensor
+    total: tf.Tensor
+    finished: tf.Tensor
+
+
+def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copies: int = 1) -> tf.Tensor:
+    """The mean discounted returns of each copy, `[T, N]`; `seeds` is `[T, 2]`."""
+    dynamics = {name: CheckedDynamics(name, task.make_environment()) for name, task in tasks.items()}
+
+    def begin(number: int, name: str) -> _Episode:
+        state = dynamics[name].initial_state(stateless_uniform([copies, dynamics[name].num_random], seeds[number]))
+        zero = tf.zeros([copies])
+        return _Episode(state, tf.zeros([copies], tf.int32), zero + 1, zero, zero, zero)
+
+    def step(done: tf.Tensor, name: str, at: _Episode, seed: tf.Tensor) -> _Episode:
+        of = dynamics[name]
+        seed = fold_in(seed, done)
+        random = stateless_uniform([2, copies, of.num_random + 1], seed)
+        action = acts[name](of.observe(at.state), random[0, :, -1])
+        reached, reward, ended = of.step(at.state, action, random[0, :, :-1])
+        length, discounted = at.length + 1, at.discounted + at.factor * reward
+        if of.max_episode_steps is not None:
+            ended |= length >= of.max_episode_steps
+        return _Episode(
+            tf.where(ended[:, None], of.initial_state(random[1, :, :-1]), reached),
+            tf.where(ended, 0, length),
+            tf.where(ended, 1.0, at.factor * tasks[name].discount),
+            tf.where(ended, 0.0, discounted),
+            at.total + tf.where(ended, discounted, 0.0),
+            at.finished + tf.cast(ended, tf.float32),
+        )
+
+    def joint_step(done: tf.Tensor, at: list[_Episode]) -> tuple[tf.Tensor, list[_Episode]]:
+        names = enumerate(tasks)
+        return done + 1, [step(done, name, at[number], seeds[number]) for number, name in names]
+
+    start = [begin(number, name) for number, name in enumerate(tasks)]
+    _, end = tf.while_loop(lambda done, _: done < steps, joint_step, [tf.constant(0), start])
+    return tf.stack([tf.math.divide_no_nan(at.total, at.finished) for at in end])

@@ -1,0 +1,109 @@
+"""The import of tf-agents, which needs Keras 2 as `tf.keras` while its modules are executed, and only then."""
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import tensorflow as tf
+
+_MODULES = (
+    "drivers.driver",
+    "drivers.dynamic_step_driver",
+    "environments.tf_environment",
+    "environments.tf_py_environment",
+    "policies.tf_policy",
+    "replay_buffers.replay_buffer",
+    "replay_buffers.tf_uniform_replay_buffer",
+    "specs.tensor_spec",
+    "trajectories.policy_step",
+    "trajectories.time_step",
+)
+_VARIABLE = "TF_USE_LEGACY_KERAS"
+_IS_LEGACY = "_tf_uses_legacy_keras"  # an attribute of the module tensorflow
+_MISSING: Any = object()
+
+
+def import_tf_agents() -> ModuleType | None:
+    """Imports tf-agents, whichever Keras `tf.keras` is and whatever was imported before.
+
+    Returns:
+        The package, with the modules that mtq and its tests use imported; None where it is not installed.
+    """
+    try:
+        with with_legacy_keras(), _quietly():
+            for module in _MODULES:
+                importlib.import_module(f"tf_agents.{module}")
+    except ModuleNotFoundError as error:
+        if error.name != "tf_agents":
+            _warn(error)
+        return None
+    except ImportError as error:
+        _warn(error)
+        return None
+    return sys.modules["tf_agents"]
+
+
+@contextlib.contextmanager
+def with_legacy_keras() -> Iterator[None]:
+    """A context manager in which `tf.keras` is Keras 2, as modules of tf-agents need it while they are executed.
+
+    Raises:
+        ModuleNotFoundError: The package tf-keras is not installed.
+    """
+    if "tf_agents" in sys.modules and sys.modules["tf_agents"] is None:
+        raise ModuleNotFoundError("The import of tf_agents is blocked.", name="tf_agents")
+    if importlib.util.find_spec("tf_agents") is None:
+        raise ModuleNotFoundError("tf-agents is not installed.", name="tf_agents")
+    variable = os.environ.get(_VARIABLE)
+    modules = [importlib.import_module(f"tensorflow{version}") for version in ("", ".compat.v1", ".compat.v2")]
+    places = [(tf, _IS_LEGACY), *((module, "keras") for module in modules)]
+    before = [vars(module).get(name, _MISSING) for module, name in places]
+    os.environ[_VARIABLE] = "1"
+    try:
+        # TensorFlow Probability asks TensorFlow and the environment; tf-agents uses tf.keras.
+        legacy_keras = importlib.import_module("tf_keras")
+        for module, name in places:
+            setattr(module, name, legacy_keras if name == "keras" else True)
+        yield
+    finally:
+        for (module, name), value in zip(places, before, strict=True):
+            if value is not _MISSING:
+                setattr(module, name, value)
+            elif name in vars(module):
+                delattr(module, name)
+        if variable is None:
+            del os.environ[_VARIABLE]
+        else:
+            os.environ[_VARIABLE] = variable
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """A context manager without the notice that `gym` prints when imported, and without warnings of old syntax."""
+    try:
+        from gym_notices.notices import notices
+    except ModuleNotFoundError:
+        notices = {}
+    kept = dict(notices)
+    notices.clear()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.filterwarnings("ignore", "distutils", DeprecationWarning)
+            yield
+    finally:
+        notices.update(kept)
+
+
+def _warn(error: ImportError) -> None:
+    warnings.warn(
+        f"tf-agents is installed but could not be imported: {error}. mtq uses interfaces of its own in its place; "
+        "environments, drivers and replay buffers of tf-agents cannot be used.",
+        stacklevel=3,
+    )

@@ -1,0 +1,1 @@
+"""All tasks through one network in one forward pass."""

@@ -1,0 +1,545 @@
+"""`MultiTaskDQN`: a Keras model that learns several tasks' action values with one network."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src.trainers.trainer import model_supports_jit
+
+from mtq import aggregators, weightings
+from mtq.checks import LARGEST_COUNT, check_keras, flag, integer, real
+from mtq.distribution.checks import check_optimizer
+from mtq.distribution.failure import worker_errors
+from mtq.distribution.replicas import draws_on_host
+from mtq.environments.errors import environment_errors
+from mtq.export import export
+from mtq.joint.state_probe import check_layers
+from mtq.joint.xla import is_on_cpu, xla_pays, xla_pays_for_update
+from mtq.learning.batch_checks import as_transition, check_values, with_assertions
+from mtq.learning.default_callbacks import with_defaults
+from mtq.learning.losses import TDLoss
+from mtq.learning.q_learning import Batch, QLearning
+from mtq.learning.target_network import TargetNetwork
+from mtq.learning.target_paths import TargetPaths
+from mtq.learning.train_function import batch_source_of, check_experience, check_steps, make_train_function
+from mtq.learning.update import Update
+from mtq.networks.dtypes import check_dtypes
+from mtq.networks.layer_names import check_layer_names
+from mtq.networks.layer_sharing import check_layer_sharing
+from mtq.networks.paths import TaskPaths
+from mtq.storage.deserialization import check_classes, deserialize
+from mtq.tasks.task import TaskSet, check_tasks
+from mtq.trainer.compiled_state import CompiledState, check_lora
+from mtq.trainer.keras_step import KerasStep
+from mtq.trainer.keras_trainer import KerasTrainer, check_batch_arguments, check_compile, fit_arguments
+from mtq.trainer.loss_scale import check_loss_scale, is_dynamic, with_loss_scale
+from mtq.trainer.optimizers import build_once, check_trainable
+from mtq.trainer.task_metrics import TaskMetrics
+
+
+@keras.saving.register_keras_serializable("mtq")
+class MultiTaskDQN(KerasTrainer):
+    """Deep Q-learning of several tasks with one network.
+
+    With its defaults it is the mission's algorithm: squared loss, a target network copied every so many updates,
+    weights of one, and the sum of the tasks' normalized gradients.
+
+    The target network consists of the same layers with a second set of values, which equal the network's until the
+    first update. Compile again after layers are frozen, unfrozen or given LoRA.
+
+    Args:
+        network: A functional model `{task: observation}` → `{task: q_values}`, from `mtq.networks.shared_q_network`.
+        tasks: The tasks that it was built for.
+        target_update_period: The target network is copied after every so many updates.
+        target_update_tau: If given, the target network instead moves this part of the way after each update.
+        double: Whether targets are those of Double DQN.
+
+    Raises:
+        ValueError: The network does not fit the tasks, a layer has weights that Keras does not track or a name that
+            TensorFlow cannot use, or a setting is out of its range.
+
+    Example:
+        >>> import keras, mtq
+        >>> tasks = mtq.TaskSet([mtq.Task("cart_pole", "CartPole-v1"), mtq.Task("acrobot", "Acrobot-v1")])
+        >>> network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([32]))
+        >>> model = mtq.MultiTaskDQN(network, tasks, target_update_period=500)
+        >>> model.compile(keras.optimizers.Adam(1e-3), loss="huber", loss_weights={"cart_pole": 1.0, "acrobot": 0.5})
+        >>> model.task_weights.numpy().tolist()
+        [1.0, 0.5]
+
+    Reference:
+        Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        tasks: TaskSet,
+        *,
+        target_update_period: int = 500,
+        target_update_tau: float | None = None,
+        double: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        target_update_period = integer("target_update_period", target_update_period, most=LARGEST_COUNT)
+        if target_update_tau is not None:
+            target_update_tau = real("target_update_tau", target_update_tau, above=0, most=1)
+        double = flag("double", double)
+        check_tasks("tasks of the model", tasks)
+        check_keras("network", network)
+        self.paths = TaskPaths(network, tasks)
+        check_dtypes(network)
+        check_layer_names(network)
+        self.network = network
+        check_layers(self.paths, tasks)
+        check_layer_sharing(network)
+        self.target_network = TargetNetwork(network)
+        self.target_paths = TargetPaths(self.target_network, self.paths)
+        self.q_learning = QLearning(self.paths, self.target_network, double)
+        self.tasks = tasks
+        self.target_update_period = target_update_period
+        self.target_update_tau = target_update_tau
+        self.task_weights = self.add_weight(
+            shape=(len(tasks),), dtype="float32", initializer="ones", trainable=False, name="task_weights"
+        )
+        self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
+        self.task_metrics = TaskMetrics(tasks.names)
+        self._xla: bool | str = "auto"
+        self._identity, self._compilation = object(), object()
+        self._fits_experience = False
+        self._of_batches: Any = (None, None)  # the function of train_on_batch, while fit has one that draws its batches
+        self.gradient_statistics: Any = None
+        self.train_function: Any = None
+        self.is_in_step = False
+        self.keras_step: Any = None
+        self.experiences: Any = ()  # whose batches `fit` draws
+        self.built = True
+
+    def compile(  # type: ignore[override]
+        self,
+        optimizer: Any = "adam",
+        loss: Any = "squared",
+        loss_weights: Any = None,
+        aggregator: Any = "normalized_sum",
+        *,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
+        steps_per_execution: int = 1,
+        auto_scale_loss: bool = True,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+    ) -> None:
+        """Says how to learn.
+
+        Losses that belong to no task (weight regularizers, activity regularizers, `add_loss`) count as in Keras: the
+        gradient of their sum is added to the aggregated gradient before clipping. Their sum is included in `loss` in
+        the logs, and logged separately as `regularization_loss`.
+
+        Args:
+            optimizer: A Keras optimizer or the name of one. Its loss scale, if it has one, is applied to the losses of
+                all tasks; weighting, aggregator and logs see unscaled values. An update whose gradients overflow
+                because of a `LossScaleOptimizer`'s scale is skipped, and counts as a gradient norm of zero in the logs.
+                An optimizer that has trained this network before keeps its state.
+            loss: Of the temporal-difference errors: `"squared"`, `"huber"`, or any Keras loss of targets and values.
+            loss_weights: None for the tasks' own weights, a dict with a number or a schedule for each task, a name, or
+                a `mtq.weightings.Weighting`.
+            aggregator: A name, such as `"normalized_sum"` or `"sum"`, or a `mtq.aggregators.Aggregator`. An object that
+                this model was compiled with before, like a weighting, goes on with what it remembers.
+            run_eagerly: Whether to run the step in Python, for debugging.
+            jit_compile: Whether XLA compiles the training. With in-graph tasks it is then the whole loop: acting,
+                storing, sampling and learning; with others the update. `"auto"` does it where it pays: with in-graph
+                tasks, or where convolutions are of small images; on a CPU not with large images, of whose convolutions
+                XLA makes slow code.
+            steps_per_execution: How many updates `fit` makes per call into the graph; callbacks run between calls.
+            auto_scale_loss: Whether an optimizer without a loss scale is wrapped in a `LossScaleOptimizer` if layers of
+                the network compute in float16.
+            metrics: Not supported; must be None or empty. Losses, values and gradient norms of every task are logged
+                anyway, and callbacks may add to the logs.
+            weighted_metrics: Not supported; must be None or empty.
+
+        Raises:
+            ValueError: An argument does not fit the tasks, or names nothing known.
+        """
+        check_compile(self, metrics, weighted_metrics)
+        if not isinstance(jit_compile, bool) and not (isinstance(jit_compile, str) and jit_compile == "auto"):
+            raise ValueError(f"jit_compile must be True, False or 'auto'. Received: {jit_compile!r}.")
+        run_eagerly = flag("run_eagerly", run_eagerly)
+        steps_per_execution = integer("steps_per_execution", steps_per_execution)
+        for role, value in (("optimizer", optimizer), ("loss", loss), ("loss_weights", loss_weights)):
+            check_keras(role, value)
+        if not isinstance(optimizer, keras.optimizers.Optimizer | str | dict):
+            raise ValueError(f"optimizer must be an optimizer of Keras or the name of one. Received: {optimizer!r}.")
+        auto_scale_loss = flag("auto_scale_loss", auto_scale_loss)
+        with self.distribute_strategy.scope():
+            optimizer = self._scaled_optimizer(optimizer, auto_scale_loss)
+            self._compile(optimizer, loss, loss_weights, aggregator, run_eagerly, jit_compile, steps_per_execution)
+        self._auto_scale_loss = auto_scale_loss
+
+    def _scaled_optimizer(self, optimizer: Any, auto_scale_loss: bool) -> Any:
+        optimizer = keras.optimizers.get(optimizer)
+        check_loss_scale(optimizer)
+        check_trainable(self.network.trainable_variables)
+        if not auto_scale_loss:
+            return optimizer
+        return with_loss_scale(optimizer, self.network, previous=self.optimizer if self.compiled else None)
+
+    def _compile(
+        self,
+        optimizer: Any,
+        loss: Any,
+        loss_weights: Any,
+        aggregator: Any,
+        run_eagerly: bool,
+        jit_compile: bool | str,
+        steps_per_execution: int,
+    ) -> None:
+        weighting = weightings.get(loss_weights, self.tasks)
+        aggregator = aggregators.get(aggregator)
+        self.td_loss = TDLoss(loss)
+        super().compile(
+            optimizer=optimizer,
+            run_eagerly=run_eagerly,
+            jit_compile=jit_compile is True,
+            steps_per_execution=steps_per_execution,
+            auto_scale_loss=False,
+        )
+        check_optimizer(self.optimizer, self.distribute_strategy)
+        if is_dynamic(self.optimizer):
+            check_optimizer(self.optimizer.inner_optimizer, self.distribute_strategy)
+        build_once(self.optimizer, self.network.trainable_variables)  # now, or the first step would be traced twice
+        self.keras_step = KerasStep(self.network, self.optimizer)
+        variables = self.network.trainable_variables
+        self.target_network.follow()
+        tasks_of = self.paths.tasks_of(variables)
+        is_shared = [len(of) > 1 or len(self.tasks) == 1 for of in tasks_of]
+        num_shared = sum(math.prod(v.shape) for v, shared in zip(variables, is_shared, strict=True) if shared)
+        for pluggable in (weighting, aggregator):
+            pluggable.build_for(self._identity, len(self.tasks), num_shared)
+        self.weighting, self.aggregator, self._xla = weighting, aggregator, jit_compile
+        self._compilation = object()  # what was made of an earlier one no longer holds
+        self.compiled_state = CompiledState(self)
+        self.task_weights.assign(weighting.initial_weights(self.tasks))
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile_from_config` needs to compile a loaded model alike."""
+        if not self.compiled:
+            return {}
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "loss": self.td_loss.serialize(),
+            "loss_weights": keras.saving.serialize_keras_object(self.weighting),
+            "aggregator": aggregators.serialize(self.aggregator),
+            "run_eagerly": self.run_eagerly,
+            "jit_compile": self._xla,
+            "steps_per_execution": self.steps_per_execution,
+            "auto_scale_loss": self._auto_scale_loss,
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles from what `get_compile_config` gave."""
+        if not config:
+            return
+        optimizer = deserialize("optimizer", config["optimizer"], keras.optimizers.Optimizer)
+        self.compile(**{**config, "optimizer": optimizer})
+
+    def set_task_weights(self, weights: Mapping[str, float]) -> None:
+        """Changes the weights of some tasks, from the next update on.
+
+        Args:
+            weights: The new weights, by task; the others stay.
+
+        Raises:
+            ValueError: There is no such task, or a weight is negative or not finite.
+        """
+        weightings.check_task_weights(weights, self.tasks, partial=True, role="set_task_weights")
+        now = dict(zip(self.tasks, self.task_weights.numpy().tolist(), strict=True))
+        self.task_weights.assign([{**now, **weights}[name] for name in self.tasks])
+
+    def sync_target_network(self) -> None:
+        """Copies the network's weights to the target network.
+
+        `fit`, `train_on_batch` and `train_step` do this before the first update, unless the target network's own
+        weights were set by `target_network.set_weights`. Call it after setting the weights of a model that has already
+        been trained, or before a custom training loop that calls `train_step` within a `tf.distribute` strategy.
+        """
+        with self.distribute_strategy.scope():
+            self.target_network.sync()
+
+    def prepare_update(self) -> None:
+        """Prepares the first update of a `fit`.
+
+        Before the model's very first update, it syncs the target network, unless that was given weights of its own.
+
+        Raises:
+            ValueError: Layers were frozen or unfrozen since the model was compiled, or parts of it replaced, or a layer
+                cannot learn.
+        """
+        self.compiled_state.check()
+        check_lora(self.network)
+        self._prepare_first_update()
+        self.is_in_step = True
+
+    def _prepare_first_update(self) -> None:
+        if tf.executing_eagerly() and not int(self.updates.numpy()) and not self.target_network.was_set:
+            self.sync_target_network()
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """All weights, those of the target network last."""
+        return _ByIdentity(super().weights)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> keras.layers.Layer:
+        """Returns the network, the target network, or, by its name, a layer of the network such as `"backbone"`.
+
+        Args:
+            name: The name of the layer.
+            index: The index among the model's own layers, if no name is given.
+        """
+        if name is not None and name not in {layer.name for layer in self.layers}:
+            return self.network.get_layer(name)
+        return super().get_layer(name=name, index=index)
+
+    def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        """Action values of all tasks: `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`."""
+        return self.network(inputs, training=training)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What Keras resets at the start of each epoch."""
+        of_step = [] if self.keras_step is None else self.keras_step.metrics
+        return [self.task_metrics, *of_step, *(m for m in self._metrics if m is not self.task_metrics)]
+
+    @tf.autograph.experimental.do_not_convert  # as in Keras; converting it would take most of the tracing
+    def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """One update from one batch of every task.
+
+        Args:
+            batch: `{task: Transition}`.
+
+        Returns:
+            Means over the epoch so far of what `TaskMetrics` names.
+        """
+        batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)  # train_on_batch wraps it
+        check_batch_arguments(y, sample_weight, method="a batch")
+        batch = self._checked_batch(batch)
+        self.compiled_state.check()  # for a training loop of one's own; fit checks before
+        if not self.is_in_step and not tf.distribute.has_strategy():
+            with tf.init_scope():
+                self._prepare_first_update()
+        variables = self.network.trainable_variables
+        scale = self.keras_step.loss_scale()
+        gradients, quantities = self.q_learning.gradients(
+            batch, self.td_loss, variables, writes_patches=self.compiles_update and is_on_cpu(), loss_scale=scale
+        )
+        observations = {name: batch[name].observation for name in self.tasks}
+        return Update(self)(gradients, quantities, self.keras_step.auxiliary(observations, scale))
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Makes one update from one batch, like `keras.Model.train_on_batch`.
+
+        Args:
+            x: The batch, `{task: Transition}`.
+            y: Not supported; must be None.
+            sample_weight: Not supported; must be None.
+            class_weight: Not supported; must be None.
+            return_dict: Whether to return the logs as a dict instead of a list.
+
+        Returns:
+            The logs: a list in the order of `metrics_names`, or a dict.
+
+        Raises:
+            ValueError: An argument that is not supported is given, or layers were frozen or unfrozen since `compile`.
+        """
+        check_batch_arguments(y, sample_weight, class_weight)
+        self._trace_changed_settings()
+        of_fit, was_in_step = self.train_function, self.is_in_step  # of a fit whose callback may call this
+        if self._fits_experience:  # whose function draws its own batches
+            made_for, of_batches = self._of_batches
+            self.train_function = of_batches if made_for is self._compilation else None
+        try:
+            return super().train_on_batch(x, return_dict=return_dict)
+        finally:
+            if self._fits_experience:
+                self._of_batches, self.train_function = (self._compilation, self.train_function), of_fit
+            self.is_in_step = was_in_step
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Trains on the batches of `Experience.dataset`, as `keras.Model.fit` does.
+
+        A loss that is no longer finite stops it with a `NonFiniteLossError` that names the task. The progress bar shows
+        each task's loss and what the callbacks know of its return; all else is in the logs.
+
+        Raises:
+            ValueError: `steps_per_epoch` is missing or not a multiple of `steps_per_execution`; an environment returns
+                invalid values; the batches come from another model's experience; or an argument such as
+                `validation_data` is not supported.
+            BrokenEnvironmentError: An environment raised an exception.
+        """
+        kwargs = fit_arguments(x, args, kwargs)
+        verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
+        self.experiences = check_experience(x, self)
+        self._trace_changed_settings()
+        kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
+        kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
+        telemetry = self._look_at_gradients(callbacks)
+        kept, source = self.train_function, batch_source_of(x, self)
+        if source is not None and self.compiled:
+            self.train_function = self._train_function_over(source)
+            x = _nothing(self.distribute_strategy)  # is not read, and costs less to set up
+            self._fits_experience = True
+        try:
+            with environment_errors(), worker_errors(self.distribute_strategy):
+                callbacks = with_defaults(callbacks, verbose, self)
+                return super().fit(x, verbose=verbose, callbacks=callbacks, **kwargs)
+        finally:
+            self.is_in_step = self._fits_experience = False
+            if telemetry is not None:
+                telemetry.finish()
+            if source is not None:
+                self.train_function = kept
+
+    def _trace_changed_settings(self) -> None:
+        """Has the functions traced anew if settings were assigned since they were: `target_update_period`, for one."""
+        changed = self.compiled_state.changed_settings() if self.compiled else []
+        if changed:
+            self._compilation, self.train_function = object(), None
+        if "jit_compile" in changed:
+            self._xla = bool(self.jit_compile)
+
+    def _look_at_gradients(self, callbacks: Any) -> Any:
+        """Lets a callback that asks for it see the gradients, from the next tracing on, and returns it."""
+        given = getattr(callbacks, "callbacks", callbacks)
+        given = given if isinstance(given, list | tuple) else [given]
+        asking = [callback for callback in given if hasattr(callback, "statistics_for")]
+        if len(asking) > 1:
+            raise ValueError("fit takes one GradientTelemetry among its callbacks. Received: several.")
+        statistics = asking[0].statistics_for(self) if asking and self.compiled else None
+        if statistics is not self.gradient_statistics:
+            self.gradient_statistics, self._compilation, self.train_function = statistics, object(), None
+        return asking[0] if asking else None
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""
+        self.is_in_step = False  # the weights may have changed since the last training
+        if force or self.train_function is None:
+            self.train_function = make_train_function(self)
+        return self.train_function
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Keras builds models with a first batch, which fails with several processes, and loses that batch.
+
+        This one is built from the beginning.
+        """
+
+    @property
+    def uses_xla(self) -> bool:
+        """Whether XLA may compile what it can. What a TPU's host does it may not: the weights lie on the cores."""
+        if self._xla is False or self.run_eagerly or draws_on_host(self.distribute_strategy):
+            return False
+        return self._xla is True or xla_pays(self.network)
+
+    @property
+    def compiles_update(self) -> bool:
+        """Whether XLA compiles the update, be it by itself."""
+        if self._xla != "auto":
+            return bool(self.jit_compile)
+        is_possible = not self.run_eagerly and self.distribute_strategy.num_replicas_in_sync == 1
+        return is_possible and model_supports_jit(self) and xla_pays_for_update(self.network)
+
+    @property
+    def double(self) -> bool:
+        """Whether targets are those of Double DQN."""
+        return self.q_learning.double
+
+    def _train_function_over(self, source: Any) -> Any:
+        made_for, train_function = source.train_function
+        if made_for is not self._compilation:
+            has_own_logs = type(self).train_step is not MultiTaskDQN.train_step
+            train_function = make_train_function(self, source, source.compilable and self.uses_xla, has_own_logs)
+            source.train_function = (self._compilation, train_function)
+        return train_function
+
+    def export(  # type: ignore[override]
+        self, filepath: str, format: str = "tf_saved_model", *, overwrite: bool = False
+    ) -> None:
+        """Writes a SavedModel for TF Serving, with a signature per task; see `mtq.export.export`.
+
+        Raises:
+            ValueError: Another format is asked for.
+        """
+        if format != "tf_saved_model":
+            raise ValueError(
+                f"format of the export must be 'tf_saved_model'. Received: {format!r}. For others, export "
+                "`model.paths[task]`, which are plain Keras models."
+            )
+        export(self, filepath, overwrite=overwrite)
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them."""
+        return {
+            "name": self.name,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "tasks": keras.saving.serialize_keras_object(self.tasks),
+            "target_update_period": self.target_update_period,
+            "target_update_tau": self.target_update_tau,
+            "double": self.double,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MultiTaskDQN":
+        """Creates a model from its config. No module is imported for it.
+
+        Args:
+            config: The config, as `get_config` returns it.
+            custom_objects: Classes and functions by name, in addition to the registered ones.
+
+        Returns:
+            The model, not compiled.
+
+        Raises:
+            ValueError: The config names unknown classes, or does not hold tasks.
+        """
+        check_classes(config, custom_objects)
+        try:
+            network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
+        except TypeError as error:  # which Keras would repeat with the whole config in front
+            raise ValueError(
+                "The network of the model must be one that can be created from its config. Received: "
+                f"{config.get('name')!r}, which fails with: {str(error).rpartition('Exception encountered: ')[2][:500]}"
+            ) from error
+        tasks = deserialize("tasks", config["tasks"], TaskSet)
+        return cls(**{**config, "network": network, "tasks": tasks})
+
+    def _checked_batch(self, batch: Batch) -> Batch:
+        if not isinstance(batch, Mapping) or set(batch) != set(self.tasks):
+            received = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
+            raise ValueError(
+                f"A batch must be a dict with a Transition for each task. Received: {received}, for the tasks "
+                f"{list(self.tasks)}. Pass fit the dataset of an mtq.Experience made with the same TaskSet."
+            )
+        transitions = {name: as_transition(task, batch[name]) for name, task in self.tasks.items()}
+        if tf.executing_eagerly():
+            check_values(transitions, self.tasks)
+        elif not self.is_in_step:  # fit checks outside of the step
+            return with_assertions(transitions, self.tasks)
+        return transitions
+
+
+class _ByIdentity(list[Any]):
+    """A list of variables whose `in` compares identity, not equality, as Keras needs when it writes `.h5` files."""
+
+    def __contains__(self, item: object) -> bool:
+        return any(item is one for one in self)
+
+
+def _nothing(strategy: tf.distribute.Strategy) -> Any:
+    """A dataset without end, for every replica."""
+    nothing = lambda _: tf.data.Dataset.from_tensors(0).repeat()  # noqa: E731
+    if strategy.num_replicas_in_sync == 1:
+        return nothing(None)
+    return strategy.distribute_datasets_from_function(nothing)

@@ -1,0 +1,342 @@
+"""The target network θ⁻: a second set of values for the online network's variables, which follows it slowly."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.saving import saving_lib
+
+from mtq.learning.target_paths import TargetView
+
+# The paths of both networks in files from when the target network had layers of its own.
+_ONLINE_BEFORE, _TARGET_BEFORE = "layers/functional", "layers/functional_1"
+
+
+class TargetValue(keras.Variable):
+    """The target network's value of a variable, which records whether it was assigned outside of graphs.
+
+    Attributes:
+        was_assigned: Whether the value was assigned eagerly since the last sync.
+        is_replaced: Whether the network has since replaced the variable of this value.
+    """
+
+    was_assigned = False
+    is_replaced = False
+
+    def assign(self, value: Any) -> Any:
+        """Assigns a value, like any Keras variable."""
+        self.was_assigned = self.was_assigned or tf.executing_eagerly()
+        return super().assign(value)
+
+
+class TargetNetwork(keras.Model):
+    """The target network: the online network's layers with a second set of values.
+
+    The target network has no layers of its own, so it cannot differ from the online network in anything but values. It
+    calls the online network's layers, with the values of their variables replaced for the duration of the call. State
+    that layers update during the call, such as that of a random number generator, goes to the target's values.
+
+    Args:
+        network: The online network.
+        name: The name in summaries, files and logs, which prefixes the path of each variable.
+    """
+
+    def __init__(self, network: keras.Model, name: str = "target_network") -> None:
+        name = f"{name}_values" if network.name == name else name
+        # The layers have their own precision. A mixed policy here would cast the values before the layers see them.
+        super().__init__(name=name, trainable=False, autocast=False, dtype="float32")
+        self._online = _Untracked(network)
+        self._values: Any = _Untracked({})
+        self.follow()
+        self.built = True
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The target's values of all variables of the network, in the order of `network.variables`."""
+        return self.values_of(self._online.it.variables)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """The target's values of `network.weights`, which leave out the states of random number generators."""
+        return self.values_of(self._online.it.weights)
+
+    def values_of(self, variables: Sequence[keras.Variable]) -> list[keras.Variable]:
+        """Returns the target's values of some of the network's variables.
+
+        Args:
+            variables: Variables of the online network.
+
+        Returns:
+            The values, in the same order.
+        """
+        self.follow()
+        return [self._values.it[id(variable)] for variable in variables]
+
+    def follow(self) -> None:
+        """Creates a value for each variable that was added to the network since the last call, as by LoRA.
+
+        Raises:
+            ValueError: Variables were added, but a graph is being traced, in which none can be created.
+
+        Warns:
+            UserWarning: The new variables replace others, as after `quantize`. The target network is then set equal to
+                the network.
+        """
+        missing = [variable for variable in self._online.it.variables if id(variable) not in self._values.it]
+        if not missing:
+            return
+        if not tf.executing_eagerly():
+            raise ValueError(
+                "All variables of the network must be there before it is trained. Received: "
+                f"{', '.join(variable.path for variable in missing)}, which came after. Call model.compile(...) again "
+                "when layers have got new variables, as by enable_lora."
+            )
+        taken = {variable.path for variable in self._online.it.variables}
+        taken |= {value.path for value in self._values.it.values()}
+        self._tracker.unlock()  # which Keras locks after quantize
+        with self.distribute_strategy.scope():
+            for variable in missing:
+                value = _value_for(variable, self.name, taken)
+                setattr(self, f"value_{len(self._values.it)}", value)  # so that TensorFlow's checkpoints find it
+                self._values.it[id(variable)] = value
+                value.keeps = variable  # kept alive so that its id is never reused
+                taken.add(value.path)
+        self._tell_replaced()
+
+    def _tell_replaced(self) -> None:
+        now = {id(variable) for variable in self._online.it.variables}
+        replaced = [value for key, value in self._values.it.items() if key not in now and not value.is_replaced]
+        if not replaced:
+            return
+        for value in replaced:
+            value.is_replaced = True
+        self.sync()
+        warnings.warn(
+            f"Weights of the network, such as '{replaced[0].keeps.path}', were replaced, for example by quantize. The "
+            "target network has no values of the new ones, and was set equal to the network. Quantize after training.",
+            stacklevel=2,
+        )
+
+    @contextlib.contextmanager
+    def in_place(self, variables: Sequence[keras.Variable] | None = None) -> Iterator[None]:
+        """A context manager in which the network's layers compute with the target's values.
+
+        Args:
+            variables: The variables of the network whose values are replaced; all by default.
+        """
+        online = self._online.it.variables if variables is None else variables
+        values = self.values_of(online)
+        mapping = [(of, tf.convert_to_tensor(value)) for of, value in zip(online, values, strict=True)]
+        with keras.StatelessScope(state_mapping=mapping, initialize_variables=False) as scope:
+            given = dict(scope.state_mapping)
+            yield
+        for of, value in zip(online, values, strict=True):
+            after = scope.get_current_value(of)
+            if after is not given[id(of)]:
+                value.assign(after)
+
+    @contextlib.contextmanager
+    def swapped_in(self) -> Iterator[keras.Model]:
+        """A context manager in which the network's variables hold the target's values, for saving.
+
+        Yields:
+            The online network.
+        """
+        online, values = self._online.it.variables, self.variables
+        before = [np.array(variable) for variable in online]
+        try:
+            for variable, value in zip(online, values, strict=True):
+                variable.assign(np.array(value))
+            yield self._online.it
+        finally:
+            for variable, value in zip(online, before, strict=True):
+                variable.assign(value)
+
+    def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        """Computes all tasks' action values: `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`."""
+        with self.in_place():
+            return self._online.it(inputs, training=training)
+
+    def sync(self) -> None:
+        """Copies the online network's values to the target."""
+        online = self._online.it.variables
+        for value, variable in zip(self.values_of(online), online, strict=True):
+            value.assign(tf.convert_to_tensor(variable))
+            value.was_assigned = False
+
+    @property
+    def was_set(self) -> bool:
+        """Whether values were assigned outside of graphs since the target was last equal to the network."""
+        return any(value.was_assigned for value in self._values.it.values())
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets the values, in the order of `network.weights`.
+
+        Values set before the first update are kept: `fit` then does not sync the target with the network.
+
+        Args:
+            weights: An array for each weight.
+        """
+        super().set_weights(weights)
+        self._forget_if_equal()
+
+    def _forget_if_equal(self) -> None:
+        online = self._online.it.weights
+        pairs = zip(self.values_of(online), online, strict=True)
+        if all(np.array_equal(value, variable) for value, variable in pairs):
+            self._forget()
+
+    def _forget(self) -> None:
+        for value in self._values.it.values():
+            value.was_assigned = False
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing: the layers belong to the network, whose own `quantize` converts them."""
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> TargetView:
+        """Returns a view of one of the network's layers that computes with the target's values.
+
+        Args:
+            name: The name of the layer.
+            index: The index of the layer, if no name is given.
+        """
+        return TargetView(self, self._online.it.get_layer(name=name, index=index))
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Saves the online network with the target's values, like `keras.Model.save`.
+
+        Args:
+            filepath: The file to write.
+            args: Further positional arguments of `keras.Model.save`.
+            kwargs: Further keyword arguments of `keras.Model.save`.
+        """
+        with self.swapped_in() as network:
+            network.save(filepath, *args, **kwargs)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Writes the values to a Keras store, in the order of `network.variables`.
+
+        With them go the network's own variables that Keras does not save as they are.
+        """
+        for place, value in enumerate(self.variables):
+            store[f"{place}"] = np.array(value)
+        for place, variable in enumerate(variables_of_lora(self._online.it)):
+            store[f"online_{place}"] = np.array(variable)
+        for place, variable in enumerate(_states_of(self._online.it)):
+            store[f"state_{place}"] = np.array(variable)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads the values from a Keras store, also in the older format in which the target had layers of its own.
+
+        Raises:
+            ValueError: The store holds the values of another network.
+        """
+        values, keys = self.variables, set(store.keys())
+        own = {"online_": variables_of_lora(self._online.it), "state_": _states_of(self._online.it)}
+        for prefix, variables in own.items():
+            if {f"{prefix}{place}" for place in range(len(variables))} <= keys:  # else the file is an older one
+                for place, variable in enumerate(variables):
+                    variable.assign(store[f"{prefix}{place}"])
+        if not len(store.keys()) and hasattr(store, "has_path") and store.has_path(_TARGET_BEFORE):
+            self._load_layers(store)
+        elif {key for key in keys if not key.startswith(tuple(own))} == {f"{place}" for place in range(len(values))}:
+            for place, value in enumerate(values):
+                value.assign(store[f"{place}"])
+        else:
+            raise ValueError(
+                f"The file must hold the {len(values)} values of the target network '{self.name}'. Received: "
+                f"{len(store.keys())}. Load it into a model of the same network."
+            )
+        self._forget()
+
+    def _load_layers(self, store: Any) -> None:
+        network = self._online.it
+        try:
+            saving_lib._load_state(network, store, None, _TARGET_BEFORE, visited_saveables=set())
+            self.sync()
+        finally:
+            saving_lib._load_state(network, store, None, _ONLINE_BEFORE, visited_saveables=set())
+
+
+class _Untracked:
+    """A holder that hides an object from the attribute tracking of Keras and TensorFlow."""
+
+    def __init__(self, it: Any) -> None:
+        self.it = it
+
+
+def variables_of_lora(network: keras.Model) -> list[keras.Variable]:
+    """The variables of all layers of a network that have LoRA.
+
+    When Keras saves such a layer, it adds the product of the two LoRA matrices to the kernel; when it loads the layer,
+    it sets both to zero, after which their gradients are zero for good.
+
+    Args:
+        network: The network.
+    """
+    adapted = [layer for layer in network._flatten_layers() if getattr(layer, "lora_enabled", False)]
+    return [v for layer in adapted for v in (*layer._trainable_variables, *layer._non_trainable_variables)]
+
+
+def _states_of(network: keras.Model) -> list[keras.Variable]:
+    """The variables that Keras does not save at all: the states of random number generators, such as a dropout's."""
+    saved = {id(variable) for variable in network.weights}
+    return [variable for variable in network.variables if id(variable) not in saved]
+
+
+def _value_for(variable: keras.Variable, prefix: str, taken: set[str]) -> TargetValue:
+    """Creates the target's value of a variable, with the same initial value and a path of its own."""
+    *scopes, name = variable.path.split("/")
+    path, number = "/".join([prefix, *scopes, name]), 0
+    while path in taken:
+        number += 1
+        path = "/".join([prefix, *scopes, f"{name}_{number}"])
+    *scopes, name = path.split("/")
+    with contextlib.ExitStack() as stack:
+        for scope in scopes:
+            stack.enter_context(keras.name_scope(scope))
+        return TargetValue(
+            tf.convert_to_tensor(variable),
+            dtype=variable.dtype,
+            trainable=False,
+            aggregation=variable.aggregation,
+            synchronization=variable.synchronization,
+            name=name,
+        )
+
+
+def hard_update(target: Sequence[keras.Variable], online: Sequence[keras.Variable], due: tf.Tensor) -> None:
+    """Copies the online weights where an update is due.
+
+    Args:
+        target: Variables of the target network.
+        online: Variables of the online network, in the same order.
+        due: Whether to copy, bool scalar.
+    """
+
+    def copy() -> tf.Tensor:
+        for to, of in zip(target, online, strict=True):
+            to.assign(of)
+        return tf.constant(True)
+
+    tf.cond(due, copy, lambda: tf.constant(False))
+
+
+def soft_update(target: Sequence[keras.Variable], online: Sequence[keras.Variable], tau: float) -> None:
+    """Moves the target a part τ of the way: `θ⁻ ← θ⁻ + τ (θ − θ⁻)`.
+
+    Args:
+        target: Variables of the target network.
+        online: Variables of the online network, in the same order.
+        tau: τ, above 0 and at most 1.
+
+    Reference:
+        Lillicrap et al., "Continuous control with deep reinforcement learning", ICLR 2016, section 3.
+    """
+    for to, of in zip(target, online, strict=True):
+        is_float = "float" in to.dtype  # others are states, such as the seed of a dropout
+        to.assign(to + tau * (of - to) if is_float else of)

@@ -1,0 +1,182 @@
+"""Checkpoints from which a whole run goes on: model, optimizer, replays, environments, random numbers."""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mtq.distribution.replicas import has_other_processes, local_replicas, sums, worker_index
+from mtq.storage.files import as_path, write_json, written
+from mtq.storage.folders import matches, remove_ours
+
+_NAME = re.compile(r"epoch_(\d{5,})")
+_FILES = (r"(model|replica_\d+)\.npz", r"notes\.json", r"\.notes\.json\.[0-9a-f]+\.part")
+OF_CHECKPOINTS = (r"\.\d+", r"epoch_\d{5,}/", r"\.epoch_\d{5,}\.part/", *(rf"[^/]+/{file}" for file in _FILES))
+_is_ours = matches(*_FILES)
+
+
+class Checkpoint:
+    """The state of a model and its experience, in a folder with the last whole checkpoint and none that is half.
+
+    Each process of a run writes what its own replicas remember, the chief the model. When all have, the chief renames
+    the folder that they wrote to. Killed at any moment, the last one or the one before is whole.
+
+    Args:
+        folder: Of the run's checkpoints, which all processes of it must be able to write to.
+        model: That is trained.
+        experience: On which.
+    """
+
+    def __init__(self, folder: str | Path, model: Any, experience: Any) -> None:
+        self.folder = as_path("folder of a checkpoint", folder)
+        self._model, self._experience = model, experience
+        self._strategy, self._worker = model.distribute_strategy, worker_index(model.distribute_strategy)
+
+    def save(self, epoch: int, notes: Mapping[str, Any]) -> None:
+        """Writes one. Every process of the run must call it.
+
+        Args:
+            epoch: How many are done.
+            notes: JSON values, which `load` returns.
+        """
+        part = self.folder / f".epoch_{epoch:05d}.part"
+        if self._worker == 0:
+            _remove_unfinished(part)
+            part.mkdir(parents=True)
+            _write(part / "model.npz", _model_state(self._model))
+            write_json(part / "notes.json", {"epoch": epoch, **notes})
+        self.wait()
+        for number, shard in zip(local_replicas(self._strategy), self._experience.shards, strict=True):
+            _write(part / f"replica_{number}.npz", shard.state())
+        self._check_equal(epoch)
+        if self._worker == 0:
+            before = self._whole()
+            os.replace(part, self._place(epoch))
+            for old in before:
+                remove_ours(old, _is_ours)
+
+    def load(self, wanted: bool = True) -> dict[str, Any] | None:
+        """Reads the last whole one back. Every process of the run must call it.
+
+        Args:
+            wanted: The chief's word: False to begin anew, whatever is there.
+
+        Returns:
+            Its notes, with the number of `epoch`s done; None where there is no checkpoint.
+
+        Raises:
+            ValueError: It is of another model, other tasks, or another number of processes.
+        """
+        whole = self._whole() if wanted and self._worker == 0 else []
+        last = int(whole[-1].name.removeprefix("epoch_")) if whole else 0
+        epoch = round(sums(self._strategy, [last])[0])  # what the chief sees, for all
+        if not epoch:
+            return None
+        path = self._place(epoch)
+        shards = len(list(path.glob("replica_*.npz")))
+        replicas = self._strategy.num_replicas_in_sync
+        if shards != replicas:
+            raise ValueError(
+                f"A run must go on with as many replicas as wrote its checkpoint, {shards}, each of which has a replay "
+                f"of its own. Received: {replicas}."
+            )
+        notes = json.loads((path / "notes.json").read_text())
+        _read(path / "model.npz", _model_state(self._model))
+        for number, shard in zip(local_replicas(self._strategy), self._experience.shards, strict=True):
+            _read(path / f"replica_{number}.npz", shard.state())
+            shard.go_on(epoch)
+        return notes
+
+    def check_shared(self) -> None:
+        """Raises a ValueError, in all processes, if some do not see what the chief writes. All of them must call it."""
+        if not has_other_processes(self._strategy):
+            return
+        number = secrets.randbelow(2**50) if self._worker == 0 else 0
+        if self._worker == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / f".{number}").touch()
+        number = round(sums(self._strategy, [number])[0])
+        seen = self.folder / f".{number}"
+        blind = sums(self._strategy, [float(not seen.exists())])[0]
+        if self._worker == 0:
+            seen.unlink()
+        if blind:
+            raise ValueError(
+                f"The folder of a run must be one that all its processes write to. Received: {str(self.folder)!r}, in "
+                f"which {blind:.0f} of them do not see what the chief wrote. Give --out on a file system that all "
+                "machines have mounted at the same place."
+            )
+
+    def _check_equal(self, epoch: int) -> None:
+        """Waits for all processes, and raises an ArithmeticError if their weights are not the same."""
+        if not has_other_processes(self._strategy):
+            return
+        own = _fingerprint(_model_state(self._model))
+        totals = sums(self._strategy, [*own, 1.0])
+        if totals[:-1] != [number * totals[-1] for number in own]:
+            raise ArithmeticError(
+                f"All processes of a run must hold the same weights, to the bit. Received after epoch {epoch}: others "
+                f"in process {self._worker} than elsewhere. The checkpoint before is kept. Run the same versions on "
+                "machines of one kind, and start them again with --resume."
+            )
+
+    def _place(self, epoch: int) -> Path:
+        return self.folder / f"epoch_{epoch:05d}"
+
+    def _whole(self) -> list[Path]:
+        folders = [path for path in self.folder.glob("epoch_*") if _NAME.fullmatch(path.name)]
+        return sorted(path for path in folders if (path / "model.npz").exists() and (path / "notes.json").exists())
+
+    def wait(self) -> None:
+        """Until all processes of the run are here."""
+        sums(self._strategy, [1.0])
+
+
+def _remove_unfinished(part: Path) -> None:
+    """Removes the unfinished checkpoint of a run that was killed."""
+    if not remove_ours(part, _is_ours):
+        raise FileExistsError(
+            f"The place of an unfinished checkpoint must hold nothing else. Received: {str(part)!r}, which holds what "
+            "mtq did not write. Move it, or choose another folder."
+        )
+
+
+def _model_state(model: Any) -> dict[str, Any]:
+    plugged = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
+    variables = [*model.variables, *model.optimizer.variables, *plugged]
+    return {f"{number:04d}": variable for number, variable in enumerate(variables)}
+
+
+def _fingerprint(state: Mapping[str, Any]) -> list[float]:
+    """SHA-256 of all bits, as eight integers below 2³², which float64 adds up exactly."""
+    digest = hashlib.sha256()
+    for variable in state.values():
+        digest.update(np.ascontiguousarray(variable).tobytes())
+    return np.frombuffer(digest.digest(), np.uint32).astype(float).tolist()
+
+
+def _write(path: Path, state: Mapping[str, Any]) -> None:
+    with written(path) as file:
+        np.savez(file, **{name.replace("/", "|"): np.asarray(variable) for name, variable in state.items()})
+
+
+def _read(path: Path, state: Mapping[str, Any]) -> None:
+    with np.load(path, allow_pickle=False) as saved:
+        names = {name.replace("|", "/") for name in saved.files}
+        alike = names == set(state) and all(
+            saved[name.replace("/", "|")].shape == tuple(variable.shape) for name, variable in state.items()
+        )
+        if not alike:
+            raise ValueError(
+                f"The checkpoint must be of the same tasks, network and settings. Received: {path}, which holds other "
+                "variables. Start the run as it was started, or another one in another folder."
+            )
+        for name, variable in state.items():
+            variable.assign(tf.constant(saved[name.replace("/", "|")], variable.dtype))

@@ -1,0 +1,64 @@
+"""Protection against files that name modules: nothing that a file names is imported unless the user trusts the file."""
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
+_TRUSTING = contextvars.ContextVar("mtq_trusting_imports", default=False)
+
+
+class NamedInFile(str):
+    """The id of an environment that was read from a file rather than written in the user's code.
+
+    The mark survives when a task is copied, pickled or changed by `dataclasses.replace`, and when the id is given to
+    another task.
+    """
+
+    __slots__ = ()
+
+
+@contextlib.contextmanager
+def trusting_imports() -> Iterator[None]:
+    """A context manager in which files may name environments as `"module:Id"`, whose module is then imported.
+
+    Use it around loading the file, or around the code that makes the environments. Importing a module runs its code:
+    use it only for files whose author you trust as you trust the author of a program.
+
+    Example:
+        ```python
+        with mtq.tasks.trusting_imports():
+            model = keras.models.load_model("runs/mine/best.keras")
+        ```
+    """
+    before = _TRUSTING.set(True)
+    try:
+        yield
+    finally:
+        _TRUSTING.reset(before)
+
+
+def named_in_file(environment: str) -> str:
+    """Marks an environment id as read from a file, unless imports are trusted.
+
+    Args:
+        environment: The id of the environment.
+    """
+    return str(environment) if _TRUSTING.get() else NamedInFile(environment)
+
+
+def check_import(name: str, environment: str) -> None:
+    """Refuses an environment id from a file that would import a module.
+
+    Args:
+        name: The task's name, for the message.
+        environment: The id of its environment.
+
+    Raises:
+        ValueError: The id was read from a file and names a module, and imports are not trusted.
+    """
+    if isinstance(environment, NamedInFile) and ":" in environment and not _TRUSTING.get():
+        raise ValueError(
+            f"The environment of task '{name}' must be a registered id, for it was read from a file. Received: "
+            f"{str(environment)!r}, for which a module would be imported, which runs its code. If you trust the file, "
+            "load it within `with mtq.tasks.trusting_imports():` (--trust-imports); or pass tasks= of your own."
+        )

@@ -1,0 +1,1 @@
+"""What a study compares: arms and what they have in common."""

@@ -1,0 +1,35 @@
+"""Texts by which a study notices that an environment or a network is not the one its runs were made with."""
+
+import hashlib
+import json
+
+import keras
+
+from mtq.dynamics import Dynamics
+from mtq.tasks.task import Task
+
+
+def describe_environment(task: Task) -> str:
+    """Describes a task's environment in a text that differs if the environment does, as far as is known.
+
+    Args:
+        task: The task.
+    """
+    source = task.environment
+    if isinstance(source, Dynamics):
+        return f"{type(source).__module__}.{type(source).__qualname__} {sorted(vars(source).items())}"
+    if isinstance(source, str):
+        return source
+    return f"{getattr(source, '__module__', '')}.{getattr(source, '__qualname__', type(source).__qualname__)}"
+
+
+def fingerprint(network: keras.Model) -> str:
+    """Computes a text that is the same for networks of the same layers, whatever names Keras gave to these.
+
+    Args:
+        network: The network.
+    """
+    text = json.dumps(keras.saving.serialize_keras_object(network))
+    for number, layer in enumerate([network, *network._flatten_layers(include_self=False)]):
+        text = text.replace(f'"{layer.name}"', f'"#{number}"')
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""The report of a study as HTML, Markdown, pictures and numbers."""

@@ -1,0 +1,57 @@
+"""How a report's pictures look."""
+
+import math
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mtq.study.analysis.summary import Summary
+
+INK = "#111213"  # black that pages may put their own colour in the place of
+DOTS = (0, (1, 3))
+_COLOURS = (  # Okabe and Ito's, and from the ninth arm on Paul Tol's
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f"),
+    *("#882255", "#332288", "#999933", "#aa4499"),
+)
+_LINES = ("-", "-.", ":")  # dashed is what was published
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mtq",
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+
+
+def style() -> Any:
+    """A context in which figures are drawn and written."""
+    return mpl.rc_context(_STYLE)
+
+
+def looks(summary: Summary) -> list[tuple[str, str, str]]:
+    """For each arm its name, colour and line."""
+    return [
+        (name, _COLOURS[i % len(_COLOURS)], _LINES[i // len(_COLOURS) % len(_LINES)])
+        for i, name in enumerate(summary.results.names)
+    ]
+
+
+def panels(number: int, row_height: float, share_y: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels, three in a row."""
+    columns = min(number, 3)
+    lines = math.ceil(number / columns)
+    figure = Figure(figsize=(3.3 * columns, row_height * lines + 0.6), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False, sharey=share_y).ravel()
+    for unused in axes[number:]:
+        unused.set_axis_off()
+    return figure, list(axes[:number])

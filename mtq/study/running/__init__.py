@@ -1,0 +1,1 @@
+"""How the runs of a study are made, and what is kept of them."""

@@ -1,0 +1,245 @@
+"""One arm of a study, compiled once and run from seed after seed."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mtq.evaluation.evaluator import Evaluator
+from mtq.evaluation.step_evaluator import StepEvaluator
+from mtq.experience.experience import Experience
+from mtq.learning.model import MultiTaskDQN
+from mtq.networks.initialization import initialize, undrawable
+from mtq.random_numbers import Purpose, stream_seeds
+from mtq.runs import steps_per_execution, versions
+from mtq.study.design.arm import Arm
+from mtq.study.design.network import MakeNetwork
+from mtq.study.design.protocol import Protocol
+from mtq.study.running.record import RunRecord
+from mtq.task_gradients.log import GradientStatistics
+from mtq.tasks.task import TaskSet
+
+_PROBES = 256
+_SLOWEST_EXECUTION = 1_000
+
+
+class Program:
+    """An arm's model, its experience and its evaluation. They are traced and compiled in the first run, for all runs.
+
+    A run depends on its seed alone, and not on the runs before it.
+
+    Args:
+        tasks: The tasks.
+        arm: The arm.
+        common: The study's protocol.
+        make_network: Makes the arm's network.
+        strategy: On whose replicas; by default where TensorFlow chooses.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        arm: Arm,
+        common: Protocol,
+        make_network: MakeNetwork,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
+        self.tasks, self.arm, self.protocol = tasks, arm, arm.protocol(common)
+        protocol = self.protocol
+        with (strategy or tf.distribute.get_strategy()).scope():
+            self.model = make_model(tasks, arm, protocol, make_network(tasks, arm))
+        self.experience = Experience(
+            tasks,
+            self.model,
+            exploration=protocol.exploration(),
+            replay_capacity=protocol.replay_capacity,
+            warmup_steps=protocol.warmup_steps,
+            steps_per_update=protocol.steps_per_update,
+            n_step=protocol.n_step,
+        )
+        self._dataset = self.experience.dataset(protocol.batch_size)
+        player = _TargetPlays(self.model) if protocol.evaluates_target else self.model
+        self._evaluate, self.evaluated_network = _evaluation(player, protocol), player.network
+        self._restart: Callable[[], object] = lambda: None
+        if protocol.restarts_episodes:
+            self._restart = tf.function(self.experience.restart, autograph=False)
+        self._variables = _all_variables(self.model)
+        self._at_start = [np.array(variable) for variable in self._variables]
+        every = min(protocol.cosines_every, protocol.updates_per_epoch)
+        looks = -(-self.model.steps_per_execution // every) + 1
+        has_shared = any(len(of) > 1 for of in self.model.paths.tasks_of(self.model.network.trainable_variables))
+        self._cosines = GradientStatistics(len(tasks), every, looks) if has_shared else None
+
+    def run(self, seed: int, on_execution: Callable[[int], None] = lambda epochs: None) -> RunRecord:
+        """Learns from the beginning.
+
+        Args:
+            seed: Of the network's weights, the environments, the exploration, the sampling and the evaluations.
+            on_execution: Called between executions with how many epochs are done; may raise to end the run.
+
+        Returns:
+            What came of it.
+
+        Raises:
+            NonFiniteLossError: A task's loss was not finite.
+        """
+        began = time.monotonic()
+        of_network, of_experience, of_evaluation, of_update = stream_seeds(seed, Purpose.STUDY, count=4)
+        for variable, value in zip(self._variables, self._at_start, strict=True):
+            variable.assign(value)
+        initialize(self.model.network, of_network)
+        self.model.sync_target_network()
+        for pluggable in (self.model.weighting, self.model.aggregator):
+            pluggable.use_stream(of_update % 2**32)
+        self.experience.reset(of_experience)
+        self._dataset.batch_source.prepare()  # the warm-up
+        watch = _Watch(lambda epoch: self._evaluate(of_evaluation + epoch), self._restart, self._cosines, on_execution)
+        self.model.fit(
+            self._dataset,
+            epochs=self.protocol.epochs,
+            steps_per_epoch=self.protocol.updates_per_epoch,
+            verbose=0,
+            callbacks=[watch],
+        )
+        scores = np.array([[epoch[name] for name in self.tasks] for epoch in watch.scores])
+        cosines = np.array(watch.cosines) if self._cosines is not None else None
+        seconds, origin = time.monotonic() - began, {"command": sys.argv, "versions": versions()}
+        return RunRecord(self.arm.name, seed, scores, cosines, self._probes(), seconds, origin)
+
+    def _probes(self) -> dict[str, np.ndarray]:
+        """Observations that the run remembers of each task, evenly from the oldest to the newest."""
+        probes = {}
+        for name, replay in self.experience.replays.items():
+            rows = np.linspace(0, replay.num_frames() - 1, _PROBES).astype(np.int64)
+            probes[name] = replay.read(rows).observation.numpy()
+        return probes
+
+
+def make_model(tasks: TaskSet, arm: Arm, protocol: Protocol, network: keras.Model) -> MultiTaskDQN:
+    """The compiled model of an arm.
+
+    Args:
+        tasks: The tasks.
+        arm: The arm.
+        protocol: The arm's own.
+        network: Likewise.
+
+    Raises:
+        ValueError: A setting of the arm means nothing, or the network cannot be drawn anew from a seed.
+    """
+    unknown = undrawable(network)
+    if unknown:
+        raise ValueError(
+            f"The network of arm '{arm.name}' must be one whose weights can be drawn anew from a seed. Received: one "
+            f"with {', '.join(unknown)}, for which the layer has no initializer `<variable>_initializer`."
+        )
+    model = MultiTaskDQN(
+        network,
+        tasks,
+        target_update_period=protocol.target_update_period,
+        target_update_tau=protocol.target_update_tau,
+        double=protocol.double,
+    )
+    model.compile(
+        protocol.optimizer(),
+        loss=protocol.loss,
+        loss_weights=arm.make_loss_weights(),
+        aggregator=arm.aggregator,
+        steps_per_execution=steps_per_execution(protocol.updates_per_epoch, most=_SLOWEST_EXECUTION),
+    )
+    return model
+
+
+def random_scores(tasks: TaskSet, protocol: Protocol, times: int) -> dict[str, float]:
+    """The mean scores of a random policy.
+
+    Args:
+        tasks: The tasks.
+        protocol: Says how they are evaluated.
+        times: How many evaluations there are.
+    """
+    if protocol.evaluation_steps is not None:
+        return StepEvaluator(None, tasks, steps=protocol.evaluation_steps).random(times=times)
+    evaluator = Evaluator(None, tasks, episodes=protocol.evaluation_episodes)
+    played = [evaluator.random(seed) for seed in range(times)]
+    return {name: float(np.mean([of[name].mean for of in played])) for name in tasks}
+
+
+Evaluate = Callable[[int], dict[str, float]]
+
+
+def _evaluation(player: "MultiTaskDQN | _TargetPlays", protocol: Protocol) -> Evaluate:
+    """The scores of a player's greedy policy as a function of a seed."""
+    if protocol.evaluation_steps is not None:
+        return StepEvaluator(player, player.tasks, steps=protocol.evaluation_steps).greedy
+    greedy = Evaluator(player, player.tasks, episodes=protocol.evaluation_episodes).greedy
+    return lambda seed: {name: played.mean for name, played in greedy(seed).items()}
+
+
+class _TargetPlays:
+    """A model whose target network plays."""
+
+    def __init__(self, model: MultiTaskDQN) -> None:
+        self.network, self.paths = model.target_network, model.target_paths
+        self.tasks, self.uses_xla = model.tasks, model.uses_xla
+
+
+class _Watch(keras.callbacks.Callback):
+    """Evaluates before the first epoch and after each, and takes note of the gradients' cosines."""
+
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        restart: Callable[[], object],
+        statistics: GradientStatistics | None,
+        on_execution: Callable[[int], None],
+    ) -> None:
+        super().__init__()
+        self._evaluate, self._restart = evaluate, restart
+        self._statistics, self._on_execution = statistics, on_execution
+        self._epochs = 0
+        self._seen: list[np.ndarray] = []
+        self.scores: list[dict[str, float]] = []
+        self.cosines: list[np.ndarray] = []
+
+    def statistics_for(self, model: Any) -> GradientStatistics | None:
+        """What the model is to note its gradients in."""
+        return self._statistics
+
+    def finish(self) -> None:
+        """Called by `fit` however it ends; leaves nothing for a next run."""
+        if self._statistics is not None:
+            self._statistics.fetch()
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Evaluates the untrained network."""
+        self.finish()
+        self.scores.append(self._evaluate(0))
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Begins new episodes, if each epoch does."""
+        self._restart()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Fetches what was seen in an execution."""
+        if self._statistics is not None:
+            self._seen += [record.cosines for record in self._statistics.fetch()]
+        self._on_execution(self._epochs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Evaluates."""
+        self._epochs = epoch + 1
+        self.scores.append(self._evaluate(self._epochs))
+        if self._seen:
+            self.cosines.append(np.mean(self._seen, axis=0))
+            self._seen = []
+        self._on_execution(self._epochs)
+
+
+def _all_variables(model: MultiTaskDQN) -> list[Any]:
+    of_plugged = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
+    return [*model.variables, *model.optimizer.variables, *of_plugged]

@@ -1,0 +1,81 @@
+"""A progress bar over all runs of a study."""
+
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from mtq.study.running.workers import Job
+
+
+class Progress:
+    """Shows how many runs are made, which are being made, and how long the rest will take.
+
+    Where the output is not a terminal, a line is printed for each finished run.
+
+    Args:
+        runs: How many there are to make.
+        epochs: Of each.
+        shown: Whether anything is printed.
+    """
+
+    def __init__(self, runs: int, epochs: int, shown: bool) -> None:
+        self._runs, self._epochs, self._shown = runs, epochs, shown
+        self._console = Console(stderr=True)
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs,"),
+            TimeElapsedColumn(),
+            TextColumn("gone,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self._console,
+            disable=not shown or not self._console.is_terminal,
+            speed_estimate_period=600,
+        )
+        self._all: Any = None
+        self._done: dict[Job, int] = {}
+        self._finished = 0
+
+    def __enter__(self) -> "Progress":
+        self._bars.start()
+        self._all = self._bars.add_task(self._title(), total=self._runs * self._epochs)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+        if kind is KeyboardInterrupt:
+            self._console.print(f"Stopped after {self._title()}. Finished runs are kept; start again to go on.")
+
+    def at(self, job: Job, epochs: int) -> None:
+        """A run has so many epochs behind it."""
+        self._bars.advance(self._all, epochs - self._done.get(job, 0))
+        self._done[job] = epochs
+
+    def left_to_another(self, job: Job) -> None:
+        """A run is not made here."""
+        self._runs -= 1
+        self._bars.advance(self._all, -self._done.pop(job, 0))
+        self._bars.update(self._all, description=self._title(), total=self._runs * self._epochs)
+
+    def finished(self, job: Job, error: BaseException | None) -> None:
+        """A run is over."""
+        self._finished += 1
+        self.at(job, self._epochs)
+        self._bars.update(self._all, description=self._title())
+        if error is not None:
+            self._console.print(f"[red]{escape(f'{job.arm}, seed {job.seed} failed: {error}')}[/red]")
+        elif self._shown and not self._console.is_terminal:
+            task = self._bars.tasks[0]
+            gone, left = ("?" if s is None else f"{s / 60:.1f} min" for s in (task.elapsed, task.time_remaining))
+            self._console.print(f"{self._title()}: {job.arm}, seed {job.seed} ({gone} gone, about {left} left)")
+
+    def _title(self) -> str:
+        return f"run {self._finished} of {self._runs}"

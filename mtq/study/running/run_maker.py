@@ -1,0 +1,92 @@
+"""Making one run of a study, in whatever thread or process."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from mtq.study.design.arm import Arm
+from mtq.study.design.network import MakeNetwork
+from mtq.study.design.protocol import Protocol
+from mtq.study.running.compiled_arm import Program
+from mtq.study.running.folder import StudyFolder
+from mtq.study.running.memory import giving_back_memory
+from mtq.study.running.workers import Job, LeftToAnother
+from mtq.tasks.task import TaskSet
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_compiling = threading.Lock()
+_here = threading.local()
+
+
+class StudyWork:
+    """Makes runs and writes them down. A worker keeps what it compiled for the last arm.
+
+    Args:
+        tasks: The tasks.
+        arms: By name.
+        protocol: The study's.
+        make_network: Makes the network of an arm.
+        place: Where runs are kept.
+        strategy: On whose replicas each run is made; cannot be taken to another process.
+        waits: Whether to wait for other processes that are at a run, and to make it if they are killed.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        arms: Mapping[str, Arm],
+        protocol: Protocol,
+        make_network: MakeNetwork,
+        place: StudyFolder,
+        strategy: tf.distribute.Strategy | None = None,
+        waits: bool = False,
+    ) -> None:
+        self._tasks, self._arms, self._protocol = tasks, dict(arms), protocol
+        self._make_network, self._place, self._strategy = make_network, place, strategy
+        self._waits = waits
+
+    def __call__(self, job: Job, on_epochs: Callable[[int], None]) -> None:
+        """Makes a run.
+
+        Args:
+            job: Which one.
+            on_epochs: Called between executions with how many epochs are done, and while waiting; may raise.
+
+        Raises:
+            LeftToAnother: Another process has made it, or is at it.
+        """
+        while True:
+            with self._place.claimed(job.arm, job.seed) as is_ours:
+                if is_ours:
+                    self._make(job, on_epochs)
+                    return
+            if not self._waits or self._place.has(job.arm, job.seed):
+                raise LeftToAnother
+            on_epochs(0)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    def _make(self, job: Job, on_epochs: Callable[[int], None]) -> None:
+        known = getattr(_here, "program", None)
+        if known is not None and known.arm is self._arms[job.arm]:
+            self._run(known, job, on_epochs)
+            return
+        _here.program = known = None
+        with contextlib.ExitStack() as until_compiled:
+            until_compiled.enter_context(_compiling)  # one at a time, for it takes a few hundred MiB for a while
+            until_compiled.enter_context(giving_back_memory())
+
+            def on_execution(epochs: int) -> None:
+                until_compiled.close()  # after the first execution; then there is nothing to close any more
+                on_epochs(epochs)
+
+            arm = self._arms[job.arm]
+            program = Program(self._tasks, arm, self._protocol, self._make_network, self._strategy)
+            self._run(program, job, on_execution)
+        _here.program = program
+
+    def _run(self, program: Program, job: Job, on_epochs: Callable[[int], None]) -> None:
+        record = program.run(job.seed, on_epochs)
+        record.save(self._place.place(job.arm, job.seed), program.evaluated_network)

@@ -1,0 +1,17 @@
+"""Tasks: what is to be learned, read from environments and checked."""
+
+from mtq.storage.trust import trusting_imports
+from mtq.tasks.environment_source import IN_GRAPH, make_environment
+from mtq.tasks.spec import TaskSpec, read_spec
+from mtq.tasks.task import Task, TaskSet, check_tasks
+
+__all__ = [
+    "IN_GRAPH",
+    "Task",
+    "TaskSet",
+    "TaskSpec",
+    "check_tasks",
+    "make_environment",
+    "read_spec",
+    "trusting_imports",
+]

@@ -1,0 +1,168 @@
+"""Makes a task's environment from an id, a callable, a `Dynamics` or a tf-agents environment."""
+
+import contextlib
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+
+import mtq.tasks.gymnasium_ids  # noqa: F401  (so that ids such as `mtq/breakout` can be made)
+from mtq.dynamics import BY_NAME, Dynamics
+from mtq.errors import raise_broken, raised_in
+from mtq.storage.trust import check_import
+from mtq.tasks.observation_spaces import as_one_array
+from mtq.tasks.wrappers import check_no_running_normalization, layers, with_limit
+
+IN_GRAPH = "in_graph/"  # the prefix of the names of in-graph environments
+EnvironmentSource = str | Callable[[], Any] | Any
+
+_made: dict[int, weakref.ref] = {}  # every environment that is still alive, by its id
+
+
+def make_environment(name: str, source: EnvironmentSource, max_episode_steps: int | None = None) -> Any:
+    """Makes one copy of a task's environment.
+
+    Args:
+        name: The task's name, for messages.
+        source: A Gymnasium id, the name of an in-graph environment such as `"in_graph/CartPole"`, a callable without
+            arguments, a `mtq.dynamics.Dynamics`, or a tf-agents environment (returned as it is).
+        max_episode_steps: A time limit that replaces the environment's own.
+
+    Returns:
+        A Gymnasium environment with a Box observation and a Discrete action space, a `Dynamics`, or a tf-agents
+        environment.
+
+    Raises:
+        ValueError: There is no such environment, or it is of another kind.
+    """
+    environment = _make(name, source, max_episode_steps)
+    if isinstance(environment, Dynamics):
+        return environment if max_episode_steps is None else environment.with_limit(max_episode_steps)
+    if is_tf_agents(environment):
+        return _check_no_limit(name, environment, max_episode_steps)
+    return _as_task_needs(name, environment, max_episode_steps)
+
+
+def is_tf_agents(environment: Any) -> bool:
+    """Whether this is an environment of tf-agents, found out without importing tf-agents."""
+    has_specs = all(callable(getattr(environment, name, None)) for name in ("time_step_spec", "action_spec"))
+    return has_specs and not isinstance(environment, type)
+
+
+def _make(name: str, source: EnvironmentSource, max_episode_steps: int | None) -> Any:
+    if source is None:
+        raise ValueError(
+            f"Task '{name}' has no environment: it was loaded from a file, and its environment was a Python object, "
+            "which a file cannot hold. Make a TaskSet with the environment again and pass that."
+        )
+    if isinstance(source, str) and source.startswith(IN_GRAPH):
+        dynamics = _find_dynamics(name, source.removeprefix(IN_GRAPH))
+        with raised_in(name, "its constructor"):
+            return dynamics()
+    if isinstance(source, str):
+        environment = _from_id(name, source, max_episode_steps)
+    elif isinstance(source, Dynamics) or is_tf_agents(source):
+        return source
+    else:
+        environment = _from_callable(name, source)
+    if not isinstance(environment, Dynamics):
+        check_is_new(name, environment)
+        _check_kind(name, environment)
+    return environment
+
+
+def _from_id(name: str, environment_id: str, max_episode_steps: int | None) -> gymnasium.Env:
+    check_import(name, environment_id)
+    try:
+        return gymnasium.make(environment_id, max_episode_steps=max_episode_steps, disable_env_checker=True)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(
+            f"The environment of task '{name}' could not be made. Received: {environment_id!r}, which failed with: "
+            f"{error}. Check the id (`mtq tasks` lists the ones that mtq brings) and that its package is installed."
+        ) from error
+    except BaseException as error:
+        raise_broken(name, "its constructor", error)
+
+
+def _from_callable(name: str, source: Any) -> Any:
+    if isinstance(source, gymnasium.Env) or not callable(source):
+        raise ValueError(
+            f"The environment of task '{name}' must be a Gymnasium id, a callable without arguments that returns an "
+            f"environment, or a tf-agents environment. Received: {source!r}. "
+            "Several copies are needed, for training and for evaluation: pass `lambda: YourEnvironment()`."
+        )
+    with raised_in(name, "its constructor"):
+        return source()
+
+
+def _check_kind(name: str, environment: Any) -> None:
+    """Raises a ValueError unless this is an environment of tf-agents, or one of Gymnasium with both spaces."""
+    if is_tf_agents(environment):
+        return
+    if not isinstance(environment, gymnasium.Env):
+        raise ValueError(
+            f"The callable given as environment of task '{name}' must return a Gymnasium or tf-agents environment. "
+            f"Received: {environment!r}."
+        )
+    for space in ("observation_space", "action_space"):
+        with raised_in(name, space):
+            getattr(environment, space)
+
+
+def check_is_new(name: str, environment: Any) -> None:
+    """Raises a ValueError if this environment, or one inside it, was passed to this function before.
+
+    If copies were the same object, each would step the others, and evaluation would reset and close the environment
+    used for training.
+
+    Args:
+        name: The task's name, for the message.
+        environment: The environment that a callable or `gymnasium.make` has just made.
+    """
+    inside = list(layers(environment))
+    for layer in inside:
+        known = _made.get(id(layer))
+        if known is not None and known() is layer:
+            raise ValueError(
+                f"The environment of task '{name}' must be a new object each time that its callable or id makes it. "
+                f"Received: {layer!r} again, which was made before. Copies for training, evaluation and num_envs must "
+                "not share it: make it within the callable, as in `lambda: YourEnvironment()`, or within the entry "
+                "point of the id."
+            )
+    for layer in inside:
+        with contextlib.suppress(TypeError):  # an object with __slots__ and no weak references
+            key = id(layer)
+            _made[key] = weakref.ref(layer, functools.partial(_forget, key))
+
+
+def _find_dynamics(name: str, dynamics: str) -> type[Dynamics]:
+    if dynamics not in BY_NAME:
+        raise ValueError(
+            f"The environment of task '{name}' must be one of the in-graph ones. Received: {IN_GRAPH + dynamics!r}. "
+            f"There are: {[IN_GRAPH + known for known in BY_NAME]}."
+        )
+    return BY_NAME[dynamics]
+
+
+def _check_no_limit(name: str, environment: Any, max_episode_steps: int | None) -> Any:
+    if max_episode_steps is not None:
+        raise ValueError(
+            f"max_episode_steps of task '{name}' cannot be put over a tf-agents environment. "
+            f"Received: {max_episode_steps}. Wrap it in tf_agents.environments.wrappers.TimeLimit instead."
+        )
+    return environment
+
+
+def _as_task_needs(name: str, environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
+    """Replaces the environment's time limit by the task's, and makes its observations single arrays."""
+    check_no_running_normalization(name, environment)
+    if max_episode_steps is not None:
+        environment = with_limit(name, environment, max_episode_steps)
+    return as_one_array(name, environment)
+
+
+def _forget(key: int, dead: weakref.ref) -> None:
+    if _made.get(key) is dead:
+        del _made[key]

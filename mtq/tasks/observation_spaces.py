@@ -1,0 +1,273 @@
+"""Observations as single arrays, and the bounds from which a network scales them to `[0, 1]`.
+
+The dtype and the bounds of the observation space determine what is scaled:
+
+- Integers and bools are scaled by the bounds of each entry of the last axis, which are the channels of an image or the
+  entries of a vector. Integer vectors without bounds are not scaled; integer images without bounds are refused.
+- Floats are scaled if all entries have the bounds 0 and 255. Images of floats (three or more axes, or two of at least
+  36 entries each) are also scaled if their bounds exceed `[−1, 1]` and are at most 2²⁴. Other floats are not scaled.
+- Each part of a Dict or Tuple is scaled by the same rules. One-hot vectors are not scaled.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.wrappers import FlattenObservation
+
+from mtq.tasks.flattening import CheckedFlattening
+
+Bound = float | tuple[float, ...] | None
+LARGE = 36  # the smallest height and width of images for `nature_cnn`
+LARGEST = float(np.finfo(np.float32).max)
+EXACT = 2**24  # float32 represents all integers up to this one exactly
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # by which bounds of floats may be missed, relative to their size
+_ONE_HOT = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
+    """Wraps an environment so that each observation is one array.
+
+    A Discrete observation becomes a one-hot vector; a Dict or Tuple of vectors becomes one vector.
+
+    Args:
+        name: The task's name, for messages.
+        environment: A Gymnasium environment.
+
+    Returns:
+        The environment itself if its observations are arrays already, otherwise a wrapper around it.
+
+    Raises:
+        ValueError: The observations have no fixed shape, or an image would lose its shape.
+    """
+    space = environment.observation_space
+    parts = list(_parts(space))
+    check_shape(name, (len(parts),), space)
+    for where, part in parts:
+        if not isinstance(part, (spaces.Box, *_ONE_HOT)):
+            raise ValueError(
+                f"The observation of task '{name}' must be one array of fixed shape. Received: {space}, where "
+                f"{where or 'it'} is a {type(part).__name__}. Leave that out or make an array of it, in a "
+                "gymnasium.wrappers.FilterObservation or TransformObservation (for MiniGrid: "
+                "minigrid.wrappers.ImgObsWrapper or FlatObsWrapper)."
+            )
+    for where, part in parts:
+        if where and isinstance(part, spaces.Box) and len(part.shape) > 1:
+            raise ValueError(
+                f"The parts of the observation of task '{name}' must be vectors: a Dict or Tuple becomes one vector, "
+                f"in which {where} would lose its shape {part.shape}. Received: {space}. Take out what should be seen, "
+                f"such as gymnasium.wrappers.TransformObservation(env, lambda observation: {where}, "
+                f"env.observation_space{where.removeprefix('observation')}), or flatten that part yourself."
+            )
+    return environment if isinstance(space, spaces.Box) else CheckedFlattening(environment, name)
+
+
+def read_box(name: str, environment: gymnasium.Env) -> tuple[tuple[int, ...], str, Bound, Bound]:
+    """Reads the shape, dtype and bounds of an environment's observations.
+
+    Args:
+        name: The task's name, for messages.
+        environment: An environment that `as_one_array` returned.
+
+    Returns:
+        The shape of one observation; its dtype, `"float32"` or `"uint8"`; and the lower and the upper bound by which a
+        network scales it, as in `TaskSpec`.
+
+    Raises:
+        ValueError: An observation holds no numbers, or an image of integers has no bounds.
+    """
+    box, flattened = environment.observation_space, _flattened(environment)
+    if flattened is None:
+        return read_array(name, tuple(box.shape), box.dtype, *_bounds(box))
+    check_shape(name, box.shape, box)
+    parts = [_flat_bounds(name, part) for _, part in _parts(flattened)]
+    return tuple(box.shape), *_as_spec(box.dtype, *(np.concatenate(bounds) for bounds in zip(*parts, strict=True)))
+
+
+def read_array(
+    name: str, shape: tuple[int, ...], dtype: np.dtype, low: Any, high: Any
+) -> tuple[tuple[int, ...], str, Bound, Bound]:
+    """Converts the shape, dtype and bounds of an array observation to those of a `TaskSpec`.
+
+    Args:
+        name: The task's name, for messages.
+        shape: The shape of one observation.
+        dtype: Its dtype.
+        low: Its lower bounds, an array of this shape or a single number; −∞ where there is none.
+        high: Its upper bounds, an array of this shape or a single number; ∞ where there is none.
+
+    Returns:
+        The same as `read_box`.
+
+    Raises:
+        ValueError: An observation holds no real numbers, or an image of integers has no bounds.
+    """
+    check_shape(name, shape, f"shape {shape}")
+    if np.dtype(dtype).kind not in "iufb":
+        raise ValueError(
+            f"The observation of task '{name}' must be of real numbers. Received: {dtype}. Wrap the environment in "
+            "something that returns numbers."
+        )
+    low, high = (np.broadcast_to(np.asarray(bound, np.float64), shape) for bound in (low, high))
+    return shape, *_as_spec(dtype, *_scaled_bounds(name, np.dtype(dtype), low, high))
+
+
+def check_shape(name: str, shape: tuple[int, ...], received: Any) -> None:
+    """Raises a ValueError unless observations have at least one axis and at least one number.
+
+    Args:
+        name: The task's name, for the message.
+        shape: The shape of one observation.
+        received: The space or shape, for the message.
+    """
+    if not shape:
+        raise ValueError(
+            f"The observation of task '{name}' must have at least one dimension. Received: a single number, {received}."
+            " Wrap the environment in a gymnasium.wrappers.TransformObservation that returns an array of length 1."
+        )
+    if None in shape or math.prod(shape) == 0:
+        raise ValueError(
+            f"The observation of task '{name}' must hold at least one number, and be of fixed shape. Received: "
+            f"{received}. Make its observation_space that of what there is to see."
+        )
+
+
+def check_exact(name: str, observation: np.ndarray) -> None:
+    """Raises a ValueError if an observation holds integers that float32 cannot represent exactly.
+
+    Args:
+        name: The task's name, for the message.
+        observation: One or more observations in the environment's own dtype.
+    """
+    if observation.dtype.kind in "iu" and observation.dtype.itemsize > 2 and observation.size:
+        smallest, largest = int(observation.min()), int(observation.max())
+        if max(-smallest, largest) > EXACT:
+            raise ValueError(
+                f"The environment of task '{name}' must return integers from {-EXACT} to {EXACT}, which float32 tells "
+                f"apart. Received: integers from {smallest} to {largest}. Scale them in a "
+                "gymnasium.wrappers.TransformObservation, or leave out those that only name something."
+            )
+
+
+def scaling_bounds(dtype: str, low: Bound, high: Bound) -> tuple[np.ndarray, np.ndarray]:
+    """The bounds by which a network scales observations, which they must not exceed.
+
+    Args:
+        dtype: The dtype of the observations, `TaskSpec.observation_dtype`.
+        low: The lower bound, `TaskSpec.observation_low`.
+        high: The upper bound, `TaskSpec.observation_high`.
+
+    Returns:
+        The lower and the upper bounds, each one number or one for each entry of the last axis; infinite for entries
+        that are not scaled.
+    """
+    if high is None:
+        return np.array(-np.inf), np.array(np.inf)
+    lower, upper = np.broadcast_arrays(0.0 if low is None else low, high)
+    is_scaled = (lower != 0) | (upper != 1) | (dtype == "uint8") | (upper.ndim == 0)
+    return np.where(is_scaled, lower, -np.inf), np.where(is_scaled, upper, np.inf)
+
+
+def with_rounding(low: np.ndarray, high: np.ndarray, is_integer: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The bounds that observations in float32 must meet, wider by rounding errors if they are not integers.
+
+    Args:
+        low: The lower bounds; −∞ where there is none.
+        high: The upper bounds; ∞ where there is none.
+        is_integer: Whether the observations are integers, which are exact.
+
+    Returns:
+        The lower and the upper bounds, finite, float32.
+    """
+    low, high = (np.clip(np.asarray(bound, np.float64), -LARGEST, LARGEST) for bound in (low, high))
+    slack = 0.0 if is_integer else _ROUNDING
+    lower, upper = low - slack * np.abs(low), high + slack * np.abs(high)
+    return np.maximum(lower, -LARGEST).astype(np.float32), np.minimum(upper, LARGEST).astype(np.float32)
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether observations of this shape are images: those of three axes and more, and large gray ones.
+
+    Args:
+        shape: The shape of one observation.
+    """
+    return len(shape) > 2 or (len(shape) == 2 and min(shape) >= LARGE)
+
+
+def parts_of(environment: Any) -> tuple[tuple[str, str], ...]:
+    """The names and spaces of the parts of a flattened observation, in order; none if it is not flattened.
+
+    Args:
+        environment: An environment that `as_one_array` returned, or another one.
+    """
+    flattened = _flattened(environment)
+    return () if flattened is None else tuple((where, str(part)) for where, part in _parts(flattened))
+
+
+def _parts(space: spaces.Space, where: str = "") -> Iterator[tuple[str, spaces.Space]]:
+    """The parts of a space in the order in which it is flattened, each with its name (`''` for the whole space)."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        items = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        for key, part in items:
+            yield from _parts(part, f"{where or 'observation'}[{key!r}]")
+    else:
+        yield where, space
+
+
+def _flattened(environment: gymnasium.Env) -> spaces.Space | None:
+    """The space that a `FlattenObservation` flattens; None unless that wrapper determines the observation space."""
+    while isinstance(environment, gymnasium.Wrapper):
+        if isinstance(environment, FlattenObservation):
+            return environment.env.observation_space
+        if environment.observation_space is not environment.env.observation_space:
+            return None
+        environment = environment.env
+    return None
+
+
+def _flat_bounds(name: str, part: spaces.Space) -> tuple[np.ndarray, np.ndarray]:
+    """The scaling bounds of each number into which a part of a Dict or Tuple is flattened."""
+    box = part if isinstance(part, spaces.Box) else spaces.flatten_space(part)
+    low, high = (np.atleast_1d(bound) for bound in _bounds(box))
+    lower, upper = _scaled_bounds(name, box.dtype, low, high)
+    return np.broadcast_to(lower, low.shape).ravel(), np.broadcast_to(upper, high.shape).ravel()
+
+
+def _bounds(box: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+    return np.where(box.bounded_below, box.low, -np.inf), np.where(box.bounded_above, box.high, np.inf)
+
+
+def _scaled_bounds(name: str, dtype: np.dtype, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scaling bounds of each entry of the last axis; 0 and 1 for entries that are not scaled."""
+    others = tuple(range(low.ndim - 1))
+    all_known = np.all((np.abs(low) <= EXACT) & (np.abs(high) <= EXACT), axis=others)
+    lowest, highest = low.min(axis=others).astype(np.float64), high.max(axis=others).astype(np.float64)
+    if dtype.kind in "iub":
+        if len(others) and not all_known.all():
+            raise ValueError(
+                f"The integers of the images of task '{name}' must have bounds, by which they are scaled to [0, 1]. "
+                f"Received: {dtype} from {low.min()} to {high.max()}. Say in the observation_space what their smallest "
+                "and largest values are, such as 0 and 255."
+            )
+        is_scaled = all_known
+    else:
+        are_bytes = bool(np.all(low == 0) and np.all(high == 255))
+        is_scaled = all_known & (are_bytes | (is_image(low.shape) & ((lowest < -1) | (highest > 1))))
+    with_range = np.where(highest > lowest, highest, lowest + 1)
+    return np.where(is_scaled, lowest, 0.0), np.where(is_scaled, with_range, 1.0)
+
+
+def _as_spec(dtype: np.dtype, low: np.ndarray, high: np.ndarray) -> tuple[str, Bound, Bound]:
+    """The dtype, the lower and the upper bound as a `TaskSpec` holds them: one number if all entries agree."""
+    as_bytes = dtype == np.uint8 or dtype == np.bool_
+    if not as_bytes and not low.any() and np.all(high == 1):
+        return "float32", None, None
+    lower, upper = (_one_or_all(bound) for bound in (low, high))
+    return "uint8" if as_bytes else "float32", None if lower == 0.0 else lower, upper
+
+
+def _one_or_all(bounds: np.ndarray) -> Bound:
+    return float(bounds[0]) if np.all(bounds == bounds[0]) else tuple(bounds.tolist())

@@ -1,0 +1,108 @@
+"""`TaskSpec`: the shapes and types of a task's observations and actions, as an environment declares them."""
+
+import dataclasses
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from mtq.dynamics import Dynamics
+from mtq.tasks.environment_source import is_tf_agents
+from mtq.tasks.observation_spaces import Bound, read_array, read_box
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """The shapes of one task.
+
+    Attributes:
+        observation_shape: Without the batch dimension.
+        observation_dtype: `"float32"` or `"uint8"`; other types are turned into these.
+        observation_high: The upper bound from which a network scales observations to `[0, 1]` (255 for uint8 images),
+            or one bound for each entry of the last axis if they differ. None if observations are not scaled, as for
+            vectors of floats; `mtq.observation_spaces` gives the rules.
+        num_actions: Actions are `0 … num_actions − 1`.
+        in_graph: Whether the environment is a `mtq.dynamics.Dynamics`, which needs no crossing into Python.
+        first_action: The environment's own number for action 0: the `start` of a Gymnasium space or the `minimum` of a
+            tf-agents spec. The environment is stepped with its own numbers, and an export returns them.
+        observation_low: The lower bound that belongs to `observation_high`, in the same form; None for 0.
+    """
+
+    observation_shape: tuple[int, ...]
+    observation_dtype: str
+    observation_high: Bound
+    num_actions: int
+    in_graph: bool = dataclasses.field(default=False, compare=False)
+    first_action: int = 0
+    observation_low: Bound = None
+
+    def __post_init__(self) -> None:
+        for bound in ("observation_high", "observation_low"):
+            if isinstance(getattr(self, bound), list):  # from a file
+                object.__setattr__(self, bound, tuple(getattr(self, bound)))
+
+
+def read_spec(name: str, environment: Any) -> TaskSpec:
+    """Reads the shapes of an environment.
+
+    Args:
+        name: The task's name, for messages.
+        environment: From `make_environment`.
+
+    Raises:
+        ValueError: Its actions are not discrete, or its observation is not one array.
+    """
+    if isinstance(environment, Dynamics):
+        return TaskSpec(environment.observation_shape, "float32", None, environment.num_actions, in_graph=True)
+    if is_tf_agents(environment):
+        return _read_tf_agents_spec(name, environment)
+    actions = environment.action_space
+    if not isinstance(actions, gymnasium.spaces.Discrete):
+        raise _not_discrete(name, actions)
+    shape, dtype, low, high = read_box(name, environment)
+    first = _check_actions(name, int(actions.start), int(actions.start) + int(actions.n) - 1)
+    return TaskSpec(shape, dtype, high, int(actions.n), first_action=first, observation_low=low)
+
+
+def _check_actions(name: str, first: int, last: int) -> int:
+    """Returns the first action, after checking that all actions fit into int32, the type that an export returns."""
+    bounds = np.iinfo(np.int32)
+    if not bounds.min <= first <= last <= bounds.max:
+        raise ValueError(
+            f"The actions of task '{name}' must be numbers of int32. Received: {first} to {last}. Number them from 0 "
+            "in a gymnasium.ActionWrapper."
+        )
+    return first
+
+
+def _not_discrete(name: str, actions: Any) -> ValueError:
+    return ValueError(
+        f"Task '{name}' must have a discrete action space: Q-learning takes a maximum over the actions. "
+        f"Received: {actions}. Discretize it with a gymnasium.ActionWrapper."
+    )
+
+
+def _read_tf_agents_spec(name: str, environment: Any) -> TaskSpec:
+    observation, action = environment.observation_spec(), environment.action_spec()
+    if not hasattr(observation, "shape"):
+        raise ValueError(
+            f"The observation of task '{name}' must be one array. Received: {observation}. "
+            "Wrap it in tf_agents.environments.wrappers.FlattenObservationsWrapper if its parts are vectors of "
+            "one scale, or let it return the one array that should be seen."
+        )
+    bounds = (getattr(action, "minimum", None), getattr(action, "maximum", None))
+    is_integer = np.issubdtype(_numpy_dtype(action), np.integer) if hasattr(action, "dtype") else False
+    if not is_integer or None in bounds or tuple(action.shape) != ():
+        raise _not_discrete(name, action)
+    first, last = int(np.min(bounds[0])), int(np.max(bounds[1]))
+    _check_actions(name, first, last)
+    dtype = _numpy_dtype(observation)
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+    low, high = (0, 1) if dtype.kind == "b" else (limits.min, limits.max) if limits else (-np.inf, np.inf)
+    low, high = getattr(observation, "minimum", low), getattr(observation, "maximum", high)
+    shape, as_dtype, lower, upper = read_array(name, tuple(observation.shape), dtype, low, high)
+    return TaskSpec(shape, as_dtype, upper, last - first + 1, first_action=first, observation_low=lower)
+
+
+def _numpy_dtype(spec: Any) -> np.dtype:
+    return np.dtype(getattr(spec.dtype, "as_numpy_dtype", spec.dtype))

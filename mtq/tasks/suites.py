@@ -1,0 +1,105 @@
+"""Sets of tasks that mtq brings, and how the command line finds tasks by name."""
+
+import difflib
+import re
+from collections.abc import Sequence
+
+import gymnasium
+
+from mtq.tasks.environment_source import IN_GRAPH
+from mtq.tasks.task import Task, TaskSet
+
+_CLASSIC_CONTROL = {  # environment, time limit, reference return; None for Gymnasium's own
+    "cart_pole": ("CartPole-v1", None, None),
+    "acrobot": ("Acrobot-v1", None, None),
+    "mountain_car": ("MountainCar-v0", 1_000, -110.0),  # Gymnasium's own, still attainable with the longer limit
+}
+# Training returns of the published single-task DQN after five million frames, read from a figure.
+_MINATAR = {
+    "asterix": 16.8,
+    "breakout": 10.0,
+    "freeway": 50.1,
+    "seaquest": 20.0,
+    "space_invaders": 43.4,
+}
+
+
+def names() -> list[str]:
+    """The names that `task` knows."""
+    return [*_CLASSIC_CONTROL, *_MINATAR]
+
+
+def task(name: str, num_envs: int = 1) -> Task:
+    """One of the tasks that mtq brings, or any Gymnasium id.
+
+    Args:
+        name: A name from `names()`, an in-graph one such as `"in_graph/CartPole"`, or a Gymnasium id such as
+            `"LunarLander-v3"`.
+        num_envs: Copies of the environment that are stepped at once.
+
+    Raises:
+        ValueError: There is no such task; the message suggests the nearest.
+
+    Example:
+        >>> import mtq
+        >>> mtq.suites.task("mountain_car").max_episode_steps
+        1000
+    """
+    if name in _CLASSIC_CONTROL:
+        environment, limit, reference = _CLASSIC_CONTROL[name]
+        return Task(name, environment, num_envs=num_envs, max_episode_steps=limit, reference_return=reference)
+    if name in _MINATAR:
+        return Task(name, f"mtq/{name}", num_envs=num_envs, reference_return=_MINATAR[name])
+    if name.startswith(IN_GRAPH):
+        return Task(re.sub(r"(?<!^)(?=[A-Z])", "_", name.removeprefix(IN_GRAPH)).lower(), name, num_envs=num_envs)
+    if name in gymnasium.registry:
+        identifier = "".join(c if c.isalnum() else "_" for c in name.rpartition("-v")[0] or name)
+        return Task(identifier, name, num_envs=num_envs)
+    nearest = difflib.get_close_matches(name, [*names(), *gymnasium.registry], n=1, cutoff=0.4)
+    hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    raise ValueError(f"There is no task of this name. Received: {name!r}. {hint}`mtq tasks` lists them.")
+
+
+_IN_GRAPH = {
+    "cart_pole": ("CartPole", 0.99),
+    "acrobot": ("Acrobot", 0.99),
+    "mountain_car": ("MountainCar", 0.99),
+    "car_on_hill": ("CarOnHill", 0.95),
+    "inverted_pendulum": ("InvertedPendulum", 0.95),
+}
+
+
+def classic(num_envs: int = 1) -> TaskSet:
+    """Five in-graph tasks: CartPole, Acrobot, MountainCar (horizon 1,000), CarOnHill and InvertedPendulum.
+
+    Args:
+        num_envs: Copies of each that are stepped at once.
+    """
+    return TaskSet(
+        [
+            Task(name, f"in_graph/{dynamics}", discount=discount, num_envs=num_envs)
+            for name, (dynamics, discount) in _IN_GRAPH.items()
+        ]
+    )
+
+
+def classic_control(num_envs: int = 1, in_graph: bool = False) -> TaskSet:
+    """CartPole, Acrobot and MountainCar, the last with a horizon of 1,000 steps.
+
+    Args:
+        num_envs: Copies of each that are stepped at once.
+        in_graph: Whether they are the in-graph ones, of the same dynamics and many times as fast, or Gymnasium's.
+    """
+    if in_graph:
+        return TaskSet([Task(name, f"in_graph/{_IN_GRAPH[name][0]}", num_envs=num_envs) for name in _CLASSIC_CONTROL])
+    return TaskSet([task(name, num_envs) for name in _CLASSIC_CONTROL])
+
+
+def minatar(games: Sequence[str] = tuple(_MINATAR), num_envs: int = 1) -> TaskSet:
+    """MinAtar's games (package `minatar`).
+
+    Args:
+        games: Any of asterix, breakout, freeway, seaquest, space_invaders.
+        num_envs: Copies of each that are stepped at once.
+    """
+    return TaskSet([task(game, num_envs) for game in games])

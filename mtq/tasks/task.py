@@ -1,0 +1,277 @@
+"""Tasks: what is to be learnt, with names, shapes and settings. Immutable, checked on construction."""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+
+from mtq.checks import integer, is_real, real
+from mtq.errors import raised_in
+from mtq.storage.deserialization import class_of
+from mtq.tasks.environment_source import EnvironmentSource, is_tf_agents, make_environment
+from mtq.tasks.observation_spaces import parts_of
+from mtq.tasks.reference_return import ReadReference, known_reference
+from mtq.tasks.spec import TaskSpec, read_spec
+from mtq.tasks.task_config import listed_tasks, task_arguments
+from mtq.tasks.task_names import check_names_together, check_task_name
+
+
+@keras.saving.register_keras_serializable("mtq")
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One reinforcement-learning task.
+
+    Args:
+        name: A letter, then letters, digits and underscores: it names the network's input and output, the logs and the
+            export's signature. Python's keywords, names that begin with `val_`, the prefix of evaluation logs, and
+            names that the export uses itself are refused.
+        environment: A Gymnasium id such as `"CartPole-v1"`; an in-graph environment, by a name such as
+            `"in_graph/CartPole"` or as a `mtq.dynamics.Dynamics`; a callable without arguments that returns a Gymnasium
+            or a tf-agents environment; or a tf-agents environment itself, of which there is then only the one copy.
+        discount: γ, from 0 to 1.
+        weight: The task's weight in the loss unless `compile(loss_weights=…)` says otherwise; 0 or more.
+        reward_scale: Rewards are multiplied by this before learning; returns are reported unscaled.
+        reward_clip: Then clipped to `[−reward_clip, reward_clip]`.
+        num_envs: Copies of the environment that are stepped at once for training.
+        max_episode_steps: A time limit in place of the environment's own. Reaching it truncates an episode: values are
+            bootstrapped past it.
+        reference_return: The return at which the task counts as solved, against which tasks of different scales are
+            compared. By default the `reward_threshold` that Gymnasium registers, if the task uses the time limit, the
+            rewards and the settings for which it was registered; None otherwise. `dataclasses.replace` of environment
+            or max_episode_steps reads it anew, unless it was given.
+        spec: The shapes, read from the environment when not given.
+
+    Raises:
+        ValueError: A setting is out of its range, or the environment does not fit.
+
+    Example:
+        >>> import mtq
+        >>> mtq.Task("mountain_car", "MountainCar-v0", max_episode_steps=1_000).num_actions
+        3
+    """
+
+    name: str
+    environment: EnvironmentSource
+    _: dataclasses.KW_ONLY
+    discount: float = 0.99
+    weight: float = 1.0
+    reward_scale: float = 1.0
+    reward_clip: float | None = None
+    num_envs: int = 1
+    max_episode_steps: int | None = None
+    reference_return: float | None = None
+    spec: TaskSpec = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        check_task_name(self.name)
+        check_weight(self.name, self.weight)
+        self._check_number("discount", float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+        object.__setattr__(self, "weight", float(self.weight))
+        self._check_number("reward_scale", float, lambda value: math.isfinite(value) and value != 0, "finite and not 0")
+        self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
+        self._check_number("num_envs", int, lambda value: value >= 1, "an integer of at least 1")
+        self._check_number("max_episode_steps", int, lambda value: value >= 1, "1 or more, or None", optional=True)
+        read = self.reference_return
+        self._check_number("reference_return", float, math.isfinite, "finite, or None", optional=True)
+        is_of_another = False
+        if isinstance(read, ReadReference):
+            is_of_another = read.of != (self.environment, self.max_episode_steps)
+            object.__setattr__(self, "reference_return", None if is_of_another else read)
+        if is_tf_agents(self.environment):
+            self._check(
+                "num_envs", self.num_envs == 1, "1 with a tf-agents environment object; give a callable for more"
+            )
+        if self.spec is None or (is_of_another and self.environment is not None):
+            self._read_environment()
+        self._check("spec", isinstance(self.spec, TaskSpec), "a mtq.tasks.TaskSpec, or None to be read")
+
+    @property
+    def num_actions(self) -> int:
+        """How many actions there are."""
+        return self.spec.num_actions
+
+    def make_environment(self) -> Any:
+        """Makes one more copy of the environment (or returns the one copy, if it was given as an object).
+
+        Raises:
+            ValueError: The environment cannot be made, or does not match the task's `spec`.
+            BrokenEnvironmentError: The environment's constructor raised an exception.
+        """
+        environment = make_environment(self.name, self.environment, self.max_episode_steps)
+        if self.spec is not None:
+            self._check_fits(environment)
+        return environment
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings as Keras saves them; an environment that is not a Gymnasium id is left out."""
+        config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        config["environment"] = self.environment if isinstance(self.environment, str) else None
+        config["spec"] = dataclasses.asdict(self.spec)
+        if self.reference_return is not None:
+            config["reference_return"] = float(self.reference_return)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Task":
+        """Creates a task from its config, without making its environment.
+
+        An environment id that names a module, `"module:Id"`, counts as read from a file: making the environment is
+        refused unless imports are trusted (`mtq.tasks.trusting_imports`).
+
+        Args:
+            config: The config, as `get_config` returns it.
+
+        Raises:
+            ValueError: A field is missing, unknown or invalid.
+        """
+        known = {field.name: field.name in ("name", "environment", "spec") for field in dataclasses.fields(cls)}
+        arguments = task_arguments(config, known)
+        try:
+            return cls(**arguments)
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"The config of task {config['name']!r} holds what cannot be one: {error}.") from error
+
+    def _check_number(
+        self, argument: str, kind: type, holds: Callable[[Any], bool], must: str, optional: bool = False
+    ) -> None:
+        """Checks a setting, and turns NumPy's numbers into Python's, which can be saved."""
+        value = getattr(self, argument)
+        if value is None and optional:
+            return
+        try:
+            number = integer(argument, value, -(10**18)) if kind is int else real(argument, value)
+        except ValueError:
+            number = None
+        self._check(argument, number is not None and holds(number), must)
+        object.__setattr__(self, argument, number)
+
+    def _check(self, argument: str, holds: bool, must: str) -> None:
+        if not holds:
+            raise ValueError(f"{argument} of task '{self.name}' must be {must}. Received: {getattr(self, argument)!r}.")
+
+    def _check_fits(self, environment: Any) -> None:
+        found = read_spec(self.name, environment)
+        parts = parts_of(environment)
+        known = vars(self).setdefault("_parts", parts)  # of the first copy
+        if parts != known:
+            raise ValueError(
+                f"All copies of the environment of task '{self.name}' must announce the same parts of an observation, "
+                f"{list(known)}. Received: {list(parts)}. Make the observation_space the same for every copy."
+            )
+        if found == self.spec and found.in_graph == self.spec.in_graph:
+            return
+        if environment is not self.environment:
+            environment.close()
+        raise ValueError(
+            f"The environment of task '{self.name}' must have the shapes of the task's spec, {self.spec}. Received: "
+            f"{found}. Make the task anew, without a spec, so that it is read from the environment."
+        )
+
+    def _read_environment(self) -> None:
+        environment = self.make_environment()
+        object.__setattr__(self, "spec", read_spec(self.name, environment))
+        object.__setattr__(self, "_parts", parts_of(environment))
+        if self.reference_return is None:
+            known, of = known_reference(environment), (self.environment, self.max_episode_steps)
+            object.__setattr__(self, "reference_return", None if known is None else ReadReference(known, of))
+        if environment is not self.environment:
+            with raised_in(self.name, "close"):
+                environment.close()
+
+
+@keras.saving.register_keras_serializable("mtq")
+class TaskSet(collections.abc.Mapping[str, Task]):
+    """The tasks that one network learns, by name and in order.
+
+    Args:
+        tasks: One `Task` or more, with names of their own.
+
+    Raises:
+        ValueError: There are no tasks, or two names collide in the network, the logs or the export.
+
+    Example:
+        >>> import mtq
+        >>> tasks = mtq.TaskSet([mtq.Task("cart_pole", "CartPole-v1"), mtq.Task("acrobot", "Acrobot-v1")])
+        >>> tasks.names, tasks["acrobot"].num_actions
+        (('cart_pole', 'acrobot'), 3)
+    """
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        if not isinstance(tasks, Iterable) or isinstance(tasks, str | bytes):
+            raise ValueError(f"tasks must be a list of Task objects. Received: {tasks!r}. Put it in brackets.")
+        tasks = tuple(tasks)
+        for task in tasks:
+            if not isinstance(task, Task):
+                raise ValueError(
+                    f"tasks must hold Task objects. Received: {task!r}. Wrap it: mtq.Task(name, environment)."
+                )
+        if not tasks:
+            raise ValueError("A TaskSet must hold at least one task. Received: none.")
+        check_names_together([task.name for task in tasks])
+        self._tasks = {task.name: task for task in tasks}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in order: the order of every `[T]` vector in mtq."""
+        return tuple(self._tasks)
+
+    def __getitem__(self, name: str) -> Task:
+        return self._tasks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        return f"TaskSet({list(self.names)})"
+
+    def get_config(self) -> dict[str, Any]:
+        """The tasks as Keras saves them."""
+        return {"tasks": [keras.saving.serialize_keras_object(task) for task in self.values()]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TaskSet":
+        """Creates the tasks from their config.
+
+        Args:
+            config: The config, as `get_config` returns it.
+
+        Raises:
+            ValueError: The config holds no tasks, or one of them is invalid.
+        """
+        return cls([_task(task) for task in listed_tasks(config)])
+
+
+def _task(config: Any) -> Task:
+    """Creates a task from its config, whose class must be a registered Task."""
+    kind = class_of(config)
+    if not isinstance(kind, type) or not issubclass(kind, Task):
+        raise ValueError(
+            f"The config of a TaskSet must hold configs of Tasks. Received: {str(config)[:200]}. Save the tasks again."
+        )
+    return kind.from_config(config.get("config"))
+
+
+def check_tasks(role: str, tasks: Any) -> None:
+    """Raises a ValueError unless this is a TaskSet.
+
+    Args:
+        role: The name of the argument, for the message.
+        tasks: The value received.
+    """
+    if not isinstance(tasks, TaskSet):
+        raise ValueError(f"{role} must be a TaskSet. Received: {tasks!r}. Write mtq.TaskSet([…]).")
+
+
+def check_weight(name: str, weight: Any) -> None:
+    """Raises a ValueError unless this can be the weight of the task of this name."""
+    if not is_real(weight) or not math.isfinite(weight) or weight < 0:
+        raise ValueError(
+            f"The weight of task '{name}' must be a finite number, 0 or more. Received: {weight!r}. "
+            "A task that should not be learnt has weight 0."
+        )

@@ -1,0 +1,112 @@
+"""What the compiled step of a model was made of, and whether the model still consists of it."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from mtq.checks import LARGEST_COUNT, flag, integer, real
+
+# Attributes of a model that compile sets or that its functions are made of: compile must be called to replace them.
+_REPLACED = ("optimizer", "loss", "network", "tasks", "weighting", "aggregator", "td_loss")
+# Settings that are read when the functions are traced, which is done anew when they have changed.
+_TRACED = ("steps_per_execution", "run_eagerly", "jit_compile", "target_update_period", "target_update_tau")
+
+
+class CompiledState:
+    """A record of what a model consisted of when it was compiled.
+
+    Args:
+        model: A `MultiTaskDQN` that has just been compiled.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._parts = {name: getattr(model, name, None) for name in _REPLACED}
+        self._paths = {id(variable): variable.path for variable in model.network.trainable_variables}
+        self._regularizers = _regularizers(model.network)
+        self._settings = traced_settings(model)
+
+    def check(self) -> None:
+        """Raises a ValueError if something has changed that the compiled step would ignore.
+
+        Looked at are the optimizer and the other objects that the model was compiled with, the trainable weights, and
+        the regularizers of weights and activities.
+        """
+        for name, part in self._parts.items():
+            now = getattr(self._model, name, None)
+            if now is not part:
+                raise ValueError(
+                    f"model.{name} must be what the model was compiled with. Received: {now!r}, assigned since. Call "
+                    f"compile again{' with it' if name not in ('network', 'tasks') else ', on a new model'}."
+                )
+        self._check_trainable()
+        now = _regularizers(self._model.network)
+        changed = [name for name in {**self._regularizers, **now} if self._regularizers.get(name) is not now.get(name)]
+        if changed:
+            raise ValueError(
+                "The regularizers of the network must be those that it was compiled with. Received: another one of "
+                f"{changed[0]}. Call compile again after regularizers are changed."
+            )
+
+    def _check_trainable(self) -> None:
+        now = {id(variable): variable.path for variable in self._model.network.trainable_variables}
+        if now.keys() == self._paths.keys():
+            return
+        frozen = [path for key, path in self._paths.items() if key not in now]
+        freed = [path for key, path in now.items() if key not in self._paths]
+        received = [f"{name} {paths}" for name, paths in (("frozen since:", frozen), ("freed since:", freed)) if paths]
+        raise ValueError(
+            "The trainable weights of the network must be those that it was compiled with. Received: "
+            f"{'; '.join(received)}. Call compile again after layers are frozen, freed or given LoRA, and "
+            "give a new optimizer where weights came."
+        )
+
+    def changed_settings(self) -> list[str]:
+        """The settings of the model that changed since the last call, so that its functions are to be traced anew.
+
+        Raises:
+            ValueError: A setting is out of its range.
+        """
+        before, self._settings = self._settings, traced_settings(self._model)
+        return [name for name, value in self._settings.items() if value != before[name]]
+
+
+def check_lora(network: keras.Model) -> None:
+    """Raises a ValueError if both LoRA matrices of a layer are zero, as after Keras has loaded it: it cannot learn.
+
+    Args:
+        network: The network that is to be trained.
+    """
+    for layer in network._flatten_layers():
+        if not getattr(layer, "lora_enabled", False):
+            continue
+        matrices = [variable for variable in layer._trainable_variables if variable.name.startswith("lora_")]
+        if matrices and not any(np.any(np.array(matrix)) for matrix in matrices):
+            raise ValueError(
+                f"The LoRA weights of layer '{layer.name}' must not all be zero, for then their gradients are zero for "
+                f"good. Received: zeros of {', '.join(matrix.name for matrix in matrices)}, as Keras leaves them when "
+                "it loads a network by itself. Save and load the whole MultiTaskDQN, or assign random numbers to "
+                f"{matrices[0].name}."
+            )
+
+
+def traced_settings(model: Any) -> dict[str, Any]:
+    """Returns the settings of a model that are read when its functions are traced, checked.
+
+    Args:
+        model: A `MultiTaskDQN`.
+    """
+    integer("steps_per_execution", model.steps_per_execution)
+    flag("run_eagerly", model.run_eagerly)
+    integer("target_update_period", model.target_update_period, most=LARGEST_COUNT)
+    if model.target_update_tau is not None:
+        real("target_update_tau", model.target_update_tau, above=0, most=1)
+    return {name: getattr(model, name) for name in _TRACED}
+
+
+def _regularizers(network: keras.Model) -> dict[str, Any]:
+    found = {f"weight '{v.path}'": v.regularizer for v in network.trainable_variables}
+    for place, layer in enumerate(network._flatten_layers()):
+        found[f"the activity of layer '{layer.name}' ({place})"] = getattr(layer, "activity_regularizer", None)
+    return {name: regularizer for name, regularizer in found.items() if regularizer is not None}

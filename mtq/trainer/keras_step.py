@@ -1,0 +1,53 @@
+"""The parts of Keras's train step that only some models need: auxiliary losses and a loss scale."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq.trainer.auxiliary_losses import Auxiliary, AuxiliaryLosses
+from mtq.trainer.loss_scale import is_dynamic, loss_scale_of
+from mtq.trainer.task_metrics import UpdateMetrics
+
+
+class KerasStep:
+    """The auxiliary losses of a network and the loss scale of its optimizer, with the metrics that log them.
+
+    A model that has neither pays nothing for them.
+
+    Args:
+        network: The network to be trained.
+        optimizer: The Keras optimizer that trains it.
+
+    Attributes:
+        metrics: The metrics that log these quantities; empty if there are none.
+    """
+
+    def __init__(self, network: keras.Model, optimizer: Any) -> None:
+        self._optimizer = optimizer
+        self._auxiliary = AuxiliaryLosses(network)
+        names = ("regularization_loss", "regularization_gradient_norm") if self._auxiliary.any else ()
+        names = (*names, "loss_scale") if is_dynamic(optimizer) else names
+        self.metrics: list[keras.metrics.Metric] = [UpdateMetrics(names)] if names else []
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """Whether the network has losses that belong to no task."""
+        return self._auxiliary.any
+
+    def loss_scale(self) -> tf.Tensor | None:
+        """The factor by which losses are multiplied before differentiation, a float32 scalar; None if there is none."""
+        return loss_scale_of(self._optimizer)
+
+    def auxiliary(self, observations: Mapping[str, Any], loss_scale: tf.Tensor | None) -> Auxiliary | None:
+        """Computes the auxiliary losses and their gradient.
+
+        Args:
+            observations: The observations of a batch, `{task: [B, …]}`.
+            loss_scale: The value that `loss_scale` returned.
+
+        Returns:
+            The losses and their unscaled gradient; None if the network has no auxiliary losses.
+        """
+        return self._auxiliary(observations, loss_scale) if self._auxiliary.any else None

@@ -1,0 +1,50 @@
+"""Checks of an optimizer and of the weights that it trains."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from mtq.trainer.loss_scale import is_dynamic
+
+
+def check_trainable(variables: Sequence[keras.Variable]) -> None:
+    """Raises a ValueError unless a network has trainable variables, all of which are trained by their gradients.
+
+    Args:
+        variables: The network's trainable variables.
+    """
+    if not variables:
+        raise ValueError(
+            "The network must have trainable weights. Received: a network all of whose layers are frozen. Set "
+            "layer.trainable = True of those that are to learn, and call compile again."
+        )
+    for variable in variables:
+        if getattr(variable, "overwrite_with_gradient", False):
+            raise ValueError(
+                f"Weight '{variable.path}' must be trained by its gradient. Received: one of a float8 layer, which its "
+                "gradient overwrites; tasks' gradients cannot be combined for it. Use another dtype policy."
+            )
+
+
+def build_once(optimizer: Any, variables: Sequence[keras.Variable]) -> None:
+    """Builds an optimizer; one that is already built keeps its state.
+
+    Args:
+        optimizer: A Keras optimizer.
+        variables: The variables that it trains.
+
+    Raises:
+        ValueError: The optimizer was built for other variables.
+    """
+    inner = optimizer.inner_optimizer if is_dynamic(optimizer) else optimizer
+    if not optimizer.built and not inner.built:
+        optimizer.build(list(variables))
+        return
+    own, known = {inner._var_key(variable) for variable in variables}, inner._trainable_variables_indices.keys()
+    fits = own == known if inner.use_ema else own <= known
+    if not optimizer.built or not fits:
+        raise ValueError(
+            "The optimizer must be new, or one that was built for the network's trainable weights. Received: "
+            f"{type(inner).__name__} '{inner.name}', built for others. Make a new one for this compile."
+        )
