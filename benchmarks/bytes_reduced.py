@@ -16,7 +16,6 @@ import simple_parsing
 
 import mtq
 from benchmarks.task_gradients import NETWORKS
-from mtq.learning.update import Update
 from mtq.tasks.spec import TaskSpec
 
 _WAYS: dict[str, dict[str, Any]] = {
@@ -50,7 +49,7 @@ def count(network: str, num_tasks: int, way: str) -> tuple[int, int]:
     with mtq.distribution.strategy("mirrored", devices=2).scope():
         model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, backbone(), seed=0), tasks)
         model.compile("sgd", **_WAYS[way])
-    return Update(model).bytes_reduced(), model.network.count_params()
+    return model.make_update().bytes_reduced(model.paths, model.distribute_strategy), model.network.count_params()
 
 
 def main(options: Options) -> dict[str, Any]:

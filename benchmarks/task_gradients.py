@@ -27,7 +27,6 @@ import tensorflow as tf
 
 import mtq
 from mtq import value_learning as vl
-from mtq.learning.update import update_target_network
 from mtq.tasks.spec import TaskSpec
 
 NETWORKS: dict[str, tuple[tuple[int, ...], Callable[[], keras.Sequential]]] = {
@@ -163,7 +162,7 @@ def _plain_step(model: mtq.MultiTaskDQN, batch: dict[str, vl.Transition], way: s
         loss = tf.add_n(losses)
     model.optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
     model.updates.assign_add(1)
-    update_target_network(model)
+    model.update_target_network()
     return loss
 
 

@@ -54,7 +54,7 @@ def split(rounds: int, updates: int = 400) -> dict[str, float]:
     loops = {}
     for number, part in enumerate(_PARTS):
         system = MtqInGraph(Work())
-        system.dataset.batch_source.prepare()
+        system.experience.prepare()
         loops[part] = _loop(system, set(_PARTS[: number + 1]), updates)
         loops[part]()
     taken: dict[str, list[float]] = {part: [] for part in _PARTS}
@@ -74,7 +74,7 @@ def _loop(system: Any, parts: set[str], updates: int) -> Callable[[], Any]:
     from mtq.experience.driver import run_together
 
     experience = system.experience
-    drivers = list(experience.shards[0].drivers.values())
+    drivers = list(experience.replicas[0].drivers.values())
     if "store" not in parts:
         for driver in drivers:
             driver._observers = []
@@ -86,7 +86,7 @@ def _loop(system: Any, parts: set[str], updates: int) -> Callable[[], Any]:
         else:
             stepped = [driver.env.step_and_restart(tf.convert_to_tensor(actions)) for driver in drivers]
             return [current.observation for _, current in stepped]
-        batch = {name: replay.sample(system.work.batch_size) for name, replay in experience.replays.items()}
+        batch = experience.replicas[0].sample(system.work.batch_size)
         if "learn" in parts:
             system.model.train_step(batch)
         return tf.nest.flatten(batch) if "sample" in parts else [drivers[-1].read().observation]

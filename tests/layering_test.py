@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent / "mtq"
 # From the bottom to the top, the way of the data: a name stands for a module or for all modules of a package.
 LAYERS = [
     "errors",
+    "keras_internals",
     "checks",
     "storage",
     "random_numbers",

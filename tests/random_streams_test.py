@@ -11,9 +11,11 @@ import mtq
 from mtq.environments.copies import EnvironmentCopies
 from mtq.environments.in_graph import InGraphCopies
 from mtq.evaluation.evaluator import task_seed
-from mtq.experience import replica_experience as shard
-from mtq.experience.exploration import EpsilonGreedy, EpsilonGreedyPolicy
-from mtq.experience.replay import UniformReplay
+from mtq.experience import replica_experience
+from mtq.experience.exploration import EpsilonGreedy
+from mtq.experience.memory import memory_spec
+from mtq.experience.policy import EpsilonGreedyPolicy
+from mtq.experience.replay import Replay
 from mtq.random_numbers import Purpose, fold_in, make_generator, reseed, seed_words, stateless_uniform, stream_seeds
 from tests.toy_environments import Corridor
 
@@ -38,7 +40,7 @@ def seeds_of_experience(seeds, replicas, num_tasks):
     return [
         one
         for seed, replica in itertools.product(seeds, replicas)
-        for of_task in shard._seeds(tasks, seed, replica).values()
+        for of_task in replica_experience._seeds(tasks, seed, replica).values()
         for one in of_task
     ]
 
@@ -66,7 +68,8 @@ def test_experience_evaluation_and_study_have_streams_of_their_own():
 
 def test_a_resumed_run_and_the_next_replica_draw_other_numbers(two_tasks):
     keys = itertools.product(range(3), range(3))
-    found = [one for key in keys for of_task in shard._seeds(two_tasks, 0, *key).values() for one in of_task]
+    by_task = [seeds for key in keys for seeds in replica_experience._seeds(two_tasks, 0, *key).values()]
+    found = [seed for seeds in by_task for seed in seeds]
     assert len(set(found)) == len(found) == 9 * 2 * 3
 
 
@@ -105,7 +108,7 @@ def test_copies_of_gymnasium_environments_have_generators_of_their_own():
 
 
 def uniform_replay(seed):
-    return UniformReplay(mtq.Task("a", "in_graph/CartPole"), 1_000, 1, seed=seed)._random
+    return Replay(memory_spec(mtq.Task("a", "in_graph/CartPole")), 1, 1_000, seed=seed).sampler._random
 
 
 def policy(seed):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import mtq
 from benchmarks.systems.work import Work
+from mtq.experience.batches import Batches
 
 _GYMNASIUM = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "CartPole-v1", "MountainCar-v0")
 
@@ -33,7 +34,7 @@ class MtqInGraph:
             aggregator="normalized_sum",
             steps_per_execution=work.steps_per_execution,
         )
-        self.dataset = self.make_dataset()
+        self.batches = self.make_batches()
 
     def task(self, i: int) -> mtq.Task:
         """The task of this number."""
@@ -41,7 +42,7 @@ class MtqInGraph:
         like = suite[i % len(suite)]
         return mtq.Task(f"task_{i}", like.environment, discount=like.discount, num_envs=self.work.num_envs)
 
-    def make_dataset(self) -> Any:
+    def make_batches(self) -> Any:
         """What `fit` learns from."""
         self.experience = mtq.Experience(
             self.tasks,
@@ -52,12 +53,12 @@ class MtqInGraph:
             steps_per_update=self.work.num_envs,
             overlap=self.overlap,
         )
-        return self.experience.dataset(self.work.batch_size)
+        return self.experience.batches(self.work.batch_size)
 
     def run(self, updates: int) -> None:
         """As any user would. Checks that it updates as often as it is asked to."""
         before = int(self.model.updates)
-        self.model.fit(self.dataset, steps_per_epoch=updates, verbose=0)
+        self.model.fit(self.batches, steps_per_epoch=updates, verbose=0)
         made = int(self.model.updates) - before
         if made != updates:
             raise RuntimeError(f"mtq was to make {updates} updates. Made: {made}.")
@@ -84,12 +85,10 @@ class MtqGymnasiumOverlap(MtqGymnasium):
 class MtqUpdate(MtqInGraph):
     """Learning alone: the same model and `fit`, on one batch that stays."""
 
-    def make_dataset(self) -> Any:
-        """An endless dataset of one batch, which `fit` reads from variables as it reads a replay."""
-        dataset = tf.data.Dataset.from_tensors(0).repeat()
-        dataset.batch_source = _FixedBatch(self.tasks, self.work.batch_size)
+    def make_batches(self) -> Any:
+        """One batch without end, which `fit` reads from variables as it reads a replay."""
         self._updates = 0
-        return dataset
+        return _FixedBatches(super().make_batches())
 
     def run(self, updates: int) -> None:
         """Counts what would have been steps."""
@@ -101,21 +100,17 @@ class MtqUpdate(MtqInGraph):
         return self._updates * self.work.num_envs * self.work.tasks
 
 
-class _FixedBatch:
-    """In the place of a `mtq.batch_source.BatchSource`."""
+class _FixedBatches(Batches):
+    """One random batch, in the place of those that are drawn.
 
-    compilable = True
+    Args:
+        batches: Batches of the same tasks and size.
+    """
 
-    def __init__(self, tasks: mtq.TaskSet, batch_size: int) -> None:
-        random = np.random.default_rng(0)
-        self.train_function = (None, None)
-        self._batch = {name: self._transition(task, batch_size, random) for name, task in tasks.items()}
-
-    def prepare(self) -> None:
-        """There is nothing to prepare."""
-
-    def check(self) -> None:
-        """There is no exploration whose schedule could be wrong."""
+    def __init__(self, batches: Batches) -> None:
+        super().__init__(batches.experience, batches.batch_size)
+        random, tasks = np.random.default_rng(0), batches.experience.tasks
+        self._batch = {name: self._transition(task, batches.batch_size, random) for name, task in tasks.items()}
 
     def next_batch(self) -> dict[str, mtq.value_learning.Transition]:
         """Reads the variables."""

@@ -17,18 +17,19 @@ _kept: collections.deque[BaseException] = collections.deque(
 )  # the latest exceptions, because TensorFlow passes on only their text
 
 
-def kept(function: Callable[..., Any]) -> Callable[..., Any]:
+def kept(function: Callable[..., Any], in_graph: bool | None = None) -> Callable[..., Any]:
     """Wraps a function for `tf.numpy_function`, so that `environment_errors` can raise its exceptions again.
 
     Within a graph, only the message goes to TensorFlow, which would otherwise log the whole traceback twice.
 
     Args:
         function: The function to wrap.
+        in_graph: Whether TensorFlow calls the function; by default whether a graph is traced now.
 
     Returns:
         A function with the same arguments and result.
     """
-    in_graph = not tf.executing_eagerly()
+    in_graph = not tf.executing_eagerly() if in_graph is None else in_graph
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:

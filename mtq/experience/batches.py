@@ -1,132 +1,159 @@
-"""A `tf.data.Dataset` of an experience's batches that remembers its experience through `map`, `take` and the like."""
+"""Batches of an experience, drawn within a graph by `fit`, or one after the other by a loop or a dataset."""
 
-import functools
-import inspect
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from mtq.environments.errors import environment_errors
+from mtq import value_learning as vl
+from mtq.distribution.replicas import replica_number
+from mtq.environments.errors import environment_errors, kept
+from mtq.tasks import Task
+
+Batch = dict[str, vl.Transition]
+_readers: list[Any] = []  # the models whose `fit` reads a dataset at the moment
 
 
-def of_experience(dataset: tf.data.Dataset, experience: Any) -> tf.data.Dataset:
-    """Marks a dataset as holding the batches of an experience.
+class Batches:
+    """Batches `{task: Transition}` without end, each drawn when it is asked for and not before.
 
-    Datasets derived from it by `map`, `take` and the like are marked too. A loop over it raises the exceptions of
-    environments as they were raised there, and not as TensorFlow reports them.
-
-    Args:
-        dataset: The dataset, which is changed in place.
-        experience: The `mtq.Experience` whose batches it holds.
-
-    Returns:
-        The same dataset.
-    """
-    dataset.__class__ = _of_experience(type(dataset))  # type: ignore[arg-type]
-    dataset.experience = experience
-    return dataset
-
-
-def made_when_used(make: Callable[[], tf.data.Dataset], **known: Any) -> tf.data.Dataset:
-    """Returns a dataset that is made when it is first used.
-
-    Making a dataset means tracing how a batch is drawn, which `fit` does in its own graph, without the dataset.
+    `Experience.batches` returns it. `fit` draws from it within its own graph. A loop over it draws eagerly. All methods
+    of `tf.data.Dataset`, such as `take`, can be called on it and return datasets; `fit` trains on these too, but more
+    slowly, because every batch then passes through Python.
 
     Args:
-        make: A function that makes the dataset.
-        known: Attributes that the dataset has before and after it is made.
+        experience: The experience.
+        batch_size: B, of each task, over all replicas.
+        functions: Functions that are applied to each batch, in this order.
 
-    Returns:
-        The dataset.
+    Attributes:
+        experience: The experience.
+        batch_size: B.
+
+    Example:
+        >>> import mtq
+        >>> tasks = mtq.TaskSet([mtq.Task("cart_pole", "CartPole-v1")])
+        >>> model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8])), tasks)
+        >>> batches = mtq.Experience(model, warmup_steps=10).batches(4)
+        >>> next(iter(batches))["cart_pole"].reward.shape
+        TensorShape([4])
+        >>> len(list(batches.take(3)))
+        3
     """
-    return _ToBeMade(make, known)
 
+    def __init__(self, experience: Any, batch_size: int, functions: tuple[Callable[[Batch], Batch], ...] = ()) -> None:
+        self.experience, self.batch_size, self._functions = experience, batch_size, functions
+        self._num_rows = batch_size // experience.num_replicas
+        self._compiled: dict[bool, Any] = {}
 
-class _ToBeMade(tf.data.Dataset):
-    """Turns into the dataset itself as soon as anything of it is used but the attributes that are known."""
+    def map(self, function: Callable[[Batch], Batch]) -> "Batches":
+        """Applies a function to every batch, within the graph in which it is drawn.
 
-    def __init__(self, make: Callable[[], tf.data.Dataset], known: dict[str, Any]) -> None:
-        object.__getattribute__(self, "__dict__").update(known=known, make=make)
+        Args:
+            function: A function `{task: Transition}` → `{task: Transition}` of TensorFlow operations.
 
-    def __getattribute__(self, name: str) -> Any:
-        own = object.__getattribute__(self, "__dict__")
-        if name == "__class__":
-            return _ToBeMade
-        if name in own["known"]:
-            return own["known"][name]
-        made, known = own["make"](), own["known"]
-        own.clear()
-        own.update({**made.__dict__, **known})
-        object.__setattr__(self, "__class__", made.__class__)
-        return getattr(self, name)
+        Returns:
+            Further batches of the same experience.
+        """
+        return Batches(self.experience, self.batch_size, (*self._functions, function))
 
-    def __iter__(self) -> Iterator[Any]:
-        return self.__iter__()
+    def next_batch(self) -> Batch:
+        """Takes the steps that are due and draws a batch of this replica. For use in a graph, after the warm-up."""
+        replicas = self.experience.replicas
+        return self._applied(replicas[replica_number() % len(replicas)].next_batch(self._num_rows))
+
+    def next_batches(self) -> list[Batch]:
+        """Does the same for every replica of this process, outside of the replicas."""
+        return [self._applied(replica.next_batch(self._num_rows)) for replica in self.experience.replicas]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Draws batches eagerly."""
+        experience = self.experience
+        if experience.num_replicas > 1:
+            raise ValueError(
+                f"The batches of {experience.num_replicas} replicas must be drawn by fit, each in its own replica. "
+                "Received: a loop over the batches, or a dataset made of them. Pass fit what Experience.batches "
+                "returned."
+            )
+        uses_xla = experience.compilable and experience.model.uses_xla
+        if uses_xla not in self._compiled:
+            self._compiled[uses_xla] = tf.function(self.next_batch, autograph=False, jit_compile=uses_xla or None)
+        while True:
+            with environment_errors():
+                experience.prepare()
+                batch = self._compiled[uses_xla]()
+            experience.check_schedules()
+            yield batch
 
     @property
-    def _inputs(self) -> Any:
-        return self._inputs
+    def element_spec(self) -> dict[str, vl.Transition]:
+        """The shapes and types of a batch, as `tf.data.Dataset.element_spec`."""
+        spec = {name: self._spec(task) for name, task in self.experience.tasks.items()}
+        if not self._functions:
+            return spec
+        outputs = tf.function(self._applied, autograph=False).get_concrete_function(spec).structured_outputs
+        return tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), outputs)
 
-    @property
-    def element_spec(self) -> Any:
-        return self.element_spec
+    def as_dataset(self) -> tf.data.Dataset:
+        """The batches as a `tf.data.Dataset`, which draws none ahead of time."""
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.experimental_optimization.inject_prefetch = False  # it would run ahead of the policy
+        options.experimental_optimization.apply_default_optimizations = False
+        options.deterministic = True
+        dataset = tf.data.Dataset.from_generator(self._checked, output_signature=self.element_spec)
+        return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).with_options(options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(tf.data.Dataset, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}.")
+        return getattr(self.as_dataset(), name)
+
+    def _applied(self, batch: Batch) -> Batch:
+        for function in self._functions:
+            batch = function(batch)
+        return batch
+
+    def _spec(self, task: Task) -> vl.Transition:
+        observation = tf.TensorSpec([self._num_rows, *task.spec.observation_shape], task.spec.observation_dtype)
+        number = tf.TensorSpec([self._num_rows], tf.float32)
+        return vl.Transition(observation, tf.TensorSpec([self._num_rows], tf.int32), number, number, observation)
+
+    def _checked(self) -> Iterator[Batch]:
+        """Draws batches for a dataset, whose errors TensorFlow passes on as text."""
+        batches = iter(self)
+        draw = kept(lambda: next(batches), in_graph=True)
+        check = kept(lambda: check_model(self.experience, _readers), in_graph=True)
+        while True:
+            check()
+            yield draw()
 
 
-def experiences_of(dataset: Any) -> list[Any]:
-    """Finds the experiences whose batches a dataset holds, also below `zip`, `concatenate` and the like.
+@contextlib.contextmanager
+def read_by(model: Any) -> Iterator[None]:
+    """A context manager in which a model's `fit` reads a dataset, which may hold batches of an experience.
 
     Args:
-        dataset: A dataset, or anything else.
+        model: The model.
     """
-    found = [dataset.experience] if hasattr(dataset, "experience") else []
-    inputs = dataset._inputs() if isinstance(dataset, tf.data.Dataset) and not found else []
-    return found + [experience for one in inputs for experience in experiences_of(one)]
+    _readers.append(model)
+    try:
+        yield
+    finally:
+        _readers.remove(model)
 
 
-@functools.cache
-def _of_experience(cls: Any) -> type:
-    class OfExperience(cls):
-        is_of_experience = True
+def check_model(experience: Any, models: list[Any]) -> None:
+    """Raises a ValueError if batches of an experience are drawn for other models than its own.
 
-        def __iter__(self) -> Any:
-            iterator = super().__iter__()
-            iterator.__class__ = _raising_again(type(iterator))  # type: ignore[arg-type]
-            iterator.experience = self.experience
-            return iterator
-
-        def __getattribute__(self, name: str) -> Any:
-            value = super().__getattribute__(name)
-            if name.startswith("_") or not inspect.ismethod(value):
-                return value
-
-            @functools.wraps(value)
-            def call(*args: Any, **kwargs: Any) -> Any:
-                made = value(*args, **kwargs)
-                is_unmarked = isinstance(made, tf.data.Dataset) and not hasattr(made, "is_of_experience")
-                return of_experience(made, self.experience) if is_unmarked else made
-
-            return call
-
-    OfExperience.__name__ = cls.__name__
-    return OfExperience
-
-
-@functools.cache
-def _raising_again(cls: Any) -> type:
-    class RaisingAgain(cls):
-        def __next__(self) -> Any:
-            with environment_errors():
-                batch = super().__next__()
-            self.experience.check_schedules()
-            return batch
-
-        def get_next(self) -> Any:
-            with environment_errors():
-                batch = super().get_next()
-            if tf.executing_eagerly():
-                self.experience.check_schedules()
-            return batch
-
-    RaisingAgain.__name__ = cls.__name__
-    return RaisingAgain
+    Args:
+        experience: The experience.
+        models: The models that are trained at the moment.
+    """
+    if models and all(experience.model is not model for model in models):
+        raise ValueError(
+            "The batches must come from an Experience made with the model that is fitted, because an experience acts "
+            f"with its model's weights. Received: one made with another model, '{experience.model.name}', whose "
+            "weights this fit would not change. Make an mtq.Experience(model) with this model, also after load_model."
+        )

@@ -1,26 +1,30 @@
-"""Counting what one task's copies do while they are trained on."""
+"""Statistics of one task's training episodes."""
 
 import tensorflow as tf
 
-from mtq.experience.replay import Memory
+from mtq.experience.memory import Memory
 
 
 class CollectionStatistics(tf.Module):
     """Counts steps and adds up the returns of finished episodes.
 
     Args:
-        num_envs: N.
+        num_envs: N, the number of copies of the environment.
+
+    Attributes:
+        steps: The variable with the number of steps so far, over all copies.
     """
 
     def __init__(self, num_envs: int) -> None:
         super().__init__()
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._num_envs = num_envs
-        self._running = tf.Variable(tf.zeros([num_envs]), trainable=False)  # undiscounted return of open episodes
-        self._finished = tf.Variable(tf.zeros([2]), trainable=False)  # their number, and the sum of their returns
+        self._running = tf.Variable(tf.zeros([num_envs]), trainable=False)  # undiscounted returns of the open episodes
+        # The number of finished episodes, and the sum of their returns.
+        self._finished = tf.Variable(tf.zeros([2]), trainable=False)
 
     def __call__(self, memory: Memory) -> tf.Tensor:
-        """Takes note of one step of all copies."""
+        """Counts one step of all copies, `Memory` of `[N, …]`."""
         returns = self._running + memory.reward
         ended = tf.cast(memory.is_last, tf.float32)
         self._finished.assign_add(tf.stack([tf.reduce_sum(ended), tf.reduce_sum(ended * returns)]))
@@ -28,16 +32,16 @@ class CollectionStatistics(tf.Module):
         return self.steps.assign_add(self._num_envs)
 
     def reset(self) -> None:
-        """Forgets everything."""
+        """Sets all counts to zero."""
         for variable in self.variables:
             variable.assign(tf.zeros_like(variable))
 
     def drop_open_episodes(self) -> None:
-        """Forgets the returns of unfinished episodes."""
+        """Sets the returns of open episodes to zero."""
         self._running.assign(tf.zeros_like(self._running))
 
     def take_finished(self) -> tuple[float, float]:
-        """How many episodes finished since the last call, and the sum of their returns."""
+        """Returns the number of episodes that finished since the last call, and the sum of their returns."""
         number, total = self._finished.numpy().tolist()
         self._finished.assign(tf.zeros([2]))
         return number, total

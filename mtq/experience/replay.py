@@ -1,204 +1,164 @@
-"""Remembering: a replay buffer of whole transitions, on tf-agents' `TFUniformReplayBuffer`."""
+"""Storing: a table with a row per step, from which a sampler selects."""
 
-import importlib
-import math
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-import mtq.interfaces  # noqa: F401  (imports tf-agents)
-from mtq import value_learning as vl
-from mtq.random_numbers import make_generator, reseed
-from mtq.tasks.task import Task
-
-tf_uniform_replay_buffer: Any = importlib.import_module("tf_agents.replay_buffers.tf_uniform_replay_buffer")
-
-
-class Memory(NamedTuple):
-    """One remembered step, as the environment gave it: neither scaled nor discounted.
-
-    It holds the next observation itself, so that no pair of rows has to be read together and none can straddle the end
-    of an episode.
-    """
-
-    observation: tf.Tensor
-    action: tf.Tensor
-    reward: tf.Tensor
-    discount: tf.Tensor
-    next_observation: tf.Tensor
-    is_last: tf.Tensor
+from mtq.experience.memory import Memory, Packing
+from mtq.experience.sampler import Sampler, UniformSampler
+from mtq.interfaces import ReplayBuffer
 
 
 class Draw(NamedTuple):
-    """Which steps a sample consists of.
+    """The steps that a sample consists of.
 
     Attributes:
-        rows: Of the replay, `[B, n_step]` int64.
-        needs_coming: Whether any of them is not remembered yet, a bool scalar.
+        rows: The rows of the table, `[B, n]` int64.
+        needs_coming: Whether any of the steps is not stored yet, a bool scalar.
     """
 
     rows: tf.Tensor
     needs_coming: tf.Tensor
 
 
-class _Packing:
-    """Memories as one vector per type of number, so that a row is written and read at once and not field by field.
+class Replay(ReplayBuffer):
+    """The last steps of the N copies of one task's environment, in a table with a row per step.
 
-    Floats hold the reward, the discount, the action (exact below 2²⁴) and is_last; both observations, flat, are with
-    the numbers of their type.
-
-    Args:
-        task: The task.
-    """
-
-    def __init__(self, task: Task) -> None:
-        self._shape, self._dtype = task.spec.observation_shape, task.spec.observation_dtype
-        self._size = math.prod(self._shape)
-        widths = {"float32": 4}
-        widths[self._dtype] = widths.get(self._dtype, 0) + 2 * self._size
-        self.spec = {dtype: tf.TensorSpec([width], dtype) for dtype, width in widths.items()}
-
-    def pack(self, memory: Memory) -> dict[str, tf.Tensor]:
-        """`Memory` of `[N, …]` → `[N, width]` by type."""
-        numbers = [
-            memory.reward,
-            memory.discount,
-            tf.cast(memory.action, tf.float32),
-            tf.cast(memory.is_last, tf.float32),
-        ]
-        packed = {"float32": [tf.stack(numbers, axis=1)]}
-        for observation in (memory.observation, memory.next_observation):
-            packed.setdefault(self._dtype, []).append(tf.reshape(observation, [-1, self._size]))
-        return {dtype: tf.concat(parts, axis=1) if len(parts) > 1 else parts[0] for dtype, parts in packed.items()}
-
-    def unpack(self, packed: dict[str, tf.Tensor]) -> Memory:
-        """`[…, width]` by type → `Memory` of `[…]`."""
-        reward, discount, action, is_last = tf.unstack(packed["float32"][..., :4], axis=-1)
-        first, second = tf.split(packed[self._dtype][..., -2 * self._size :], 2, axis=-1)
-        shape = [*reward.shape, *self._shape]
-        observation, next_observation = tf.reshape(first, shape), tf.reshape(second, shape)
-        return Memory(observation, tf.cast(action, tf.int32), reward, discount, next_observation, is_last > 0)
-
-
-class UniformReplay(tf_uniform_replay_buffer.TFUniformReplayBuffer):
-    """The last steps of one task's copies, sampled uniformly from a seed of its own.
+    It is a replay buffer on tf-agents' interface. Rows of one copy lie together: row `i mod length` of a copy holds its
+    step i.
 
     Args:
-        task: The task.
-        capacity: How many steps are kept, over all copies together.
-        n_step: How many steps a sample looks ahead.
-        seed: Of the samples.
-
-    Raises:
-        ValueError: The capacity does not hold `n_step` steps of each copy.
+        spec: The specs of one step, from `memory_spec`.
+        num_envs: N.
+        capacity: The number of steps that are stored, of all copies together. It is rounded down to a multiple of N.
+        sampler: The sampler; by default one that is uniform.
+        seed: The seed of the sampler.
     """
 
-    def __init__(self, task: Task, capacity: int, n_step: int = 1, seed: int = 0) -> None:
-        length = capacity // task.num_envs
-        if length < n_step:
-            raise ValueError(
-                f"replay_capacity must hold at least n_step = {n_step} steps of each of the {task.num_envs} copies of "
-                f"task '{task.name}'. Received: {capacity}. Give {n_step * task.num_envs} or more."
-            )
-        self._packing = _Packing(task)
-        super().__init__(self._packing.spec, batch_size=task.num_envs, max_length=length, scope=f"{task.name}_replay")
-        self._task = task
-        self._n_step = n_step
-        self._random = make_generator(seed)
+    def __init__(
+        self, spec: Memory, num_envs: int, capacity: int, sampler: Sampler | None = None, seed: int = 0
+    ) -> None:
+        self._length = capacity // num_envs
+        super().__init__(spec, self._length * num_envs)
+        self._num_envs, self._packing = num_envs, Packing(spec)
+        self._table = {
+            dtype: tf.Variable(tf.zeros([self._length * num_envs, width], dtype), trainable=False, name=dtype)
+            for dtype, width in sorted(self._packing.widths.items())
+        }
+        self._last_step = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        self.sampler = UniformSampler() if sampler is None else sampler
+        self.sampler.build(self._length, num_envs, seed)
 
     def reset(self, seed: int) -> None:
-        """Forgets everything, and draws from another seed."""
+        """Removes all steps, and has the sampler draw from another seed."""
         self.clear()
-        reseed(self._random, seed)
+        self.sampler.reset(seed)
 
     def state(self) -> list[tf.Variable]:
-        """All that is remembered, and where the random numbers are."""
-        return [*self._data_table.variables(), self._last_id, self._random.state]
+        """The variables that a checkpoint must hold, always in the same order."""
+        return [*self._table.values(), self._last_step, *self.sampler.state()]
 
     def end_episodes(self) -> None:
-        """Says of the newest step of each copy that its episode was truncated there; does nothing without steps."""
-        newest = self._get_last_id() % self._max_length
-        rows = newest + tf.range(self._batch_size, dtype=tf.int64) * self._max_length
+        """Marks the newest step of each copy as the last one of its episode, which was truncated there."""
+        newest = tf.maximum(self._last_step.read_value(), 0) % self._length
+        rows = newest + tf.range(self._num_envs, dtype=tf.int64) * self._length
 
         def mark() -> tf.Tensor:
             memory = self.read(rows)
-            marked = self._packing.pack(memory._replace(is_last=tf.ones_like(memory.is_last)))
-            with tf.device(self._device), tf.name_scope(self._scope):
-                self._data_table.write(rows, marked)
+            self._write(rows, memory._replace(is_last=tf.ones_like(memory.is_last)))
             return tf.constant(True)
 
-        tf.cond(self._get_last_id() >= 0, mark, lambda: tf.constant(False))
+        tf.cond(self._last_step.read_value() >= 0, mark, lambda: tf.constant(False))
 
-    def sample(self, batch_size: int) -> vl.Transition:
-        """Draws transitions with replacement, each start equally likely.
-
-        Args:
-            batch_size: B.
-
-        Returns:
-            Transitions with rewards scaled and clipped and discounts with γ in them, as the task says.
-        """
-        return self.take(self.draw(batch_size))
-
-    def draw(self, batch_size: int, coming: int = 0) -> Draw:
-        """Says which steps a sample consists of, as soon as it is known how many there will be.
+    def draw(self, batch_size: int, num_steps: int = 1, coming: int = 0) -> Draw:
+        """Selects the steps of a sample, as soon as it is known how many will be stored by then.
 
         Args:
             batch_size: B.
-            coming: How many steps each copy will have taken, not remembered yet, when the sample is taken.
+            num_steps: n, the number of consecutive steps in each row of the sample.
+            coming: The number of steps of each copy that will be stored between now and `take`.
         """
-        newest = self._get_last_id() + coming  # of the rows written to every copy, counted from the beginning
-        oldest = tf.maximum(newest - self._max_length + 1, 0)
-        starts = (newest - self._n_step + 2 - oldest) * self._batch_size  # of all copies
-        drawn = self._random.uniform([batch_size], 0, starts, tf.int64)
-        start, copy = oldest + drawn // self._batch_size, drawn % self._batch_size
-        ahead = tf.range(self._n_step, dtype=tf.int64)
-        rows = (start[:, None] + ahead) % self._max_length + copy[:, None] * self._max_length  # [B, n]
-        return Draw(rows, tf.reduce_any(start + self._n_step - 1 > newest - coming))
+        newest = self._last_step.read_value() + coming
+        oldest = tf.maximum(newest - self._length + 1, 0)
+        start, copy = self.sampler.select(batch_size, oldest, newest - num_steps + 2 - oldest)
+        steps = start[:, None] + tf.range(num_steps, dtype=tf.int64)
+        rows = steps % self._length + copy[:, None] * self._length  # [B, n]
+        return Draw(rows, tf.reduce_any(start + num_steps - 1 > newest - coming))
 
-    def take(self, draw: Draw) -> vl.Transition:
-        """The sample of a draw."""
-        return self._fold(self.read(draw.rows))
+    def take(self, draw: Draw) -> Memory:
+        """Reads the steps that `draw` selected, `[B, n, …]`."""
+        return self.read(draw.rows)
 
     def read(self, rows: tf.Tensor) -> Memory:
-        """What is remembered in some rows; each copy has `capacity // num_envs` of them, one copy after the other."""
-        with tf.device(self._device), tf.name_scope(self._scope):
-            return self._packing.unpack(self._data_table.read(rows))
+        """Reads rows of the table.
 
-    def _add_batch(self, memory: Memory) -> tf.Operation:
-        return super()._add_batch(self._packing.pack(memory))
-
-    def _get_next(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        packed, info = super()._get_next(*args, **kwargs)
-        is_several = isinstance(packed, tuple | list)  # steps that are not stacked
-        return tuple(map(self._packing.unpack, packed)) if is_several else self._packing.unpack(packed), info
-
-    def _gather_all(self) -> Memory:
-        return self._packing.unpack(super()._gather_all())
-
-    def _get_last_id(self) -> tf.Tensor:
-        return tf.convert_to_tensor(self._last_id)
-
-    def _increment_last_id(self, increment: int = 1) -> tf.Tensor:
-        # The base class goes through a CriticalSection here. Collection and sampling take turns anyway, and several
-        # buffers' critical sections in one graph can starve each other of threads and stop for good.
-        return self._last_id.assign_add(increment)
+        Args:
+            rows: The numbers of the rows, of any shape. Each copy has `length` of them, one copy after the other.
+        """
+        return self._packing.unpack({dtype: tf.gather(table, rows) for dtype, table in self._table.items()})
 
     def check_valid(self) -> None:
-        """Raises an AssertionError if what is remembered contradicts itself; for tests."""
-        rows = self.read(tf.range(self.num_frames()))
-        assert not (rows.discount.numpy()[~rows.is_last.numpy()] == 0).any(), "a discount of 0 inside an episode"
+        """Raises an AssertionError if the stored steps contradict each other; for tests."""
+        stored = self.gather_all()
+        inside = ~stored.is_last.numpy()
+        assert not (stored.discount.numpy()[inside] == 0).any(), "a discount of 0 inside an episode"
         assert int(self.num_frames()) <= self.capacity, "more rows than the capacity"
 
-    def _fold(self, steps: Memory) -> vl.Transition:
-        reward = steps.reward * self._task.reward_scale
-        if self._task.reward_clip is not None:
-            reward = tf.clip_by_value(reward, -self._task.reward_clip, self._task.reward_clip)
-        discount = steps.discount * self._task.discount
-        if self._n_step == 1:
-            return vl.Transition(
-                steps.observation[:, 0], steps.action[:, 0], reward[:, 0], discount[:, 0], steps.next_observation[:, 0]
-            )
-        returns, discounts, position = vl.n_step_returns(reward, discount, steps.is_last)
-        bootstrap = tf.gather(steps.next_observation, position, axis=1, batch_dims=1)
-        return vl.Transition(steps.observation[:, 0], steps.action[:, 0], returns, discounts, bootstrap)
+    def _num_frames(self) -> tf.Tensor:
+        return self._num_stored() * self._num_envs
+
+    def _num_stored(self) -> tf.Tensor:
+        """The number of steps that are stored of each copy."""
+        return tf.minimum(self._last_step.read_value() + 1, self._length)
+
+    def _add_batch(self, items: Memory) -> tf.Tensor:
+        step = self._last_step.assign_add(1)
+        rows = step % self._length + tf.range(self._num_envs, dtype=tf.int64) * self._length
+        self._write(rows, items)
+        self.sampler.added(step)
+        return step
+
+    def _write(self, rows: tf.Tensor, items: Memory) -> None:
+        for dtype, values in self._packing.pack(items).items():
+            self._table[dtype].scatter_update(tf.IndexedSlices(values, rows))
+
+    def _get_next(self, sample_batch_size: int | None, num_steps: int | None, time_stacked: bool) -> tuple[Any, Any]:
+        draw = self.draw(sample_batch_size or 1, num_steps or 1)
+        steps = self.take(draw)
+        if num_steps is None:
+            steps = tf.nest.map_structure(lambda values: values[:, 0], steps)
+        if sample_batch_size is None:
+            steps = tf.nest.map_structure(lambda values: values[0], steps)
+        if num_steps is not None and not time_stacked:
+            axis = 0 if sample_batch_size is None else 1
+            parts = [tf.unstack(values, axis=axis) for values in steps]
+            return tuple(Memory(*fields) for fields in zip(*parts, strict=True)), draw.rows
+        return steps, draw.rows
+
+    def _as_dataset(
+        self, sample_batch_size: Any, num_steps: Any, sequence_preprocess_fn: Any, num_parallel_calls: Any
+    ) -> tf.data.Dataset:
+        if sequence_preprocess_fn is not None:
+            raise NotImplementedError("sequence_preprocess_fn must be None. Map the dataset instead.")
+        return tf.data.Dataset.counter().map(lambda _: self._get_next(sample_batch_size, num_steps, True))
+
+    def _single_deterministic_pass_dataset(
+        self, sample_batch_size: Any, num_steps: Any, sequence_preprocess_fn: Any, num_parallel_calls: Any
+    ) -> tf.data.Dataset:
+        if sample_batch_size is not None or num_steps is not None or sequence_preprocess_fn is not None:
+            raise NotImplementedError("A single deterministic pass yields single steps. Batch the dataset instead.")
+        rows = tf.reshape(self._stored_rows(), [-1])
+        return tf.data.Dataset.from_tensor_slices((self.read(rows), rows))
+
+    def _gather_all(self) -> Memory:
+        return self.read(self._stored_rows())
+
+    def _stored_rows(self) -> tf.Tensor:
+        """The rows that hold a step, `[N, T]`: of each copy, the oldest first."""
+        last = self._last_step.read_value()
+        steps = tf.range(last + 1 - self._num_stored(), last + 1)
+        copies = tf.range(self._num_envs, dtype=tf.int64)
+        return steps % self._length + copies[:, None] * self._length
+
+    def _clear(self) -> None:
+        self._last_step.assign(-1)

@@ -1,9 +1,9 @@
-"""What one replica acts with and remembers: environments, policies and replays of every task, with their own seeds."""
+"""What one replica acts with and stores: environments, policies and replays of every task, with their own seeds."""
 
 import dataclasses
 import fractions
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -11,12 +11,21 @@ import tensorflow as tf
 from mtq import value_learning as vl
 from mtq.environments.gymnasium_environment import GymnasiumEnvironment
 from mtq.environments.in_graph import InGraphEnvironment
-from mtq.experience import exploration as exploration_lib
 from mtq.experience.collection_statistics import CollectionStatistics
 from mtq.experience.driver import StepDriver, act_together, run_together
-from mtq.experience.replay import UniformReplay
+from mtq.experience.exploration import EpsilonGreedy
+from mtq.experience.memory import memory_spec
+from mtq.experience.policy import EpsilonGreedyPolicy
+from mtq.experience.replay import Replay
+from mtq.experience.sampler import Sampler
+from mtq.experience.transitions import as_transitions
+from mtq.interfaces import ReplayBuffer, TFPolicy
 from mtq.random_numbers import Purpose, stream_seeds
-from mtq.tasks.task import Task, TaskSet
+from mtq.tasks import Task, TaskSet
+
+MakeReplay = Callable[[Any, int, int], ReplayBuffer]
+MakePolicy = Callable[[Task, Callable[[tf.Tensor], tf.Tensor]], TFPolicy]
+MakeSampler = Callable[[], Sampler]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +33,15 @@ class Share:
     """One replica's part of what a run does. All numbers are of each task.
 
     Attributes:
-        replicas: N, how many have such a part.
-        steps_per_update: Environment steps, as a fraction.
-        replay_capacity: Steps remembered.
-        warmup_steps: Random steps before the first update, to be rounded up.
-        n_step: Steps that a return spans.
-        overlap: As `Experience` takes it.
+        num_replicas: The number of replicas, each of which has such a part.
+        steps_per_update: The number of environment steps per update, a fraction.
+        replay_capacity: The number of steps that are stored.
+        warmup_steps: The number of random steps before the first update, to be rounded up.
+        n_step: The number of steps that a return spans.
+        overlap: Whether the last step is always taken while the update is computed, as `Experience` says.
     """
 
-    replicas: int
+    num_replicas: int
     steps_per_update: fractions.Fraction
     replay_capacity: int
     warmup_steps: int
@@ -40,127 +49,206 @@ class Share:
     overlap: bool
 
     def warmup_rounds(self, num_envs: int) -> int:
-        """How many random steps each copy takes."""
+        """The number of random steps that each copy takes."""
         return -(-self.warmup_steps // num_envs)
 
     def steps_due(self, num_envs: int, number: tf.Tensor | int) -> tf.Tensor | int:
-        """How many steps each copy takes before the batch of this number, the warm-up's not included."""
+        """The number of steps that each copy takes before a batch, without those of the warm-up.
+
+        Args:
+            num_envs: The number of copies.
+            number: The number of the batch, from 1.
+        """
         steps, updates = self.steps_per_update.numerator, self.steps_per_update.denominator * num_envs
         if steps % updates == 0:
             return steps // updates
         return tf.cast(number * steps // updates - (number - 1) * steps // updates, tf.int32)
 
     def has_whole_steps(self, tasks: TaskSet) -> bool:
-        """Whether it is the same number before every batch."""
+        """Whether each copy takes the same number of steps before every batch."""
         return all(isinstance(self.steps_due(task.num_envs, 1), int) for task in tasks.values())
 
 
-class Shard:
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a user may put in the place of mtq's own parts; None for mtq's.
+
+    Attributes:
+        replay: A function of the spec of a step, N and the capacity that makes a replay buffer.
+        sampler: A function that makes the sampler of a replay.
+        policy: A function of a task and its network that makes a policy.
+    """
+
+    replay: MakeReplay | None = None
+    sampler: MakeSampler | None = None
+    policy: MakePolicy | None = None
+
+
+class ReplicaExperience:
     """One replica's environments, policies and replays.
 
     Args:
         tasks: The tasks.
-        paths: `task` → its network, by which it acts.
-        explorations: How each task is explored; ε counts the steps of all replicas.
-        share: What it is to do.
-        seed: Of the run.
-        replica: Its number, by which its seeds differ from others'.
+        paths: The network of each task, by which it acts.
+        explorations: How each task is explored. ε counts the steps of all replicas.
+        share: This replica's part of the work.
+        parts: The parts of the user.
+        seed: The seed of the run.
+        replica: The number of this replica, which makes its random numbers differ from those of the others.
 
     Attributes:
-        statistics: Of each task.
-        replays: Likewise.
+        statistics: The statistics of each task.
+        replays: The replay buffer of each task.
+        drivers: The driver of each task.
     """
 
     def __init__(
         self,
         tasks: TaskSet,
         paths: Mapping[str, Any],
-        explorations: Mapping[str, exploration_lib.EpsilonGreedy],
+        explorations: Mapping[str, EpsilonGreedy],
         share: Share,
+        parts: Parts,
         seed: int,
         replica: int = 0,
     ) -> None:
-        self.tasks, self.share, self._seed, self._replica = tasks, share, seed, replica
+        self.tasks, self.share, self._parts, self._seed, self._replica = tasks, share, parts, seed, replica
         self.statistics: dict[str, CollectionStatistics] = {}
-        self.replays: dict[str, UniformReplay] = {}
+        self.replays: dict[str, ReplayBuffer] = {}
         self.drivers: dict[str, StepDriver] = {}
         for name, seeds in _seeds(tasks, seed, replica).items():
             self._add_task(tasks[name], paths[name], explorations[name], seeds)
-        self._batches = tf.Variable(0, dtype=tf.int64, trainable=False)  # drawn so far
+        self._num_batches = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._is_warm = tf.Variable(False, trainable=False)
-        # Where environments live in Python their last step before an update may be taken while that is computed, with
-        # actions chosen before: unless the batch holds that very step, which the draw knows beforehand, nothing of the
-        # update depends on it, and all numbers are those of strict turns.
         in_graph = all(task.spec.in_graph for task in tasks.values())
-        self.steps_beside_updates = not in_graph and share.has_whole_steps(tasks)
+        draws_ahead = all(isinstance(replay, Replay) for replay in self.replays.values())
+        self.steps_beside_updates = not in_graph and draws_ahead and share.has_whole_steps(tasks)
+        if not self.steps_beside_updates:
+            self._next_batch = self._after_all_steps
+        else:
+            self._next_batch = self._before_the_last_step if share.overlap else self._beside_the_last_step
 
     def check_schedules(self) -> None:
         """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. Call it outside graphs."""
         for driver in self.drivers.values():
-            driver.policy.check_schedule()
+            if isinstance(driver.policy, EpsilonGreedyPolicy):
+                driver.policy.check_schedule()
 
     def restart(self) -> None:
-        """Begins new episodes everywhere; the open ones count as truncated, and not among the returns."""
+        """Begins new episodes in all environments. Open episodes count as truncated, and not among the returns."""
         for name, driver in self.drivers.items():
             self.statistics[name].drop_open_episodes()
-            self.replays[name].end_episodes()
+            self._end_episodes(name)
             driver.restart()
 
     def reset(self, seed: int) -> None:
-        """Forgets everything and begins anew.
+        """Removes everything that was stored, and begins again.
 
         Args:
-            seed: Of the run.
+            seed: The seed of the run.
         """
         self._seed = seed
         for name, (of_environment, of_replay, of_policy) in _seeds(self.tasks, seed, self._replica).items():
             self.statistics[name].reset()
-            self.replays[name].reset(of_replay)
+            replay = self.replays[name]
+            if isinstance(replay, Replay):
+                replay.reset(of_replay)
+            else:
+                replay.clear()
             self.drivers[name].reset(of_environment, of_policy)
-        self._batches.assign(0)
+        self._num_batches.assign(0)
         self._is_warm.assign(False)
 
     def state(self) -> dict[str, tf.Variable]:
-        """All variables, by name: what a run needs to go on."""
-        found = {"batches": self._batches, "is_warm": self._is_warm}
+        """All variables that a run needs to be resumed, by name."""
+        found = {"batches": self._num_batches, "is_warm": self._is_warm}
         for name in self.tasks:
+            replay = self.replays[name]
             kept = {
                 "statistics": self.statistics[name].variables,
-                "replay": self.replays[name].state(),
+                "replay": replay.state() if isinstance(replay, Replay) else replay.variables,
                 "driver": self.drivers[name].state(),
             }
             for part, variables in kept.items():
                 found.update({f"{name}/{part}/{number}": variable for number, variable in enumerate(variables)})
         return found
 
-    def go_on(self, epoch: int) -> None:
-        """Called when `state` was read back. Environments in Python cannot be: they begin new episodes.
+    def resume(self, epoch: int) -> None:
+        """Called after `state` was read back. Environments in Python cannot be restored: they begin new episodes.
 
         Args:
-            epoch: How many are done, by which these differ from those of the beginning.
+            epoch: The number of epochs that are done, which makes these episodes differ from those of the beginning.
         """
         for name, (of_environment, _, _) in _seeds(self.tasks, self._seed, self._replica, epoch).items():
             if not self.tasks[name].spec.in_graph:
                 self.statistics[name].drop_open_episodes()
-                self.replays[name].end_episodes()
+                self._end_episodes(name)
                 self.drivers[name].env.reseed(of_environment)
                 self.drivers[name].write(self.drivers[name].env.reset())
 
-    def next_batch(self, num_rows: int, warm_up: bool = True) -> dict[str, vl.Transition]:
-        """Takes the steps that are due before the next update, then samples a batch of every task. For use in a graph.
+    def next_batch(self, num_rows: int) -> dict[str, vl.Transition]:
+        """Takes the steps that are due before the next update, then samples a batch of every task.
+
+        For use in a graph, after the warm-up.
 
         Args:
-            num_rows: Of each task.
-            warm_up: Whether the warm-up's steps are taken if they were not yet; otherwise `warm_up` was called before.
+            num_rows: The number of rows of each task.
         """
-        number = self._batches.assign_add(1)  # of this batch, from 1
-        if warm_up:
-            self.warm_up()
-        if not self.steps_beside_updates:
-            for num_envs, drivers in self._drivers_by_num_envs().items():
-                run_together(drivers, self.share.steps_due(num_envs, number))
-            return {name: replay.sample(num_rows) for name, replay in self.replays.items()}
+        return self._next_batch(num_rows, self._num_batches.assign_add(1))
 
+    def sample(self, num_rows: int) -> dict[str, vl.Transition]:
+        """Samples a batch of every task from what is stored. For use in a graph.
+
+        Args:
+            num_rows: The number of rows of each task.
+        """
+        return {name: self._sample(name, num_rows) for name in self.tasks}
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the warm-up is done."""
+        return bool(self._is_warm)
+
+    def warm_up(self) -> None:
+        """Takes the steps of the warm-up, if they were not taken yet. For use in a graph."""
+        for num_envs, drivers in self._drivers_by_num_envs().items():
+            run_together(drivers, tf.where(self._is_warm, 0, self.share.warmup_rounds(num_envs)))
+        self._is_warm.assign(True)
+
+    def _after_all_steps(self, num_rows: int, number: tf.Tensor) -> dict[str, vl.Transition]:
+        """All steps that are due, then the batch."""
+        for num_envs, drivers in self._drivers_by_num_envs().items():
+            run_together(drivers, self.share.steps_due(num_envs, number))
+        return self.sample(num_rows)
+
+    def _before_the_last_step(self, num_rows: int, number: tf.Tensor) -> dict[str, vl.Transition]:
+        """The batch, then the last step, which it never contains; TensorFlow computes the update at the same time."""
+        take_last_steps = self._all_but_the_last_steps(number)
+        batch = self.sample(num_rows)
+        take_last_steps()
+        return batch
+
+    def _beside_the_last_step(self, num_rows: int, number: tf.Tensor) -> dict[str, vl.Transition]:
+        """The batch before the last step where it does not contain that step, else after it.
+
+        Which it is, the draw knows beforehand. Nothing of the update depends on the last step where the batch does not
+        contain it, so TensorFlow computes both at the same time, and all numbers are those of strict turns.
+        """
+        take_last_steps = self._all_but_the_last_steps(number)
+        draws = {name: self.replays[name].draw(num_rows, self.share.n_step, coming=1) for name in self.tasks}
+        nothing = lambda: tf.constant(False)  # noqa: E731
+        is_needed = tf.reduce_any([draw.needs_coming for draw in draws.values()])
+        tf.cond(is_needed, take_last_steps, nothing)
+        batch = {name: as_transitions(self.tasks[name], self.replays[name].take(draw)) for name, draw in draws.items()}
+        tf.cond(is_needed, nothing, take_last_steps)
+        return batch
+
+    def _all_but_the_last_steps(self, number: tf.Tensor) -> Callable[[], tf.Tensor]:
+        """Takes all steps that are due but the last, and selects the actions of that.
+
+        Returns:
+            A function that takes the last step.
+        """
         last_steps = []
         for num_envs, drivers in self._drivers_by_num_envs().items():
             run_together(drivers, self.share.steps_due(num_envs, number) - 1)
@@ -172,45 +260,47 @@ class Shard:
                 take_step()
             return tf.constant(True)
 
-        draws = {name: replay.draw(num_rows, 0 if self.share.overlap else 1) for name, replay in self.replays.items()}
-        if self.share.overlap:
-            batch = {name: replay.take(draws[name]) for name, replay in self.replays.items()}
-            take_last_steps()
-            return batch
-        nothing = lambda: tf.constant(False)  # noqa: E731
-        is_needed = tf.reduce_any([draw.needs_coming for draw in draws.values()])
-        tf.cond(is_needed, take_last_steps, nothing)
-        batch = {name: replay.take(draws[name]) for name, replay in self.replays.items()}
-        tf.cond(is_needed, nothing, take_last_steps)
-        return batch
+        return take_last_steps
 
-    @property
-    def is_warm(self) -> bool:
-        """Whether the warm-up's steps were taken."""
-        return bool(self._is_warm)
+    def _sample(self, name: str, num_rows: int) -> vl.Transition:
+        replay = self.replays[name]
+        if isinstance(replay, Replay):
+            steps = replay.take(replay.draw(num_rows, self.share.n_step))
+        else:
+            steps, _ = replay.get_next(num_rows, self.share.n_step)
+        return as_transitions(self.tasks[name], steps)
 
-    def warm_up(self) -> None:
-        """Takes the warm-up's steps, if they were not taken yet. For use in a graph."""
-        for num_envs, drivers in self._drivers_by_num_envs().items():
-            run_together(drivers, tf.where(self._is_warm, 0, self.share.warmup_rounds(num_envs)))
-        self._is_warm.assign(True)
+    def _end_episodes(self, name: str) -> None:
+        """Marks the newest steps as the last ones of their episodes, so that no return spans the break."""
+        replay = self.replays[name]
+        if isinstance(replay, Replay):
+            replay.end_episodes()
+        elif self.share.n_step > 1:
+            raise ValueError(
+                f"The replay of task '{name}' must be an mtq Replay to begin new episodes with n_step = "
+                f"{self.share.n_step}: returns would span the break. Received: {type(replay).__name__}. Use n_step=1, "
+                "or leave replay out."
+            )
 
     def _drivers_by_num_envs(self) -> dict[int, list[StepDriver]]:
-        """Tasks with as many copies are stepped together."""
+        """Groups of tasks with equally many copies, which are stepped together."""
         groups: dict[int, list[StepDriver]] = {}
         for name, task in self.tasks.items():
             groups.setdefault(task.num_envs, []).append(self.drivers[name])
         return groups
 
-    def _add_task(self, task: Task, network: Any, exploration: exploration_lib.EpsilonGreedy, seeds: list[int]) -> None:
+    def _add_task(self, task: Task, network: Any, exploration: EpsilonGreedy, seeds: list[int]) -> None:
         statistics = CollectionStatistics(task.num_envs)
-        replay = UniformReplay(task, self.share.replay_capacity, self.share.n_step, seeds[1])
+        replay = self._make_replay(task, seeds[1])
         warmup = self.share.warmup_rounds(task.num_envs) * task.num_envs
-        replicas = self.share.replicas
+        replicas = self.share.num_replicas
         acting = functools.partial(network, training=False)  # some layers of Keras are in training mode by default
-        policy = exploration_lib.EpsilonGreedyPolicy(
-            task, acting, exploration, lambda: (statistics.steps - warmup) * replicas, seeds[2]
-        )
+        if self._parts.policy is not None:
+            policy = self._parts.policy(task, acting)
+            _check_policy(task, policy)
+        else:
+            steps = lambda: (statistics.steps - warmup) * replicas  # noqa: E731
+            policy = EpsilonGreedyPolicy(task, acting, exploration, steps, seeds[2])
         environment = (
             InGraphEnvironment(task, task.num_envs, seeds[0])
             if task.spec.in_graph
@@ -219,9 +309,47 @@ class Shard:
         self.statistics[task.name], self.replays[task.name] = statistics, replay
         self.drivers[task.name] = StepDriver(environment, policy, [replay.add_batch, statistics])
 
+    def _make_replay(self, task: Task, seed: int) -> ReplayBuffer:
+        capacity, n_step = self.share.replay_capacity, self.share.n_step
+        if capacity // task.num_envs < n_step:
+            raise ValueError(
+                f"replay_capacity must hold at least n_step = {n_step} steps of each of the {task.num_envs} copies of "
+                f"task '{task.name}'. Received: {capacity}. Give {n_step * task.num_envs} or more."
+            )
+        spec = memory_spec(task)
+        if self._parts.replay is not None:
+            replay = self._parts.replay(spec, task.num_envs, capacity)
+            if not isinstance(replay, ReplayBuffer):
+                raise ValueError(
+                    "replay must be a function (spec, num_envs, capacity) that returns a replay buffer on tf-agents' "
+                    f"interface. Received: for task '{task.name}' one that returned {replay!r}."
+                )
+            return replay
+        sampler = None if self._parts.sampler is None else self._parts.sampler()
+        if sampler is not None and not isinstance(sampler, Sampler):
+            raise ValueError(
+                f"sampler must be a function without arguments that returns a Sampler. Received: one that returned "
+                f"{sampler!r}."
+            )
+        return Replay(spec, task.num_envs, capacity, sampler, seed)
+
+
+def _check_policy(task: Task, policy: Any) -> None:
+    """Raises a ValueError unless a user's policy can act in a task."""
+    if not isinstance(policy, TFPolicy):
+        raise ValueError(
+            "policy must be a function (task, network) that returns a policy on tf-agents' interface. Received: for "
+            f"task '{task.name}' one that returned {policy!r}."
+        )
+    if tf.nest.flatten(policy.policy_state_spec):
+        raise ValueError(
+            f"policy must return a policy without a state of its own. Received: for task '{task.name}' one with the "
+            f"state {policy.policy_state_spec}. Keep what it must remember in variables."
+        )
+
 
 def _seeds(tasks: TaskSet, seed: int, replica: int, epoch: int = 0) -> dict[str, list[int]]:
-    """For each task a seed of its environments, its replay and its policy."""
+    """The seeds of each task's environments, its replay and its policy."""
     return {
         name: stream_seeds(seed, Purpose.EXPERIENCE, number, replica, epoch, count=3)
         for number, name in enumerate(tasks)

@@ -1,30 +1,32 @@
 """A network of several tasks computed at once: what they share sees the rows of all of them together."""
 
+import graphlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.models.functional import Functional
 
+from mtq import keras_internals
 from mtq.joint.row_wise import is_convolution, is_row_wise
 from mtq.joint.rows import Rows, gathered
+from mtq.keras_internals import LayerCall
 from mtq.networks.paths import TaskPaths
 
-LayerCall: TypeAlias = Callable[[Any, Any, Any, bool], Any]
+CallLayer: TypeAlias = Callable[[Any, Any, Any, bool], Any]
 """`layer, args, kwargs, training` → outputs, with `Rows` in the place of every tensor."""
 
 
-class _Call(NamedTuple):
+class _JointCall(NamedTuple):
     """One layer called for several tasks together, or for one alone."""
 
     tasks: tuple[int, ...]
-    nodes: tuple[Any, ...]  # of Keras's graph, one per task
+    calls: tuple[LayerCall, ...]  # one per task
 
 
 class JointNetwork:
-    """Computes `{task: observation}` → `{task: q_values}`, where it pays with one call of a shared layer for all tasks.
+    """Computes `{task: observation}` → `{task: q_values}` with one call of a shared layer for all tasks where it pays.
 
     From the first convolution on, layers that treat every row for itself are called on the rows of all tasks that come
     to them in one shape, joined along the batch. Others, such as batch normalization, are called for each task alone,
@@ -38,17 +40,17 @@ class JointNetwork:
         self._names = tuple(paths)
         self._inputs = [paths[name].inputs[0] for name in paths]
         self._outputs = [id(paths[name].outputs[0]) for name in paths]
-        self._calls = _schedule([paths[name] for name in paths])
+        self._calls = _joint_calls([keras_internals.calls_of(paths[name]) for name in paths])
 
     def __call__(
-        self, observations: Mapping[str, Any], training: bool = False, call_layer: LayerCall | None = None
+        self, observations: Mapping[str, Any], training: bool = False, call_layer: CallLayer | None = None
     ) -> dict[str, tf.Tensor]:
         """Action values of all tasks.
 
         Args:
-            observations: `{task: [B, …]}`.
-            training: Whether layers are told that it is for training.
-            call_layer: Calls every layer, in place of `call_on_rows`.
+            observations: The observations, `{task: [B, …]}`.
+            training: Whether layers are called in training mode.
+            call_layer: The function that calls every layer; by default `call_on_rows`.
 
         Returns:
             `{task: q_values [B, num_actions]}`.
@@ -57,36 +59,32 @@ class JointNetwork:
         for task, (tensor, name) in enumerate(zip(self._inputs, self._names, strict=True)):
             rows = Rows([task], [tf.convert_to_tensor(observations[name])])
             values.append({id(tensor): (_cast(rows, tensor.dtype), 0)})
-        for tasks, nodes in self._calls:
-            inputs = iter(
-                [
-                    gathered(
-                        [values[task][id(node.input_tensors[place])] for task, node in zip(tasks, nodes, strict=True)]
-                    )
-                    for place in range(len(nodes[0].input_tensors))
-                ]
-            )
-            fill = lambda argument: next(inputs) if _is_tensor(argument) else argument  # noqa: B023, E731
-            args, kwargs = nodes[0].arguments.convert(fill)
-            outputs = _call(nodes[0].operation, args, kwargs, training, call_layer or call_on_rows)
+        for tasks, calls in self._calls:
+            # The arguments of the first task's call, in which the rows of all tasks take the places of tensors.
+            inputs = [
+                gathered([values[task][id(tensor)] for task, tensor in zip(tasks, tensors, strict=True)])
+                for tensors in zip(*(call.inputs for call in calls), strict=True)
+            ]
+            args, kwargs = calls[0].with_inputs(inputs)
+            outputs = _call(calls[0].layer, args, kwargs, training, call_layer or call_on_rows)
             for position, rows in enumerate(keras.tree.flatten(outputs)):
-                for slot, (task, node) in enumerate(zip(tasks, nodes, strict=True)):
-                    values[task][id(node.outputs[position])] = (rows, slot)
+                for slot, (task, call) in enumerate(zip(tasks, calls, strict=True)):
+                    values[task][id(call.outputs[position])] = (rows, slot)
         found = [values[task][key] for task, key in enumerate(self._outputs)]
         return {name: rows.parts[slot] for name, (rows, slot) in zip(self._names, found, strict=True)}
 
 
 def call_on_rows(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
-    """Calls a layer on the rows of all tasks together, or one after the other if it does not treat rows singly.
+    """Calls a layer on the rows of all tasks together, or task by task if it does not treat rows singly.
 
     Args:
         layer: A Keras layer or operation.
-        args: With `Rows` in the place of tensors.
-        kwargs: Likewise.
-        training: Whether it is for training.
+        args: The arguments, with `Rows` in the place of tensors.
+        kwargs: The keyword arguments, with `Rows` in the place of tensors.
+        training: Whether the layer is called in training mode.
 
     Returns:
-        The outputs, `Rows` in the place of tensors.
+        The outputs, with `Rows` in the place of tensors.
     """
     rows = first_rows(args, kwargs)
     if isinstance(layer, keras.layers.Layer):
@@ -98,7 +96,7 @@ def call_on_rows(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
 
 
 def first_rows(args: Any, kwargs: Any) -> Rows:
-    """The first tensor among a layer's arguments."""
+    """The first `Rows` among a layer's arguments."""
     return next(leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows))
 
 
@@ -114,14 +112,14 @@ def _call_on(layer: Any, args: Any, kwargs: Any, pick: Callable[[Rows], tf.Tenso
 def pays_to_join(layer: Any, rows: Rows) -> bool:
     """Whether a layer is faster on the rows of all tasks together than on each task's.
 
-    A convolution is, and what follows it finds the rows joined. Small dense layers are not: XLA does not share a
-    product of a few hundred rows out over processors, but computes those of several tasks side by side.
+    A convolution is, and layers after it find the rows joined. Small dense layers are not: XLA does not split a product
+    of a few hundred rows over processors, but computes those of several tasks side by side.
     """
     return rows.is_joined or is_convolution(layer)
 
 
-def _call(layer: Any, args: Any, kwargs: Any, training: bool, call_layer: LayerCall) -> Any:
-    """Calls a layer, or in their order those that a model consists of."""
+def _call(layer: Any, args: Any, kwargs: Any, training: bool, call_layer: CallLayer) -> Any:
+    """Calls a layer, or in their order the layers that a model consists of."""
     is_by_name = any(isinstance(argument, Mapping) for argument in (*args, *kwargs.values()))
     if is_by_name or not _can_be_taken_apart(layer):
         return call_layer(layer, args, kwargs, training)
@@ -133,23 +131,22 @@ def _call(layer: Any, args: Any, kwargs: Any, training: bool, call_layer: LayerC
     given = [leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows)]
     inputs = [_cast(rows, tensor.dtype) for rows, tensor in zip(given, layer.inputs, strict=True)]
     values = dict(zip([id(tensor) for tensor in layer.inputs], inputs, strict=True))
-    for node in _nodes(layer):
-        args, kwargs = node.arguments.convert(lambda leaf: values[id(leaf)] if _is_tensor(leaf) else leaf)
-        outputs = _call(node.operation, args, kwargs, training, call_layer)
-        values.update(zip([id(tensor) for tensor in node.outputs], keras.tree.flatten(outputs), strict=True))
+    for call in keras_internals.calls_of(layer):
+        args, kwargs = call.with_inputs([values[id(tensor)] for tensor in call.inputs])
+        outputs = _call(call.layer, args, kwargs, training, call_layer)
+        values.update(zip([id(tensor) for tensor in call.outputs], keras.tree.flatten(outputs), strict=True))
     return keras.tree.map_structure(lambda tensor: values[id(tensor)], layer.output)
 
 
 def _can_be_taken_apart(layer: Any) -> bool:
     """Whether a model is no more than its layers: what is not recognized is called as a whole."""
-    is_functional = getattr(type(layer), "call", None) is Functional.call
-    if type(layer) is not keras.Sequential and not is_functional:
+    if type(layer) is not keras.Sequential and not keras_internals.is_plain_functional(layer):
         return False
-    return not any(_makes_masks(inner) for inner in layer._flatten_layers())
+    return not any(_makes_masks(inner) for inner in keras_internals.flatten_layers(layer))
 
 
 def _makes_masks(layer: Any) -> bool:
-    """Masks travel beside tensors, which `Rows` do not let through."""
+    """Whether a layer makes a mask; masks are attached to tensors, and `Rows` do not pass them on."""
     if type(layer).__module__.startswith("keras."):
         return isinstance(layer, keras.layers.Masking) or bool(getattr(layer, "mask_zero", False))
     return type(layer).compute_mask is not keras.layers.Layer.compute_mask
@@ -159,51 +156,47 @@ def _cast(rows: Rows, dtype: str) -> Rows:
     return rows if rows.pieces[0].dtype == dtype else rows.map(lambda piece: tf.cast(piece, dtype))
 
 
-def _schedule(paths: Sequence[keras.Model]) -> list[_Call]:
-    """In which order what is called. Layers of one task alone come first, so that those of several find them done."""
-    waiting = [_nodes(path) for path in paths]
-    done = [{id(tensor) for tensor in path.inputs} for path in paths]
-    users: dict[int, set[int]] = {}
-    for task, nodes in enumerate(waiting):
-        for node in nodes:
-            users.setdefault(id(node.operation), set()).add(task)
-    calls = []
-    while any(waiting):
-        ready: dict[int, dict[int, Any]] = {}  # by operation and task
-        for task, nodes in enumerate(waiting):
-            for node in nodes:
-                if all(id(tensor) in done[task] for tensor in node.input_tensors):
-                    ready.setdefault(id(node.operation), {}).setdefault(task, node)
-        operation = max(ready, key=lambda key: (len(users[key]) == 1, len(ready[key])))
-        for tasks in _alike(ready[operation]):
-            calls.append(_Call(tuple(tasks), tuple(ready[operation][task] for task in tasks)))
-        for task, node in ready[operation].items():
-            waiting[task] = [other for other in waiting[task] if other is not node]
-            done[task].update(id(tensor) for tensor in node.outputs)
-    return calls
+def _joint_calls(paths: Sequence[Sequence[LayerCall]]) -> list[_JointCall]:
+    """The calls of all paths, those of one layer together, each after those whose outputs it needs.
+
+    The n-th calls of a layer on all paths are made together. Where paths call layers in opposite orders that is not
+    possible, and every path is computed by itself.
+    """
+    try:
+        return _in_order(paths, lambda task, layer, number: (layer, number))
+    except graphlib.CycleError:
+        return _in_order(paths, lambda task, layer, number: (task, layer, number))
 
 
-def _alike(by_task: Mapping[int, Any]) -> list[list[int]]:
-    """The tasks whose calls of one layer agree in all but the rows."""
+def _in_order(
+    paths: Sequence[Sequence[LayerCall]], key_of: Callable[[int, int, int], tuple[int, ...]]
+) -> list[_JointCall]:
+    together: dict[tuple[int, ...], dict[int, LayerCall]] = {}
+    needs = graphlib.TopologicalSorter[tuple[int, ...]]()
+    for task, calls in enumerate(paths):
+        made_by: dict[int, tuple[int, ...]] = {}
+        numbers: dict[int, int] = {}
+        for call in calls:
+            layer = id(call.layer)
+            number = numbers[layer] = numbers.get(layer, -1) + 1
+            key = key_of(task, layer, number)
+            together.setdefault(key, {})[task] = call
+            needs.add(key, *(made_by[id(tensor)] for tensor in call.inputs if id(tensor) in made_by))
+            made_by.update((id(tensor), key) for tensor in call.outputs)
+    return [joint for key in needs.static_order() for joint in _alike(together[key])]
+
+
+def _alike(by_task: Mapping[int, LayerCall]) -> list[_JointCall]:
+    """Calls of one layer, those together that agree in all but the rows."""
     groups: dict[str, list[int]] = {}
-    for task, node in by_task.items():
-        groups.setdefault(repr(node.arguments.convert(_describe)), []).append(task)
-    return list(groups.values())
+    for task, call in by_task.items():
+        groups.setdefault(repr(keras.tree.map_structure(_describe, (call.args, call.kwargs))), []).append(task)
+    return [_JointCall(tuple(tasks), tuple(by_task[task] for task in tasks)) for tasks in groups.values()]
 
 
 def _describe(argument: Any) -> Any:
     """What must agree for two calls to be joined."""
-    if _is_tensor(argument):
+    if isinstance(argument, keras.KerasTensor):
         return (argument.dtype, tuple(argument.shape[1:]))
     is_array = hasattr(argument, "__array__")
     return (argument.dtype, argument.shape, np.asarray(argument).tobytes()) if is_array else argument
-
-
-def _nodes(model: keras.Model) -> list[Any]:
-    """The calls of a functional model, each after those that it needs."""
-    by_depth = model._nodes_by_depth
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
-
-
-def _is_tensor(argument: Any) -> bool:
-    return isinstance(argument, keras.KerasTensor)

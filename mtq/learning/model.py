@@ -1,7 +1,8 @@
 """`MultiTaskDQN`: a Keras model that learns several tasks' action values with one network."""
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from mtq.distribution.checks import check_optimizer
 from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
 from mtq.environments.errors import environment_errors
+from mtq.experience.batches import Batches, read_by
 from mtq.export import export
 from mtq.joint.state_probe import check_layers
 from mtq.joint.xla import is_on_cpu, xla_pays, xla_pays_for_update
@@ -23,7 +25,8 @@ from mtq.learning.losses import TDLoss
 from mtq.learning.q_learning import Batch, QLearning
 from mtq.learning.target_network import TargetNetwork
 from mtq.learning.target_paths import TargetPaths
-from mtq.learning.train_function import batch_source_of, check_experience, check_steps, make_train_function
+from mtq.learning.target_updates import hard_update, soft_update
+from mtq.learning.train_function import TrainFunctions, check_batches, check_steps, endless, make_train_function
 from mtq.learning.update import Update
 from mtq.networks.dtypes import check_dtypes
 from mtq.networks.layer_names import check_layer_names
@@ -108,14 +111,13 @@ class MultiTaskDQN(KerasTrainer):
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.task_metrics = TaskMetrics(tasks.names)
         self._xla: bool | str = "auto"
-        self._identity, self._compilation = object(), object()
-        self._fits_experience = False
-        self._of_batches: Any = (None, None)  # the function of train_on_batch, while fit has one that draws its batches
+        self._identity = object()
+        self._functions = TrainFunctions()
+        self._batches: Batches | None = None  # what the train function draws from
         self.gradient_statistics: Any = None
         self.train_function: Any = None
         self.is_in_step = False
         self.keras_step: Any = None
-        self.experiences: Any = ()  # whose batches `fit` draws
         self.built = True
 
     def compile(  # type: ignore[override]
@@ -219,8 +221,8 @@ class MultiTaskDQN(KerasTrainer):
         for pluggable in (weighting, aggregator):
             pluggable.build_for(self._identity, len(self.tasks), num_shared)
         self.weighting, self.aggregator, self._xla = weighting, aggregator, jit_compile
-        self._compilation = object()  # what was made of an earlier one no longer holds
         self.compiled_state = CompiledState(self)
+        self._forget_functions()
         self.task_weights.assign(weighting.initial_weights(self.tasks))
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -335,7 +337,30 @@ class MultiTaskDQN(KerasTrainer):
             batch, self.td_loss, variables, writes_patches=self.compiles_update and is_on_cpu(), loss_scale=scale
         )
         observations = {name: batch[name].observation for name in self.tasks}
-        return Update(self)(gradients, quantities, self.keras_step.auxiliary(observations, scale))
+        return self.make_update()(gradients, quantities, self.keras_step.auxiliary(observations, scale))
+
+    def make_update(self) -> Update:
+        """Returns the update of the network by the optimizer, weighting and aggregator that it is compiled with."""
+        return Update(
+            variables=self.network.trainable_variables,
+            tasks=self.tasks,
+            optimizer=self.optimizer,
+            weighting=self.weighting,
+            aggregator=self.aggregator,
+            task_weights=self.task_weights,
+            updates=self.updates,
+            update_target=self.update_target_network,
+            metrics=[self.task_metrics, *self.keras_step.metrics],
+            gradient_log=self.gradient_statistics,
+        )
+
+    def update_target_network(self) -> None:
+        """Updates the target network after an update: copies the network if that is due, or moves toward it by τ."""
+        target, online = self.target_network.variables, self.network.variables
+        if self.target_update_tau is not None:
+            soft_update(target, online, self.target_update_tau)
+        else:
+            hard_update(target, online, tf.equal(self.updates.value % self.target_update_period, 0))
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
@@ -357,19 +382,15 @@ class MultiTaskDQN(KerasTrainer):
         """
         check_batch_arguments(y, sample_weight, class_weight)
         self._trace_changed_settings()
-        of_fit, was_in_step = self.train_function, self.is_in_step  # of a fit whose callback may call this
-        if self._fits_experience:  # whose function draws its own batches
-            made_for, of_batches = self._of_batches
-            self.train_function = of_batches if made_for is self._compilation else None
+        was_in_step = self.is_in_step  # of a fit whose callback calls this
         try:
-            return super().train_on_batch(x, return_dict=return_dict)
+            with self._training_on(None):
+                return super().train_on_batch(x, return_dict=return_dict)
         finally:
-            if self._fits_experience:
-                self._of_batches, self.train_function = (self._compilation, self.train_function), of_fit
             self.is_in_step = was_in_step
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Trains on the batches of `Experience.dataset`, as `keras.Model.fit` does.
+        """Trains on the batches of an experience, as `keras.Model.fit` does.
 
         A loss that is no longer finite stops it with a `NonFiniteLossError` that names the task. The progress bar shows
         each task's loss and what the callbacks know of its return; all else is in the logs.
@@ -382,32 +403,50 @@ class MultiTaskDQN(KerasTrainer):
         """
         kwargs = fit_arguments(x, args, kwargs)
         verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
-        self.experiences = check_experience(x, self)
+        check_batches(x, self)
         self._trace_changed_settings()
         kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
-        kwargs.setdefault("shuffle", False)  # of which Keras would say that a dataset does not need it
+        kwargs.setdefault("shuffle", False)  # otherwise Keras warns that a dataset does not need it
         telemetry = self._look_at_gradients(callbacks)
-        kept, source = self.train_function, batch_source_of(x, self)
-        if source is not None and self.compiled:
-            self.train_function = self._train_function_over(source)
-            x = _nothing(self.distribute_strategy)  # is not read, and costs less to set up
-            self._fits_experience = True
+        batches = x if isinstance(x, Batches) and self.compiled and not self.run_eagerly else None
+        if batches is not None:
+            x = endless(self.distribute_strategy)  # not read: the train function draws batches itself
+        elif isinstance(x, Batches):
+            x = x.as_dataset()
         try:
-            with environment_errors(), worker_errors(self.distribute_strategy):
+            with (
+                environment_errors(),
+                worker_errors(self.distribute_strategy),
+                self._training_on(batches),
+                read_by(self),
+            ):
                 callbacks = with_defaults(callbacks, verbose, self)
                 return super().fit(x, verbose=verbose, callbacks=callbacks, **kwargs)
         finally:
-            self.is_in_step = self._fits_experience = False
+            self.is_in_step = False
             if telemetry is not None:
                 telemetry.finish()
-            if source is not None:
-                self.train_function = kept
+
+    @contextlib.contextmanager
+    def _training_on(self, batches: Batches | None) -> Iterator[None]:
+        """A context manager in which Keras calls the train function for batches of an experience, or for a dataset.
+
+        Args:
+            batches: The batches; None for a dataset or a single batch.
+        """
+        before = self._batches, self.train_function
+        self._batches, self.train_function = batches, self._functions.get(batches)
+        try:
+            yield
+        finally:
+            self._functions.keep(batches, self.train_function)
+            self._batches, self.train_function = before
 
     def _trace_changed_settings(self) -> None:
         """Has the functions traced anew if settings were assigned since they were: `target_update_period`, for one."""
         changed = self.compiled_state.changed_settings() if self.compiled else []
         if changed:
-            self._compilation, self.train_function = object(), None
+            self._forget_functions()
         if "jit_compile" in changed:
             self._xla = bool(self.jit_compile)
 
@@ -420,15 +459,22 @@ class MultiTaskDQN(KerasTrainer):
             raise ValueError("fit takes one GradientTelemetry among its callbacks. Received: several.")
         statistics = asking[0].statistics_for(self) if asking and self.compiled else None
         if statistics is not self.gradient_statistics:
-            self.gradient_statistics, self._compilation, self.train_function = statistics, object(), None
+            self.gradient_statistics = statistics
+            self._forget_functions()
         return asking[0] if asking else None
 
     def make_train_function(self, force: bool = False) -> Any:
         """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""
         self.is_in_step = False  # the weights may have changed since the last training
         if force or self.train_function is None:
-            self.train_function = make_train_function(self)
+            has_own_logs = type(self).train_step is not MultiTaskDQN.train_step
+            self.train_function = make_train_function(self, self._batches, has_own_logs)
         return self.train_function
+
+    def _forget_functions(self) -> None:
+        """Has the train functions traced again when they are next needed."""
+        self._functions.clear()
+        self.train_function = None
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Keras builds models with a first batch, which fails with several processes, and loses that batch.
@@ -455,14 +501,6 @@ class MultiTaskDQN(KerasTrainer):
     def double(self) -> bool:
         """Whether targets are those of Double DQN."""
         return self.q_learning.double
-
-    def _train_function_over(self, source: Any) -> Any:
-        made_for, train_function = source.train_function
-        if made_for is not self._compilation:
-            has_own_logs = type(self).train_step is not MultiTaskDQN.train_step
-            train_function = make_train_function(self, source, source.compilable and self.uses_xla, has_own_logs)
-            source.train_function = (self._compilation, train_function)
-        return train_function
 
     def export(  # type: ignore[override]
         self, filepath: str, format: str = "tf_saved_model", *, overwrite: bool = False
@@ -535,11 +573,3 @@ class _ByIdentity(list[Any]):
 
     def __contains__(self, item: object) -> bool:
         return any(item is one for one in self)
-
-
-def _nothing(strategy: tf.distribute.Strategy) -> Any:
-    """A dataset without end, for every replica."""
-    nothing = lambda _: tf.data.Dataset.from_tensors(0).repeat()  # noqa: E731
-    if strategy.num_replicas_in_sync == 1:
-        return nothing(None)
-    return strategy.distribute_datasets_from_function(nothing)

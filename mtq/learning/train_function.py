@@ -11,101 +11,115 @@ import tensorflow as tf
 from mtq.checks import integer
 from mtq.distribution.replicas import draws_on_host, first, per_replica
 from mtq.environments.errors import environment_errors
-from mtq.experience.batches import experiences_of
+from mtq.experience.batches import Batches, check_model
 from mtq.learning.batch_checks import check_values
 
 Logs = dict[str, tf.Tensor]
 TrainFunction = Callable[[Any], Logs]
 
 
-def make_train_function(
-    model: keras.Model, batch_source: Any = None, jit_compile: bool = False, has_own_logs: bool = True
-) -> TrainFunction:
+class TrainFunctions:
+    """The train functions that a model has compiled: one over datasets, and one for each of the last batches used."""
+
+    _MOST = 4
+
+    def __init__(self) -> None:
+        self._functions: dict[Batches | None, TrainFunction] = {}
+
+    def get(self, batches: Batches | None) -> TrainFunction | None:
+        """The function for batches of an experience, or for datasets if None is given; None if there is none yet."""
+        return self._functions.get(batches)
+
+    def keep(self, batches: Batches | None, function: TrainFunction | None) -> None:
+        """Keeps a function, and drops the one that was kept first if there are too many."""
+        self._functions.pop(batches, None)
+        if function is not None:
+            self._functions[batches] = function
+        while len(self._functions) > self._MOST:
+            del self._functions[next(iter(self._functions))]
+
+    def clear(self) -> None:
+        """Drops all functions."""
+        self._functions.clear()
+
+
+def make_train_function(model: Any, batches: Batches | None = None, has_own_logs: bool = True) -> TrainFunction:
     """Makes a train function in which drawing a batch and updating the weights strictly take turns.
 
-    Experience reads the weights that the update writes. Keras's own loop over `steps_per_execution` leaves TensorFlow
-    free to draw the next batch while the update is still being written; here it may not, so that the same seed gives
-    the same bits however many steps one execution has.
+    An experience reads the weights that the update writes. Keras's own loop over `steps_per_execution` leaves
+    TensorFlow free to draw the next batch while the update is still being written. Here it may not, so that the same
+    seed gives the same bits for any number of steps per execution.
 
     Args:
         model: A compiled model with a `train_step`.
-        batch_source: If given, a `mtq.batch_source.BatchSource`: batches are drawn from it and not from the iterator.
-        jit_compile: Whether XLA compiles the whole loop over a `batch_source`.
-        has_own_logs: Whether the `train_step` returns other logs than the model's metrics. Those are read only once.
+        batches: The batches of an experience, which the function draws itself; None if it reads them from an iterator.
+        has_own_logs: Whether `train_step` returns other logs than the model's metrics, which are read only once.
 
     Returns:
-        `iterator` → logs of the last step.
+        A function `iterator` → logs of the last step.
     """
-    if batch_source is None:
+    if batches is None:
         return _loop_over_iterator(model)
     strategy = model.distribute_strategy
     if strategy.num_replicas_in_sync == 1 and not draws_on_host(strategy):
-        return _loop_in_graph(model, batch_source, jit_compile, has_own_logs)
-    return _loop_of_replicas(model, batch_source, has_own_logs)
+        jit_compile = batches.experience.compilable and model.uses_xla
+        return _loop_in_graph(model, batches, jit_compile, has_own_logs)
+    return _loop_of_replicas(model, batches, has_own_logs)
 
 
-def batch_source_of(dataset: Any, model: keras.Model) -> Any:
-    """The `mtq.batch_source.BatchSource` that a dataset is made of, if the model can draw batches from it in its graph.
+def endless(strategy: tf.distribute.Strategy) -> Any:
+    """A dataset without end, for Keras to count steps by where the train function draws the batches itself.
 
     Args:
-        dataset: What `fit` was given.
-        model: That is trained.
+        strategy: The strategy of the model; each replica has such a dataset.
     """
-    return getattr(dataset, "batch_source", None) if not model.run_eagerly else None
+    zeros = lambda _: tf.data.Dataset.from_tensors(0).repeat()  # noqa: E731
+    if strategy.num_replicas_in_sync == 1:
+        return zeros(None)
+    return strategy.distribute_datasets_from_function(zeros)
 
 
-def check_experience(dataset: Any, model: keras.Model) -> list[Any]:
-    """Raises a ValueError if the batches come from an experience that was made with another model, or are none.
+def check_batches(batches: Any, model: keras.Model) -> None:
+    """Raises a ValueError if the `x` of `fit` holds no batches, or those of an experience of another model.
 
     Args:
-        dataset: The `x` of `fit`.
+        batches: The `x` of `fit`.
         model: The model that is trained.
-
-    Returns:
-        The experiences whose batches the dataset holds.
     """
-    if dataset is None or hasattr(type(dataset), "env_steps"):  # an Experience itself
-        received = "None" if dataset is None else f"an object of {type(dataset).__name__}"
+    if batches is None or hasattr(type(batches), "env_steps"):  # an Experience itself
+        received = "None" if batches is None else f"an object of {type(batches).__name__}"
         raise ValueError(
-            f"x of fit must be a dataset of batches. Received: {received}. Pass Experience.dataset(batch_size), or a "
+            f"x of fit must be batches. Received: {received}. Pass Experience.batches(batch_size), or a "
             "tf.data.Dataset or generator of {task: mtq.Transition}."
         )
-    experiences = experiences_of(dataset)
-    for experience in experiences:
-        if experience.model is not model:
-            raise ValueError(
-                "The dataset must come from an Experience made with the model that is fitted, for it acts with its "
-                f"model's weights. Received: one made with another model, '{experience.model.name}', whose weights "
-                "this fit would not change. Make an mtq.Experience(tasks, model) with this model, also after "
-                "load_model."
-            )
-    return experiences
+    if isinstance(batches, Batches):
+        check_model(batches.experience, [model])
 
 
-def _loop_in_graph(model: keras.Model, batch_source: Any, jit_compile: bool, has_own_logs: bool) -> TrainFunction:
+def _loop_in_graph(model: Any, batches: Batches, jit_compile: bool, has_own_logs: bool) -> TrainFunction:
     """Acting, storing, sampling and learning in one loop, which touches Python only where an environment lives there.
 
     Both halves of a step are traced into one graph, whose automatic control dependencies keep them in turn.
     """
     learn = tf.function(model.train_step, autograph=False, jit_compile=_compiles_update(model) or None)
-    return _train_function(model, batch_source, lambda: learn(batch_source.next_batch()), jit_compile, has_own_logs)
+    return _train_function(model, batches, lambda: learn(batches.next_batch()), jit_compile, has_own_logs)
 
 
-def _loop_of_replicas(model: keras.Model, batch_source: Any, has_own_logs: bool) -> TrainFunction:
+def _loop_of_replicas(model: Any, batches: Batches, has_own_logs: bool) -> TrainFunction:
     """The same with several replicas: each steps its environments and draws its rows, then all learn at once."""
     strategy = model.distribute_strategy
 
     def learn() -> Logs:
         if draws_on_host(strategy):
-            batch = per_replica(strategy, batch_source.next_batches())
+            batch = per_replica(strategy, batches.next_batches())
             return first(strategy, strategy.run(model.train_step, args=(batch,)))
-        return first(strategy, strategy.run(lambda: model.train_step(batch_source.next_batch())))
+        return first(strategy, strategy.run(lambda: model.train_step(batches.next_batch())))
 
-    return _train_function(model, batch_source, learn, jit_compile=False, has_own_logs=has_own_logs)
+    return _train_function(model, batches, learn, jit_compile=False, has_own_logs=has_own_logs)
 
 
 def _train_function(
-    model: keras.Model, batch_source: Any, learn: Callable[[], Logs], jit_compile: bool, has_own_logs: bool
+    model: Any, batches: Batches, learn: Callable[[], Logs], jit_compile: bool, has_own_logs: bool
 ) -> TrainFunction:
     @tf.function(autograph=False)
     def step() -> Logs:
@@ -125,9 +139,9 @@ def _train_function(
 
     def train_function(_: Any) -> Logs:
         _prepare(model)
-        batch_source.prepare()
+        batches.experience.prepare()
         logs = steps()
-        batch_source.check()
+        batches.experience.check_schedules()
         return logs
 
     return train_function
@@ -212,8 +226,6 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
                 f"The dataset must hold at least {model.steps_per_execution} batches, those of one execution. "
                 "Received: one that ended before. Use repeat(), or a new iterator for each fit."
             ) from end
-        for experience in getattr(model, "experiences", ()):
-            experience.check_schedules()
         return logs
 
     return train_function
@@ -241,7 +253,7 @@ def check_steps(dataset: Any, settings: Mapping[str, Any], steps_per_execution: 
             f"before this fit too. Received: {integers['initial_epoch']}. Pass epochs=initial_epoch + n."
         )
     steps_per_epoch = integers.get("steps_per_epoch")
-    is_endless = hasattr(dataset, "batch_source") or (
+    is_endless = isinstance(dataset, Batches) or (
         isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY
     )
     if steps_per_epoch is None and is_endless:

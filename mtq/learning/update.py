@@ -1,37 +1,66 @@
-"""From the tasks' gradients to the next weights: weighing, combining, the optimizer, the target network, the logs."""
+"""`Update`: from the tasks' gradients to the next weights, the target network and the logs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from mtq.aggregators import Aggregator
 from mtq.distribution.optimizer import apply_reduced
 from mtq.distribution.replicas import num_replicas, on_means, reduced_dtype
-from mtq.learning.target_network import hard_update, soft_update
+from mtq.networks.paths import TaskPaths
 from mtq.task_gradients import TaskGradients
+from mtq.task_gradients.log import GradientStatistics as GradientLog
 from mtq.task_gradients.parts import Copies
+from mtq.tasks import TaskSet
 from mtq.trainer.auxiliary_losses import Auxiliary, added
 from mtq.trainer.loss_scale import apply_where_finite, is_dynamic, is_to_be_skipped, loss_scale_of, scaled
+from mtq.weightings import Weighting
 
 Quantities = Mapping[str, tf.Tensor]
 _OF_AUXILIARY = ("regularization_loss", "regularization_gradient_norm")
 
 
 class Update:
-    """One update of a `MultiTaskDQN`.
+    """One update of a network: from the tasks' gradients to the next weights.
 
-    With several replicas weighting and aggregator are given what is reduced over them: each task's gradient of the
-    whole batch. An aggregator whose coefficients do not depend on the gradients combines each replica's own first, and
-    one gradient is reduced in the place of T.
+    With several replicas, weighting and aggregator receive what is reduced over them: each task's gradient of the whole
+    batch. An aggregator whose coefficients do not depend on the gradients combines each replica's own gradients first,
+    so that one gradient is reduced in the place of T.
 
     Args:
-        model: That learns.
+        variables: The trainable variables of the network.
+        tasks: The tasks.
+        optimizer: The optimizer.
+        weighting: The weighting.
+        aggregator: The aggregator.
+        task_weights: The variable with the weights of the tasks, `[T]`, as of the last update.
+        updates: The variable that counts updates.
+        update_target: A function that is called after each update, and updates the target network.
+        metrics: The metrics that receive the quantities of each update.
+        gradient_log: The log of the tasks' gradients; None if nobody reads it.
     """
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(
+        self,
+        *,
+        variables: Sequence[keras.Variable],
+        tasks: TaskSet,
+        optimizer: Any,
+        weighting: Weighting,
+        aggregator: Aggregator,
+        task_weights: keras.Variable,
+        updates: keras.Variable,
+        update_target: Callable[[], None],
+        metrics: Sequence[Any],
+        gradient_log: GradientLog | None = None,
+    ) -> None:
+        self._variables, self._tasks, self._optimizer = list(variables), tasks, optimizer
+        self._weighting, self._aggregator, self._gradient_log = weighting, aggregator, gradient_log
+        self._task_weights, self._num_updates = task_weights, updates
+        self._update_target, self._metrics = update_target, list(metrics)
 
     def __call__(
         self, gradients: TaskGradients, quantities: Quantities, auxiliary: Auxiliary | None = None
@@ -60,40 +89,44 @@ class Update:
             lambda means, copies, found: self._learn(_with_copies(gradients, copies), found or others, means),
             dict(quantities),
             [part.copies() for part in parts],
-            [] if auxiliary is None else _without_none(others, self._model.network.trainable_variables),
+            [] if auxiliary is None else _without_none(others, self._variables),
         )
 
-    def bytes_reduced(self) -> int:
-        """How many bytes one replica puts into all-reduces at each update, 4 or 8 a number; 0 where it is alone."""
-        model = self._model
-        if model.distribute_strategy.num_replicas_in_sync == 1:
+    def bytes_reduced(self, paths: TaskPaths, strategy: tf.distribute.Strategy, has_auxiliary: bool = False) -> int:
+        """Returns the number of bytes that one replica sends to all-reduces at each update, 4 or 8 per number.
+
+        Args:
+            paths: The tasks' paths through the network.
+            strategy: The strategy of the run; with a single replica the number is 0.
+            has_auxiliary: Whether there are losses that belong to no task.
+        """
+        if strategy.num_replicas_in_sync == 1:
             return 0
-        variables, num_tasks = model.network.trainable_variables, len(model.tasks)
-        copies = [len(tasks) for tasks in model.paths.tasks_of(variables)]
-        quantities = 3 * num_tasks  # loss, mean value, mean error
+        num_tasks = len(self._tasks)
+        copies = [len(tasks) for tasks in paths.tasks_of(self._variables)]
+        quantities = 3 * num_tasks  # the loss, the mean value, and the mean error
         regularized = 0
-        if model.keras_step.has_auxiliary:
+        if has_auxiliary:
             quantities += len(_OF_AUXILIARY)
-            regularized = 1 - self._is_linear()  # ∇R is reduced by itself, or as a part of the update
+            regularized = 1 - self._is_linear()  # its gradient is reduced by itself, or as a part of the update
         if self._is_linear():
             copies = [min(number, 1) for number in copies]
-            quantities += num_tasks + (num_tasks if model.weighting.needs_losses else 0)
+            quantities += num_tasks + (num_tasks if self._weighting.needs_losses else 0)
         gradients = sum(
-            math.prod(v.shape) * (number + regularized) for v, number in zip(variables, copies, strict=True)
+            math.prod(v.shape) * (number + regularized) for v, number in zip(self._variables, copies, strict=True)
         )
-        return reduced_dtype(model.distribute_strategy).size * (gradients + quantities)
+        return reduced_dtype(strategy).size * (gradients + quantities)
 
     def _is_linear(self) -> bool:
-        """Whether the update of the whole batch is the mean of the replicas' own."""
-        model = self._model
-        looks = model.gradient_statistics is not None or model.weighting.needs_gradients
-        return model.aggregator.is_linear and not looks
+        """Whether the update of the whole batch is the mean of the replicas' own updates."""
+        needs_gradients = self._gradient_log is not None or self._weighting.needs_gradients
+        return self._aggregator.is_linear and not needs_gradients
 
     def _learn(
         self, gradients: TaskGradients, others: Sequence[tf.Tensor | None], quantities: Quantities
     ) -> dict[str, tf.Tensor]:
         before = self._remembered()
-        if is_dynamic(self._model.optimizer):
+        if is_dynamic(self._optimizer):
             weights, update = self._combine_where_finite(gradients, quantities)
         else:
             weights, update = self._combine(gradients, quantities["loss"])
@@ -101,25 +134,25 @@ class Update:
         return self._apply(added(update, others), {**quantities, "gradient_norm": norms, "weight": weights}, before)
 
     def _combine(self, gradients: TaskGradients, losses: tf.Tensor) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
-        model, updates = self._model, self._updates
+        updates = self._updates
         weights = self._weigh(losses, gradients)
-        update = model.aggregator(gradients, weights, updates)
-        if model.gradient_statistics is not None:
-            model.gradient_statistics.look(gradients, weights, updates)
+        update = self._aggregator(gradients, weights, updates)
+        if self._gradient_log is not None:
+            self._gradient_log.look(gradients, weights, updates)
         return weights, update
 
     def _combine_where_finite(
         self, gradients: TaskGradients, quantities: Quantities
     ) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
         """Combines only finite gradients: overflows are routine with a loss scale, and solvers fail on them."""
-        variables = self._model.network.trainable_variables
+        variables = self._variables
 
         def combine() -> tuple[tf.Tensor, list[tf.Tensor]]:
             weights, update = self._combine(gradients, quantities["loss"])
             return weights, _without_none(update, variables)
 
         def skip() -> tuple[tf.Tensor, list[tf.Tensor]]:
-            return tf.convert_to_tensor(self._model.task_weights), _without_none([None] * len(variables), variables)
+            return tf.convert_to_tensor(self._task_weights), _without_none([None] * len(variables), variables)
 
         finite = _are_finite([gradients.norms(), *_of_auxiliary(quantities)])
         found: tuple[tf.Tensor, list[tf.Tensor]] = tf.cond(finite, combine, skip)
@@ -131,11 +164,11 @@ class Update:
         before = self._remembered()
         # The norm of a mean is not to be had for the price; the mean of the norms is at least as large.
         quantities = {**quantities, "gradient_norm": gradients.norms()}
-        if self._model.weighting.needs_losses:
+        if self._weighting.needs_losses:
             weights = on_means(lambda losses: self._weigh(losses, None), quantities["loss"])
         else:
             weights = self._weigh(quantities["loss"], None)
-        update = added(self._model.aggregator(gradients, weights, self._updates), others)
+        update = added(self._aggregator(gradients, weights, self._updates), others)
         places = [place for place, gradient in enumerate(update) if gradient is not None]
 
         def apply(means: Quantities, reduced: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -146,23 +179,22 @@ class Update:
 
     @property
     def _updates(self) -> tf.Tensor:
-        return tf.convert_to_tensor(self._model.updates)
+        return tf.convert_to_tensor(self._num_updates)
 
     def _weigh(self, losses: tf.Tensor, gradients: TaskGradients | None) -> tf.Tensor:
-        model = self._model
-        return model.weighting(tf.convert_to_tensor(model.task_weights), losses, self._updates, model.tasks, gradients)
+        weights = tf.convert_to_tensor(self._task_weights)
+        return self._weighting(weights, losses, self._updates, self._tasks, gradients)
 
     def _remembered(self) -> list[tuple[Any, tf.Tensor]]:
         """The variables that weighing and combining may change, with their values of now.
 
         Empty if no update is ever skipped, which only a `LossScaleOptimizer` does.
         """
-        model = self._model
-        if not is_dynamic(model.optimizer):
+        if not is_dynamic(self._optimizer):
             return []
-        variables = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
-        if model.gradient_statistics is not None:
-            variables += model.gradient_statistics.variables
+        variables = [*self._weighting.variables.values(), *self._aggregator.variables.values()]
+        if self._gradient_log is not None:
+            variables += self._gradient_log.variables
         return [(variable, tf.identity(tf.convert_to_tensor(variable))) for variable in variables]
 
     def _apply(
@@ -172,38 +204,24 @@ class Update:
 
         With several replicas it is called once for all of them.
         """
-        model = self._model
-        variables = model.network.trainable_variables
+        optimizer, variables = self._optimizer, self._variables
         whole, finite = _without_none(update, variables), _are_finite(_watched(quantities))
-        scale = loss_scale_of(model.optimizer)
-        if scale is not None and is_dynamic(model.optimizer):
+        scale = loss_scale_of(optimizer)
+        if scale is not None and is_dynamic(optimizer):
             finite = finite & _are_finite(whole)
             quantities = {**_without_overflow(quantities, scale, finite), "loss_scale": scale}
-            apply_where_finite(model.optimizer, whole, variables, finite)
+            apply_where_finite(optimizer, whole, variables, finite)
             _restore_unless(finite, before)
         else:
             whole = [tf.math.multiply_no_nan(g, tf.cast(finite, g.dtype)) for g in whole]
-            apply_reduced(model.optimizer, whole if scale is None else scaled(whole, scale), variables)
-        model.updates.assign_add(1)
-        update_target_network(model)
+            apply_reduced(optimizer, whole if scale is None else scaled(whole, scale), variables)
+        self._num_updates.assign_add(1)
+        self._update_target()
         logs: dict[str, tf.Tensor] = {}
-        for metric in (model.task_metrics, *model.keras_step.metrics):
+        for metric in self._metrics:
             metric.update_state(quantities)
             logs.update(metric.result())
         return logs
-
-
-def update_target_network(model: Any) -> None:
-    """Copies the network where that is due, or moves the target a part of the way.
-
-    Args:
-        model: A `MultiTaskDQN` that has just been updated.
-    """
-    target, online = model.target_network.variables, model.network.variables
-    if model.target_update_tau is not None:
-        soft_update(target, online, model.target_update_tau)
-    else:
-        hard_update(target, online, tf.equal(model.updates.value % model.target_update_period, 0))
 
 
 def _with_copies(gradients: TaskGradients, copies: Sequence[Sequence[tf.Tensor]]) -> TaskGradients:

@@ -53,7 +53,7 @@ class Checkpoint:
             _write(part / "model.npz", _model_state(self._model))
             write_json(part / "notes.json", {"epoch": epoch, **notes})
         self.wait()
-        for number, shard in zip(local_replicas(self._strategy), self._experience.shards, strict=True):
+        for number, shard in zip(local_replicas(self._strategy), self._experience.replicas, strict=True):
             _write(part / f"replica_{number}.npz", shard.state())
         self._check_equal(epoch)
         if self._worker == 0:
@@ -89,9 +89,9 @@ class Checkpoint:
             )
         notes = json.loads((path / "notes.json").read_text())
         _read(path / "model.npz", _model_state(self._model))
-        for number, shard in zip(local_replicas(self._strategy), self._experience.shards, strict=True):
+        for number, shard in zip(local_replicas(self._strategy), self._experience.replicas, strict=True):
             _read(path / f"replica_{number}.npz", shard.state())
-            shard.go_on(epoch)
+            shard.resume(epoch)
         return notes
 
     def check_shared(self) -> None:

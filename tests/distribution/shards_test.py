@@ -35,21 +35,21 @@ def trained(tasks):
 def test_together_they_take_the_steps_of_one(trained):
     _, experience = trained
     assert experience.env_steps == {"chain": 16 + 6 * 4, "catch": 16 + 6 * 4}
-    for shard in experience.shards:
-        assert {int(replay.num_frames()) for replay in shard.replays.values()} == {20}
-        assert shard.replays["chain"].capacity == 200
+    for replica in experience.replicas:
+        assert {int(replay.num_frames()) for replay in replica.replays.values()} == {20}
+        assert replica.replays["chain"].capacity == 200
 
 
 @pytest.mark.xla
 def test_a_long_warm_up(tasks):
     """XLA, which has short work of a long one, cannot reach the variables of several devices."""
     _, experience = make(tasks, 2, warmup_steps=6_000)
-    experience.dataset(8).batch_source.prepare()
+    experience.prepare()
     assert experience.env_steps == {"chain": 6_000, "catch": 6_000}
 
 
 def test_shards_see_other_things_and_only_their_own(trained):
-    first, second = [shard.replays["catch"].gather_all() for shard in trained[1].shards]
+    first, second = [replica.replays["catch"].gather_all() for replica in trained[1].replicas]
     assert not np.array_equal(first.observation, second.observation)
     assert not np.array_equal(first.action, second.action)
 
@@ -65,14 +65,14 @@ def test_the_first_shard_has_the_seeds_of_a_run_of_one(tasks):
 
 def test_exploration_counts_the_steps_of_all(trained):
     """After 16 and 24 steps of all replicas 24 of the 40 are gone, in which ε falls from 1 to 0."""
-    policy = trained[1].shards[1].drivers["chain"].policy
+    policy = trained[1].replicas[1].drivers["chain"].policy
     assert float(policy._exploration.at(policy._step())) == pytest.approx(1 - 24 / 40)
 
 
 def test_returns_are_those_of_all_shards(tasks):
     _, experience = make(tasks, 2)
-    for shard, finished in zip(experience.shards, ([2.0, 6.0], [1.0, 9.0]), strict=True):
-        shard.statistics["chain"]._finished.assign(finished)
+    for replica, finished in zip(experience.replicas, ([2.0, 6.0], [1.0, 9.0]), strict=True):
+        replica.statistics["chain"]._finished.assign(finished)
     assert experience.take_mean_returns() == {"chain": 5.0, "catch": None}
 
 
@@ -104,8 +104,6 @@ def test_drawn_by_the_host_the_numbers_are_the_same(tasks, monkeypatch, trained)
     ],
 )
 def test_bytes_reduced_are_those_that_are_said(tasks, monkeypatch, aggregator, loss_weights, replicas):
-    from mtq.learning.update import Update
-
     compile_options = {"aggregator": aggregator, "loss_weights": loss_weights}
     model, experience = make(tasks, replicas, compile_options, replay_capacity=800)
     extended, reduced = model.distribute_strategy.extended, []
@@ -118,4 +116,4 @@ def test_bytes_reduced_are_those_that_are_said(tasks, monkeypatch, aggregator, l
 
     monkeypatch.setattr(extended, "reduce_to", counted)
     model.fit(experience.dataset(8), steps_per_epoch=1, verbose=0)
-    assert Update(model).bytes_reduced() == sum(reduced)
+    assert model.make_update().bytes_reduced(model.paths, model.distribute_strategy) == sum(reduced)

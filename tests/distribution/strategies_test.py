@@ -75,8 +75,10 @@ def test_batch_that_the_replicas_do_not_divide(replicated, two_tasks):
     experience = mtq.Experience(two_tasks, model, warmup_steps=16)
     with pytest.raises(ValueError, match=r"multiple of the number of replicas, 2.*Received: 7\. Give 8 or 6\."):
         experience.dataset(7)
+    with pytest.raises(ValueError, match="must be drawn by fit"):
+        next(iter(experience.batches(8)))
     with pytest.raises(tf.errors.OpError, match="must be drawn by fit"):
-        next(iter(experience.dataset(8)))
+        next(iter(experience.batches(8).take(1)))
 
 
 def test_experience_within_the_scope(replicated, two_tasks):

@@ -54,7 +54,7 @@ def test_the_warm_up_leaves_the_weights_as_they_were():
     model = mtq.MultiTaskDQN(network, tasks)
     model.compile("adam")
     before = model.network.get_weights()
-    source = mtq.Experience(tasks, model, warmup_steps=100).dataset(8).batch_source
+    source = mtq.Experience(tasks, model, warmup_steps=100)
     source.prepare()
     source.prepare()  # once is enough
     assert int(model.updates) == 0
@@ -67,10 +67,9 @@ def test_the_warm_up_is_taken_once():
     tasks = two_tasks()
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([16])), tasks)
     experience = mtq.Experience(tasks, model, warmup_steps=20)
-    source = experience.dataset(8).batch_source
-    assert experience.dataset(8).batch_source is source
+    assert experience.batches(8) is experience.batches(8)
     for _ in range(2):
-        source.prepare()
+        experience.prepare()
         assert experience.env_steps["cart_pole"] == 20
     experience.next_batch(4)
     assert experience.env_steps["cart_pole"] == 20  # the first step of both copies is due with the second batch

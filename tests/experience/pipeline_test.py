@@ -119,27 +119,52 @@ def test_batches_are_made_when_asked_for_and_not_before(make_model):
         assert experience.env_steps["counting"] == 20 + 2 * number
 
 
-def test_fit_does_not_wait_for_the_dataset_to_be_traced(two_tasks, make_model, monkeypatch):
+def test_fit_traces_the_drawing_of_a_batch_once_and_datasets_are_made_when_asked_for(
+    two_tasks, make_model, monkeypatch
+):
     model = make_model()
     experience = mtq.Experience(two_tasks, model, warmup_steps=10)
-    dataset, traced, next_batch = experience.dataset(4), [], experience.next_batch
-    monkeypatch.setattr(
-        experience, "next_batch", lambda *args, **options: traced.append(1) or next_batch(*args, **options)
-    )
-    model.fit(dataset, steps_per_epoch=2, verbose=0)
+    batches, traced, replica = experience.batches(4), [], experience.replicas[0]
+    next_batch = replica.next_batch
+    monkeypatch.setattr(replica, "next_batch", lambda num_rows: traced.append(1) or next_batch(num_rows))
+    for _ in range(2):
+        model.fit(batches, steps_per_epoch=2, verbose=0)
     assert len(traced) == 1
-    assert isinstance(dataset, tf.data.Dataset)
-    assert dataset.experience is experience
-    source = dataset.batch_source
-    assert dataset.element_spec["corridor"].action == tf.TensorSpec([4], tf.int32)
-    assert len(traced) == 2
-    taken = dataset.take(2)
+    assert batches.element_spec["corridor"].action == tf.TensorSpec([4], tf.int32)
+    assert len(traced) == 1
+    taken = batches.take(2)
+    assert isinstance(taken, tf.data.Dataset)
     assert len([batch["counting"].reward for batch in taken]) == 2
-    assert taken.experience is experience
-    assert dataset.batch_source is source
-    assert not hasattr(taken, "batch_source")
-    assert next(iter(dataset))["corridor"].action.shape == (4,)
-    assert len(traced) == 2
+    assert next(iter(batches))["corridor"].action.shape == (4,)
+    assert len(traced) == 2  # the loop and the dataset draw by one function
+    with pytest.raises(AttributeError, match="'Batches' object has no attribute 'batch_sizes'"):
+        batches.batch_sizes  # noqa: B018
+
+
+def test_a_mapped_batch_is_drawn_in_the_graph_of_fit(two_tasks, make_model):
+    """Rewards of zero for one task: its values go to zero, and its loss says so from the first update."""
+    model = make_model(compile_options={"loss": "squared"}, target_update_period=10**6)
+    experience = mtq.Experience(two_tasks, model, warmup_steps=10)
+
+    def without_rewards(batch):
+        corridor = batch["corridor"]
+        return {**batch, "corridor": corridor._replace(reward=0 * corridor.reward, discount=0 * corridor.discount)}
+
+    batches = experience.batches(8).map(without_rewards)
+    assert np.all(next(iter(batches))["corridor"].reward == 0)
+    assert np.all(next(iter(batches.as_dataset()))["corridor"].discount == 0)
+    model.network.get_layer("corridor_q_values").bias.assign([3.0, 3.0])
+    model.network.get_layer("corridor_q_values").kernel.assign(np.zeros([16, 2]))
+    history = model.fit(batches, steps_per_epoch=1, verbose=0).history
+    assert history["corridor/loss"] == pytest.approx([9.0])
+    assert history["counting/loss"] != pytest.approx([9.0])
+
+
+def test_mapped_batches_have_the_shapes_that_the_function_gives_them(two_tasks, make_model):
+    experience = mtq.Experience(two_tasks, make_model(), warmup_steps=10)
+    batches = experience.batches(8).map(lambda batch: {"corridor": batch["corridor"].reward[:3]})
+    assert batches.element_spec == {"corridor": tf.TensorSpec([3], tf.float32)}
+    assert next(iter(batches.as_dataset()))["corridor"].shape == (3,)
 
 
 def test_every_start_is_equally_likely(make_model):
@@ -253,8 +278,10 @@ def test_steps_beside_updates_give_the_bits_of_strict_turns(options, make_model)
         model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), sizes, seed=0), tasks)
         model.compile(keras.optimizers.Adam(1e-2), steps_per_execution=10)
         experience = mtq.Experience(tasks, model, **settings)
-        assert experience.shards[0].steps_beside_updates
-        experience.shards[0].steps_beside_updates = beside
+        replica = experience.replicas[0]
+        assert replica._next_batch == replica._beside_the_last_step
+        if not beside:
+            replica._next_batch = replica._after_all_steps
         model.fit(experience.dataset(8), steps_per_epoch=50, verbose=0)
         remembered = [tf.nest.flatten(replay.gather_all()) for replay in experience.replays.values()]
         return [v.numpy() for v in model.network.variables] + [t.numpy() for t in tf.nest.flatten(remembered)]
@@ -265,9 +292,8 @@ def test_steps_beside_updates_give_the_bits_of_strict_turns(options, make_model)
 
 def test_with_overlap_the_batch_does_not_hold_the_last_step(two_tasks, make_model):
     experience = mtq.Experience(two_tasks, make_model(), warmup_steps=2, steps_per_update=2, overlap=True)
-    source = experience.dataset(64).batch_source
-    source.prepare()
-    batch = source.next_batch()["counting"]
+    experience.prepare()
+    batch = experience.batches(64).next_batch()["counting"]
     assert experience.env_steps["counting"] == 4
     assert len(np.unique(np.concatenate([batch.observation, batch.next_observation], axis=1), axis=0)) <= 2
 

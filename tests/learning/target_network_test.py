@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 import mtq
-from mtq.learning.update import update_target_network
 from mtq.tasks.spec import TaskSpec
 from tests import stateful_layers
 from tests.stateful_layers import RANDOM, SLOW, STATEFUL
@@ -90,7 +89,7 @@ def test_the_target_has_values_of_its_own_and_follows(make, shape, tmp_path):
     assert_equal(moved, q_values(loaded, shape))
     assert_equal(start, q_values(loaded, shape, of_target=True))
 
-    update_target_network(model)
+    model.update_target_network()
     assert_equal(moved, q_values(model, shape, of_target=True))
 
 

@@ -37,8 +37,8 @@ def step(model):
 def loop(model):
     """What `fit` calls where all tasks are in-graph: acting, stepping, storing, sampling and learning."""
     experience = mtq.Experience(model.tasks, model, steps_per_update=NUM_ENVS)
-    source = experience.dataset(BATCH_SIZE).batch_source
-    train_function = make_train_function(model, source, jit_compile=True, has_own_logs=False)
+    model._xla = True
+    train_function = make_train_function(model, experience.batches(BATCH_SIZE), has_own_logs=False)
     return (inspect.getclosurevars(train_function).nonlocals["steps"],)
 
 

@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 import mtq
-from mtq.learning.update import Update
 from tests.batches import random_batch
 from tests.plain_keras import layers, two_vectors
 
@@ -156,7 +155,7 @@ def test_bytes_reduced_are_those_that_are_said(monkeypatch, aggregator):
 
     monkeypatch.setattr(strategy.extended, "reduce_to", counted)
     model.fit(tf.data.Dataset.from_tensors(random_batch(model.tasks)), verbose=0)
-    assert Update(model).bytes_reduced() == sum(reduced)
+    assert model.make_update().bytes_reduced(model.paths, strategy, has_auxiliary=True) == sum(reduced)
 
 
 @pytest.mark.slow

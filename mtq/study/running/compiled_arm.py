@@ -61,7 +61,7 @@ class Program:
             steps_per_update=protocol.steps_per_update,
             n_step=protocol.n_step,
         )
-        self._dataset = self.experience.dataset(protocol.batch_size)
+        self._batches = self.experience.batches(protocol.batch_size)
         player = _TargetPlays(self.model) if protocol.evaluates_target else self.model
         self._evaluate, self.evaluated_network = _evaluation(player, protocol), player.network
         self._restart: Callable[[], object] = lambda: None
@@ -96,10 +96,10 @@ class Program:
         for pluggable in (self.model.weighting, self.model.aggregator):
             pluggable.use_stream(of_update % 2**32)
         self.experience.reset(of_experience)
-        self._dataset.batch_source.prepare()  # the warm-up
+        self.experience.prepare()
         watch = _Watch(lambda epoch: self._evaluate(of_evaluation + epoch), self._restart, self._cosines, on_execution)
         self.model.fit(
-            self._dataset,
+            self._batches,
             epochs=self.protocol.epochs,
             steps_per_epoch=self.protocol.updates_per_epoch,
             verbose=0,
