@@ -103,7 +103,25 @@ class Batches:
         options.experimental_optimization.apply_default_optimizations = False
         options.deterministic = True
         dataset = tf.data.Dataset.from_generator(self._checked, output_signature=self.element_spec)
-        return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).with_options(options)
+        return _without_end(dataset).with_options(options)
+
+    def stored(self) -> tf.data.Dataset:
+        """Batches sampled from what is stored, without end: no environment is stepped, but for a warm-up not yet done.
+
+        `evaluate` and `validation_data` read these.
+        """
+        experience, functions = self.experience, self._applied
+
+        @tf.function(autograph=False)
+        def sample() -> Batch:
+            return functions(experience.replicas[0].sample(self._num_rows))
+
+        def batches() -> Iterator[Batch]:
+            kept(experience.prepare, in_graph=True)()
+            while True:
+                yield sample()
+
+        return _without_end(tf.data.Dataset.from_generator(batches, output_signature=self.element_spec))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(tf.data.Dataset, name):
@@ -128,6 +146,11 @@ class Batches:
         while True:
             check()
             yield draw()
+
+
+def _without_end(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """A dataset of a generator, which TensorFlow takes to be one that might end, as one of infinite cardinality."""
+    return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
 @contextlib.contextmanager

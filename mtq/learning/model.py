@@ -1,11 +1,14 @@
 """`MultiTaskDQN`: a Keras model that learns several tasks' action values with one network."""
 
 import contextlib
+import functools
+import inspect
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.src.trainers.trainer import model_supports_jit
 
@@ -39,7 +42,7 @@ from mtq.trainer.keras_step import KerasStep
 from mtq.trainer.keras_trainer import KerasTrainer, check_batch_arguments, check_compile, fit_arguments
 from mtq.trainer.loss_scale import check_loss_scale, is_dynamic, with_loss_scale
 from mtq.trainer.optimizers import build_once, check_trainable
-from mtq.trainer.task_metrics import TaskMetrics
+from mtq.trainer.task_metrics import OF_EVALUATION, TaskMetrics
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -110,6 +113,7 @@ class MultiTaskDQN(KerasTrainer):
         )
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.task_metrics = TaskMetrics(tasks.names)
+        self._evaluation_metrics = TaskMetrics(tasks.names, OF_EVALUATION)
         self._xla: bool | str = "auto"
         self._identity = object()
         self._functions = TrainFunctions()
@@ -198,7 +202,8 @@ class MultiTaskDQN(KerasTrainer):
         jit_compile: bool | str,
         steps_per_execution: int,
     ) -> None:
-        weighting = weightings.get(loss_weights, self.tasks)
+        weighting = weightings.get(loss_weights)
+        weighting.check(self.tasks)
         aggregator = aggregators.get(aggregator)
         self.td_loss = TDLoss(loss)
         super().compile(
@@ -308,6 +313,51 @@ class MultiTaskDQN(KerasTrainer):
         """Action values of all tasks: `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`."""
         return self.network(inputs, training=training)
 
+    def act(self, task: str, observation: Any) -> Any:
+        """Selects the actions with the largest values.
+
+        Args:
+            task: The name of the task.
+            observation: One observation of the task's environment, or several, `[B, …]`.
+
+        Returns:
+            The action as the environment takes it, an `int`; or an array `[B]` of actions.
+
+        Raises:
+            ValueError: There is no such task, or the observation has another shape than the task's.
+
+        Example:
+            ```python
+            observation, _ = environment.reset()
+            action = model.act("cart_pole", observation)
+            ```
+        """
+        if task not in self.tasks:
+            raise ValueError(
+                f"task of act must be a task of the model. Received: {task!r}. There are: {[*self.tasks]}."
+            )
+        spec = self.tasks[task].spec
+        batch = np.asarray(observation)
+        is_single = batch.shape == spec.observation_shape
+        if not is_single and batch.shape[1:] != spec.observation_shape:
+            raise ValueError(
+                f"observation of task '{task}' must have the shape {spec.observation_shape}, or (B, …) of several. "
+                f"Received: {batch.shape}."
+            )
+        batch = batch[None] if is_single else batch
+        actions = self._greedy[task](tf.cast(batch, spec.observation_dtype)).numpy() + spec.first_action
+        return int(actions[0]) if is_single else actions
+
+    @functools.cached_property
+    def _greedy(self) -> dict[str, Any]:
+        """Compiled functions `observation [B, …]` → the number of the best action `[B]`, by task."""
+
+        def of_task(path: keras.Model) -> Any:
+            best = lambda batch: tf.argmax(path(batch, training=False), axis=-1, output_type=tf.int32)  # noqa: E731
+            return tf.function(best, autograph=False, reduce_retracing=True)
+
+        return {name: of_task(self.paths[name]) for name in self.tasks}
+
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """What Keras resets at the start of each epoch."""
@@ -404,6 +454,7 @@ class MultiTaskDQN(KerasTrainer):
         kwargs = fit_arguments(x, args, kwargs)
         verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
         check_batches(x, self)
+        self._check_validation(kwargs)
         self._trace_changed_settings()
         kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
         kwargs.setdefault("shuffle", False)  # otherwise Keras warns that a dataset does not need it
@@ -426,6 +477,91 @@ class MultiTaskDQN(KerasTrainer):
             self.is_in_step = False
             if telemetry is not None:
                 telemetry.finish()
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Computes the mean TD losses of every task on batches, as `keras.Model.evaluate` does. No weight is changed.
+
+        To play the tasks, use `mtq.evaluation.evaluate` or `mtq.callbacks.EvaluateTasks`.
+
+        Args:
+            x: A dataset of `{task: Transition}`, or the batches of an experience, of which what is stored is sampled.
+            *args: Further arguments of `keras.Model.evaluate`.
+            **kwargs: Further arguments of `keras.Model.evaluate`, such as `steps`, which endless batches need, and
+                `return_dict`.
+
+        Returns:
+            `loss`, the weighted sum of the tasks' losses, and `<task>/loss`, `<task>/q_mean` and `<task>/td_error`: a
+            dict if `return_dict=True`, else a list in alphabetical order.
+
+        Raises:
+            ValueError: `steps` is missing for endless batches, labels or sample weights are given, or the model has
+                several replicas.
+        """
+        given = inspect.signature(keras.Model.evaluate).bind(self, x, *args, **kwargs).arguments
+        check_batch_arguments(given.get("y"), given.get("sample_weight"), method="evaluate")
+        self._check_alone("evaluate")
+        if isinstance(x, Batches):
+            if given.get("steps") is None:
+                raise ValueError(
+                    "steps of evaluate must be the number of batches, because those of an experience have no end. "
+                    "Received: None. Pass evaluate steps=100, for example."
+                )
+            x = x.stored()
+        self._evaluation_metrics.reset_state()
+        with environment_errors():
+            return super().evaluate(x, *args, **kwargs)
+
+    def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Computes the losses of one batch, for `evaluate`.
+
+        Args:
+            batch: The batch `{task: Transition}`.
+
+        Returns:
+            The means over the batches so far.
+        """
+        batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        check_batch_arguments(y, sample_weight, method="evaluate")
+        quantities = self.q_learning.losses(self._checked_batch(batch), self.td_loss)
+        weights = tf.convert_to_tensor(self.task_weights)
+        self._evaluation_metrics.update_state({**quantities, "weight": weights})
+        return self._evaluation_metrics.result()
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Computes the TD losses of every task on one batch, like `evaluate`.
+
+        Args:
+            x: The batch, `{task: Transition}`.
+            y: Not supported; must be None.
+            sample_weight: Not supported; must be None.
+            return_dict: Whether to return the losses as a dict instead of a list in alphabetical order.
+        """
+        check_batch_arguments(y, sample_weight, method="test_on_batch")
+        self._check_alone("test_on_batch")
+        self._evaluation_metrics.reset_state()
+        return super().test_on_batch(x, return_dict=return_dict)
+
+    def _check_validation(self, settings: dict[str, Any]) -> None:
+        """Checks the `validation_data` of `fit`, and turns the batches of an experience into a dataset."""
+        data = settings.get("validation_data")
+        if data is None:
+            return
+        self._check_alone("fit with validation_data")
+        if isinstance(data, Batches):
+            if settings.get("validation_steps") is None:
+                raise ValueError(
+                    "validation_steps of fit must be the number of batches, because those of an experience have no "
+                    "end. Received: None. Pass fit validation_steps=100, for example."
+                )
+            settings["validation_data"] = data.stored()
+
+    def _check_alone(self, method: str) -> None:
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            raise ValueError(
+                f"{method} must be called on a model of one replica. Received: one of {replicas}. Load the saved model "
+                "outside of the strategy's scope, and evaluate it there."
+            )
 
     @contextlib.contextmanager
     def _training_on(self, batches: Batches | None) -> Iterator[None]:

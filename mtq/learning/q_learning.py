@@ -57,6 +57,25 @@ class QLearning:
         selector = self.q_values(observations, writes_patches=writes_patches)
         return {n: vl.double_q_targets(batch[n].reward, batch[n].discount, q_t[n], selector[n]) for n in self._names}
 
+    def losses(self, batch: Batch, td_loss: TDLoss) -> dict[str, tf.Tensor]:
+        """Each task's loss on a batch, with the network in inference mode and without a gradient.
+
+        Args:
+            batch: A batch `{task: Transition}`.
+            td_loss: The loss of targets and values.
+
+        Returns:
+            The quantities `loss`, `q_mean` and `td_error`, `[T]` float32 each.
+        """
+        targets = self.targets(batch)
+        q_tm1 = self.q_values({name: batch[name].observation for name in self._names})
+        chosen = {name: vl.select_actions(q_tm1[name], batch[name].action) for name in self._names}
+        return {
+            "loss": tf.stack([td_loss(targets[name], chosen[name]) for name in self._names]),
+            "q_mean": tf.stack([tf.reduce_mean(q_tm1[name]) for name in self._names]),
+            "td_error": tf.stack([tf.reduce_mean(tf.abs(targets[name] - chosen[name])) for name in self._names]),
+        }
+
     def gradients(
         self,
         batch: Batch,

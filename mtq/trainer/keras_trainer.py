@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-_EVALUATE = (
-    "Play the tasks instead: mtq.callbacks.EvaluateTasks in fit's callbacks, or mtq.evaluation.evaluate(model, "
-    "episodes=10)."
+_SPLIT = (
+    "Give validation_data batches of its own; or play the tasks: mtq.callbacks.EvaluateTasks in fit's callbacks, or "
+    "mtq.evaluation.evaluate(model, episodes=10)."
 )
 _WEIGH = "Weigh tasks by compile(loss_weights=…), and rows by what is sampled into the batches."
 _TARGETS = "Batches are {task: mtq.Transition}; the targets follow from their rewards and next observations."
@@ -20,11 +20,8 @@ _METRICS = (
 # The arguments of fit that are refused: the value that each must have, and the remedy.
 _OF_FIT = {
     "y": (None, _TARGETS),
-    "validation_split": (0.0, _EVALUATE),
-    "validation_data": (None, _EVALUATE),
-    "validation_steps": (None, _EVALUATE),
-    "validation_batch_size": (None, _EVALUATE),
-    "validation_freq": (1, _EVALUATE),
+    "validation_split": (0.0, _SPLIT),
+    "validation_batch_size": (None, "The batches have the size that validation_data gives them."),
     "class_weight": (None, _WEIGH),
     "sample_weight": (None, _WEIGH),
 }
@@ -34,35 +31,11 @@ _OF_ARRAYS = {
     "shuffle": (False, "Experience draws at random; shuffle another dataset before it is batched."),
 }
 # Methods that Keras's train_step calls and MultiTaskDQN's does not.
-_NOT_CALLED = ("compute_loss", "compute_metrics", "test_step")
+_NOT_CALLED = ("compute_loss", "compute_metrics")
 
 
 class KerasTrainer(keras.Model):
     """A Keras model that refuses the trainer methods and arguments that have no meaning in Q-learning."""
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Not supported: a policy cannot be scored on batches.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise _unsupported(self, "evaluate", _EVALUATE)
-
-    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Not supported, like `evaluate`.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise _unsupported(self, "test_on_batch", _EVALUATE)
-
-    def test_step(self, data: Any) -> Any:
-        """Not supported, like `evaluate`.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise _unsupported(self, "test_step", _EVALUATE)
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         """Not supported: each task has a loss of its own, computed from transitions.

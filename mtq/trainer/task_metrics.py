@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 QUANTITIES = ("loss", "q_mean", "td_error", "gradient_norm", "weight")
+OF_EVALUATION = ("loss", "q_mean", "td_error")
 
 
 class TaskMetrics(keras.metrics.Metric):
@@ -17,18 +18,24 @@ class TaskMetrics(keras.metrics.Metric):
 
     Args:
         tasks: The tasks' names.
+        quantities: The names of the quantities.
     """
 
-    def __init__(self, tasks: Sequence[str], **kwargs: Any) -> None:
+    def __init__(self, tasks: Sequence[str], quantities: Sequence[str] = QUANTITIES, **kwargs: Any) -> None:
         super().__init__(name="task_metrics", **kwargs)
-        self.tasks = tuple(tasks)
-        self.sums = _variable((len(QUANTITIES), len(self.tasks)), "sums")
+        self.tasks, self.quantities = tuple(tasks), tuple(quantities)
+        self.sums = _variable((len(self.quantities), len(self.tasks)), "sums")
         self.total = _variable((), "total")
         self.count = _variable((), "count")
 
     def update_state(self, quantities: Mapping[str, tf.Tensor]) -> None:  # type: ignore[override]
-        """Adds one update's quantities, each `[T]` float32, but for the optional scalar `regularization_loss`."""
-        self.sums.assign_add(tf.stack([quantities[quantity] for quantity in QUANTITIES]))
+        """Adds the quantities of one update.
+
+        Args:
+            quantities: The quantities by name and the tasks' `weight`s, `[T]` float32 each, and the
+                `regularization_loss`, a float32 scalar, if there is one.
+        """
+        self.sums.assign_add(tf.stack([quantities[quantity] for quantity in self.quantities]))
         total = tf.reduce_sum(quantities["loss"] * quantities["weight"])
         if "regularization_loss" in quantities:
             total += quantities["regularization_loss"]
@@ -39,7 +46,7 @@ class TaskMetrics(keras.metrics.Metric):
         """The means, scalars by name."""
         means = tf.math.divide_no_nan(tf.convert_to_tensor(self.sums), self.count)
         results = {"loss": tf.math.divide_no_nan(tf.convert_to_tensor(self.total), self.count)}
-        for quantity, row in zip(QUANTITIES, tf.unstack(means), strict=True):
+        for quantity, row in zip(self.quantities, tf.unstack(means), strict=True):
             for task, mean in zip(self.tasks, tf.unstack(row), strict=True):
                 results[f"{task}/{quantity}"] = mean
         return results

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+
 from mtq.checks import is_real
 from mtq.pluggable import ensure_instance, lookup
-from mtq.tasks.task import TaskSet
 from mtq.weightings.adaptive import Adaptive
 from mtq.weightings.constant import Constant
 from mtq.weightings.db_mtl import DBMTL
@@ -39,8 +40,10 @@ __all__ = [
     "Uncertainty",
     "Weighting",
     "check_task_weights",
+    "deserialize",
     "get",
     "names",
+    "serialize",
 ]
 
 _BY_NAME: dict[str, type[Weighting]] = {
@@ -64,28 +67,37 @@ def names() -> list[str]:
     return sorted(_BY_NAME)
 
 
-def get(loss_weights: Any, tasks: TaskSet) -> Weighting:
-    """Makes a weighting of what `compile(loss_weights=…)` was given.
+def get(identifier: Any) -> Weighting:
+    """Finds or makes a weighting.
 
     Args:
-        loss_weights: None for the weights of the tasks themselves; a dict with an entry for each task, a number or a
-            `keras.optimizers.schedules.LearningRateSchedule` over updates; a name; a `Weighting`; or the config of one.
-        tasks: The tasks.
-
-    Returns:
-        The weighting.
+        identifier: A name such as `"famo"`, a `Weighting`, or the config of one; None for the weights of the tasks
+            themselves; or a dict with an entry for each task, a number or a
+            `keras.optimizers.schedules.LearningRateSchedule` over updates.
 
     Raises:
-        ValueError: A task has no entry, or an entry no task, or a weight is negative or not finite.
+        ValueError: There is no such weighting, or a weight is negative or not finite.
+
+    Example:
+        >>> import mtq
+        >>> mtq.weightings.get({"cart_pole": 1.0, "acrobot": 0.5}).weights
+        {'cart_pole': 1.0, 'acrobot': 0.5}
     """
-    if loss_weights is None:
-        return Constant({name: task.weight for name, task in tasks.items()})
-    if isinstance(loss_weights, str):
-        loss_weights = lookup("weighting", loss_weights, _BY_NAME)()
-    if isinstance(loss_weights, Mapping) and "class_name" not in loss_weights:
-        check_task_weights(loss_weights, tasks)
-        is_constant = all(is_real(weight) for weight in loss_weights.values())
-        return Constant(loss_weights) if is_constant else Schedule(loss_weights)
-    weighting = ensure_instance("weighting (loss_weights)", loss_weights, Weighting)
-    weighting.check(tasks)
-    return weighting
+    if identifier is None:
+        return Constant()
+    if isinstance(identifier, str):
+        return lookup("weighting", identifier, _BY_NAME)()
+    if isinstance(identifier, Mapping) and "class_name" not in identifier:
+        is_constant = all(is_real(weight) for weight in identifier.values())
+        return Constant(identifier) if is_constant else Schedule(identifier)
+    return ensure_instance("weighting (loss_weights)", identifier, Weighting)
+
+
+def serialize(weighting: Weighting) -> dict[str, Any]:
+    """The config from which `deserialize` makes the weighting again."""
+    return keras.saving.serialize_keras_object(weighting)
+
+
+def deserialize(config: dict[str, Any]) -> Weighting:
+    """Makes a weighting from its config."""
+    return get(config)

@@ -11,7 +11,7 @@ from tests.toy import summed_losses
 from tests.toy_environments import Corridor, CountingEnvironment
 
 WEIGHTINGS = {
-    **{name: (lambda name=name: mtq.weightings.get(name, make_tasks())) for name in mtq.weightings.names()},
+    **{name: (lambda name=name: mtq.weightings.get(name)) for name in mtq.weightings.names()},
     "constant by task": lambda: mtq.weightings.Constant({"corridor": 0.5, "counting": 2.0}),
     "schedule": lambda: mtq.weightings.Schedule(
         {"corridor": keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0), "counting": 2.0}
@@ -74,7 +74,7 @@ def test_a_loss_that_is_not_finite_is_not_remembered(weighting):
 
 
 def test_config_round_trip(weighting):
-    again = mtq.weightings.get(keras.saving.serialize_keras_object(weighting), make_tasks())
+    again = mtq.weightings.get(mtq.weightings.serialize(weighting))
     again.build(2, 3)
     assert type(again) is type(weighting)
     np.testing.assert_array_equal(weights(again), weights(weighting))
@@ -111,6 +111,6 @@ def test_the_summed_loss_of_a_toy_falls_beside_an_aggregator(weighting):
 
 def test_every_name_makes_one(two_tasks):
     for name in mtq.weightings.names():
-        assert isinstance(mtq.weightings.get(name, make_tasks()), mtq.weightings.Weighting)
+        assert isinstance(mtq.weightings.get(name), mtq.weightings.Weighting)
     with pytest.raises(ValueError, match="Did you mean 'constant'"):
-        mtq.weightings.get("constnat", two_tasks)
+        mtq.weightings.get("constnat")

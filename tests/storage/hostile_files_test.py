@@ -205,7 +205,7 @@ def test_configs_of_what_is_pluggable_import_nothing(module, class_name, two_tas
     config = {"module": module, "class_name": class_name, "config": {}, "registered_name": "x>y", "spec_name": "z"}
     for make in (
         lambda: mtq.aggregators.get(config),
-        lambda: mtq.weightings.get(config, two_tasks),
+        lambda: mtq.weightings.get(config),
         lambda: mtq.weightings.Schedule({"a": config}),
         lambda: ensure_instance("thing", config, object),
         lambda: TDLoss(config),

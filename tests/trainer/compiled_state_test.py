@@ -100,7 +100,7 @@ REPLACED = {
     "loss": lambda model: "mse",
     "network": lambda model: make(model.tasks).network,
     "tasks": lambda model: two_vectors(),
-    "weighting": lambda model: mtq.weightings.get("famo", model.tasks),
+    "weighting": lambda model: mtq.weightings.get("famo"),
     "aggregator": lambda model: mtq.aggregators.get("upgrad"),
     "td_loss": lambda model: TDLoss("huber"),
 }

@@ -35,15 +35,15 @@ ARGUMENTS = {
         "verbose": DONE,
         "callbacks": DONE,
         "validation_split": REFUSED,
-        "validation_data": REFUSED,
+        "validation_data": DONE,  # evaluate_test
         "shuffle": REFUSED,
         "class_weight": REFUSED,
         "sample_weight": REFUSED,
         "initial_epoch": DONE,
         "steps_per_epoch": DONE,
-        "validation_steps": REFUSED,
+        "validation_steps": DONE,  # evaluate_test
         "validation_batch_size": REFUSED,
-        "validation_freq": REFUSED,
+        "validation_freq": DONE,  # evaluate_test
     },
     "train_on_batch": {
         "x": DONE,
@@ -52,18 +52,30 @@ ARGUMENTS = {
         "class_weight": REFUSED,
         "return_dict": DONE,
     },
+    "evaluate": {  # evaluate_test
+        "x": DONE,
+        "y": REFUSED,
+        "batch_size": DONE,
+        "verbose": DONE,
+        "sample_weight": REFUSED,
+        "steps": DONE,
+        "callbacks": DONE,
+        "return_dict": DONE,
+        "kwargs": "of Keras alone",
+    },
+    "test_on_batch": {"x": DONE, "y": REFUSED, "sample_weight": REFUSED, "return_dict": DONE},
     "predict": {"x": DONE, "batch_size": DONE, "verbose": DONE, "steps": DONE, "callbacks": DONE},
     "predict_on_batch": {"x": DONE},
 }
 # Each public name of the trainer.
 NAMES = {
     **dict.fromkeys(ARGUMENTS, DONE),
-    **dict.fromkeys(("evaluate", "test_on_batch", "test_step", "compute_loss", "compute_metrics"), REFUSED),
+    **dict.fromkeys(("compute_loss", "compute_metrics"), REFUSED),
+    **dict.fromkeys(("test_step", "make_test_function"), DONE),
     **dict.fromkeys(("train_step", "predict_step", "get_compile_config", "compile_from_config"), DONE),
     **dict.fromkeys(("metrics", "metrics_names", "reset_metrics", "get_metrics_result"), DONE),
     **dict.fromkeys(("run_eagerly", "jit_compile", "make_train_function", "make_predict_function"), DONE),
     **dict.fromkeys(("distribute_strategy", "distribute_reduction_method"), DONE),  # tests/distribution
-    "make_test_function": "makes a function of test_step, which is refused",
     "stateless_compute_loss": "of JAX alone",
     **dict.fromkeys(("loss", "compiled_loss", "compiled_metrics"), "deprecated in Keras; end in compute_loss"),
 }
@@ -100,11 +112,14 @@ VALUES = {
     "shuffle": True,
     "class_weight": {0: 2.0},
     "sample_weight": np.ones(8),
-    "validation_steps": 3,
     "validation_batch_size": 8,
-    "validation_freq": 2,
 }
-REMEDIES = {"validation": "EvaluateTasks", "metrics": "callback", "class_weight": "loss_weights", "y": "Transition"}
+REMEDIES = {
+    "validation_split": "EvaluateTasks",
+    "metrics": "callback",
+    "class_weight": "loss_weights",
+    "y": "Transition",
+}
 
 
 @pytest.mark.parametrize(
@@ -112,9 +127,9 @@ REMEDIES = {"validation": "EvaluateTasks", "metrics": "callback", "class_weight"
     [(method, name) for method, of in ARGUMENTS.items() for name, state in of.items() if state == REFUSED],
 )
 def test_refused_arguments_are_named_before_anything_is_done(model, method, name):
-    first = {"compile": "sgd", "fit": dataset(model.tasks), "train_on_batch": random_batch(model.tasks)}[method]
+    data, batch = dataset(model.tasks), random_batch(model.tasks)
+    first = {"compile": "sgd", "fit": data, "evaluate": data, "train_on_batch": batch, "test_on_batch": batch}[method]
     before, value = [w.copy() for w in model.network.get_weights()], VALUES.get(name)
-    value = dataset(model.tasks) if name == "validation_data" else value
     with pytest.raises(ValueError, match=rf"^{name} of {method} must be .*\. Received: .*\. ") as caught:
         getattr(model, method)(first, **{name: value})
     for part, remedy in REMEDIES.items():

@@ -1,0 +1,119 @@
+"""`evaluate`, `validation_data` and `act`: the losses of every task on batches, and the best actions."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mtq
+from mtq.trainer.task_metrics import OF_EVALUATION
+from tests.batches import random_batch
+
+NAMES = {"loss", *(f"{task}/{quantity}" for task in ("corridor", "counting") for quantity in OF_EVALUATION)}
+
+
+def two_batches(tasks):
+    return [random_batch(tasks, 8, seed) for seed in (1, 2)]
+
+
+def dataset(batches):
+    return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *batches))
+
+
+def by_hand(model, batch):
+    """The losses of a batch, from the networks' values one by one."""
+    found, total = {}, 0.0
+    for weight, (name, transition) in zip(model.task_weights.numpy(), batch.items(), strict=True):
+        q_tm1 = model.paths[name](transition.observation).numpy()
+        q_t = model.target_paths[name](transition.next_observation).numpy()
+        targets = transition.reward + transition.discount * q_t.max(axis=1)
+        error = targets - q_tm1[np.arange(len(q_tm1)), transition.action]
+        found[f"{name}/loss"], found[f"{name}/q_mean"] = np.mean(error**2), q_tm1.mean()
+        found[f"{name}/td_error"] = np.abs(error).mean()
+        total += weight * found[f"{name}/loss"]
+    return {**found, "loss": total}
+
+
+@pytest.mark.parametrize("options", [{}, {"run_eagerly": True}])
+def test_the_losses_are_those_computed_by_hand_and_nothing_changes(two_tasks, make_model, options):
+    model = make_model(
+        compile_options={"loss": "squared", "loss_weights": {"corridor": 2.0, "counting": 0.5}, **options}
+    )
+    model.fit(dataset(two_batches(two_tasks)), verbose=0)
+    batches, before = two_batches(two_tasks), model.get_weights()
+    expected = [by_hand(model, batch) for batch in batches]
+    losses = model.evaluate(dataset(batches), verbose=0, return_dict=True)
+    assert set(losses) == NAMES
+    for name, value in losses.items():
+        assert value == pytest.approx(np.mean([of_batch[name] for of_batch in expected]), rel=1e-5)
+    assert model.test_on_batch(batches[0], return_dict=True) == pytest.approx(expected[0], rel=1e-5)
+    assert model.evaluate(dataset(batches), verbose=0) == pytest.approx([losses[name] for name in sorted(losses)])
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_validation_data_is_logged_and_can_be_monitored(two_tasks, make_model):
+    model = make_model()
+    experience = mtq.Experience(model, warmup_steps=8)
+    held_out = two_batches(two_tasks)
+    stops = keras.callbacks.EarlyStopping("val_corridor/td_error", patience=5)
+    history = model.fit(
+        experience.batches(4),
+        epochs=2,
+        steps_per_epoch=2,
+        validation_data=dataset(held_out),
+        callbacks=[stops],
+        verbose=0,
+    ).history
+    assert {name.removeprefix("val_") for name in history if name.startswith("val_")} == NAMES
+    assert history["val_loss"][-1] == pytest.approx(
+        model.evaluate(dataset(held_out), return_dict=True, verbose=0)["loss"]
+    )
+    assert np.isfinite(history["loss"]).all()
+    assert history["val_loss"][0] != history["val_loss"][1]
+
+
+def test_what_an_experience_has_stored_is_sampled_and_no_environment_is_stepped(two_tasks, make_model):
+    model = make_model()
+    experience, other = (mtq.Experience(model, warmup_steps=8, seed=seed) for seed in (0, 1))
+    losses = model.evaluate(experience.batches(4), steps=3, return_dict=True, verbose=0)
+    assert set(losses) == NAMES
+    assert experience.env_steps == {"corridor": 8, "counting": 8}  # of the warm-up
+    model.fit(experience.batches(4), steps_per_epoch=2, validation_data=other.batches(4), validation_steps=2, verbose=0)
+    assert other.env_steps == {"corridor": 8, "counting": 8}
+    with pytest.raises(ValueError, match=r"^steps of evaluate must be .* Received: None. Pass evaluate steps=100"):
+        model.evaluate(experience.batches(4))
+    with pytest.raises(ValueError, match=r"^validation_steps of fit must be .* Received: None. Pass fit"):
+        model.fit(experience.batches(4), steps_per_epoch=2, validation_data=other.batches(4))
+
+
+def test_on_several_replicas_it_is_refused(two_tasks):
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(two_tasks, mtq.networks.mlp([4])), two_tasks)
+        model.compile("sgd")
+    with pytest.raises(ValueError, match=r"^evaluate must be called on a model of one replica. Received: one of 2"):
+        model.evaluate(dataset(two_batches(two_tasks)))
+
+
+def test_the_best_action_is_the_one_that_the_environment_takes():
+    tasks = mtq.TaskSet(
+        [
+            mtq.Task("from_zero", None, spec=mtq.tasks.TaskSpec((3,), "float32", None, 4)),
+            mtq.Task("from_five", None, spec=mtq.tasks.TaskSpec((2, 2), "uint8", 255.0, 3, first_action=5)),
+        ]
+    )
+    encoders = {name: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4)]) for name in tasks}
+    network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), encoders, seed=0)
+    model = mtq.MultiTaskDQN(network, tasks)
+    observations = np.random.default_rng(0).normal(size=(16, 3))
+    best = model.paths["from_zero"](observations.astype(np.float32)).numpy().argmax(axis=1)
+    np.testing.assert_array_equal(model.act("from_zero", observations), best)
+    assert model.act("from_zero", observations[0].tolist()) == best[0]
+    assert type(model.act("from_zero", observations[0])) is int
+    images = np.random.default_rng(0).integers(0, 256, (5, 2, 2), np.uint8)
+    best = model.paths["from_five"](images).numpy().argmax(axis=1) + 5
+    np.testing.assert_array_equal(model.act("from_five", images), best)
+    with pytest.raises(ValueError, match=r"^task of act must be a task of the model. Received: 'other'"):
+        model.act("other", observations)
+    with pytest.raises(ValueError, match=r"^observation of task 'from_zero' must .* \(3,\).*Received: \(4,\)"):
+        model.act("from_zero", np.zeros(4))
