@@ -10,19 +10,20 @@ TPU_VENV := .venv-tpu
 BIN := $(VENV)/bin
 SEED ?= 0
 
-.PHONY: help setup demo test test-thorough test-slow test-workers test-tpu benchmark check format clean
+.PHONY: help setup demo test test-thorough test-slow test-own-interfaces test-workers test-tpu benchmark check format clean
 
 help:
 	@echo "make demo       set up, train CartPole, Acrobot and MountainCar in one network, evaluate, export (SEED=0)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-thorough  further cases of the same tests"
 	@echo "make test-slow  the learning tests that take minutes"
+	@echo "make test-own-interfaces  the tests as they run where tf-agents cannot be installed"
 	@echo "make test-workers  several processes as one run: their weights, one killed, resumed (ten minutes)"
 	@echo "make test-tpu   compile the training step for a TPU that need not be there (installs JAX and libtpu)"
 	@echo "make benchmark  speed beside tf-agents and Stable-Baselines3 (installs the latter, with torch)"
 	@echo "make check      lint, format and types"
-	@echo "make format     mend the format"
-	@echo "make setup      the set-up alone; PYTHON=python3.13 for another Python"
+	@echo "make format     fix lint and format"
+	@echo "make setup      only set up; PYTHON=python3.13 for another Python"
 
 setup: $(VENV)/.installed
 
@@ -33,8 +34,6 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) with Python $(VERSION); this takes a minute or two."
 	$(INTERPRETER) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	@# On 3.11 pip has installed tf-agents already; on later ones its pins could not be met (setup.cfg).
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps tf-agents==0.19.0
 	@touch $@
 
 demo: setup
@@ -48,6 +47,9 @@ test-thorough: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+test-own-interfaces: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal --without-tf-agents
 
 test-workers: setup
 	$(BIN)/python -m pytest -m slow tests/slow/multi_worker_test.py -k "2 and killed or end_where"

@@ -39,6 +39,7 @@ _CLASSES = {
     "TaskSet": "mtq.tasks",
     "Transition": "mtq.value_learning",
 }
+_COMMANDS = {"mtq.cli", "mtq.play_export", "mtq.cli.play_export"}  # as `python -m` runs them
 __all__ = sorted([*_CLASSES, *_MODULES])
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def __dir__() -> list[str]:
 def _is_command() -> bool:
     """Whether this process is a command of mtq, such as `mtq --help`, which answers before TensorFlow is imported."""
     program = Path(sys.argv[0]).name if sys.argv else ""
-    return program in ("mtq", "mtq.exe") or (program == "-m" and "mtq.cli" in sys.orig_argv)
+    return program in ("mtq", "mtq.exe") or (program == "-m" and not _COMMANDS.isdisjoint(sys.orig_argv))
 
 
 if not _is_command():

@@ -6,6 +6,9 @@ Writes runs/classic_control (learning_curves.png, metrics.json, TensorBoard, che
 checkpoint to saved_models/classic_control/1. Scores, command and spread: recipes/README.md.
 """
 
+if __name__ == "__main__":
+    import quiet  # noqa: F401  (TensorFlow without its notices)
+
 import dataclasses
 import subprocess
 import sys

@@ -9,6 +9,9 @@ the published curves beside ours. Called again it makes only the runs that are m
 Scores, command and what was learnt: recipes/README.md.
 """
 
+if __name__ == "__main__":
+    import quiet  # noqa: F401  (TensorFlow without its notices)
+
 import dataclasses
 from pathlib import Path
 from typing import Any

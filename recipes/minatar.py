@@ -6,6 +6,9 @@ Writes runs/minatar (learning_curves.png, metrics.json, TensorBoard, checkpoints
 saved_models/minatar/1. Scores, command and spread: recipes/README.md.
 """
 
+if __name__ == "__main__":
+    import quiet  # noqa: F401  (TensorFlow without its notices)
+
 import dataclasses
 import sys
 from pathlib import Path

@@ -1,4 +1,5 @@
 import gc
+import sys
 
 import keras
 import pytest
@@ -21,6 +22,15 @@ def pytest_addoption(parser):
     parser.addoption(
         "--optimized", action="store_true", help="let TensorFlow optimize every test's graphs, as users do"
     )
+    parser.addoption(
+        "--without-tf-agents", action="store_true", help="use mtq's own interfaces, as where tf-agents is not installed"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--without-tf-agents"):
+        assert "mtq.interfaces" not in sys.modules
+        sys.modules["tf_agents"] = None  # its import then fails
 
 
 def _optimize(is_optimized):

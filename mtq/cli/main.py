@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from mtq.cli.arguments import count
+from mtq.cli.quiet import import_tensorflow
 from mtq.cli.study import add_commands
 from mtq.errors import StudyError
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all went well, 2 if what was asked for cannot be done; the message is on standard error.
     """
     options = _parser().parse_args(arguments)
+    import_tensorflow()
     try:
         options.command(options)
     except (ValueError, FileExistsError, FileNotFoundError, ImportError, ArithmeticError, StudyError) as error:
@@ -135,7 +137,7 @@ def _tasks(options: argparse.Namespace) -> None:
         try:
             task = mtq.suites.task(name)
         except ValueError:  # its package is not installed
-            rows.append((name, "needs: pip install 'mtq[minatar]'", "", "", ""))
+            rows.append((name, "needs: pip install minatar", "", "", ""))
             continue
         shape = "×".join(map(str, task.spec.observation_shape))
         limit = f" ({task.max_episode_steps:,} steps)" if task.max_episode_steps else ""

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-import mtq  # noqa: F401  (before TensorFlow)
+from mtq.cli.quiet import import_tensorflow
 
 
 def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: bool = False) -> dict[str, float]:
@@ -25,6 +24,8 @@ def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: boo
     Returns:
         The return of each task's episode.
     """
+    import tensorflow as tf
+
     from mtq.evaluation.evaluator import play, task_seed
     from mtq.runs import load_tasks
 
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trust-imports", action="store_true", help="import modules that TASKS.json names")
     options = parser.parse_args(arguments)
+    import_tensorflow()
     print(f"One episode per task, played by the SavedModel in {options.export}:")
     for name, value in play_export(
         options.export, options.tasks, options.seed, trust_imports=options.trust_imports

@@ -37,7 +37,7 @@ class MinAtar(gymnasium.Env):
         try:
             import minatar
         except ImportError as error:
-            raise ImportError("MinAtar's games need the package minatar: pip install 'mtq[minatar]'.") from error
+            raise ImportError("MinAtar's games need the package minatar: pip install minatar.") from error
         self._limit = FREEWAY_FRAMES if game == "freeway" else None
         self._frames = 0
         self._game = minatar.Environment(game, sticky_action_probability, difficulty_ramping)

@@ -6,21 +6,21 @@ import platform
 import subprocess
 from pathlib import Path
 
-_PACKAGES = ("mtq", "tensorflow", "keras", "tf-agents", "gymnasium", "numpy")
+_PACKAGES = ("tensorflow", "keras", "tf-agents", "gymnasium", "numpy")
 
 
 def versions() -> dict[str, str]:
     """The versions of Python and of what mtq stands on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
     commit = _commit()
-    if commit:
-        found["mtq"] += f" ({commit})"
-    return found
+    own = f"{_version('mtq-rl')} ({commit})" if commit else _version("mtq-rl")
+    return {"python": platform.python_version(), "mtq": own, **{package: _version(package) for package in _PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import pytest
 
 import mtq
 from mtq.evaluation.evaluator import evaluate, evaluate_random, play
+from tests.interop import needs_tf_agents
 from tests.toy_environments import Corridor, CountingEnvironment
 
 
@@ -49,6 +50,7 @@ def test_evaluation_is_greedy_repeatable_and_leaves_the_model_alone(two_tasks, m
     assert evaluate_random(two_tasks, episodes=3)["counting"].mean == 5.0
 
 
+@needs_tf_agents
 def test_an_environment_object_cannot_be_evaluated_beside_training(make_model):
     from tf_agents.environments import random_py_environment
     from tf_agents.specs import array_spec

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import mtq
 from mtq.environments import EnvironmentCopies
+from tests.interop import needs_tf_agents
 from tests.toy_environments import Corridor, CountingEnvironment
 
 
@@ -142,6 +143,7 @@ def test_what_an_info_says_of_a_discount_changes_no_terminal():
     assert [copies.step(np.ones(1, int)).discount[0] for _ in range(3)] == [1.0, 1.0, 0.0]
 
 
+@needs_tf_agents
 def test_ids_without_a_version_and_tf_agents_classes():
     from tf_agents.environments import random_py_environment
     from tf_agents.specs import array_spec

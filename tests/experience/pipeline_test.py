@@ -12,6 +12,7 @@ import tensorflow as tf
 import mtq
 from mtq.environments import gymnasium_environment
 from mtq.experience.exploration import EpsilonGreedy
+from tests.interop import needs_tf_agents
 from tests.toy_environments import Corridor, CountingEnvironment
 
 
@@ -208,6 +209,7 @@ def test_exploration_schedules_by_task(two_tasks, make_model):
     assert set(actions["counting"].numpy()) == {0, 1, 2}
 
 
+@needs_tf_agents
 @pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <function Pool.__del__"
 )  # tf-agents leaves its thread pool open

@@ -4,16 +4,17 @@ import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
-from tf_agents.environments import batched_py_environment, py_environment, tf_py_environment
-from tf_agents.specs import array_spec
-from tf_agents.trajectories import time_step
 
 import mtq
 from mtq.cli.play_export import play_export
 from mtq.evaluation.step_evaluator import StepEvaluator
 from mtq.runs import save_tasks
 from mtq.tasks.spec import TaskSpec
+from tests.interop import HAS_TF_AGENTS, tf_agents
 from tests.toy_environments import Corridor
+
+array_spec, time_step = tf_agents("specs.array_spec"), tf_agents("trajectories.time_step")
+PyEnvironment = tf_agents("environments.py_environment").PyEnvironment if HAS_TF_AGENTS else object
 
 
 class Offset(Corridor):
@@ -31,7 +32,7 @@ class Offset(Corridor):
         return super().step(action - 5)
 
 
-class TfAgentsOffset(py_environment.PyEnvironment):
+class TfAgentsOffset(PyEnvironment):
     """The same, of tf-agents, with images."""
 
     first, dtype = 5, np.int32
@@ -68,15 +69,21 @@ class Negative(TfAgentsOffset):
 
 def batched(environment):
     """As a `TFPyEnvironment` makes it, but without a pool of threads, which nobody would close."""
-    return batched_py_environment.BatchedPyEnvironment([environment], multithreading=False)
+    batch = tf_agents("environments.batched_py_environment").BatchedPyEnvironment
+    return batch([environment], multithreading=False)
 
 
 SOURCES = {
     "gymnasium": (Offset, 5),
     "tf_agents": (TfAgentsOffset, 5),
     "negative": (Negative, -1),
-    "in_tensors": (lambda: tf_py_environment.TFPyEnvironment(batched(TfAgentsOffset())), 5),
+    "in_tensors": (
+        lambda: tf_agents("environments.tf_py_environment").TFPyEnvironment(batched(TfAgentsOffset())),
+        5,
+    ),
 }
+if not HAS_TF_AGENTS:
+    SOURCES = {"gymnasium": SOURCES["gymnasium"]}
 
 
 def going_on(tasks):

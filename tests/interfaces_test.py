@@ -1,0 +1,209 @@
+"""mtq's own interfaces have the shape of tf-agents', and parts of tf-agents work with mtq's."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mtq
+from mtq import interfaces
+from mtq.environments.in_graph import InGraphEnvironment
+from mtq.environments.specs import action_spec, observation_spec
+from mtq.experience.memory import memory_spec
+from mtq.experience.replay import Replay
+from mtq.experience.sampler import Sampler
+from mtq.interfaces import TFPolicy, own, time_step_spec
+from tests.interop import needs_tf_agents, tf_agents
+
+CLASSES = ["Driver", "PolicyStep", "ReplayBuffer", "StepType", "TFEnvironment", "TFPolicy", "TimeStep"]
+
+
+@needs_tf_agents
+@pytest.mark.parametrize("name", CLASSES)
+def test_all_that_our_own_class_has_tf_agents_has_too(name):
+    ours, theirs = getattr(own, name), getattr(interfaces, name)
+    public = {member for member in vars(ours) if not member.startswith("__")}
+    assert public
+    for member in public - {"_abc_impl", "_fields", "_field_defaults", "_make", "_replace", "_asdict"}:
+        assert hasattr(theirs, member) or member in dir(theirs), member
+    if hasattr(ours, "_fields"):
+        assert ours._fields == theirs._fields
+    of_theirs = {member for member in dir(theirs) if getattr(getattr(theirs, member), "__isabstractmethod__", False)}
+    assert {member for member in public if getattr(vars(ours)[member], "__isabstractmethod__", False)} == of_theirs
+    for method in public:
+        if inspect.isfunction(vars(ours)[method]) and not method.startswith("_"):
+            parameters = list(inspect.signature(vars(ours)[method]).parameters)
+            assert set(parameters) <= set(inspect.signature(getattr(theirs, method)).parameters), method
+
+
+@needs_tf_agents
+def test_time_steps_are_alike():
+    observation = tf.ones([2, 3])
+    ours, theirs = own.restart(observation, 2), interfaces.restart(observation, 2)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for kind in ("is_first", "is_mid", "is_last"):
+        np.testing.assert_array_equal(getattr(ours, kind)(), getattr(theirs, kind)())
+    spec = tf.TensorSpec([3], tf.float32)
+    assert [s.dtype for s in own.time_step_spec(spec)] == [s.dtype for s in interfaces.time_step_spec(spec)]
+
+
+def chain(num_envs=2):
+    return mtq.TaskSet([mtq.Task("chain", "in_graph/Chain", num_envs=num_envs)])
+
+
+def model_of(tasks):
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), seed=0), tasks)
+    model.compile(keras.optimizers.Adam(1e-2))
+    return model
+
+
+@needs_tf_agents
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_a_stock_replay_buffer_is_one_argument(n_step):
+    """Its samples are transitions of the chain: a reward only where the goal is reached, and as many steps as ours."""
+    buffer = tf_agents("replay_buffers.tf_uniform_replay_buffer").TFUniformReplayBuffer
+    made = []
+
+    def replay(spec, num_envs, capacity):
+        made.append(buffer(spec, num_envs, max_length=capacity // num_envs))
+        return made[-1]
+
+    tasks = chain()
+    experience = mtq.Experience(model_of(tasks), warmup_steps=40, replay=replay, n_step=n_step, replay_capacity=100)
+    experience.model.fit(experience.batches(16), steps_per_epoch=30, verbose=0)
+    assert experience.replays["chain"] is made[0]
+    assert int(made[0].num_frames()) == 40 + 30 == experience.env_steps["chain"]
+    batch = next(iter(experience.batches(64)))["chain"]
+    moved = np.abs(batch.next_observation - batch.observation).sum(axis=1) > 0
+    assert moved.any()
+    assert {round(float(discount), 4) for discount in batch.discount} <= {0.0, 0.99, 0.9801, 0.9703}
+
+
+@needs_tf_agents
+def test_a_stock_driver_runs_our_policy_and_environment():
+    tasks = chain(num_envs=1)
+    task = tasks["chain"]
+    environment = InGraphEnvironment(task, 1, seed=0)
+    policy = tf_agents("policies.random_tf_policy").RandomTFPolicy(
+        time_step_spec(observation_spec(task)), action_spec(task)
+    )
+    seen = []
+
+    class Held(type(environment)):
+        """With the current time step that the stock driver asks for."""
+
+        def _reset(self):
+            self.now = super()._reset()
+            return self.now
+
+        def _current_time_step(self):
+            return self.now
+
+        def _step(self, action):
+            ended, self.now = self.step_and_restart(action)
+            return ended
+
+    held = Held(task, 1, seed=0)
+    held.reset()
+    driver = tf_agents("drivers.dynamic_step_driver").DynamicStepDriver(
+        held, policy, observers=[lambda trajectory: seen.append(trajectory)], num_steps=1
+    )
+    tf.config.run_functions_eagerly(True)
+    try:
+        driver.run()
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert seen[0].observation.shape == (1, task.spec.observation_shape[0])
+
+
+class Always(TFPolicy):
+    """Selects action 1."""
+
+    def __init__(self, task, network):
+        super().__init__(time_step_spec(observation_spec(task)), action_spec(task), automatic_state_reset=False)
+        self.network = network
+
+    def _variables(self):
+        return []
+
+    def _action(self, time_step, policy_state, seed=None):
+        return interfaces.PolicyStep(tf.ones([time_step.observation.shape[0]], tf.int32), policy_state)
+
+    def _distribution(self, time_step, policy_state):
+        raise NotImplementedError
+
+
+def test_a_policy_of_ones_own():
+    tasks = chain()
+    experience = mtq.Experience(model_of(tasks), warmup_steps=10, policy=Always)
+    next(iter(experience.batches(4)))
+    assert set(experience.replays["chain"].gather_all().action.numpy().ravel()) == {1}
+    assert not experience.compilable
+
+
+class Newest(Sampler):
+    """Selects the newest start of the first copy, and notes what was added."""
+
+    def build(self, length, num_envs, seed):
+        self.seen = tf.Variable(-1, dtype=tf.int64, trainable=False)
+
+    def added(self, step):
+        self.seen.assign(step)
+
+    def select(self, batch_size, first, number):
+        return tf.fill([batch_size], first + number - 1), tf.zeros([batch_size], tf.int64)
+
+    def state(self):
+        return [self.seen]
+
+
+def test_a_sampler_of_ones_own():
+    tasks = chain()
+    experience = mtq.Experience(model_of(tasks), warmup_steps=10, sampler=Newest, steps_per_update=2)
+    batch = next(iter(experience.batches(4)))["chain"]
+    newest = experience.replays["chain"].gather_all().observation[0, -1]
+    np.testing.assert_array_equal(batch.observation, np.tile(newest, [4, 1]))
+    assert int(experience.replays["chain"].sampler.seen) == 5  # ten steps of the warm-up, and two more, of two copies
+    assert "chain/replay/2" in experience.replicas[0].state()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"replay": 3}, "replay of experience must be a function"),
+        ({"sampler": lambda: "uniform"}, "sampler must be a function without arguments that returns a Sampler"),
+        ({"replay": lambda *_: "none"}, "replay must be a function .* that returns a replay buffer"),
+        ({"policy": lambda *_: "none"}, "policy must be a function .* that returns a policy"),
+        ({"policy": Always, "exploration": 0.1}, "exploration must be left out where policy is given"),
+        ({"replay": Replay, "sampler": Newest}, "sampler must be left out where replay is given"),
+    ],
+)
+def test_what_is_no_part_is_refused(arguments, message):
+    tasks = chain()
+    with pytest.raises(ValueError, match=f"^{message}.*Received: "):
+        mtq.Experience(model_of(tasks), **arguments)
+
+
+def test_the_replay_is_a_replay_buffer_as_any_other():
+    task = chain()["chain"]
+    replay = Replay(memory_spec(task), 2, 6)
+    for number in range(5):
+        fill = lambda spec, number=number: tf.cast(tf.fill([2, *spec.shape], number), spec.dtype)  # noqa: E731
+        replay.add_batch(tf.nest.map_structure(fill, memory_spec(task)))
+    assert (int(replay.num_frames()), replay.capacity) == (6, 6)
+    np.testing.assert_array_equal(replay.gather_all().reward, [[2, 3, 4]] * 2)
+    steps, rows = replay.get_next(4, 2)
+    assert steps.reward.shape == rows.shape == (4, 2)
+    np.testing.assert_array_equal(steps.reward[:, 1] - steps.reward[:, 0], np.ones(4))
+    single, _ = replay.get_next()
+    assert single.observation.shape == task.spec.observation_shape
+    apart, _ = replay.get_next(4, 2, time_stacked=False)
+    assert [step.reward.shape for step in apart] == [(4,), (4,)]
+    all_once = list(replay.as_dataset(single_deterministic_pass=True))
+    assert sorted(float(step.reward) for step, _ in all_once) == [2, 2, 3, 3, 4, 4]
+    assert next(iter(replay.as_dataset(sample_batch_size=3)))[0].reward.shape == (3,)
+    replay.clear()
+    assert int(replay.num_frames()) == 0
