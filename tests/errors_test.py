@@ -27,7 +27,7 @@ def one_model(tasks):
 
 
 def test_two_tasks_of_one_name():
-    with pytest.raises(ValueError, match=error("name of its own", "Received: ['a', 'a']", "'a' more", "Rename")):
+    with pytest.raises(ValueError, match=error("a different name", "Received: ['a', 'a']", "'a' more", "Rename")):
         mtq.TaskSet([mtq.Task("a", Corridor), mtq.Task("a", Corridor)])
 
 

@@ -329,7 +329,7 @@ def test_vectors_of_floats_beyond_their_bounds_are_reported_once():
     copies = EnvironmentCopies(mtq.Task("beyond", lambda: Later(space, np.full(3, 5.0))), 1, 0)
     copies.reset()
     copies.step(np.zeros(1, int))
-    with pytest.warns(UserWarning, match=r"'beyond' must return .* -1 to 1\. Received: .* 5\.0.* goes on"):
+    with pytest.warns(UserWarning, match=r"'beyond' must return .* -1 to 1\. Received: .* 5\.0.* continues"):
         step = copies.step(np.zeros(1, int))
     assert step.next_observation.tolist() == [[5.0] * 3]
     with warnings.catch_warnings():
