@@ -33,7 +33,7 @@ def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
         lower = batch_size // replicas * replicas
         raise ValueError(
             f"batch_size must be a multiple of the number of replicas, {replicas}, which share a batch. Received: "
-            f"{batch_size}. Use {lower + replicas}{f' or {lower}' if lower else ''}."
+            f"{batch_size}. Give {lower + replicas}{f' or {lower}' if lower else ''}."
         )
 
 
