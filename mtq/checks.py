@@ -1,9 +1,9 @@
-"""Checks of arguments: numbers and flags, and objects of Keras 3.
+"""Checks of arguments that are numbers, flags or Keras 3 objects.
 
 Numbers and flags are converted to Python's own types so that they can be saved.
 
 Python numbers, NumPy scalars and zero-dimensional arrays count as numbers, and a float without a fraction such as 1e4
-counts as an integer. Bools and text do not.
+counts as an integer. Bools and strings do not.
 """
 
 import inspect
@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-_LARGEST = 2**64 - 1  # seeds are unsigned
+_LARGEST = 2**64 - 1  # the largest seed; seeds are unsigned
 LARGEST_COUNT = 2**63 - 1  # the largest number of updates that can be counted
 _OTHERS = ("tf_keras", "tensorflow.python.keras", "tensorflow.keras")
 # The steps or updates at which a schedule is checked before training.
@@ -23,35 +23,35 @@ CHECKED_STEPS = (0, *(10**power for power in range(8)))
 
 
 def is_whole(value: Any) -> bool:
-    """Whether this is an integer."""
+    """Returns whether a value is an integer, and not a bool."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_real(value: Any) -> bool:
-    """Whether this is a number on the line, finite or not."""
+    """Returns whether a value is a real number, finite or not, and not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Whether this is a number of Python or NumPy, or an array of no dimensions that holds one."""
+    """Returns whether a value is a real number of Python or NumPy, or a zero-dimensional array that holds one."""
     return is_real(_plain(value))
 
 
 def integer(role: str, value: Any, least: int = 1, remedy: str = "", most: int = _LARGEST) -> int:
-    """Checks an integer setting.
+    """Checks an integer setting and converts it to an `int`.
 
     Args:
         role: The name of the argument, for the message.
-        value: The value received. A float without a fraction, such as 1e4, is an integer.
+        value: The value received. A float without a fraction, such as 1e4, counts as an integer.
         least: The smallest value allowed.
-        remedy: A sentence that ends the message.
+        remedy: The sentence that ends the message, if any.
         most: The largest value allowed.
 
     Returns:
         The value as an `int`.
 
     Raises:
-        ValueError: The value is not an integer, is too small or too large.
+        ValueError: The value is not an integer, or is too small or too large.
     """
     plain = _plain(value)
     if is_real(plain) and not is_whole(plain) and math.isfinite(plain) and plain == math.floor(plain):
@@ -67,14 +67,14 @@ def integer(role: str, value: Any, least: int = 1, remedy: str = "", most: int =
 def real(
     role: str, value: Any, *, least: float | None = None, most: float | None = None, above: float | None = None
 ) -> float:
-    """Checks a finite real setting.
+    """Checks a finite real setting and converts it to a `float`.
 
     Args:
         role: The name of the argument, for the message.
         value: The value received.
         least: The smallest value allowed.
         most: The largest value allowed.
-        above: An exclusive lower bound.
+        above: The exclusive lower bound.
 
     Returns:
         The value as a `float`.
@@ -99,7 +99,7 @@ def real(
 
 
 def flag(role: str, value: Any) -> bool:
-    """Checks a boolean setting.
+    """Checks a boolean setting and converts it to a `bool`.
 
     Args:
         role: The name of the argument, for the message.
@@ -109,7 +109,7 @@ def flag(role: str, value: Any) -> bool:
         The value as a `bool`.
 
     Raises:
-        ValueError: The value is something else, such as the text "false", which is true in Python.
+        ValueError: The value is not a bool, such as the string "false", which is true in Python.
     """
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{role} must be True or False. Received: {value!r}.")
@@ -117,26 +117,26 @@ def flag(role: str, value: Any) -> bool:
 
 
 def check_keras(role: str, value: Any) -> None:
-    """Raises a ValueError for an object, class or function of `tf.keras`, and for an object of Keras that holds one.
+    """Raises a ValueError for an object, class or function of Keras 2, and for a Keras 3 object that holds one.
 
     Args:
         role: The name of the argument, for the message.
-        value: The value received. Values that are not of `tf.keras` pass.
+        value: The value received. All values other than those of Keras 2 pass.
     """
     for held in _with_attributes(value):
         is_named = inspect.isclass(held) or inspect.isroutine(held)
         classes = held.__mro__ if inspect.isclass(held) else (held,) if is_named else type(held).__mro__
-        for one in classes:
-            module = getattr(one, "__module__", None) or ""
+        for candidate in classes:
+            module = getattr(candidate, "__module__", None) or ""
             if any(module == other or module.startswith(other + ".") for other in _OTHERS):
                 raise ValueError(
-                    f"{role} must be of keras, not of tf.keras, which is Keras 2 here. Received: {module}."
-                    f"{getattr(one, '__name__', type(one).__name__)}. Take it from `import keras`."
+                    f"{role} must be an object of Keras 3, not of Keras 2. Received: {module}."
+                    f"{getattr(candidate, '__name__', type(candidate).__name__)}. Take it from `import keras`."
                 )
 
 
 def message_of(error: Exception) -> str:
-    """The message of an error of Keras, without the terminal's colours.
+    """Returns the message of a Keras error without the escape codes of bold text.
 
     Args:
         error: The error.
@@ -145,7 +145,7 @@ def message_of(error: Exception) -> str:
 
 
 def _with_attributes(value: Any) -> Iterator[Any]:
-    """The value, and what its layers and itself hold as attributes, such as initializers, if it is of Keras."""
+    """Yields a value and, if it is a Keras object, the attributes of it and its layers, such as initializers."""
     yield value
     if not isinstance(value, keras.Layer | keras.optimizers.Optimizer | keras.losses.Loss):
         return

@@ -1,8 +1,8 @@
-"""The errors of mtq, in a module without TensorFlow, so that the command line can import it at once."""
+"""The exceptions of mtq. The module does not import TensorFlow, so that the command line can import it quickly."""
 
 from typing import Any, NoReturn
 
-_LINES, _CHARACTERS = 4, 300  # of the original message, at most: lines, and characters per line
+_LINES, _CHARACTERS = 4, 300  # the most lines quoted from the original message, and the most characters per line
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -10,11 +10,11 @@ class NonFiniteLossError(ArithmeticError):
 
 
 class WorkerLostError(RuntimeError):
-    """Another process of the run died, or could not be reached."""
+    """Another process of the run died, did not start, or could not be reached."""
 
 
 class StudyError(RuntimeError):
-    """Some runs of a study could not be finished. All the others are kept."""
+    """Some runs of a study failed. The completed runs are kept."""
 
 
 class BrokenEnvironmentError(RuntimeError):
@@ -33,15 +33,18 @@ class BrokenEnvironmentError(RuntimeError):
 
 
 class InvalidAnswerError(ValueError):
-    """An environment returned something else than it announced. The message names the task, and is not quoted."""
+    """An environment returned a value that its spaces do not allow. The message names the task.
+
+    Unlike other exceptions of an environment, it is not wrapped in a `BrokenEnvironmentError`.
+    """
 
 
 def raise_broken(name: str, call: str, error: BaseException) -> NoReturn:
-    """Raises a `BrokenEnvironmentError` for an exception of an environment.
+    """Raises a `BrokenEnvironmentError` for an exception that an environment raised.
 
     Args:
-        name: The task's name.
-        call: The call that raised, such as `"step"`.
+        name: The task's name, for the message.
+        call: The name of the call that raised the exception, such as `"step"`.
         error: The exception. A `KeyboardInterrupt` and the errors of this module are raised unchanged.
 
     Raises:
@@ -49,17 +52,17 @@ def raise_broken(name: str, call: str, error: BaseException) -> NoReturn:
     """
     if isinstance(error, KeyboardInterrupt | BrokenEnvironmentError | InvalidAnswerError):
         raise error
-    said = _text(error)
-    message = f"The environment of task '{name}' raised {type(error).__name__} in {call}{': ' if said else '.'}{said}"
+    text = _text(error)
+    message = f"The environment of task '{name}' raised {type(error).__name__} in {call}{': ' if text else '.'}{text}"
     raise BrokenEnvironmentError(message, error) from error
 
 
 class raised_in:  # noqa: N801  (used as a function; contextlib's generators let a StopIteration through)
-    """A context manager that turns any exception raised inside it into a `BrokenEnvironmentError`.
+    """A context manager that converts any exception raised inside it to a `BrokenEnvironmentError`.
 
     Args:
-        name: The task's name.
-        call: The call that may raise, such as `"step"`.
+        name: The task's name, for the message.
+        call: The name of the call that may raise an exception, such as `"step"`.
     """
 
     def __init__(self, name: str, call: str) -> None:

@@ -1,4 +1,4 @@
-"""Taking a model away: a SavedModel that TensorFlow alone loads and TF Serving serves."""
+"""Exports a model as a SavedModel, which loads with TensorFlow alone and can be served with TF Serving."""
 
 import re
 from collections.abc import Mapping
@@ -24,29 +24,29 @@ _OF_AN_EXPORT = (
 
 
 def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None:
-    """Writes a SavedModel with a signature per task and a default one.
+    """Writes a SavedModel with one signature per task and a default signature for all tasks.
 
     The signature named after a task takes `observation [N, …]` in the shape and dtype of `task.spec`, not scaled; Dict,
     Tuple and Discrete observations are flattened as by `gymnasium.spaces.flatten`. It returns `action [N]`, int32, the
     greedy actions as the environment's `step` takes them, and `q_values [N, num_actions]`, float32. Column `i` of the
     values belongs to the action `task.spec.first_action + i`; the first action is 0 unless the environment numbers its
-    actions otherwise. The default signature takes the observations of all tasks, each under its task's name and with
-    its own number of rows, and returns `<task>_action` and `<task>_q_values`. A request of another shape or dtype is
-    answered with an error, whatever serves the export.
+    actions differently. The default signature takes the observations of all tasks, each under its task's name and with
+    its own number of rows, and returns `<task>_action` and `<task>_q_values`. A request of another shape or dtype
+    fails with an error in every program that serves the export.
 
     Args:
-        model: A `MultiTaskDQN`.
-        filepath: The folder to write, by TF Serving's custom `<name>/<version>`.
-        overwrite: Whether an export of mtq that is already there may be replaced. It is replaced by a single rename, so
-            that readers see the old export or the new one. A folder that holds anything else is never replaced.
+        model: The `MultiTaskDQN` to export.
+        filepath: The path of the folder to write; TF Serving expects `<name>/<version>`.
+        overwrite: Whether an existing export of mtq may be replaced. It is replaced by a single rename, so that readers
+            see either the old or the new export. A folder that holds anything else is never replaced.
 
     Raises:
-        FileExistsError: The path exists and is not an empty folder; with `overwrite`, it is not an export of mtq
-            either. Or it is the current folder, or holds it.
-        ValueError: The path is the address of a remote place.
+        FileExistsError: The path exists and is not an empty folder or, with `overwrite`, an export of mtq; or it is
+            the current folder or one of its parents.
+        ValueError: The path is a remote address.
 
     Example:
-        The export is used without mtq and without Keras: `tf.saved_model.load(path).signatures["cart_pole"](
+        An export runs without mtq and without Keras: `tf.saved_model.load(path).signatures["cart_pole"](
         observation=tf.zeros([1, 4]))["action"]`.
     """
     check_free(filepath, overwrite)
@@ -67,11 +67,15 @@ def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None
 
 
 def check_free(filepath: str | Path, overwrite: bool = False) -> None:
-    """Raises a FileExistsError if an export to this place would replace something.
+    """Raises a FileExistsError if an export to a path would replace anything but, with `overwrite`, another export.
 
     Args:
-        filepath: The folder to write.
-        overwrite: Whether an export that is already there may be replaced. Anything else is never replaced.
+        filepath: The path of the folder to be written.
+        overwrite: Whether an existing export of mtq may be replaced.
+
+    Raises:
+        FileExistsError: The path exists and may not be replaced, or one of its parents is a file.
+        ValueError: The path is a remote address.
     """
     overwrite = flag("overwrite", overwrite)
     place = as_path("folder to export to", filepath)
@@ -85,25 +89,25 @@ def _check_place(path: Path, filepath: str | Path, overwrite: bool) -> None:
     if not path.exists():
         return
     if Path.cwd().is_relative_to(path.resolve()):
-        raise _taken(filepath, "another one than the current folder, which the export would replace", "which holds it")
+        raise _taken(filepath, "another than the current folder, which the export would replace", "which holds it")
     if path.is_dir() and not any(path.iterdir()):
         return
     if not path.is_dir() or not overwrite:
-        raise _taken(filepath, "new or empty", "where there is something")
-    other = _not_of_an_export(path)
+        raise _taken(filepath, "new or empty", "which exists")
+    other = _foreign_entry(path)
     if other is not None:
         raise _taken(filepath, "new or empty, or hold an export of mtq and nothing else", f"which holds {other!r}")
 
 
 def _taken(filepath: str | Path, must: str, found: str) -> FileExistsError:
     return FileExistsError(
-        f"The folder to export to must be {must}. Received: {str(filepath)!r}, {found}. Choose another one (TF Serving "
-        "serves the highest version number), or, to replace an export, pass overwrite=True (--overwrite)."
+        f"The folder to export to must be {must}. Received: {str(filepath)!r}, {found}. Choose another folder (TF "
+        "Serving serves the highest version number), or pass overwrite=True (--overwrite) to replace an export."
     )
 
 
-def _not_of_an_export(path: Path) -> str | None:
-    """The name of an entry of a folder that is no part of an export of mtq; None if there is none."""
+def _foreign_entry(path: Path) -> str | None:
+    """Returns the name of an entry of a folder that is not part of an export of mtq, or None if all entries are."""
     graph = path / "saved_model.pb"
     if not graph.is_file():
         return min(entry.name for entry in path.iterdir())
@@ -114,13 +118,13 @@ def _not_of_an_export(path: Path) -> str | None:
         return graph.name
     if not all(_is_ours(meta_graph.signature_def) for meta_graph in saved.meta_graphs):
         return f"{graph.name} of another program"
-    # Assets are the files of lookup tables, which the graph names.
+    # Assets are the files of lookup tables, whose names are in the graph.
     assets = [asset.filename for meta_graph in saved.meta_graphs for asset in meta_graph.asset_file_def]
     return stranger(path, matches(*_OF_AN_EXPORT, *(re.escape(f"assets/{name}") for name in assets)))
 
 
 def _is_ours(signatures: Mapping[str, Any]) -> bool:
-    """Whether the signatures of a SavedModel are those that `export` writes."""
+    """Returns whether the signatures of a SavedModel are those that `export` writes."""
     tasks = [name for name in signatures if name != DEFAULT_SIGNATURE and not name.startswith("__")]
     outputs = {f"{task}_{output}" for task in tasks for output in _OUTPUTS}
     return (
@@ -137,9 +141,9 @@ def _observation_spec(model: Any, name: str, argument: str = "observation") -> t
 
 
 def _checked(model: Any, name: str, observation: tf.Tensor) -> tf.Tensor:
-    """Returns the observation, with an assertion of its shape that runs with the graph.
+    """Returns the observation with an assertion of its shape in the graph.
 
-    Neither TensorFlow's C API nor TF Serving checks the shape that a signature declares.
+    The assertion is necessary because neither TensorFlow's C API nor TF Serving checks the shape in a signature.
     """
     return tf.ensure_shape(observation, [None, *model.tasks[name].spec.observation_shape], name=f"observation_{name}")
 
@@ -171,10 +175,10 @@ def _default_endpoint(model: Any) -> Any:
 
 
 def check_exportable(model: Any) -> None:
-    """Raises a ValueError unless every task's path through the network can be exported. Writes nothing.
+    """Raises a ValueError unless every task's path through the network can be exported. Nothing is written.
 
     Args:
-        model: A `MultiTaskDQN`.
+        model: The `MultiTaskDQN` to check.
     """
     for name in model.tasks:
         try:
@@ -182,13 +186,13 @@ def check_exportable(model: Any) -> None:
             operations = endpoint.get_concrete_function().graph.get_operations()
         except Exception as error:
             raise ValueError(
-                f"The path of task '{name}' through the network must be one that can be exported. Received: one that "
-                f"fails with {type(error).__name__}: {str(error)[:300]}"
+                f"The path of task '{name}' through the network must be exportable. Received: a path that fails with "
+                f"{type(error).__name__}: {str(error)[:300]}"
             ) from error
         python = [operation.name for operation in operations if "PyFunc" in operation.type]
         if python:
             raise ValueError(
-                f"The path of task '{name}' through the network must be one that can be exported. Received: "
-                f"{python[0]!r}, which calls Python, where an export has none. Use operations of keras.ops or "
-                "TensorFlow in its place, or train without export_to."
+                f"The path of task '{name}' through the network must be exportable. Received: the operation "
+                f"{python[0]!r}, which calls Python, but an export runs without Python. Use operations of keras.ops or "
+                "TensorFlow instead, or train without export_to."
             )

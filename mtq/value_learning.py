@@ -1,8 +1,9 @@
-"""The arithmetic of Q-learning as pure functions of tensors.
+"""The equations of Q-learning as pure functions of tensors.
 
-Names carry their time: `q_tm1` are the action values at the earlier step, `a_tm1` the action taken there, `r_t` and
-`discount_t` what came of it, `q_t` the action values at the later step. A discount is 0 at a true terminal, so that
-nothing is bootstrapped past it, and keeps its γ at a time limit. B is the batch size, A the number of actions.
+The names of variables give their time: `q_tm1` are the action values at the earlier step, `a_tm1` is the action taken
+there, `r_t` and `discount_t` are the reward and the discount that followed, and `q_t` are the action values at the
+later step. The discount is 0 at a true terminal, so that nothing is bootstrapped past it, and γ at a time limit. B is
+the batch size, A the number of actions.
 """
 
 from typing import NamedTuple
@@ -11,14 +12,16 @@ import tensorflow as tf
 
 
 class Transition(NamedTuple):
-    """A batch of steps of one task: what `Experience` yields and `MultiTaskDQN` learns from.
+    """A batch of transitions of one task, as `Experience` yields and `MultiTaskDQN` trains on.
 
     Attributes:
-        observation: `[B, ...]`, in the task's own dtype.
-        action: `[B]` int32.
-        reward: `[B]` float32, scaled and clipped as the task says; for n-step learning the discounted sum.
-        discount: `[B]` float32, with γ already in it (γⁿ for n steps); 0 only at a true terminal.
-        next_observation: `[B, ...]`, the observation that the reward led to, even where the episode ended there.
+        observation: The observations, `[B, ...]`, in the task's own dtype.
+        action: The actions, `[B]` int32.
+        reward: The rewards, `[B]` float32, scaled and clipped as the task specifies; with n-step returns, their
+            discounted sums.
+        discount: The discounts, `[B]` float32: γ, or γⁿ for n steps; 0 only at a true terminal.
+        next_observation: The observations that the actions led to, `[B, ...]`. Where an episode ended, this is its
+            last observation.
     """
 
     observation: tf.Tensor
@@ -29,18 +32,18 @@ class Transition(NamedTuple):
 
 
 def q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor) -> tf.Tensor:
-    """The targets of deep Q-learning, `y = r + γ · max_a q(s', a)`, through which no gradient flows.
+    """Computes the targets of deep Q-learning, `y = r + γ · max_a q(s', a)`, with gradients stopped.
 
     Args:
-        r_t: Rewards, `[B]` float32.
-        discount_t: Discounts, `[B]` float32.
-        q_t: Action values of the target network at the next observations, `[B, A]` float32.
+        r_t: The rewards, `[B]` float32.
+        discount_t: The discounts, `[B]` float32.
+        q_t: The action values of the target network at the next observations, `[B, A]` float32.
 
     Returns:
-        Targets, `[B]` float32.
+        The targets, `[B]` float32.
 
     Raises:
-        ValueError: The ranks are other than these.
+        ValueError: A tensor does not have the rank given above.
 
     Example:
         >>> q_targets(tf.constant([1.0]), tf.constant([0.5]), tf.constant([[2.0, 4.0]])).numpy().tolist()
@@ -54,19 +57,19 @@ def q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor) -> tf.Tenso
 
 
 def double_q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t_value: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
-    """The targets of Double DQN: one network chooses the next action, the other values it.
+    """Computes the targets of Double DQN: the online network selects the next action, the target network values it.
 
     Args:
-        r_t: Rewards, `[B]` float32.
-        discount_t: Discounts, `[B]` float32.
-        q_t_value: Action values of the target network at the next observations, `[B, A]` float32.
-        q_t_selector: Action values of the online network there, `[B, A]` float32.
+        r_t: The rewards, `[B]` float32.
+        discount_t: The discounts, `[B]` float32.
+        q_t_value: The action values of the target network at the next observations, `[B, A]` float32.
+        q_t_selector: The action values of the online network at the next observations, `[B, A]` float32.
 
     Returns:
-        Targets, `[B]` float32.
+        The targets, `[B]` float32, with gradients stopped.
 
     Raises:
-        ValueError: The ranks are other than these.
+        ValueError: A tensor does not have the rank given above.
 
     Example:
         >>> value, selector = tf.constant([[2.0, 4.0]]), tf.constant([[9.0, 1.0]])
@@ -82,47 +85,54 @@ def double_q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t_value: tf.Tensor
 
 
 def select_actions(q: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
-    """The value of one action per row: `q[b, a[b]]`.
+    """Returns the value of one action per row, `q[b, a[b]]`.
 
     Args:
-        q: Action values, `[B, A]` float32.
-        a: Actions, `[B]` int32.
+        q: The action values, `[B, A]` float32.
+        a: The actions, `[B]` int32.
 
     Returns:
-        `[B]` float32.
+        The values of the actions, `[B]` float32.
 
     Raises:
-        ValueError: The ranks are other than these.
+        ValueError: A tensor does not have the rank given above.
     """
     _check_ranks(q=(q, 2), a=(a, 1))
     return tf.reduce_sum(q * tf.one_hot(a, q.shape[-1], dtype=q.dtype), axis=-1)
 
 
 def td_errors(q_tm1: tf.Tensor, a_tm1: tf.Tensor, target_tm1: tf.Tensor) -> tf.Tensor:
-    """The temporal-difference errors `y − q(s, a)`.
+    """Computes the temporal-difference errors `δ = y − q(s, a)`.
 
     Args:
-        q_tm1: Action values of the online network, `[B, A]` float32.
-        a_tm1: Actions taken, `[B]` int32.
-        target_tm1: Targets, `[B]` float32.
+        q_tm1: The action values of the online network, `[B, A]` float32.
+        a_tm1: The actions taken, `[B]` int32.
+        target_tm1: The targets y, `[B]` float32.
 
     Returns:
-        `[B]` float32.
+        The errors, `[B]` float32.
     """
     return target_tm1 - select_actions(q_tm1, a_tm1)
 
 
 def squared(td_error: tf.Tensor) -> tf.Tensor:
-    """The squared error `δ²` of equation 1 of the mission, without a factor of one half."""
+    """Computes the squared error `δ²` of equation 1 in README.md, without a factor of one half.
+
+    Args:
+        td_error: The temporal-difference errors, of any shape.
+
+    Returns:
+        The losses, in the shape of `td_error`.
+    """
     return tf.square(td_error)
 
 
 def huber(td_error: tf.Tensor, delta: float = 1.0) -> tf.Tensor:
-    """The Huber loss: `½ δ²` up to `|δ| = delta`, linear with slope `delta` beyond.
+    """Computes the Huber loss: `½ δ²` up to `|δ| = delta`, linear with slope `delta` beyond.
 
     Args:
-        td_error: Temporal-difference errors, any shape.
-        delta: Where the loss becomes linear, above 0.
+        td_error: The temporal-difference errors, of any shape.
+        delta: The size of an error above which the loss is linear, greater than 0.
 
     Returns:
         The losses, in the shape of `td_error`.
@@ -136,22 +146,22 @@ def huber(td_error: tf.Tensor, delta: float = 1.0) -> tf.Tensor:
 
 
 def n_step_returns(r_t: tf.Tensor, discount_t: tf.Tensor, is_last_t: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Folds windows of n consecutive steps into single ones, stopping where an episode ends.
+    """Computes the n-step returns of windows of n consecutive steps, each up to the end of its episode at most.
 
-    With m steps up to the end of the window or of the episode, whichever is first, the return is
-    `r_1 + γ_1 r_2 + … + γ_1 ⋯ γ_{m−1} r_m` and the discount `γ_1 ⋯ γ_m`.
+    With m steps up to the end of the window or of the episode, whichever comes first, the return is
+    `r_1 + γ_1 r_2 + … + γ_1 ⋯ γ_{m−1} r_m` and the discount is `γ_1 ⋯ γ_m`.
 
     Args:
-        r_t: Rewards, `[B, n]` float32.
-        discount_t: Discounts, `[B, n]` float32, 0 at a true terminal.
-        is_last_t: Where an episode ended, by a terminal or by a time limit, `[B, n]` bool.
+        r_t: The rewards, `[B, n]` float32.
+        discount_t: The discounts, `[B, n]` float32, 0 at a true terminal.
+        is_last_t: Whether an episode ended at each step, by a terminal or by a time limit, `[B, n]` bool.
 
     Returns:
-        The returns `[B]` float32, the discounts `[B]` float32, and the position in its window of each step whose next
-        observation is to be bootstrapped from, `[B]` int32.
+        The returns, `[B]` float32; the discounts, `[B]` float32; and the positions m − 1 in the windows of the steps
+        whose next observations to bootstrap from, `[B]` int32.
 
     Raises:
-        ValueError: The ranks are other than these.
+        ValueError: A tensor does not have the rank given above.
 
     Example:
         >>> r, γ = tf.constant([[1.0, 2.0, 4.0]]), tf.constant([[0.5, 0.5, 0.5]])

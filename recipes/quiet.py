@@ -5,5 +5,6 @@ import runpy
 from pathlib import Path
 
 _mtq = importlib.util.find_spec("mtq")  # without importing it, which would import TensorFlow
-assert _mtq is not None and _mtq.origin is not None
+assert _mtq is not None
+assert _mtq.origin is not None
 runpy.run_path(str(Path(_mtq.origin).parent / "cli" / "quiet.py"))["import_tensorflow"]()

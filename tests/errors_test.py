@@ -27,7 +27,7 @@ def one_model(tasks):
 
 
 def test_two_tasks_of_one_name():
-    with pytest.raises(ValueError, match=error("name of its own", "Received: ['a', 'a']", "'a' more", "Rename")):
+    with pytest.raises(ValueError, match=error("a different name", "Received: ['a', 'a']", "'a' more", "Rename")):
         mtq.TaskSet([mtq.Task("a", Corridor), mtq.Task("a", Corridor)])
 
 
@@ -128,7 +128,7 @@ def test_encoders_and_heads_of_other_tasks(two_tasks):
 
 def test_an_observation_shape_that_does_not_match():
     tasks = one_task(lambda: Broken(observation=np.zeros(4, np.float32)))
-    with pytest.raises(ValueError, match=error("'corridor'", "(3,)", "Received: one of shape (4,)", "Fix")):
+    with pytest.raises(ValueError, match=error("'corridor'", "(3,)", "Received: an observation of shape (4,)", "Fix")):
         mtq.Experience(tasks, one_model(tasks))
 
 
@@ -283,7 +283,7 @@ def test_batches_and_executions_that_cannot_be(make_model, two_tasks):
 
 
 def test_names_that_meet_those_of_layers():
-    with pytest.raises(ValueError, match=error("must not meet", "'a_encoder'", "Rename")):
+    with pytest.raises(ValueError, match=error("must differ from those of layers", "'a_encoder'", "Rename")):
         mtq.TaskSet([mtq.Task("a", Corridor), mtq.Task("a_encoder", Corridor)])
 
 

@@ -1,4 +1,4 @@
-"""One recipe on one CPU, several devices, several machines, a TPU: what it takes under `tf.distribute`."""
+"""Training on one CPU, several devices, several machines or a TPU, with `tf.distribute`."""
 
 from mtq.distribution.failure import exit_when_lost
 from mtq.distribution.replicas import is_chief

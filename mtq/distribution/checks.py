@@ -1,4 +1,4 @@
-"""What goes wrong with several replicas, said before it does."""
+"""Checks that find mistakes with several replicas before training."""
 
 from typing import Any
 
@@ -6,63 +6,64 @@ import tensorflow as tf
 
 
 def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
-    """Raises a ValueError if an optimizer's variables would not be on every replica.
+    """Raises a ValueError if an optimizer's variables would not exist on every replica.
 
     Args:
-        optimizer: Of Keras.
-        strategy: That the model was made for.
+        optimizer: The Keras optimizer.
+        strategy: The strategy in whose scope the model was created.
     """
-    made_for = getattr(optimizer, "_distribution_strategy", strategy)
-    if strategy.num_replicas_in_sync > 1 and made_for is not strategy:
+    optimizer_strategy = getattr(optimizer, "_distribution_strategy", strategy)
+    if strategy.num_replicas_in_sync > 1 and optimizer_strategy is not strategy:
         raise ValueError(
-            f"The optimizer must be made in the scope of the model's strategy, {type(strategy).__name__}. Received: "
-            f"one made in that of {type(made_for).__name__}. Make it within `with strategy.scope():`, as the model."
+            f"The optimizer must be created in the scope of the model's strategy, {type(strategy).__name__}. Received: "
+            f"an optimizer created in the scope of {type(optimizer_strategy).__name__}. Create it within `with "
+            "strategy.scope():`, like the model."
         )
 
 
 def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
-    """Raises a ValueError if the replicas do not divide a batch.
+    """Raises a ValueError unless the number of replicas divides the batch size.
 
     Args:
-        batch_size: B, of each task, all replicas together.
-        strategy: That the model was made for.
+        batch_size: The number of rows B of each task's batch, over all replicas.
+        strategy: The strategy in whose scope the model was created.
     """
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         lower = batch_size // replicas * replicas
         raise ValueError(
-            f"batch_size must be a multiple of the number of replicas, {replicas}, which share it. Received: "
+            f"batch_size must be a multiple of the number of replicas, {replicas}, which share a batch. Received: "
             f"{batch_size}. Give {lower + replicas}{f' or {lower}' if lower else ''}."
         )
 
 
 def check_host(name: str, strategy: tf.distribute.Strategy) -> None:
-    """Raises a ValueError if there is no Python to step a task's environment.
+    """Raises a ValueError if the host of a TPU cannot step a task's environment in Python.
 
     Args:
-        name: Of a task whose environment lives in Python.
-        strategy: That the model was made for.
+        name: The name of a task whose environment is written in Python.
+        strategy: The strategy in whose scope the model was created.
     """
     if not isinstance(strategy, tf.distribute.TPUStrategy):
         return
     resolver = strategy.cluster_resolver
     if resolver is not None and str(resolver.master()).startswith("grpc://"):
         raise ValueError(
-            f"Task '{name}' must be stepped by the TPU's host, for its environment lives in Python. Received: a "
-            f"TPU at {resolver.master()}, whose host runs no Python of yours. Run on the TPU VM itself with "
-            "tpu='local', or take an in-graph task ('in_graph/…'; `mtq tasks` lists them)."
+            f"Task '{name}' must be stepped by the TPU's host, because its environment is written in Python. Received: "
+            f"a TPU at {resolver.master()}, whose host does not run this program. Run on the TPU VM itself with "
+            "tpu='local', or use an in-graph task ('in_graph/…'; `mtq tasks` lists them)."
         )
 
 
 def check_outside_of_scope(what: str, strategy: tf.distribute.Strategy) -> None:
-    """Raises a ValueError within the scope of a strategy with several replicas.
+    """Raises a ValueError if it is called within the scope of a strategy with several replicas.
 
     Args:
-        what: Is to be made outside.
-        strategy: That the model was made for.
+        what: The name of the object that is being created, for the message.
+        strategy: The strategy in whose scope the model was created.
     """
     if strategy.num_replicas_in_sync > 1 and tf.distribute.has_strategy():
         raise ValueError(
-            f"{what} must be made outside of strategy.scope(), for every replica has its own, and not a copy of one. "
-            "Received: a call within it. Only network, model and optimizer belong there."
+            f"{what} must be created outside strategy.scope(), because every replica has its own instead of a copy. "
+            "Received: a call within the scope. Create only the network, the model and the optimizer there."
         )

@@ -1,4 +1,4 @@
-"""A process of a run that is lost: the others stop with a message instead of waiting for ever."""
+"""Handles the loss of a process of a run: the other processes stop with a message instead of waiting forever."""
 
 import contextlib
 import os
@@ -12,19 +12,20 @@ from tensorflow.python.eager import context
 from mtq.distribution.tf_config import Cluster
 from mtq.errors import WorkerLostError
 
-SECONDS_TO_MEET, SECONDS_WITHOUT_A_SIGN, SECONDS_TO_PART = 300, 30, 60  # the first unless said otherwise
+# The timeouts of registration at the start (the default of `seconds_to_meet`), of heartbeats, and of the shutdown.
+SECONDS_TO_MEET, SECONDS_WITHOUT_A_SIGN, SECONDS_TO_PART = 300, 30, 60
 EXIT_CODE = 3
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 _PERHAPS_LOST = (tf.errors.InternalError, tf.errors.CancelledError, tf.errors.FailedPreconditionError)
 _SIGNS = ("/job:", "heartbeat", "oordination", "ollective", "peer")
 
 
-def bound_waiting(cluster: Cluster, seconds_to_meet: int = SECONDS_TO_MEET) -> None:
-    """Has a run's processes wait so long for each other and no longer; before TensorFlow is set up.
+def set_timeouts(cluster: Cluster, seconds_to_meet: int = SECONDS_TO_MEET) -> None:
+    """Sets the timeouts of TensorFlow's coordination service. Call it before TensorFlow is initialized.
 
     Args:
-        cluster: Of the run.
-        seconds_to_meet: How long at the start.
+        cluster: The processes of the run.
+        seconds_to_meet: The time in seconds for which the processes wait for each other at the start.
     """
     jobs = [coordination_config_pb2.CoordinatedJob(name=name, num_tasks=n) for name, n in cluster.sizes.items()]
     context.context().configure_coordination_service(
@@ -35,37 +36,40 @@ def bound_waiting(cluster: Cluster, seconds_to_meet: int = SECONDS_TO_MEET) -> N
         shutdown_barrier_timeout_in_ms=1_000 * SECONDS_TO_PART,
         coordinated_jobs=jobs,
     )
-    # Without it the leader, which meets itself at once, then waits an hour for the others' devices.
+    # Without this the leader, which registers with itself at once, waits an hour for the devices of the others.
     context.context().coordination_service.cluster_register_with_barrier = True
 
 
 @contextlib.contextmanager
 def worker_errors(strategy: tf.distribute.Strategy | None = None) -> Iterator[None]:
-    """Raises a `WorkerLostError` for what TensorFlow says where a run of several processes has lost one.
+    """Converts the errors that TensorFlow raises when a process was lost to `WorkerLostError`, within a `with` block.
 
     Args:
-        strategy: The run's; None for one of several processes that is only being made.
+        strategy: The strategy of the run; None while a strategy of several processes is being created.
+
+    Raises:
+        WorkerLostError: The block failed because another process was lost.
     """
     try:
         yield
     except (*_LOST, *_PERHAPS_LOST) as error:
-        is_one_of_several = strategy is None or isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        is_known = isinstance(error, _LOST) or any(sign in str(error) for sign in _SIGNS)
-        if not (is_one_of_several and is_known):
+        has_others = strategy is None or isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        is_loss = isinstance(error, _LOST) or any(sign in str(error) for sign in _SIGNS)
+        if not (has_others and is_loss):
             raise
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WorkerLostError(
-            "Another process of this run was lost: it died, did not start, or could not be reached. Nothing that was "
-            "saved is harmed. Start all processes again with --resume, and the run goes on from its last checkpoint. "
-            f"TensorFlow says: {said}"
+            "Another process of this run was lost: it died, did not start, or could not be reached. Saved files are "
+            "intact. Start all processes again with --resume to resume the run from its last checkpoint. TensorFlow's "
+            f"error: {reason}"
         ) from error
 
 
 @contextlib.contextmanager
 def exit_when_lost() -> Iterator[None]:
-    """Ends this process with a message and exit code 3 where another one of its run was lost.
+    """Ends this process with a message and exit code 3 if another process of its run was lost, within a `with` block.
 
-    At once, for at a usual end TensorFlow would wait for the lost one.
+    The process ends immediately, because TensorFlow's usual shutdown would wait for the lost process.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Keras's optimizers where gradients are reduced over the replicas already."""
+"""Applies gradients that are already reduced over the replicas with Keras's optimizers."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,23 +11,24 @@ from mtq.distribution.replicas import outside
 
 
 def apply_reduced(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
-    """`optimizer.apply`, which leaves out the sum over replicas: clipping and all else see the run's gradient.
+    """Calls `optimizer.apply` without its sum over replicas, so that clipping, for one, sees the reduced gradient.
 
     Args:
-        optimizer: Of Keras.
-        gradients: The same on every replica.
-        variables: To be changed on every replica.
+        optimizer: The Keras optimizer.
+        gradients: The gradients, the same on every replica.
+        variables: The variables, which are updated on every replica.
     """
     replica = tf.distribute.get_replica_context()
     if replica is None:
-        # Keras would enter the replicas' common context once more; `on_means` is there already.
+        # Keras would enter the cross-replica context, in which `on_means` already runs this.
         with _replaced(tf.__internal__.distribute.interim, "maybe_merge_call", _call_at_once):
             optimizer.apply(gradients, variables)
     elif replica.num_replicas_in_sync > 1:
         with _replaced(optimizer, "_all_reduce_sum_gradients", lambda pairs: pairs):
             optimizer.apply(gradients, variables)
     elif optimizer.gradient_accumulation_steps or (optimizer.use_ema and optimizer.ema_overwrite_frequency):
-        outside(lambda *given: _apply_outside(optimizer, given, variables), *gradients)  # they update conditionally
+        # These optimizers update conditionally, which is not possible within a replica.
+        outside(lambda *values: _apply_outside(optimizer, values, variables), *gradients)
     else:
         optimizer.apply(gradients, variables)
 
@@ -45,10 +46,10 @@ def _call_at_once(function: Any, strategy: tf.distribute.Strategy, *args: Any, *
 
 @contextlib.contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """While a graph is made."""
-    kept = vars(owner).get(name)
+    """Replaces an attribute within a `with` block, in which a graph is traced."""
+    original = vars(owner).get(name)
     setattr(owner, name, value)
     try:
         yield
     finally:
-        delattr(owner, name) if kept is None else setattr(owner, name, kept)
+        delattr(owner, name) if original is None else setattr(owner, name, original)

@@ -1,4 +1,4 @@
-"""What a run does once, though N replicas of its network take part, each with its own rows of a batch."""
+"""Computations that a run does once, although it has several replicas, each with its own rows of a batch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -10,17 +10,21 @@ Result = TypeVar("Result")
 
 
 def num_replicas() -> int:
-    """N, of the strategy in whose scope or replica this is called."""
+    """Returns the number of replicas of the strategy in whose scope or replica context this is called."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def reduced_dtype(strategy: tf.distribute.Strategy) -> tf.DType:
-    """In what numbers of the replicas are added up: float64 on three CPUs or more, else float32.
+    """Returns the dtype in which values of replicas are summed: float64 for three or more CPU replicas, else float32.
 
-    Processes add in an order of their own, a ring's, which differs from number to number. Of two it does not matter.
-    float32's 24 bits add up in float64's 53 without rounding where the numbers are not some 2^29 times apart: then it
-    does not matter of more either, and a run is the same on however many processes its replicas lie. GPUs do not repeat
-    themselves to the last bit elsewhere, and TPUs have one program; both are spared the bytes.
+    Processes sum in the order of a ring, which differs from entry to entry of a tensor. With two replicas the order
+    does not matter. With more, float64's 53 bits sum the 24 bits of float32 values without rounding, unless the values
+    differ by a factor of more than about 2^29. The order then does not matter either, and a run is the same for any
+    number of processes that share its replicas. GPUs are not reproducible to the last bit in other operations, and TPUs
+    run a single program, so both use float32, which halves the bytes to transfer.
+
+    Args:
+        strategy: The strategy of the run.
     """
     if strategy.num_replicas_in_sync <= 2:
         return tf.float32
@@ -28,17 +32,19 @@ def reduced_dtype(strategy: tf.distribute.Strategy) -> tf.DType:
 
 
 def on_means(function: Callable[..., Result], *values: Any) -> Result:
-    """Calls a function of the means over all replicas: once for the whole run, outside of the replicas.
+    """Calls a function with the means of values over all replicas, once for the whole run.
 
-    All values travel in one all-reduce, in `reduced_dtype`. What the function changes is changed on every replica.
-    Where the strategy has no outside, as on a TPU, every replica calls the function, with the same numbers.
+    The function runs in the cross-replica context, and the variables that it assigns are assigned on every replica. A
+    single all-reduce, in `reduced_dtype`, transfers all values. On a TPU, whose strategy does not support a
+    cross-replica context in a step, every replica calls the function with the same means.
 
     Args:
-        function: Of as many arguments as there are values. With several replicas it must be the same on each.
-        values: Nested float32 tensors of fixed shapes, of this replica.
+        function: The function, which takes as many arguments as there are values. With several replicas it must be the
+            same function on each.
+        values: The values of this replica, nested float32 tensors of fixed shapes.
 
     Returns:
-        What the function returns, on every replica.
+        The result of the function, on every replica.
     """
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:
@@ -56,8 +62,8 @@ def on_means(function: Callable[..., Result], *values: Any) -> Result:
     if isinstance(replica.strategy, tf.distribute.TPUStrategy):
         return call(replica.all_reduce(tf.distribute.ReduceOp.MEAN, flat))
 
-    def call_outside(strategy: tf.distribute.Strategy, of_replicas: Any) -> Result:
-        reduced = strategy.extended.reduce_to(tf.distribute.ReduceOp.MEAN, of_replicas, of_replicas)
+    def call_outside(strategy: tf.distribute.Strategy, replica_values: Any) -> Result:
+        reduced = strategy.extended.reduce_to(tf.distribute.ReduceOp.MEAN, replica_values, replica_values)
         return call(strategy.experimental_local_results(reduced)[0])
 
     return replica.merge_call(call_outside, (flat,))
@@ -66,12 +72,12 @@ def on_means(function: Callable[..., Result], *values: Any) -> Result:
 def outside(function: Callable[..., Result], *values: tf.Tensor) -> Result:
     """Calls a function in the cross-replica context, if there is a single replica.
 
-    A `tf.cond` around an optimizer's update is not possible within a replica. With several replicas, on TPUs and
-    without a strategy, the function is called directly.
+    A `tf.cond` around an optimizer's update is not possible within a replica context. With several replicas, on TPUs
+    and without a strategy, the function is called directly.
 
     Args:
-        function: A function of as many arguments as there are values.
-        values: Tensors of this replica.
+        function: The function, which takes as many arguments as there are values.
+        values: The tensors of this replica.
 
     Returns:
         The result of the function.
@@ -82,31 +88,42 @@ def outside(function: Callable[..., Result], *values: tf.Tensor) -> Result:
     if isinstance(replica.strategy, tf.distribute.TPUStrategy):
         return function(*values)
 
-    def call(strategy: tf.distribute.Strategy, *of_replica: Any) -> Result:
-        return function(*(strategy.experimental_local_results(value)[0] for value in of_replica))
+    def call(strategy: tf.distribute.Strategy, *replica_values: Any) -> Result:
+        return function(*(strategy.experimental_local_results(value)[0] for value in replica_values))
 
     return replica.merge_call(call, values)
 
 
 def first(strategy: tf.distribute.Strategy, values: Any) -> Any:
-    """What the first replica of this process returned; to be used where all return the same."""
+    """Returns the values of this process's first replica, for values that are the same on all replicas.
+
+    Args:
+        strategy: The strategy of the run.
+        values: The nested values that `strategy.run` returned.
+    """
     return keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], values)
 
 
 def draws_on_host(strategy: tf.distribute.Strategy) -> bool:
-    """Whether environments are stepped and batches drawn by the host, outside of the replicas.
+    """Returns whether the host steps environments and draws batches, outside the replicas.
 
-    A TPU's cores all run one program, in which a replica cannot choose what is its own.
+    The cores of a TPU all run one program, in which a replica cannot select its own environments and rows.
+
+    Args:
+        strategy: The strategy of the run.
     """
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
 def per_replica(strategy: tf.distribute.Strategy, values: Sequence[Any]) -> Any:
-    """One value for each replica of this process, as `strategy.run` takes them apart.
+    """Combines one value for each replica of this process into a distributed value, which `strategy.run` accepts.
 
     Args:
-        strategy: The strategy.
-        values: Nested tensors, for each replica.
+        strategy: The strategy of the run.
+        values: The nested tensors of each replica of this process, all of the same structure.
+
+    Returns:
+        Nested per-replica values, in the structure of a single value.
     """
     leaves = [keras.tree.flatten(value) for value in values]
 
@@ -119,14 +136,21 @@ def per_replica(strategy: tf.distribute.Strategy, values: Sequence[Any]) -> Any:
 
 
 def replica_number() -> int:
-    """Which of the run's replicas this is called in, from 0; 0 outside of them."""
+    """Returns the index, among the run's replicas, of the replica in which this is called; 0 outside a replica."""
     replica = tf.distribute.get_replica_context()
     number = 0 if replica is None else replica.replica_id_in_sync_group
     return int(tf.get_static_value(number)) if tf.is_tensor(number) else int(number)
 
 
 def local_devices(strategy: tf.distribute.Strategy) -> list[str | None]:
-    """Where each replica of this process acts and remembers; with one replica it is left to TensorFlow."""
+    """Returns the device on which each replica of this process acts and stores transitions.
+
+    Args:
+        strategy: The strategy of the run.
+
+    Returns:
+        The names of the devices. With a single replica the only name is None: TensorFlow places the operations.
+    """
     if strategy.num_replicas_in_sync == 1 and not draws_on_host(strategy):
         return [None]
     devices = list(strategy.extended.worker_devices)
@@ -134,37 +158,54 @@ def local_devices(strategy: tf.distribute.Strategy) -> list[str | None]:
 
 
 def local_replicas(strategy: tf.distribute.Strategy) -> range:
-    """The numbers of the replicas of this process, among those of the run."""
-    number = len(local_devices(strategy))
-    first_of_process = worker_index(strategy) * number
-    return range(first_of_process, first_of_process + number)
+    """Returns the indices of this process's replicas among those of the run.
+
+    Args:
+        strategy: The strategy of the run.
+    """
+    num_local = len(local_devices(strategy))
+    first_index = worker_index(strategy) * num_local
+    return range(first_index, first_index + num_local)
 
 
 def has_other_processes(strategy: tf.distribute.Strategy) -> bool:
-    """Whether some of the run's replicas lie in other processes."""
+    """Returns whether some of the run's replicas belong to other processes.
+
+    Args:
+        strategy: The strategy of the run.
+    """
     return strategy.num_replicas_in_sync > len(local_replicas(strategy))
 
 
 def worker_index(strategy: tf.distribute.Strategy) -> int:
-    """Which of the run's processes this is, from 0; 0 is the chief, which writes what all have in common."""
+    """Returns the index of this process among those of the run. Process 0 is the chief, which writes shared files.
+
+    Args:
+        strategy: The strategy of the run.
+    """
     return int(getattr(strategy.extended, "_id_in_cluster", 0))
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this is the process that writes what all have in common; True where there is but one.
+    """Returns whether this process is the chief, which writes the files that all processes share.
+
+    The only process of a run is its chief.
 
     Args:
-        strategy: The run's.
+        strategy: The strategy of the run.
     """
     return worker_index(strategy) == 0
 
 
 def sums(strategy: tf.distribute.Strategy, numbers: Sequence[float]) -> list[float]:
-    """Sums over all processes of a run, each of which must call it.
+    """Sums numbers over all processes of a run, each of which must call this function.
 
     Args:
-        strategy: The strategy.
-        numbers: Of this process.
+        strategy: The strategy of the run.
+        numbers: The numbers of this process.
+
+    Returns:
+        The sum of each number over all processes.
     """
     if not has_other_processes(strategy):
         return [float(number) for number in numbers]

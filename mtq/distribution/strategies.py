@@ -1,4 +1,4 @@
-"""Which `tf.distribute` strategy a run is to have."""
+"""Chooses the `tf.distribute` strategy of a run."""
 
 import os
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from mtq.checks import is_whole
-from mtq.distribution.failure import SECONDS_TO_MEET, bound_waiting, worker_errors
+from mtq.distribution.failure import SECONDS_TO_MEET, set_timeouts, worker_errors
 from mtq.distribution.tf_config import read_tf_config
 
 NAMES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
@@ -15,24 +15,25 @@ NAMES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
 def strategy(
     name: str = "auto", *, devices: int | None = None, tpu: str | None = None, seconds_to_meet: int = SECONDS_TO_MEET
 ) -> tf.distribute.Strategy:
-    """Chooses where a run takes place. Network, model and optimizer are to be made in its `scope()`.
+    """Creates the strategy that places a run on devices. Create the network, model and optimizer in its `scope()`.
 
     Args:
-        name: `"cpu"`: one replica on this machine's CPU. `"mirrored"`: a replica on each GPU, or on each of so many
-            logical CPUs. `"multi_worker"`: a replica on each device of each process that `TF_CONFIG` names. `"tpu"`: a
-            replica on each core. `"auto"`: `"mirrored"` if `devices` are given, else a TPU if `tpu` or the environment
-            names one, else several processes if `TF_CONFIG` names them, else the GPUs if there are several, else one
-            device.
-        devices: How many replicas `"mirrored"` has; by default as many as there are GPUs. More than there are GPUs
-            are logical CPUs, for trying things out.
-        tpu: Name or address of the TPU, or `"local"`; by default what the environment says (`TPU_NAME`).
-        seconds_to_meet: How long the processes of `"multi_worker"` wait for each other at the start.
+        name: The name of the strategy. `"cpu"`: one replica on this machine's CPU. `"mirrored"`: a replica on each GPU
+            or logical CPU. `"multi_worker"`: a replica on each device of each process in `TF_CONFIG`. `"tpu"`: a
+            replica on each core. `"auto"`: `"mirrored"` if `devices` is given, else `"tpu"` if `tpu` or `TPU_NAME` is
+            set, else `"multi_worker"` if `TF_CONFIG` names several processes, else `"mirrored"` if there are several
+            GPUs, else one device.
+        devices: The number of replicas of `"mirrored"`; by default the number of GPUs. If it exceeds the number of
+            GPUs, logical CPUs are used instead, for tests.
+        tpu: The name or address of the TPU, or `"local"`; by default the value of the environment variable `TPU_NAME`.
+        seconds_to_meet: The time in seconds for which the processes of `"multi_worker"` wait for each other at the
+            start, an integer of at least 1.
 
     Returns:
         The strategy.
 
     Raises:
-        ValueError: There is no such strategy, or not what it needs; the message says what to do.
+        ValueError: The strategy is unknown, or this machine does not have the devices that it needs.
         WorkerLostError: Another process did not start in time.
 
     Example:
@@ -48,11 +49,17 @@ def strategy(
     if devices is not None and (not is_whole(devices) or devices < 1):
         raise ValueError(f"devices must be an integer of at least 1, or None. Received: {devices!r}.")
     if devices is not None and name not in ("auto", "mirrored"):
-        raise ValueError(f"devices are for strategy='mirrored' alone. Received: {devices} with {name!r}.")
+        raise ValueError(
+            f"devices must be None unless strategy is 'mirrored' or 'auto'. Received: {devices} with {name!r}. Use "
+            "strategy='mirrored', or leave devices out."
+        )
     if tpu is not None and name not in ("auto", "tpu"):
-        raise ValueError(f"tpu is for strategy='tpu' alone. Received: {tpu!r} with {name!r}.")
+        raise ValueError(
+            f"tpu must be None unless strategy is 'tpu' or 'auto'. Received: {tpu!r} with {name!r}. Use "
+            "strategy='tpu', or leave tpu out."
+        )
     if devices is not None and tpu is not None:
-        raise ValueError(f"devices and tpu exclude each other. Received: {devices} and {tpu!r}.")
+        raise ValueError(f"devices or tpu must be None. Received: {devices} and {tpu!r}. Give only one of them.")
     if not is_whole(seconds_to_meet) or seconds_to_meet < 1:
         raise ValueError(f"seconds_to_meet must be an integer of at least 1. Received: {seconds_to_meet!r}.")
     if name == "auto":
@@ -84,8 +91,8 @@ def _mirrored_devices(devices: int | None) -> list[str]:
     wanted = devices if devices is not None else gpus
     if not wanted:
         raise ValueError(
-            "strategy='mirrored' needs GPUs, of which there are none here, or the number of logical CPUs to stand in "
-            "for them. Received: devices=None. Pass devices=2 (--devices 2), for example."
+            "strategy='mirrored' needs GPUs, and this machine has none, or a number of logical CPUs to use instead. "
+            "Received: devices=None. Pass devices=2 (--devices 2), for example."
         )
     if wanted <= gpus:
         return [f"/gpu:{number}" for number in range(wanted)]
@@ -97,24 +104,24 @@ def _hide_gpus() -> None:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError as error:
         raise ValueError(
-            "strategy='cpu' must be chosen before TensorFlow is first used, for it hides the GPUs. Received: "
+            "strategy='cpu' must be chosen before TensorFlow is first used, because it hides the GPUs. Received: "
             f"{error}. Call mtq.distribution.strategy earlier."
         ) from error
 
 
 def _logical_cpus(wanted: int) -> int:
-    """Has TensorFlow take the CPU for so many, unless it is set up already."""
+    """Splits the CPU into a number of logical CPUs, unless TensorFlow is already initialized. Returns that number."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     try:
         if len(tf.config.get_logical_device_configuration(cpu) or []) < wanted:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * wanted)
     except RuntimeError:
-        pass  # TensorFlow was used before: what there is now counts
-    there_are = len(tf.config.list_logical_devices("CPU"))
-    if there_are < wanted:
+        pass  # TensorFlow is already initialized, with the logical CPUs that are counted below
+    num_cpus = len(tf.config.list_logical_devices("CPU"))
+    if num_cpus < wanted:
         raise ValueError(
-            f"strategy='mirrored' with devices={wanted} needs as many logical CPUs, which have to be made before "
-            f"TensorFlow is first used. Received: {there_are}. Call mtq.distribution.strategy earlier."
+            f"strategy='mirrored' with devices={wanted} needs as many logical CPUs, which must be created before "
+            f"TensorFlow is first used. Received: {num_cpus}. Call mtq.distribution.strategy earlier."
         )
     return wanted
 
@@ -123,17 +130,17 @@ def _multi_worker(seconds_to_meet: int) -> tf.distribute.Strategy:
     cluster = read_tf_config()
     if cluster is None:
         raise ValueError(
-            "strategy='multi_worker' needs the environment variable TF_CONFIG, by which a process knows the others. "
-            "Received: none. See docs/scaling.md for what Kubernetes and Slurm set."
+            "strategy='multi_worker' needs the environment variable TF_CONFIG, which names the processes of the run. "
+            "Received: none. See docs/scaling.md for how to set it under Kubernetes and Slurm."
         )
-    bound_waiting(cluster, seconds_to_meet)
+    set_timeouts(cluster, seconds_to_meet)
     with worker_errors():
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()
         except RuntimeError as error:
             raise ValueError(
-                "strategy='multi_worker' must be chosen before TensorFlow is first used, for it starts a server that "
-                f"the other processes reach. Received: {error}. Call mtq.distribution.strategy earlier."
+                "strategy='multi_worker' must be chosen before TensorFlow is first used, because it starts a server "
+                f"for the other processes. Received: {error}. Call mtq.distribution.strategy earlier."
             ) from error
 
 
@@ -145,9 +152,9 @@ def _tpu(name: str | None) -> tf.distribute.Strategy:
         return tf.distribute.TPUStrategy(resolver)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         raise ValueError(
-            f"strategy='tpu' needs a TPU. Received: {name!r}, of which TensorFlow says: {_first_line(error)}. On a TPU "
-            "VM pass tpu='local'; elsewhere the name or grpc:// address of the TPU, or set TPU_NAME. Without a TPU, "
-            "take strategy='auto'; `make test-tpu` compiles for one."
+            f"strategy='tpu' needs a TPU. Received: {name!r}, which failed with: {_first_line(error)}. On a TPU VM, "
+            "pass tpu='local'; elsewhere the name or grpc:// address of the TPU, or set TPU_NAME. Without a TPU, use "
+            "strategy='auto'; `make test-tpu` compiles for a TPU without one."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""`TF_CONFIG`: by which a process knows the others of its run."""
+"""Reads `TF_CONFIG`, the environment variable that names the processes of a run."""
 
 import dataclasses
 import json
@@ -17,9 +17,9 @@ class Cluster:
     """The processes of a run.
 
     Attributes:
-        addresses: `host:port` of each, the chief's first.
-        index: Which of them this is.
-        sizes: How many there are of each kind, the chief first.
+        addresses: The `host:port` of each process, the chief's first.
+        index: The index of this process among the addresses.
+        sizes: The number of processes of each type, `"chief"` first.
     """
 
     addresses: tuple[str, ...]
@@ -28,16 +28,16 @@ class Cluster:
 
 
 def read_tf_config(text: str | None = None) -> Cluster | None:
-    """Reads what `TF_CONFIG` says.
+    """Reads the processes of a run from `TF_CONFIG`.
 
     Args:
-        text: By default that of the environment.
+        text: The JSON text; by default the value of the environment variable.
 
     Returns:
-        None where there is none.
+        The processes, or None if the text is empty or the variable is not set.
 
     Raises:
-        ValueError: It is not JSON, or lacks the cluster or this process's place in it.
+        ValueError: The text is not JSON, or lacks the cluster or this process's task in it.
     """
     text = os.environ.get("TF_CONFIG", "") if text is None else text
     if not text.strip():
@@ -46,25 +46,25 @@ def read_tf_config(text: str | None = None) -> Cluster | None:
         config = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"TF_CONFIG must be JSON, and is not: {error}. Received: {text!r}. Such as {_EXAMPLE}"
+            f"TF_CONFIG must be JSON. Received: {text!r}, which is not: {error}. Example: {_EXAMPLE}"
         ) from None
     cluster = _part(config, "cluster", text)
     task = _part(config, "task", text)
     addresses = []
     for kind in _KINDS:
-        of_kind = cluster.get(kind, [])
-        if not isinstance(of_kind, list) or not all(isinstance(one, str) and ":" in one for one in of_kind):
+        hosts = cluster.get(kind, [])
+        if not isinstance(hosts, list) or not all(isinstance(host, str) and ":" in host for host in hosts):
             raise ValueError(
-                f"cluster.{kind} of TF_CONFIG must be a list of host:port. Received: {of_kind!r}. Such as {_EXAMPLE}"
+                f"cluster.{kind} of TF_CONFIG must be a list of host:port. Received: {hosts!r}. Example: {_EXAMPLE}"
             )
-        addresses += of_kind
+        addresses += hosts
     if not addresses:
-        raise ValueError(f"cluster of TF_CONFIG must name workers. Received: {cluster}. Such as {_EXAMPLE}")
+        raise ValueError(f"cluster of TF_CONFIG must name workers. Received: {cluster}. Example: {_EXAMPLE}")
     kind, index = str(task.get("type")), task.get("index")
     if kind not in _KINDS or not isinstance(index, int) or not 0 <= index < len(cluster.get(kind, [])):
         raise ValueError(
-            "task of TF_CONFIG must say which of the cluster's processes this is, by its type (worker or chief) and "
-            f"index. Received: {task}, for the cluster {cluster}. Such as {_EXAMPLE}"
+            "task of TF_CONFIG must identify this process in the cluster by its type (worker or chief) and index. "
+            f"Received: {task}, for the cluster {cluster}. Example: {_EXAMPLE}"
         )
     sizes = {name: len(cluster[name]) for name in _KINDS if cluster.get(name)}
     return Cluster(tuple(addresses), index + (sizes.get("chief", 0) if kind == "worker" else 0), sizes)
@@ -73,5 +73,5 @@ def read_tf_config(text: str | None = None) -> Cluster | None:
 def _part(config: Any, name: str, text: str) -> dict[str, Any]:
     part = config.get(name) if isinstance(config, dict) else None
     if not isinstance(part, dict):
-        raise ValueError(f"TF_CONFIG must have a {name!r}. Received: {text!r}. Such as {_EXAMPLE}")
+        raise ValueError(f"TF_CONFIG must have a {name!r}. Received: {text!r}. Example: {_EXAMPLE}")
     return part

@@ -1,4 +1,4 @@
-"""In-graph environments as pure functions of tensors, which need no crossing into Python."""
+"""In-graph environments: their dynamics as pure functions of tensors, which run without host calls."""
 
 from mtq.dynamics.acrobot import Acrobot
 from mtq.dynamics.car_on_hill import CarOnHill

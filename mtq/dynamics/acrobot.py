@@ -11,10 +11,10 @@ _MAX_SPIN_1, _MAX_SPIN_2 = 4 * math.pi, 9 * math.pi
 
 
 class Acrobot(Dynamics):
-    """A double pendulum is to swing its tip above the bar: reward −1 a step until it does.
+    """The task of swinging the tip of a double pendulum above a bar: reward −1 per step until it is reached.
 
     Reference: Sutton, "Generalization in Reinforcement Learning: Successful Examples Using Sparse Coarse Coding", 1996,
-    in the equations of Sutton and Barto's book; as in Gymnasium.
+    with the equations of Sutton and Barto's book, as in Gymnasium.
     """
 
     observation_shape = (6,)
@@ -26,13 +26,13 @@ class Acrobot(Dynamics):
         super().__init__(max_episode_steps)
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
-        """Two angles and their velocities, each uniform in ±0.1."""
+        """Returns two angles and their velocities, each uniform in ±0.1."""
         return 0.2 * random - 0.1
 
     def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """0.2 s with a torque of −1, 0 or 1 on the joint.
+        """Simulates 0.2 s with a torque of −1, 0 or 1 on the joint.
 
-        A step of the integration multiplies rounding errors by up to a thousand, so it is done in double precision.
+        An integration step multiplies rounding errors by up to a thousand, so it runs in double precision.
         """
         torque = tf.cast(action, tf.float64) - 1.0
         integrated = runge_kutta(lambda s: _derivative(s, torque), tf.cast(state, tf.float64), _SECONDS, substeps=1)
@@ -45,13 +45,13 @@ class Acrobot(Dynamics):
         return next_state, tf.where(terminated, 0.0, -1.0), terminated
 
     def observe(self, state: tf.Tensor) -> tf.Tensor:
-        """The angles' cosines and sines, and their velocities, `[N, 6]`."""
+        """Returns the cosine and the sine of each angle, and the angular velocities, `[N, 6]`."""
         angle_1, angle_2, spin_1, spin_2 = tf.unstack(state, axis=-1)
         return tf.stack([tf.cos(angle_1), tf.sin(angle_1), tf.cos(angle_2), tf.sin(angle_2), spin_1, spin_2], axis=-1)
 
 
 def _derivative(state: tf.Tensor, torque: tf.Tensor) -> tf.Tensor:
-    """Both links have mass 1, length 1, centre of mass at ½ and moment of inertia 1."""
+    """Returns the time derivative of the state. Each link has mass 1, length 1, center of mass at ½ and inertia 1."""
     angle_1, angle_2, spin_1, spin_2 = tf.unstack(state, axis=-1)
     cos_2, sin_2 = tf.cos(angle_2), tf.sin(angle_2)
     d_1 = 0.25 + (1.25 + cos_2) + 2.0
@@ -64,5 +64,5 @@ def _derivative(state: tf.Tensor, torque: tf.Tensor) -> tf.Tensor:
 
 
 def _wrap(angle: tf.Tensor) -> tf.Tensor:
-    """Brings an angle into ±π."""
+    """Wraps an angle to ±π."""
     return angle - 2 * math.pi * tf.round(angle / (2 * math.pi))

@@ -8,10 +8,11 @@ _GRAVITY, _SECONDS, _FORCE, _MAX_SPEED, _SUBSTEPS, _SLOWEST = 9.81, 0.1, 4.0, 3.
 
 
 class CarOnHill(Dynamics):
-    """A car of mass 1 is to drive up a hill to the right without leaving to the left or becoming too fast.
+    """The task of driving a car of mass 1 up the hill on its right, without leaving the track or becoming too fast.
 
-    Reward 1 and the end where the position exceeds 1 at a speed of at most 3; −1 and the end below −1 or at a higher
-    speed; else 0. It begins at −0.5 at rest and nothing in it is random.
+    The reward is 1, and the episode ends, if the position exceeds 1 at a speed of at most 3; it is −1, and the episode
+    ends, if the position falls below −1 or the speed exceeds 3; otherwise it is 0. The car starts at −0.5 at rest. The
+    dynamics are deterministic.
 
     Reference: Ernst, Geurts and Wehenkel, "Tree-Based Batch Mode Reinforcement Learning", 2005, as in D'Eramo et al.,
     "Sharing Knowledge in Multi-Task Deep Reinforcement Learning", ICLR 2020.
@@ -24,14 +25,14 @@ class CarOnHill(Dynamics):
         super().__init__(max_episode_steps)
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
-        """Position −0.5, velocity 0."""
+        """Returns the position −0.5 and the velocity 0."""
         zeros = tf.zeros_like(random[:, 0])
         return tf.stack([zeros - 0.5, zeros], axis=-1)
 
     def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """0.1 s with a force of −4 (0) or 4 (1)."""
+        """Simulates 0.1 s with a force of −4 (action 0) or 4 (action 1)."""
         force = _FORCE * (2.0 * tf.cast(action, tf.float32) - 1.0)
-        _, next_state = tf.while_loop(  # and not unrolled, which would take seconds to compile
+        _, next_state = tf.while_loop(  # not unrolled, because that would take seconds to compile
             lambda done, _: done < _SUBSTEPS,
             lambda done, state: (done + 1, _substep(state, force, _SECONDS / _SUBSTEPS)),
             [tf.constant(0), state],
@@ -43,9 +44,9 @@ class CarOnHill(Dynamics):
 
 
 def _substep(state: tf.Tensor, force: tf.Tensor, seconds: float) -> tf.Tensor:
-    """Integrates for a while, in two parts where the car passes the foot of the hill, at which h'' jumps.
+    """Integrates one substep, split in two where the car passes the foot of the hill, at which h'' is discontinuous.
 
-    The moment of passing is estimated from speed and acceleration, and then corrected by one step of Newton's method.
+    The time of passing is estimated from speed and acceleration, and then corrected by one step of Newton's method.
     """
     position, velocity = tf.unstack(state, axis=-1)
     is_left = (position < 0) | (tf.equal(position, 0) & (velocity < 0))
@@ -69,10 +70,10 @@ def _substep(state: tf.Tensor, force: tf.Tensor, seconds: float) -> tf.Tensor:
 
 
 def _derivative(state: tf.Tensor, force: tf.Tensor, is_left: tf.Tensor) -> tf.Tensor:
-    """Of position and velocity, by the hill's formula for the left or for the right of its foot."""
+    """Returns the time derivative of the state, by the hill's equation for the left or the right of its foot."""
     position, velocity = tf.unstack(state, axis=-1)
     root = tf.math.rsqrt(1.0 + 5.0 * tf.square(position))
-    cube = root * root * root  # as powers, (…)^-1.5 and (…)^-2.5 cost ten times as much
+    cube = root * root * root  # computing (…)^-1.5 and (…)^-2.5 as powers costs ten times as much
     slope = tf.where(is_left, 2.0 * position + 1.0, cube)  # h'
     curvature = tf.where(is_left, 2.0 * tf.ones_like(position), -15.0 * position * cube * root * root)  # h''
     pull = force - _GRAVITY * slope - tf.square(velocity) * slope * curvature

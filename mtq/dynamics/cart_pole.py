@@ -12,10 +12,10 @@ _MAX_POSITION, _MAX_ANGLE = 2.4, 12 * 2 * math.pi / 360
 
 
 class CartPole(Dynamics):
-    """A pole on a cart is to be kept upright: reward 1 a step, until it falls or the cart leaves the track.
+    """The task of balancing a pole on a cart: reward 1 per step, until the pole falls or the cart leaves the track.
 
     Reference: Barto, Sutton and Anderson, "Neuronlike Adaptive Elements That Can Solve Difficult Learning Control
-    Problems", 1983; as in Gymnasium.
+    Problems", 1983, as in Gymnasium.
     """
 
     observation_shape = (4,)
@@ -27,11 +27,11 @@ class CartPole(Dynamics):
         super().__init__(max_episode_steps)
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
-        """Position, velocity, angle and angular velocity, each uniform in ±0.05."""
+        """Returns position, velocity, angle and angular velocity, each uniform in ±0.05."""
         return 0.1 * random - 0.05
 
     def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """One Euler step of 0.02 s with a push of 10 N to the left (0) or right (1)."""
+        """Takes one Euler step of 0.02 s with a force of 10 N to the left (action 0) or to the right (action 1)."""
         x, v, angle, spin = tf.unstack(state, axis=-1)
         force = _FORCE * (2.0 * tf.cast(action, tf.float32) - 1.0)
         cos, sin = tf.cos(angle), tf.sin(angle)

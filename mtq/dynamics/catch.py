@@ -1,4 +1,4 @@
-"""Catch: a ball falls and is to be caught."""
+"""Catch: the task of catching a falling ball."""
 
 import tensorflow as tf
 
@@ -8,11 +8,11 @@ from mtq.dynamics.dynamics import Dynamics
 class Catch(Dynamics):
     """A ball falls from a random column of a small board; a paddle on the lowest row moves left, stays, or moves right.
 
-    Reward 1 if the paddle is below the ball when it lands, −1 if not. An episode has `rows − 1` steps.
+    The reward is 1 if the paddle is below the ball when it lands, and −1 if not. An episode has `rows − 1` steps.
 
     Args:
-        rows: Of the board.
-        columns: Of the board.
+        rows: The number of rows of the board.
+        columns: The number of columns of the board.
 
     Reference: Osband et al., "Behaviour Suite for Reinforcement Learning", ICLR 2020.
     """
@@ -26,12 +26,12 @@ class Catch(Dynamics):
         self.reward_threshold = 1.0
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
-        """The ball's row and column, and the paddle's column."""
+        """Returns the ball's row 0 and random column, and the middle column for the paddle."""
         column = tf.minimum(tf.floor(random[:, 0] * self.columns), self.columns - 1.0)
         return tf.stack([tf.zeros_like(column), column, tf.fill(tf.shape(column), float(self.columns // 2))], axis=-1)
 
     def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The paddle moves, the ball falls by a row."""
+        """Moves the paddle left (action 0), not at all (1) or right (2), and lets the ball fall by one row."""
         row, column, paddle = tf.unstack(state, axis=-1)
         paddle = tf.clip_by_value(paddle + tf.cast(action, tf.float32) - 1.0, 0.0, self.columns - 1.0)
         row = row + 1.0
@@ -40,7 +40,7 @@ class Catch(Dynamics):
         return tf.stack([row, column, paddle], axis=-1), reward, terminated
 
     def observe(self, state: tf.Tensor) -> tf.Tensor:
-        """The board, 1 where the ball or the paddle is, `[N, rows · columns]`."""
+        """Returns the board, 1 at the ball and the paddle and 0 elsewhere, `[N, rows · columns]`."""
         row, column, paddle = tf.unstack(tf.cast(state, tf.int32), axis=-1)
         cells = self.rows * self.columns
         ball = tf.one_hot(row * self.columns + column, cells)

@@ -1,4 +1,4 @@
-"""Dynamics whose exceptions and results are reported with the task's name, while a graph is traced."""
+"""Wraps dynamics so that errors in them are reported with the task's name while a graph is traced."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from mtq.errors import raised_in
 
 
 class CheckedDynamics:
-    """The functions of a task's dynamics, with checks of what they raise and of the types and shapes they return.
+    """The functions of a task's dynamics, with checks of their exceptions and of the dtypes and shapes they return.
 
-    The checks are made in Python when the functions are called, which in a graph is once, at tracing.
+    The checks run in Python when a function is called. In a graph that happens once, during tracing.
 
     Args:
         name: The task's name, for messages.
@@ -23,13 +23,13 @@ class CheckedDynamics:
         self.num_random, self.max_episode_steps = dynamics.num_random, dynamics.max_episode_steps
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
-        """The state at the start of an episode, as `Dynamics.initial_state`."""
+        """Returns the state at the start of an episode, as `Dynamics.initial_state` does."""
         with raised_in(self._name, "initial_state"):
             state = self._dynamics.initial_state(random)
         return self._checked("initial_state", "the state", state, tf.float32, [random.shape[0], None])
 
     def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """What an action leads to, as `Dynamics.step`."""
+        """Returns the result of an action, as `Dynamics.step` does."""
         with raised_in(self._name, "step"):
             answer = self._dynamics.step(state, action, random)
         if not isinstance(answer, tuple | list) or len(answer) != 3:
@@ -47,7 +47,7 @@ class CheckedDynamics:
         )
 
     def observe(self, state: tf.Tensor) -> tf.Tensor:
-        """The observation of a state, as `Dynamics.observe`."""
+        """Returns the observation of a state, as `Dynamics.observe` does."""
         with raised_in(self._name, "observe"):
             observation = self._dynamics.observe(state)
         shape = [state.shape[0], *self._dynamics.observation_shape]

@@ -1,4 +1,4 @@
-"""What every in-graph environment is made of."""
+"""The base class of in-graph environments, and their integrator."""
 
 import abc
 import copy
@@ -10,18 +10,18 @@ from mtq.checks import integer
 
 
 class Dynamics(abc.ABC):
-    """What happens in N copies of an environment at once, as pure functions. A state is a vector of S numbers.
+    """The dynamics of N copies of an environment at once, as pure functions. A state is a vector of S numbers.
 
     Attributes:
-        observation_shape: Of one observation, without N.
-        num_actions: Actions are `0 … num_actions − 1`.
-        num_random: How many random numbers `initial_state` and `step` take.
-        reward_threshold: The return at which the task counts as solved under the constructor's own time limit, if there
-            is one.
+        observation_shape: The shape of one observation, without the dimension N.
+        num_actions: The number of actions, which are `0 … num_actions − 1`.
+        num_random: The number of random numbers that `initial_state` and `step` take.
+        reward_threshold: The return at which the task counts as solved under the constructor's default time limit; None
+            if it is unknown.
 
     Args:
-        max_episode_steps: Episodes are truncated after so many steps; None for the class's own limit, an attribute of
-            this name, if there is one, and otherwise for no limit.
+        max_episode_steps: The number of steps after which an episode is truncated; None for the limit in the class
+            attribute of this name, or no limit if the class has none.
     """
 
     observation_shape: tuple[int, ...]
@@ -34,56 +34,61 @@ class Dynamics(abc.ABC):
         self.max_episode_steps = None if given is None else integer("max_episode_steps of dynamics", given)
 
     def with_limit(self, max_episode_steps: int | None) -> "Dynamics":
-        """The same with another time limit."""
+        """Returns a copy of the dynamics with another time limit.
+
+        Args:
+            max_episode_steps: The number of steps after which an episode is truncated; None for no limit.
+        """
         other = copy.copy(self)
         other.max_episode_steps = max_episode_steps
         return other
 
     def close(self) -> None:  # noqa: B027
-        """There is nothing to close."""
+        """Does nothing, because dynamics hold no resources."""
 
     @abc.abstractmethod
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
-        """The state at the start of an episode.
+        """Returns the state at the start of an episode.
 
         Args:
-            random: Uniform numbers from 0 to 1, `[N, num_random]` float32.
+            random: The uniform random numbers from 0 to 1, `[N, num_random]` float32.
 
         Returns:
-            `[N, S]` float32.
+            The states, `[N, S]` float32.
         """
 
     @abc.abstractmethod
     def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """What an action leads to.
+        """Returns the result of an action.
 
         Args:
-            state: `[N, S]` float32.
-            action: `[N]` int32.
-            random: Uniform numbers from 0 to 1, `[N, num_random]` float32.
+            state: The states, `[N, S]` float32.
+            action: The actions, `[N]` int32.
+            random: The uniform random numbers from 0 to 1, `[N, num_random]` float32.
 
         Returns:
-            The next state `[N, S]`, the reward `[N]` float32, and whether the episode terminated, `[N]` bool.
+            The next states, `[N, S]` float32; the rewards, `[N]` float32; and whether each episode terminated, `[N]`
+            bool.
         """
 
     def observe(self, state: tf.Tensor) -> tf.Tensor:
-        """The observation of a state, `[N, …]` float32; by default the state itself."""
+        """Returns the observations of states, `[N, …]` float32; by default the states themselves."""
         return state
 
 
 def runge_kutta(
     derivative: Callable[[tf.Tensor], tf.Tensor], state: tf.Tensor, duration: float | tf.Tensor, substeps: int
 ) -> tf.Tensor:
-    """Integrates `state' = derivative(state)` by the classical method of fourth order.
+    """Integrates `state' = derivative(state)` with the classical fourth-order Runge–Kutta method.
 
     Args:
-        derivative: `[N, S]` → `[N, S]`.
-        state: `[N, S]`.
-        duration: For how long, a number or `[N, 1]`.
-        substeps: In how many equal steps.
+        derivative: The function from states `[N, S]` to their time derivatives `[N, S]`.
+        state: The states at the start, `[N, S]`.
+        duration: The time to integrate over, a number or `[N, 1]`, in the time unit of the derivative.
+        substeps: The number of equal integration steps.
 
     Returns:
-        The state at the end, `[N, S]`.
+        The states at the end, `[N, S]`.
     """
     h = duration / substeps
     for _ in range(substeps):

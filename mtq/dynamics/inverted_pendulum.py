@@ -12,7 +12,9 @@ _FORCE, _NOISE = 50.0, 10.0
 
 
 class InvertedPendulum(Dynamics):
-    """A pendulum on a cart is to be kept above the horizontal by noisy pushes: reward −1 and the end when it falls.
+    """The task of balancing a pendulum on a cart by noisy forces: reward −1, and the episode ends, when it falls.
+
+    The pendulum has fallen when it is below the horizontal. All other rewards are 0.
 
     Reference: Lagoudakis and Parr, "Least-Squares Policy Iteration", 2003, as in D'Eramo et al., "Sharing Knowledge in
     Multi-Task Deep Reinforcement Learning", ICLR 2020.
@@ -25,12 +27,12 @@ class InvertedPendulum(Dynamics):
         super().__init__(max_episode_steps)
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
-        """An angle uniform in ±π/8, at rest."""
+        """Returns an angle uniform in ±π/8 and the angular velocity 0."""
         angle = (2.0 * random[:, 0] - 1.0) * math.pi / 8
         return tf.stack([angle, tf.zeros_like(angle)], axis=-1)
 
     def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """0.1 s with a force of −50, 0 or 50 and uniform noise of ±10."""
+        """Simulates 0.1 s with a force of −50, 0 or 50 plus uniform noise of ±10."""
         force = _FORCE * (tf.cast(action, tf.float32) - 1.0) + _NOISE * (2.0 * random[:, 0] - 1.0)
         next_state = runge_kutta(lambda s: _derivative(s, force), state, _SECONDS, _SUBSTEPS)
         fallen = tf.abs(next_state[:, 0]) > math.pi / 2

@@ -9,11 +9,11 @@ _LEFT, _RIGHT, _GOAL, _MAX_SPEED = -1.2, 0.6, 0.5, 0.07
 
 
 class MountainCar(Dynamics):
-    """A weak car is to swing itself up a hill: reward −1 a step until it is there.
+    """The task of driving an underpowered car up a hill: reward −1 per step until it reaches the top.
 
-    The horizon is 1,000 steps, where Gymnasium's default is 200.
+    The default time limit is 1,000 steps; Gymnasium's is 200.
 
-    Reference: Moore, "Efficient Memory-based Learning for Robot Control", 1990; as in Gymnasium.
+    Reference: Moore, "Efficient Memory-based Learning for Robot Control", 1990, as in Gymnasium.
     """
 
     observation_shape = (2,)
@@ -24,12 +24,12 @@ class MountainCar(Dynamics):
         super().__init__(max_episode_steps)
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
-        """A position uniform between −0.6 and −0.4, at rest."""
+        """Returns a position uniform between −0.6 and −0.4 and the velocity 0."""
         position = 0.2 * random[:, 0] - 0.6
         return tf.stack([position, tf.zeros_like(position)], axis=-1)
 
     def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """One step with a push to the left (0), none (1) or to the right (2)."""
+        """Takes one step with a force to the left (action 0), none (1) or to the right (2)."""
         position, velocity = tf.unstack(state, axis=-1)
         velocity += _FORCE * (tf.cast(action, tf.float32) - 1.0) - _GRAVITY * tf.cos(3.0 * position)
         velocity = tf.clip_by_value(velocity, -_MAX_SPEED, _MAX_SPEED)

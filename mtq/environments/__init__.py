@@ -1,6 +1,6 @@
-"""Environments: copies of a task's environment, stepped at once, and the checker that says how to fix one.
+"""Environments: copies of a task's environment that are stepped at once, and a checker of environments.
 
-`gymnasium_environment` and `in_graph` hold their faces towards tf-agents, and need it.
+The modules `gymnasium_environment` and `in_graph` implement tf-agents' interface and import tf-agents.
 """
 
 from mtq.environments.checker import check_task

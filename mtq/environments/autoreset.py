@@ -1,4 +1,4 @@
-"""Environments on tf-agents' interface in which no step is wasted on a reset."""
+"""The base class of environments with tf-agents' interface that reset within the step that ends an episode."""
 
 import abc
 
@@ -8,26 +8,30 @@ from mtq.interfaces import StepType, TFEnvironment, TimeStep
 
 
 class AutoresetEnvironment(TFEnvironment, abc.ABC):
-    """A `TFEnvironment` of N copies in which an episode that ends is followed by the next within the same step.
+    """A `TFEnvironment` of N copies, each of which starts its next episode within the step that ends the previous one.
 
-    tf-agents' own environments answer the step after a LAST with a FIRST, and ignore its action. With N copies the
-    number of transitions in a step then varies. Here every step is N transitions.
+    tf-agents' own environments respond to the step after a LAST time step with a FIRST, and ignore the action of that
+    step. With N copies, the number of transitions per step then varies. Here every step yields N transitions.
     """
 
     @abc.abstractmethod
     def reseed(self, seed: int) -> None:
-        """Draws all random numbers from another seed, from the next `reset` on.
+        """Sets the seed of all random numbers, which takes effect at the next `reset`.
 
         Args:
-            seed: As the constructor takes it.
+            seed: The seed, as the constructor takes it.
         """
 
     def state(self) -> list[tf.Variable]:
-        """What the next step depends on; nothing where that is not in tensors."""
+        """Returns the variables that determine the next step; an empty list if the state is not held in tensors."""
         return []
 
     def restart(self) -> TimeStep:
-        """Begins a new episode in every copy, with the random numbers that come next."""
+        """Starts a new episode in every copy, without setting the seed again.
+
+        Returns:
+            The FIRST time step of each episode.
+        """
         return self.reset()
 
     @abc.abstractmethod
@@ -35,10 +39,11 @@ class AutoresetEnvironment(TFEnvironment, abc.ABC):
         """Takes one action in each copy.
 
         Args:
-            action: `[N]` int32.
+            action: The actions, `[N]` int32.
 
         Returns:
-            The time step that came of it, LAST where an episode ended; and the one to act on next, FIRST there.
+            The time step that the action led to, LAST in copies whose episode ended; and the time step to act on next,
+            FIRST in those copies.
         """
 
     def _step(self, action: tf.Tensor) -> TimeStep:
@@ -46,7 +51,8 @@ class AutoresetEnvironment(TFEnvironment, abc.ABC):
 
     def _current_time_step(self) -> TimeStep:
         raise NotImplementedError(
-            "The current time step is what reset and step_and_restart return: hold on to it, as mtq.driver does."
+            "AutoresetEnvironment does not store the current time step. Keep the time step that reset or "
+            "step_and_restart returned."
         )
 
     def ended_and_current(
@@ -57,7 +63,18 @@ class AutoresetEnvironment(TFEnvironment, abc.ABC):
         next_observation: tf.Tensor,
         observation: tf.Tensor,
     ) -> tuple[TimeStep, TimeStep]:
-        """The two time steps of `step_and_restart`, of what came of an action and of what is acted on next."""
+        """Creates the two time steps that `step_and_restart` returns.
+
+        Args:
+            is_last: Whether each copy's episode ended, `[N]` bool.
+            reward: The rewards, `[N]` float32.
+            discount: The discounts, `[N]` float32.
+            next_observation: The observations that the actions led to, `[N, ...]`.
+            observation: The observations to act on next, `[N, ...]`: the first of a new episode where one ended.
+
+        Returns:
+            The time step that the action led to, and the time step to act on next.
+        """
         first, mid, last = (
             tf.fill([self.batch_size], int(kind)) for kind in (StepType.FIRST, StepType.MID, StepType.LAST)
         )

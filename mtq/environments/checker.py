@@ -1,4 +1,4 @@
-"""Whether a task's environment can be learnt from, found out before training."""
+"""Checks a task's environment before training."""
 
 import numpy as np
 
@@ -8,18 +8,18 @@ from mtq.environments.make import make_copies
 from mtq.tasks.environment_source import is_tf_agents
 from mtq.tasks.task import Task
 
-_STEPS, _STEPS_IN_GRAPH = 20, 3  # the latter are slow one by one
+_STEPS, _STEPS_IN_GRAPH = 20, 3  # in-graph steps are slow when they run one by one
 
 
 def check_task(task: Task, seed: int = 0) -> None:
-    """Plays a few random steps in a fresh copy of a task's environment.
+    """Checks a task's environment by taking a few random steps in a new copy of it.
 
     Args:
         task: The task.
-        seed: Of the actions and the environment.
+        seed: The seed of the actions and of the environment, at least 0.
 
     Raises:
-        ValueError: The environment returns observations of another shape than it announces, numbers that are not
+        ValueError: The environment returns observations of another shape than it declares, numbers that are not
             finite, or values that do not follow Gymnasium's interface. The message names the task and the remedy.
         BrokenEnvironmentError: The environment raised an exception.
 
@@ -28,14 +28,14 @@ def check_task(task: Task, seed: int = 0) -> None:
         >>> mtq.environments.check_task(mtq.Task("cart_pole", "CartPole-v1"))
     """
     if not isinstance(task, Task):
-        raise ValueError(f"task must be an mtq.Task. Received: {task!r}.")
+        raise ValueError(f"task must be an mtq.Task. Received: {task!r}. Create one: mtq.Task(name, environment).")
     seed = integer("seed", seed, least=0)
     copies = make_copies(task, 1, seed, compiled=False)
     random = np.random.default_rng(seed)
     copies.reset()
     for _ in range(_STEPS_IN_GRAPH if task.spec.in_graph else _STEPS):
         step = copies.step(random.integers(task.num_actions, size=1))
-        if task.spec.in_graph:  # those in Python are checked at every step
+        if task.spec.in_graph:  # environments in Python are checked at every step anyway
             _check_step(task, step)
     if not is_tf_agents(task.environment):
         copies.close()
@@ -45,8 +45,9 @@ def _check_step(task: Task, step: Step) -> None:
     received = step.next_observation.shape[1:]
     if received != task.spec.observation_shape:
         raise ValueError(
-            f"The dynamics of task '{task.name}' must give observations of the shape that they announce, "
-            f"{task.spec.observation_shape}. Received: {received}. Fix observation_shape, or what observe returns."
+            f"The dynamics of task '{task.name}' must return observations of their observation_shape, "
+            f"{task.spec.observation_shape}. Received: {received}. Fix the observation_shape, or the observations that "
+            "observe returns."
         )
     for role, values in (("observation", step.next_observation), ("reward", step.reward)):
         if not np.isfinite(values).all():

@@ -1,4 +1,4 @@
-"""Several copies of one task's environment, stepped at once in Python."""
+"""Steps several copies of one task's environment at once, in Python."""
 
 from typing import NamedTuple, NoReturn
 
@@ -14,14 +14,15 @@ from mtq.tasks.task import Task
 
 
 class Step(NamedTuple):
-    """What came of one action in each of N copies.
+    """The result of one action in each of N copies of an environment.
 
     Attributes:
-        next_observation: What the action led to, `[N, ...]`; of the old episode, even where that ended.
-        reward: `[N]` float32, as the environment gave it.
-        discount: `[N]` float32: 0 at a true terminal, else 1 (or what a tf-agents environment says).
-        is_last: Where the episode ended, by a terminal or by a time limit, `[N]` bool.
-        observation: What to act on next, `[N, ...]`: the first of a new episode where the old one ended.
+        next_observation: The observations that the actions led to, `[N, ...]`. Where an episode ended, this is its
+            last observation.
+        reward: The rewards as the environment returned them, `[N]` float32.
+        discount: The discounts, `[N]` float32: 0 at a true terminal, else 1; or those of a tf-agents environment.
+        is_last: Whether the episode ended, by a terminal or by a time limit, `[N]` bool.
+        observation: The observations to act on next, `[N, ...]`: the first of a new episode where one ended.
     """
 
     next_observation: np.ndarray
@@ -32,14 +33,14 @@ class Step(NamedTuple):
 
 
 class EnvironmentCopies:
-    """N copies of a task's environment. An episode that ends is followed by the next within the same step.
+    """N copies of a task's environment, each of which starts its next episode within the step that ends the last one.
 
-    Every step of every copy is therefore a transition: N steps of the environment, N transitions.
+    Every step of every copy is therefore a transition: N environment steps yield N transitions.
 
     Args:
         task: The task.
-        num_copies: N.
-        seed: Seeds the copies' first resets, each with a number of its own.
+        num_copies: The number of copies N.
+        seed: The seed from which the copies' first resets are seeded, each differently; at least 0.
 
     Raises:
         ValueError: The environment cannot be made.
@@ -48,9 +49,9 @@ class EnvironmentCopies:
     def __init__(self, task: Task, num_copies: int, seed: int) -> None:
         self.task = task
         num_copies, seed = integer("num_copies", num_copies), integer("seed", seed, least=0)
-        made = [task.make_environment() for _ in range(num_copies)]
-        self._gives_discounts = is_tf_agents(made[0])
-        self._environments = [as_gymnasium(environment) for environment in made]
+        environments = [task.make_environment() for _ in range(num_copies)]
+        self._has_discounts = is_tf_agents(environments[0])
+        self._environments = [as_gymnasium(environment) for environment in environments]
         self._answers = Answers(task, self._environments)
         self.reseed(seed)
         self._dtype = np.dtype(task.spec.observation_dtype)
@@ -60,23 +61,31 @@ class EnvironmentCopies:
         return len(self._environments)
 
     def reseed(self, seed: int) -> None:
-        """Begins with another seed at the next `reset`."""
+        """Sets the seed from which the copies are seeded at the next `reset`.
+
+        Args:
+            seed: The seed, at least 0.
+        """
         self._seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(self))]
 
     def reset(self) -> np.ndarray:
-        """Begins an episode in every copy. Returns the observations, `[N, ...]`."""
+        """Seeds every copy and starts an episode in it. Returns the observations, `[N, ...]`."""
         return np.stack([self._begin(index, seed) for index, seed in enumerate(self._seeds)])
 
     def restart(self) -> np.ndarray:
-        """Begins another episode in every copy, without seeding it. Returns as `reset`."""
+        """Starts another episode in every copy without seeding it. Returns the observations, `[N, ...]`."""
         return np.stack([self._begin(index) for index in range(len(self))])
 
     def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
         """Takes one action in each copy.
 
         Args:
-            actions: `[N]` int.
-            only: The copies that are stepped, `[N]` bool; by default all. Of the others the step holds zeros.
+            actions: The actions, `[N]` int.
+            only: The mask of the copies to step, `[N]` bool; None for all. The entries of the other copies in the
+                result are placeholders: zeros, with discount 1.
+
+        Returns:
+            The result of the actions in all copies.
 
         Raises:
             ValueError: The environment returned an invalid value, such as NaN or an observation of the wrong shape.
@@ -95,7 +104,7 @@ class EnvironmentCopies:
                 self._raise("step", error)
             observed, reward[i], terminated, truncated, info = answers.of_step(answer)
             next_observation[i] = answers.observation(observed)
-            if self._gives_discounts:
+            if self._has_discounts:
                 discount[i] = answers.discount(info)
             elif terminated:
                 discount[i] = 0.0
@@ -111,7 +120,7 @@ class EnvironmentCopies:
         return Step(next_observation, reward, discount, is_last, observation)
 
     def close(self) -> None:
-        """Closes the copies, unless the environment was given as an object, which is the user's to close."""
+        """Closes the copies, except for an environment that was given as an object, which the user closes."""
         if is_tf_agents(self.task.environment):
             return
         for environment in self._environments:

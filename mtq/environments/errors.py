@@ -1,4 +1,4 @@
-"""Exceptions that Python code raised inside a graph, raised again as the original exceptions."""
+"""Re-raises exceptions of Python code inside a graph as the original exceptions."""
 
 import collections
 import contextlib
@@ -12,22 +12,21 @@ from mtq.errors import BrokenEnvironmentError
 
 __all__ = ["BrokenEnvironmentError", "environment_errors", "kept", "raised_again"]
 
-_kept: collections.deque[BaseException] = collections.deque(
-    maxlen=8
-)  # the latest exceptions, because TensorFlow passes on only their text
+# The latest exceptions, because TensorFlow passes on only their text.
+_kept: collections.deque[BaseException] = collections.deque(maxlen=8)
 
 
 def kept(function: Callable[..., Any], in_graph: bool | None = None) -> Callable[..., Any]:
-    """Wraps a function for `tf.numpy_function`, so that `environment_errors` can raise its exceptions again.
+    """Wraps a function for `tf.numpy_function`, so that `environment_errors` can re-raise its exceptions.
 
-    Within a graph, only the message goes to TensorFlow, which would otherwise log the whole traceback twice.
+    Within a graph, TensorFlow receives only the message, because it would log the whole traceback twice.
 
     Args:
         function: The function to wrap.
         in_graph: Whether TensorFlow calls the function; by default whether a graph is traced now.
 
     Returns:
-        A function with the same arguments and result.
+        A function with the same arguments and return value.
     """
     in_graph = not tf.executing_eagerly() if in_graph is None else in_graph
 
@@ -46,23 +45,23 @@ def kept(function: Callable[..., Any], in_graph: bool | None = None) -> Callable
 
 @contextlib.contextmanager
 def environment_errors() -> Iterator[None]:
-    """A context manager that replaces TensorFlow's report of an error in Python code by the original exception."""
+    """Replaces TensorFlow's report of an error in Python code with the original exception, within a `with` block."""
     try:
         yield
     except (tf.errors.OpError, BrokenEnvironmentError) as error:
-        found = raised_again(error)
-        if found is None:
+        original = raised_again(error)
+        if original is None:
             raise
-        if isinstance(found, BrokenEnvironmentError):
-            raise found.with_traceback(None) from found.original
-        raise found from found.__cause__
+        if isinstance(original, BrokenEnvironmentError):
+            raise original.with_traceback(None) from original.original
+        raise original from original.__cause__
 
 
 def raised_again(error: BaseException) -> BaseException | None:
-    """Finds the exception that Python code raised within a graph.
+    """Finds the exception that Python code raised within a graph, and removes it from the stored exceptions.
 
     Args:
-        error: The exception that running the graph raised.
+        error: The exception that the execution of the graph raised.
 
     Returns:
         The original exception, or None if the graph failed for another reason.

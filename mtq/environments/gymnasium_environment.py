@@ -1,4 +1,4 @@
-"""Gymnasium's environments on tf-agents' interface."""
+"""Gymnasium environments with tf-agents' interface."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,11 +16,11 @@ TimeSteps = tuple[TimeStep, TimeStep]
 
 
 class GymnasiumEnvironment(AutoresetEnvironment):
-    """A task's copies of a Gymnasium (or tf-agents) environment.
+    """The copies of a task's Gymnasium or tf-agents environment, as one `TFEnvironment`.
 
     Args:
-        task: The task; `task.num_envs` is N.
-        seed: Of the copies' resets.
+        task: The task. Its `num_envs` is the number of copies N.
+        seed: The seed of the copies' first resets.
     """
 
     def __init__(self, task: Task, seed: int) -> None:
@@ -30,11 +30,11 @@ class GymnasiumEnvironment(AutoresetEnvironment):
         self.spec = task.spec
 
     def reseed(self, seed: int) -> None:
-        """Begins with another seed at the next `reset`."""
+        """Sets the seed from which the copies are seeded at the next `reset`."""
         self.copies.reseed(seed)
 
     def restart(self) -> TimeStep:
-        """Begins a new episode in every copy, with the random numbers that come next."""
+        """Starts a new episode in every copy without seeding it again. Returns the FIRST time step of each."""
         return self._first(self.copies.restart)
 
     def _reset(self) -> TimeStep:
@@ -46,31 +46,38 @@ class GymnasiumEnvironment(AutoresetEnvironment):
         return restart(observation, batch_size=self.batch_size)
 
     def step_and_restart(self, action: tf.Tensor) -> TimeSteps:
-        """Takes one action in each copy."""
-        return _cross([self], [action])[0]
+        """Takes one action in each copy.
+
+        Args:
+            action: The actions, `[N]` int32.
+
+        Returns:
+            The time step that the action led to, and the time step to act on next.
+        """
+        return _step_on_host([self], [action])[0]
 
 
 def step_together(environments: Sequence[AutoresetEnvironment], actions: Sequence[tf.Tensor]) -> list[TimeSteps]:
-    """Takes one action in each copy of each environment, with one crossing into Python for all that need it.
+    """Takes one action in each copy of each environment, with a single host call for all Python environments.
 
     Args:
-        environments: T of them.
-        actions: For each, `[N]` int32.
+        environments: The environments, a sequence of length T.
+        actions: The actions for each environment, T tensors `[N]` int32.
 
     Returns:
-        What each one's `step_and_restart` gives.
+        A list of length T with the pairs of time steps that each environment's `step_and_restart` would return.
     """
-    crossing = [i for i, environment in enumerate(environments) if isinstance(environment, GymnasiumEnvironment)]
-    crossed = _cross([environments[i] for i in crossing], [actions[i] for i in crossing]) if crossing else []  # type: ignore[misc]
-    results = dict(zip(crossing, crossed, strict=True))
+    on_host = [i for i, environment in enumerate(environments) if isinstance(environment, GymnasiumEnvironment)]
+    stepped = _step_on_host([environments[i] for i in on_host], [actions[i] for i in on_host]) if on_host else []  # type: ignore[misc]
+    results = dict(zip(on_host, stepped, strict=True))
     for i, (environment, action) in enumerate(zip(environments, actions, strict=True)):
         if i not in results:
             results[i] = environment.step_and_restart(action)
     return [results[i] for i in range(len(environments))]
 
 
-def _cross(environments: Sequence[GymnasiumEnvironment], actions: Sequence[tf.Tensor]) -> list[TimeSteps]:
-    """Steps all environments in Python. What comes back is packed by type, for each array that crosses costs time."""
+def _step_on_host(environments: Sequence[GymnasiumEnvironment], actions: Sequence[tf.Tensor]) -> list[TimeSteps]:
+    """Steps all environments in one host call, which packs its results by dtype, because each array costs time."""
     sizes = [environment.batch_size for environment in environments]
     ends = np.cumsum(sizes)
     dtypes = sorted({environment.spec.observation_dtype for environment in environments})
@@ -100,12 +107,12 @@ def _packed_numbers(steps: Sequence[Step]) -> np.ndarray:
 
 
 def _packed_observations(steps: Sequence[Step], dtype: np.dtype) -> np.ndarray:
-    of_dtype = [step for step in steps if step.observation.dtype == dtype]
-    return np.concatenate([part.ravel() for step in of_dtype for part in (step.next_observation, step.observation)])
+    same_dtype = [step for step in steps if step.observation.dtype == dtype]
+    return np.concatenate([part.ravel() for step in same_dtype for part in (step.next_observation, step.observation)])
 
 
 def _unpacked(packed: tf.Tensor, environments: Sequence[GymnasiumEnvironment]) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """The next observation and the one to act on of each environment."""
+    """Returns the pair of `next_observation` and `observation` of each environment."""
     shapes = [[environment.batch_size, *environment.spec.observation_shape] for environment in environments]
     sizes = [int(np.prod(shape)) for shape in shapes for _ in range(2)]
     flat = tf.split(tf.ensure_shape(packed, [sum(sizes)]), sizes)

@@ -1,4 +1,4 @@
-"""In-graph environments on tf-agents' interface, and as copies that Python steps."""
+"""In-graph environments with tf-agents' interface, and as copies that are stepped from Python."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,12 +13,12 @@ from mtq.tasks.task import Task
 
 
 class InGraphEnvironment(AutoresetEnvironment):
-    """N copies of a task's dynamics, all state in tensors, all randomness from one seed.
+    """N copies of a task's dynamics, as one `TFEnvironment` with all state in variables and one random generator.
 
     Args:
-        task: The task, whose environment is a `Dynamics`.
-        num_envs: N.
-        seed: Of the random numbers.
+        task: The task. Its environment must be a `Dynamics`.
+        num_envs: The number of copies N.
+        seed: The seed of the random numbers.
     """
 
     def __init__(self, task: Task, num_envs: int, seed: int) -> None:
@@ -27,14 +27,14 @@ class InGraphEnvironment(AutoresetEnvironment):
         self._random = make_generator(seed)
         size = self._dynamics.initial_state(tf.zeros([num_envs, self._dynamics.num_random])).shape[-1]
         self._state = tf.Variable(tf.zeros([num_envs, size]), trainable=False)
-        self._steps = tf.Variable(tf.zeros([num_envs], tf.int32), trainable=False)  # of the open episodes
+        self._steps = tf.Variable(tf.zeros([num_envs], tf.int32), trainable=False)  # of the current episodes
 
     def reseed(self, seed: int) -> None:
-        """Draws from another seed; to be followed by `reset`."""
+        """Sets the seed of the random numbers. Call `reset` afterwards."""
         reseed(self._random, seed)
 
     def state(self) -> list[tf.Variable]:
-        """Of all copies, and where the random numbers are."""
+        """Returns the variables of the copies' states and episode lengths, and of the random generator's state."""
         return [self._state, self._steps, self._random.state]
 
     def _reset(self) -> TimeStep:
@@ -43,13 +43,20 @@ class InGraphEnvironment(AutoresetEnvironment):
         return restart(self._dynamics.observe(self._state.read_value()), batch_size=self.batch_size)
 
     def step_and_restart(self, action: tf.Tensor) -> tuple[TimeStep, TimeStep]:
-        """Takes one action in each copy."""
-        of_step, of_restart = tf.unstack(self._draw(2))
-        reached, reward, terminated = self._dynamics.step(self._state.read_value(), action, of_step)
+        """Takes one action in each copy.
+
+        Args:
+            action: The actions, `[N]` int32.
+
+        Returns:
+            The time step that the action led to, and the time step to act on next.
+        """
+        step_random, restart_random = tf.unstack(self._draw(2))
+        reached, reward, terminated = self._dynamics.step(self._state.read_value(), action, step_random)
         steps = self._steps + 1
         limit = self._dynamics.max_episode_steps
         is_last = terminated if limit is None else terminated | (steps >= limit)
-        current = tf.where(is_last[:, None], self._dynamics.initial_state(of_restart), reached)
+        current = tf.where(is_last[:, None], self._dynamics.initial_state(restart_random), reached)
         self._state.assign(current)
         self._steps.assign(tf.where(is_last, 0, steps))
         discount = tf.where(terminated, 0.0, 1.0)
@@ -62,13 +69,15 @@ class InGraphEnvironment(AutoresetEnvironment):
 
 
 class InGraphCopies:
-    """The same, stepped from Python: for evaluation, where `EnvironmentCopies` serves other environments.
+    """N copies of a task's dynamics that are stepped from Python, with the interface of `EnvironmentCopies`.
+
+    Evaluation uses them for in-graph tasks, and `EnvironmentCopies` for all others.
 
     Args:
-        task: The task, whose environment is a `Dynamics`.
-        num_copies: N.
-        seed: Of the random numbers.
-        compiled: Whether XLA compiles the step, which takes longer than a few steps without it.
+        task: The task. Its environment must be a `Dynamics`.
+        num_copies: The number of copies N.
+        seed: The seed of the random numbers.
+        compiled: Whether XLA compiles the step. Compiling takes longer than a few steps without it.
     """
 
     def __init__(self, task: Task, num_copies: int, seed: int, compiled: bool = True) -> None:
@@ -77,11 +86,19 @@ class InGraphCopies:
         self._step = tf.function(step, autograph=False, jit_compile=True) if compiled else step
 
     def reset(self) -> np.ndarray:
-        """Begins an episode in every copy. Returns the observations, `[N, ...]`."""
+        """Starts an episode in every copy. Returns the observations, `[N, ...]`."""
         return self._environment.reset().observation.numpy()
 
     def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
-        """Takes one action in each copy; all are stepped, for that costs no more."""
+        """Takes one action in each copy.
+
+        Args:
+            actions: The actions, `[N]` int.
+            only: Ignored. All copies are stepped, because that costs no more than stepping some of them.
+
+        Returns:
+            The result of the actions in all copies.
+        """
         ended, current = self._step(tf.constant(actions, tf.int32))
         return Step(
             ended.observation.numpy(),
@@ -92,4 +109,4 @@ class InGraphCopies:
         )
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing, because in-graph environments hold no resources."""

@@ -1,4 +1,4 @@
-"""Which class stands for a task's environment."""
+"""Creates the copies of a task's environment with the class that suits it."""
 
 from typing import TYPE_CHECKING
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 
 def make_copies(task: Task, num_copies: int, seed: int, compiled: bool = True) -> "EnvironmentCopies | InGraphCopies":
-    """Copies of a task's environment to be stepped from Python.
+    """Creates copies of a task's environment that are stepped from Python.
 
     Args:
         task: The task.
-        num_copies: N.
-        seed: Of the copies.
-        compiled: Whether an in-graph step is compiled; not worth it for a few steps.
+        num_copies: The number of copies N.
+        seed: The seed of the copies.
+        compiled: Whether XLA compiles the step of an in-graph environment, which does not pay for a few steps.
 
     Returns:
-        An object with the `reset`, `step` and `close` of `EnvironmentCopies`.
+        An object with the methods `reset`, `step` and `close` of `EnvironmentCopies`.
     """
     if task.spec.in_graph:
-        from mtq.environments.in_graph import InGraphCopies  # needs tf-agents
+        from mtq.environments.in_graph import InGraphCopies  # imports tf-agents
 
         return InGraphCopies(task, num_copies, seed, compiled)
     return EnvironmentCopies(task, num_copies, seed)

@@ -1,4 +1,4 @@
-"""Errors of environments that follow an older interface than Gymnasium's, told by what the call raised."""
+"""Recognizes environments that follow an older interface than Gymnasium's, by the exceptions that they raise."""
 
 import re
 import traceback
@@ -11,36 +11,36 @@ _UNPACK = re.compile(r"(not enough|too many) values to unpack \(expected (2|5)")
 
 
 def explained(name: str, error: BaseException) -> ValueError | None:
-    """Makes the error for an environment whose `reset` or `step` has another signature than Gymnasium's.
+    """Explains the exception of an environment whose `reset` or `step` has another signature than Gymnasium's.
 
     Args:
-        name: The task's name.
-        error: The exception that the call raised.
+        name: The task's name, for the message.
+        error: The exception that `reset` or `step` raised.
 
     Returns:
-        The error, or None if the exception has another cause.
+        An error that names the remedy, or None if the exception has another cause.
     """
     if isinstance(error, TypeError) and _SEED.search(str(error)):
         return ValueError(
             f"The environment of task '{name}' must take a seed in reset. Received: {error}. "
-            "Define it as `def reset(self, *, seed=None, options=None)` and begin with super().reset(seed=seed)."
+            "Define `def reset(self, *, seed=None, options=None)`, and call super().reset(seed=seed) first."
         )
-    found = _UNPACK.match(str(error)) if isinstance(error, ValueError) and _is_of_a_wrapper(error) else None
-    if found is None:
+    match = _UNPACK.match(str(error)) if isinstance(error, ValueError) and _is_from_gymnasium(error) else None
+    if match is None:
         return None
-    if found[2] == "5":
+    if match[2] == "5":
         return ValueError(
             f"The environment of task '{name}' must return five values from step: observation, reward, terminated, "
-            f"truncated, info. Received: {found[1]} values for one of Gymnasium's wrappers. Split `done` into "
-            "terminated and truncated, or wrap an old environment by shimmy's GymV21."
+            f"truncated, info. Received: {match[1]} values for one of Gymnasium's wrappers. Split `done` into "
+            "terminated and truncated, or wrap an old environment in shimmy's GymV21."
         )
     return ValueError(
         f"The environment of task '{name}' must return an observation and a dict of infos from reset. Received: "
-        f"{found[1]} values for one of Gymnasium's wrappers. End reset by `return observation, {{}}`, as Gymnasium's "
-        "environments do since 0.26."
+        f"{match[1]} values for one of Gymnasium's wrappers. End reset with `return observation, {{}}`, as "
+        "Gymnasium's environments do since 0.26."
     )
 
 
-def _is_of_a_wrapper(error: BaseException) -> bool:
+def _is_from_gymnasium(error: BaseException) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and Path(gymnasium.__file__).parent in Path(frames[-1].filename).parents

@@ -1,4 +1,4 @@
-"""The range of the observations that an environment announces, checked at every step."""
+"""Checks at every step that observations are within the bounds that their environment declares."""
 
 import warnings
 from collections.abc import Callable
@@ -10,22 +10,23 @@ import numpy as np
 from mtq.tasks.observation_spaces import EXACT, LARGEST, is_image, scaling_bounds, with_rounding
 from mtq.tasks.task import Task
 
-_UNSCALED = 16.0  # the largest number of an image that is not scaled: such numbers are not colours from 0 to 255
-_SMALL = 64  # numbers of an observation up to which Python's own loop is faster than NumPy
+_UNSCALED = 16.0  # the largest number of an image that is not scaled: such numbers are not colors from 0 to 255
+_SMALL = 64  # the largest observation for which a Python loop is faster than NumPy
 _warned: set[tuple[Any, ...]] = set()
 
 
 class ObservationRange:
-    """The bounds that an environment announces for its observations.
+    """The bounds that an environment declares for its observations.
 
-    All numbers must be finite. Bounds that determine what a network sees must hold: those of integers and bools, those
-    by which observations are scaled, and those of images. Vectors of floats are not scaled, so that numbers beyond
-    their bounds are only reported, by one warning. Images of floats without bounds are not scaled either, and must not
-    hold numbers beyond ±16 in the first observation, or integers beyond 16 later; else these are only reported.
+    All numbers must be finite. Bounds that affect the network's input are enforced: those of integers and bools, those
+    from which observations are scaled, and those of images. Vectors of floats are not scaled, so numbers outside their
+    bounds only cause a single warning. Float images without bounds are not scaled either. They must not hold numbers
+    beyond ±16 in the first observation, nor only integers from 0 with some beyond 16 in later ones; other numbers
+    beyond ±16 in later observations only cause the warning.
 
     Args:
         task: The task.
-        space: The observation space, or None for an environment of tf-agents, whose bounds are those of the spec.
+        space: The observation space, or None for a tf-agents environment, whose bounds are those of the task's spec.
     """
 
     def __init__(self, task: Task, space: gymnasium.spaces.Box | None) -> None:
@@ -55,14 +56,14 @@ class ObservationRange:
         is_bytes = spec.observation_dtype == "uint8" and self._is_uniform and first_low <= 0
         self._is_endless = self._is_uniform and (first_low, first_high) == (-LARGEST, LARGEST)
         self._largest = int(first_high)
-        is_any = is_bytes and first_high >= 255
-        of_others = self._has_no_larger if is_bytes else self._has_none_outside
-        self._holds: Callable[[np.ndarray], Any] = self._has_any if is_any else of_others
+        has_all_bytes = is_bytes and first_high >= 255
+        check = self._has_no_larger if is_bytes else self._has_none_outside
+        self._holds: Callable[[np.ndarray], Any] = self._has_any if has_all_bytes else check
         if self._is_unscaled:
             self._then, self._holds = self._holds, self._holds_at_first
 
     def check(self, observations: np.ndarray) -> None:
-        """Raises a ValueError if a number is not finite or beyond a bound that must hold.
+        """Raises a ValueError if a number is not finite or outside a bound that is enforced.
 
         Args:
             observations: One observation or several, `[N, …]`, of the task's dtype and shape.
@@ -71,7 +72,7 @@ class ObservationRange:
             self._report(observations)
 
     def check_integers(self, array: np.ndarray) -> None:
-        """Raises a ValueError if numbers of another dtype are no integers within the bounds.
+        """Raises a ValueError unless all numbers of an observation of any dtype are integers within the bounds.
 
         Args:
             array: One observation, in the environment's own dtype.
@@ -79,15 +80,16 @@ class ObservationRange:
         if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):  # also for NaN
             fractions = array[array != np.floor(array)]
             raise ValueError(
-                f"The environment of task '{self._name}' must return observations of the type and range that it "
-                f"announces, integers from {self._least.min():g} to {self._most.max():g}. Received: {array.dtype}, "
-                f"such as {fractions[0]:g}. Fix its observation_space, or what reset and step return."
+                f"The environment of task '{self._name}' must return observations of the dtype and range of its "
+                f"observation_space, integers from {self._least.min():g} to {self._most.max():g}. Received: "
+                f"{array.dtype}, such as {fractions[0]:g}. Fix the observation_space, or the observations that reset "
+                "and step return."
             )
         if not ((array >= self._least) & (array <= self._most)).all():
             raise self._outside(array)
 
     def _holds_at_first(self, observations: np.ndarray) -> Any:
-        """Whether the first observations hold; they show whether images are of colours, so later ones may go beyond."""
+        """Checks the first observations, which show whether images hold colors, and relaxes the bounds afterwards."""
         holds = self._then(observations)
         if holds:
             self._holds = self._then
@@ -126,47 +128,47 @@ class ObservationRange:
                 f"{shortened(observations.tolist())}. Fix the environment, or end the episode before its state "
                 "overflows."
             )
-        if ((observations < self._least) | (observations > self._most)).any() or self._is_of_colours(observations):
+        if ((observations < self._least) | (observations > self._most)).any() or self._has_colors(observations):
             raise self._outside(observations)
         key = (self._name, *self._lows, *self._highs)
         if key not in _warned:
             _warned.add(key)
             warnings.warn(
-                f"{self._outside(observations)} Vectors of floats and floats without bounds are not scaled, so that "
-                "training goes on with the numbers as they are.",
+                f"{self._outside(observations)} Vectors of floats and floats without bounds are not scaled, so "
+                "training continues with the unchanged numbers.",
                 stacklevel=2,
             )
 
-    def _is_of_colours(self, observations: np.ndarray) -> bool:
-        """Whether images without bounds hold integers from 0, as colours are."""
+    def _has_colors(self, observations: np.ndarray) -> bool:
+        """Returns whether images without bounds hold only integers of at least 0, as colors do."""
         return self._is_unscaled and bool(np.all((observations >= 0) & (observations == np.floor(observations))))
 
     def _outside(self, array: np.ndarray) -> ValueError:
         if self._is_unscaled:
             return ValueError(
                 f"The environment of task '{self._name}' must return images from {-_UNSCALED:g} to {_UNSCALED:g}, or "
-                f"announce other bounds, by which they are scaled to [0, 1]. Received: {array.dtype} from "
-                f"{array.min()} to {array.max()}, in {shortened(self._space)}. Say in the observation_space what their "
-                "smallest and largest values are, such as 0 and 255, or clip them."
+                f"declare other bounds, from which they are scaled to [0, 1]. Received: {array.dtype} from "
+                f"{array.min()} to {array.max()}, in {shortened(self._space)}. Set the smallest and largest values in "
+                "the observation_space, such as 0 and 255, or clip the images."
             )
-        low, high = (_of_entries(bound) for bound in (self._low, self._high))
+        low, high = (_bounds_text(bound) for bound in (self._low, self._high))
         return ValueError(
-            f"The environment of task '{self._name}' must return observations within the bounds that it announces, "
-            f"{low} to {high}. Received: {array.dtype} from {array.min()} to {array.max()}. Fix its observation_space, "
-            "or what reset and step return."
+            f"The environment of task '{self._name}' must return observations within the bounds of its "
+            f"observation_space, {low} to {high}. Received: {array.dtype} from {array.min()} to {array.max()}. Fix the "
+            "observation_space, or the observations that reset and step return."
         )
 
 
-def _of_entries(bounds: np.ndarray) -> str:
+def _bounds_text(bounds: np.ndarray) -> str:
     if (bounds == bounds.flat[0]).all():
         return f"{bounds.flat[0]:g}"
     return shortened([float(f"{bound:g}") for bound in bounds.ravel()[:20].tolist()])
 
 
 def shortened(value: Any) -> str:
-    """The text of a value for a message, in one line of 200 characters at most."""
+    """Returns the text of a value for a message, in one line of at most about 200 characters."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # such as an integer with more digits than Python converts to text
-        return f"one of {type(value).__name__} that cannot be written"
+        return f"an object of type {type(value).__name__} without a text"
     return text if len(text) <= 200 else text[:200] + "…"

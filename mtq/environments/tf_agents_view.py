@@ -1,4 +1,4 @@
-"""tf-agents environments seen as Gymnasium ones."""
+"""Adapts tf-agents environments to Gymnasium's interface."""
 
 import contextlib
 from typing import Any
@@ -9,34 +9,34 @@ import numpy as np
 from mtq.tasks.environment_source import is_tf_agents
 from mtq.tasks.spec import read_spec
 
-DISCOUNT = "mtq/tf_agents_discount"  # in an info: the discount that a tf-agents environment gave
+DISCOUNT = "mtq/tf_agents_discount"  # the key under which an info holds the discount of a tf-agents environment
 _LAST = 2  # tf_agents.trajectories.StepType.LAST
 
 
 def as_gymnasium(environment: Any) -> gymnasium.Env:
-    """Returns a Gymnasium environment as it is, and a tf-agents one in a view that behaves like one."""
+    """Returns a Gymnasium environment unchanged, and a tf-agents environment in a view with Gymnasium's interface."""
     return _TfAgentsView(environment) if is_tf_agents(environment) else environment
 
 
 class _TfAgentsView(gymnasium.Env):
-    """One tf-agents environment, `PyEnvironment` or `TFEnvironment`, of batch size one or none."""
+    """A tf-agents `PyEnvironment` or `TFEnvironment`, unbatched or of batch size 1, with Gymnasium's interface."""
 
     def __init__(self, environment: Any) -> None:
         batch_size = getattr(environment, "batch_size", None) or 1
         if batch_size != 1:
             raise ValueError(
-                f"A tf-agents environment of batch size {batch_size} cannot be stepped copy by copy. Received: "
-                f"{environment!r}. Give one of batch size 1, and num_envs copies of it by a callable."
+                f"A tf-agents environment must have batch size 1. Received: {environment!r}, of batch size "
+                f"{batch_size}. Give an environment of batch size 1, or a callable that returns one to set num_envs."
             )
         self._environment = environment
-        speaks_tensors = hasattr(environment.action_spec().dtype, "as_numpy_dtype")  # a TFEnvironment, always batched
-        self._is_batched = speaks_tensors or environment.batched
+        has_tensors = hasattr(environment.action_spec().dtype, "as_numpy_dtype")  # a TFEnvironment, always batched
+        self._is_batched = has_tensors or environment.batched
         spec = read_spec("", environment)
         self.action_space = gymnasium.spaces.Discrete(spec.num_actions, start=spec.first_action)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         if seed is not None and hasattr(self._environment, "seed"):
-            with contextlib.suppress(NotImplementedError):  # as tf-agents' base class says of environments without
+            with contextlib.suppress(NotImplementedError):  # from tf-agents' base class, if there is no seed
                 self._environment.seed(seed)
         time_step = self._environment.reset()
         return self._unbatched(time_step.observation), {}

@@ -1,1 +1,1 @@
-"""Files and folders that are complete or absent, what mtq may delete, and what a file may name."""
+"""Atomic writing of files and folders, safe deletion, and safe deserialization."""

@@ -1,4 +1,4 @@
-"""Writing of pictures, each complete or absent."""
+"""Writes pictures atomically."""
 
 import os
 from pathlib import Path
@@ -11,14 +11,14 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG beside its place first, so that who looks while a run goes on never sees half of one.
+    """Writes a figure as a PNG file, replacing an existing PNG atomically, so that readers never see a partial file.
 
     Args:
-        figure: What to write.
-        path: Its place; missing directories are made.
+        figure: The figure to write.
+        path: The path of the file. Missing folders are created.
 
     Raises:
-        FileExistsError: The file exists and is not a PNG.
+        FileExistsError: The path exists and is not a PNG file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     check_picture_place(path)
@@ -28,5 +28,9 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def check_picture_place(path: Path) -> None:
-    """Raises a FileExistsError if something other than a PNG is at this path."""
+    """Raises a FileExistsError if a path holds anything other than a PNG file.
+
+    Args:
+        path: The path to be written.
+    """
     check_kind(path, "picture", ".png file", lambda file: file.read(len(_PNG)) == _PNG)

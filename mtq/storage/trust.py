@@ -1,4 +1,4 @@
-"""Protection against files that name modules: nothing that a file names is imported unless the user trusts the file."""
+"""Protection against files that name modules, which are not imported unless the user trusts the file."""
 
 import contextlib
 import contextvars
@@ -10,8 +10,8 @@ _TRUSTING = contextvars.ContextVar("mtq_trusting_imports", default=False)
 class NamedInFile(str):
     """The id of an environment that was read from a file rather than written in the user's code.
 
-    The mark survives when a task is copied, pickled or changed by `dataclasses.replace`, and when the id is given to
-    another task.
+    The id keeps this type when a task is copied, pickled or changed by `dataclasses.replace`, and when the id is given
+    to another task.
     """
 
     __slots__ = ()
@@ -19,10 +19,10 @@ class NamedInFile(str):
 
 @contextlib.contextmanager
 def trusting_imports() -> Iterator[None]:
-    """A context manager in which files may name environments as `"module:Id"`, whose module is then imported.
+    """Allows files to name environments as `"module:Id"`, whose module is then imported, within a `with` block.
 
-    Use it around loading the file, or around the code that makes the environments. Importing a module runs its code:
-    use it only for files whose author you trust as you trust the author of a program.
+    Use the block around the loading of the file, or around the code that creates the environments. Importing a module
+    runs its code: trust a file only if you would run a program by its author.
 
     Example:
         ```python
@@ -30,11 +30,11 @@ def trusting_imports() -> Iterator[None]:
             model = keras.models.load_model("runs/mine/best.keras")
         ```
     """
-    before = _TRUSTING.set(True)
+    token = _TRUSTING.set(True)
     try:
         yield
     finally:
-        _TRUSTING.reset(before)
+        _TRUSTING.reset(token)
 
 
 def named_in_file(environment: str) -> str:
@@ -42,23 +42,26 @@ def named_in_file(environment: str) -> str:
 
     Args:
         environment: The id of the environment.
+
+    Returns:
+        The id, as a `NamedInFile` unless imports are trusted.
     """
     return str(environment) if _TRUSTING.get() else NamedInFile(environment)
 
 
 def check_import(name: str, environment: str) -> None:
-    """Refuses an environment id from a file that would import a module.
+    """Raises a ValueError for an environment id from a file that would import a module.
 
     Args:
         name: The task's name, for the message.
-        environment: The id of its environment.
+        environment: The id of the task's environment.
 
     Raises:
         ValueError: The id was read from a file and names a module, and imports are not trusted.
     """
     if isinstance(environment, NamedInFile) and ":" in environment and not _TRUSTING.get():
         raise ValueError(
-            f"The environment of task '{name}' must be a registered id, for it was read from a file. Received: "
-            f"{str(environment)!r}, for which a module would be imported, which runs its code. If you trust the file, "
-            "load it within `with mtq.tasks.trusting_imports():` (--trust-imports); or pass tasks= of your own."
+            f"The environment of task '{name}' must be a registered id, because it was read from a file. Received: "
+            f"{str(environment)!r}, which would import a module and run its code. If you trust the file, load it "
+            "within `with mtq.tasks.trusting_imports():` (--trust-imports); or pass your own tasks as tasks=."
         )

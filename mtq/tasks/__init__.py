@@ -1,4 +1,4 @@
-"""Tasks: what is to be learned, read from environments and checked."""
+"""Tasks and task sets: their settings, and the specs that are read from their environments and checked."""
 
 from mtq.storage.trust import trusting_imports
 from mtq.tasks.environment_source import IN_GRAPH, make_environment

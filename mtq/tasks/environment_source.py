@@ -1,4 +1,4 @@
-"""Makes a task's environment from an id, a callable, a `Dynamics` or a tf-agents environment."""
+"""Creates a task's environment from an id, a callable, a `Dynamics` or a tf-agents environment."""
 
 import contextlib
 import functools
@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 
-import mtq.tasks.gymnasium_ids  # noqa: F401  (so that ids such as `mtq/breakout` can be made)
+import mtq.tasks.gymnasium_ids  # noqa: F401  (registers ids such as `mtq/breakout`)
 from mtq.dynamics import BY_NAME, Dynamics
 from mtq.errors import raise_broken, raised_in
 from mtq.storage.trust import check_import
@@ -18,24 +18,24 @@ from mtq.tasks.wrappers import check_no_running_normalization, layers, with_limi
 IN_GRAPH = "in_graph/"  # the prefix of the names of in-graph environments
 EnvironmentSource = str | Callable[[], Any] | Any
 
-_made: dict[int, weakref.ref] = {}  # every environment that is still alive, by its id
+_made: dict[int, weakref.ref] = {}  # every environment that is still alive, keyed by `id(environment)`
 
 
 def make_environment(name: str, source: EnvironmentSource, max_episode_steps: int | None = None) -> Any:
-    """Makes one copy of a task's environment.
+    """Creates one copy of a task's environment.
 
     Args:
         name: The task's name, for messages.
         source: A Gymnasium id, the name of an in-graph environment such as `"in_graph/CartPole"`, a callable without
-            arguments, a `mtq.dynamics.Dynamics`, or a tf-agents environment (returned as it is).
-        max_episode_steps: A time limit that replaces the environment's own.
+            arguments, a `mtq.dynamics.Dynamics`, or a tf-agents environment (returned unchanged).
+        max_episode_steps: The time limit that replaces the environment's own, in environment steps; None keeps it.
 
     Returns:
         A Gymnasium environment with a Box observation and a Discrete action space, a `Dynamics`, or a tf-agents
         environment.
 
     Raises:
-        ValueError: There is no such environment, or it is of another kind.
+        ValueError: The environment does not exist or cannot be made, or `source` is of another kind.
     """
     environment = _make(name, source, max_episode_steps)
     if isinstance(environment, Dynamics):
@@ -46,7 +46,7 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
 
 
 def is_tf_agents(environment: Any) -> bool:
-    """Whether this is an environment of tf-agents, found out without importing tf-agents."""
+    """Returns whether an object is a tf-agents environment, without importing tf-agents."""
     has_specs = all(callable(getattr(environment, name, None)) for name in ("time_step_spec", "action_spec"))
     return has_specs and not isinstance(environment, type)
 
@@ -55,7 +55,7 @@ def _make(name: str, source: EnvironmentSource, max_episode_steps: int | None) -
     if source is None:
         raise ValueError(
             f"Task '{name}' has no environment: it was loaded from a file, and its environment was a Python object, "
-            "which a file cannot hold. Make a TaskSet with the environment again and pass that."
+            "which a file cannot hold. Create a TaskSet with the environment and pass that."
         )
     if isinstance(source, str) and source.startswith(IN_GRAPH):
         dynamics = _find_dynamics(name, source.removeprefix(IN_GRAPH))
@@ -80,7 +80,7 @@ def _from_id(name: str, environment_id: str, max_episode_steps: int | None) -> g
     except (gymnasium.error.Error, ImportError) as error:
         raise ValueError(
             f"The environment of task '{name}' could not be made. Received: {environment_id!r}, which failed with: "
-            f"{error}. Check the id (`mtq tasks` lists the ones that mtq brings) and that its package is installed."
+            f"{error}. Check the id (`mtq tasks` lists those that come with mtq) and that its package is installed."
         ) from error
     except BaseException as error:
         raise_broken(name, "its constructor", error)
@@ -98,13 +98,13 @@ def _from_callable(name: str, source: Any) -> Any:
 
 
 def _check_kind(name: str, environment: Any) -> None:
-    """Raises a ValueError unless this is an environment of tf-agents, or one of Gymnasium with both spaces."""
+    """Raises a ValueError unless this is a tf-agents environment, or a Gymnasium environment with both spaces."""
     if is_tf_agents(environment):
         return
     if not isinstance(environment, gymnasium.Env):
         raise ValueError(
-            f"The callable given as environment of task '{name}' must return a Gymnasium or tf-agents environment. "
-            f"Received: {environment!r}."
+            f"The callable given as the environment of task '{name}' must return a Gymnasium or tf-agents "
+            f"environment. Received: {environment!r}."
         )
     for space in ("observation_space", "action_space"):
         with raised_in(name, space):
@@ -114,25 +114,25 @@ def _check_kind(name: str, environment: Any) -> None:
 def check_is_new(name: str, environment: Any) -> None:
     """Raises a ValueError if this environment, or one inside it, was passed to this function before.
 
-    If copies were the same object, each would step the others, and evaluation would reset and close the environment
-    used for training.
+    If two copies were the same object, stepping one would step the other, and evaluation would reset and close the
+    environment used for training.
 
     Args:
         name: The task's name, for the message.
         environment: The environment that a callable or `gymnasium.make` has just made.
     """
-    inside = list(layers(environment))
-    for layer in inside:
-        known = _made.get(id(layer))
-        if known is not None and known() is layer:
+    all_layers = list(layers(environment))
+    for layer in all_layers:
+        previous = _made.get(id(layer))
+        if previous is not None and previous() is layer:
             raise ValueError(
                 f"The environment of task '{name}' must be a new object each time that its callable or id makes it. "
                 f"Received: {layer!r} again, which was made before. Copies for training, evaluation and num_envs must "
                 "not share it: make it within the callable, as in `lambda: YourEnvironment()`, or within the entry "
                 "point of the id."
             )
-    for layer in inside:
-        with contextlib.suppress(TypeError):  # an object with __slots__ and no weak references
+    for layer in all_layers:
+        with contextlib.suppress(TypeError):  # an object with __slots__ that does not support weak references
             key = id(layer)
             _made[key] = weakref.ref(layer, functools.partial(_forget, key))
 
@@ -140,8 +140,8 @@ def check_is_new(name: str, environment: Any) -> None:
 def _find_dynamics(name: str, dynamics: str) -> type[Dynamics]:
     if dynamics not in BY_NAME:
         raise ValueError(
-            f"The environment of task '{name}' must be one of the in-graph ones. Received: {IN_GRAPH + dynamics!r}. "
-            f"There are: {[IN_GRAPH + known for known in BY_NAME]}."
+            f"The environment of task '{name}' must be one of the in-graph environments. Received: "
+            f"{IN_GRAPH + dynamics!r}. Choose one of {[IN_GRAPH + known for known in BY_NAME]}."
         )
     return BY_NAME[dynamics]
 
@@ -149,14 +149,14 @@ def _find_dynamics(name: str, dynamics: str) -> type[Dynamics]:
 def _check_no_limit(name: str, environment: Any, max_episode_steps: int | None) -> Any:
     if max_episode_steps is not None:
         raise ValueError(
-            f"max_episode_steps of task '{name}' cannot be put over a tf-agents environment. "
-            f"Received: {max_episode_steps}. Wrap it in tf_agents.environments.wrappers.TimeLimit instead."
+            f"max_episode_steps of task '{name}' must be None for a tf-agents environment. Received: "
+            f"{max_episode_steps}. Wrap the environment in tf_agents.environments.wrappers.TimeLimit instead."
         )
     return environment
 
 
 def _as_task_needs(name: str, environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
-    """Replaces the environment's time limit by the task's, and makes its observations single arrays."""
+    """Replaces the environment's time limit with the task's, and wraps it so that each observation is one array."""
     check_no_running_normalization(name, environment)
     if max_episode_steps is not None:
         environment = with_limit(name, environment, max_episode_steps)

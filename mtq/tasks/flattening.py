@@ -1,4 +1,4 @@
-"""A Dict, Tuple or discrete observation as one vector, checked part by part before it is flattened."""
+"""Flattens Dict, Tuple and discrete observations to one vector, after checking each part."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +12,9 @@ from mtq.errors import InvalidAnswerError
 
 
 class CheckedFlattening(FlattenObservation):
-    """Flattens observations as `FlattenObservation` does, and refuses those that are not of the announced space.
+    """Flattens observations as `FlattenObservation` does, and rejects those outside the declared observation space.
 
-    Gymnasium's own takes 300 for 44 in a part of bytes, and the category −1 for the last one.
+    Gymnasium's own wrapper reads 300 as 44 in a uint8 part, and the category −1 as the last category.
 
     Args:
         env: The environment.
@@ -50,7 +50,7 @@ class CheckedFlattening(FlattenObservation):
         try:
             array = np.asarray(value)
         except (ValueError, TypeError) as error:
-            raise self._wrong(where, f"in {space}", f"what is no array ({error})") from None
+            raise self._wrong(where, f"in {space}", f"a value that is not an array ({error})") from None
         shape = (1,) if isinstance(space, spaces.Discrete) and array.shape == (1,) else space.shape
         if array.dtype.kind not in "fiub" or array.shape != shape:
             raise self._wrong(where, f"in {space}", f"an array of shape {array.shape} and type {array.dtype}")
@@ -68,6 +68,6 @@ class CheckedFlattening(FlattenObservation):
 
     def _wrong(self, where: str, wanted: str, found: Any) -> InvalidAnswerError:
         return InvalidAnswerError(
-            f"The environment of task '{self._name}' must return observations of the space that it announces: {where} "
-            f"must be {wanted}. Received: {found}. Fix its observation_space, or what reset and step return."
+            f"The environment of task '{self._name}' must return observations in its observation_space: {where} must "
+            f"be {wanted}. Received: {found}. Fix the observation_space, or the values that reset and step return."
         )

@@ -1,4 +1,4 @@
-"""The ids that mtq adds to Gymnasium's: `mtq/<game>` for MinAtar's games. Importing this module adds them."""
+"""Registers mtq's ids with Gymnasium when it is imported: `mtq/<game>` for each game of MinAtar."""
 
 import gymnasium
 

@@ -1,10 +1,10 @@
-"""Observations as single arrays, and the bounds from which a network scales them to `[0, 1]`.
+"""Converts observations to single arrays, and finds the bounds from which a network scales them to `[0, 1]`.
 
-The dtype and the bounds of the observation space determine what is scaled:
+The dtype and the bounds of the observation space determine which observations are scaled:
 
-- Integers and bools are scaled by the bounds of each entry of the last axis, which are the channels of an image or the
-  entries of a vector. Integer vectors without bounds are not scaled; integer images without bounds are refused.
-- Floats are scaled if all entries have the bounds 0 and 255. Images of floats (three or more axes, or two of at least
+- Integers and bools are scaled by the bounds of each entry of the last axis: each channel of an image, or each entry
+  of a vector. Integer vectors without bounds are not scaled; integer images without bounds raise an error.
+- Floats are scaled if all entries have the bounds 0 and 255. Float images (three or more axes, or two axes of at least
   36 entries each) are also scaled if their bounds exceed `[−1, 1]` and are at most 2²⁴. Other floats are not scaled.
 - Each part of a Dict or Tuple is scaled by the same rules. One-hot vectors are not scaled.
 """
@@ -24,7 +24,7 @@ Bound = float | tuple[float, ...] | None
 LARGE = 36  # the smallest height and width of images for `nature_cnn`
 LARGEST = float(np.finfo(np.float32).max)
 EXACT = 2**24  # float32 represents all integers up to this one exactly
-_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # by which bounds of floats may be missed, relative to their size
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # the relative amount by which floats may exceed their bounds
 _ONE_HOT = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -41,7 +41,7 @@ def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
         The environment itself if its observations are arrays already, otherwise a wrapper around it.
 
     Raises:
-        ValueError: The observations have no fixed shape, or an image would lose its shape.
+        ValueError: The observations have no fixed shape, or flattening would destroy the shape of an image.
     """
     space = environment.observation_space
     parts = list(_parts(space))
@@ -50,16 +50,16 @@ def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
         if not isinstance(part, (spaces.Box, *_ONE_HOT)):
             raise ValueError(
                 f"The observation of task '{name}' must be one array of fixed shape. Received: {space}, where "
-                f"{where or 'it'} is a {type(part).__name__}. Leave that out or make an array of it, in a "
-                "gymnasium.wrappers.FilterObservation or TransformObservation (for MiniGrid: "
-                "minigrid.wrappers.ImgObsWrapper or FlatObsWrapper)."
+                f"{where or 'it'} is a {type(part).__name__}. Remove that part with "
+                "gymnasium.wrappers.FilterObservation, or convert it to an array with TransformObservation (for "
+                "MiniGrid: minigrid.wrappers.ImgObsWrapper or FlatObsWrapper)."
             )
     for where, part in parts:
         if where and isinstance(part, spaces.Box) and len(part.shape) > 1:
             raise ValueError(
                 f"The parts of the observation of task '{name}' must be vectors: a Dict or Tuple becomes one vector, "
-                f"in which {where} would lose its shape {part.shape}. Received: {space}. Take out what should be seen, "
-                f"such as gymnasium.wrappers.TransformObservation(env, lambda observation: {where}, "
+                f"in which {where} would lose its shape {part.shape}. Received: {space}. Select the part that the "
+                f"network should see, as in gymnasium.wrappers.TransformObservation(env, lambda observation: {where}, "
                 f"env.observation_space{where.removeprefix('observation')}), or flatten that part yourself."
             )
     return environment if isinstance(space, spaces.Box) else CheckedFlattening(environment, name)
@@ -73,11 +73,11 @@ def read_box(name: str, environment: gymnasium.Env) -> tuple[tuple[int, ...], st
         environment: An environment that `as_one_array` returned.
 
     Returns:
-        The shape of one observation; its dtype, `"float32"` or `"uint8"`; and the lower and the upper bound by which a
-        network scales it, as in `TaskSpec`.
+        The shape of one observation; its dtype, `"float32"` or `"uint8"`; and the lower and the upper bound from which
+        a network scales it, as in `TaskSpec`.
 
     Raises:
-        ValueError: An observation holds no numbers, or an image of integers has no bounds.
+        ValueError: An observation holds no numbers, or an integer image has no bounds.
     """
     box, flattened = environment.observation_space, _flattened(environment)
     if flattened is None:
@@ -96,20 +96,20 @@ def read_array(
         name: The task's name, for messages.
         shape: The shape of one observation.
         dtype: Its dtype.
-        low: Its lower bounds, an array of this shape or a single number; −∞ where there is none.
-        high: Its upper bounds, an array of this shape or a single number; ∞ where there is none.
+        low: Its lower bounds, an array of this shape or a single number; −∞ for entries without a lower bound.
+        high: Its upper bounds, an array of this shape or a single number; ∞ for entries without an upper bound.
 
     Returns:
-        The same as `read_box`.
+        The shape, the dtype, and the lower and the upper bound, as `read_box` returns them.
 
     Raises:
-        ValueError: An observation holds no real numbers, or an image of integers has no bounds.
+        ValueError: An observation holds no real numbers, or an integer image has no bounds.
     """
     check_shape(name, shape, f"shape {shape}")
     if np.dtype(dtype).kind not in "iufb":
         raise ValueError(
-            f"The observation of task '{name}' must be of real numbers. Received: {dtype}. Wrap the environment in "
-            "something that returns numbers."
+            f"The observation of task '{name}' must hold real numbers. Received: {dtype}. Wrap the environment in a "
+            "gymnasium.wrappers.TransformObservation that returns numbers."
         )
     low, high = (np.broadcast_to(np.asarray(bound, np.float64), shape) for bound in (low, high))
     return shape, *_as_spec(dtype, *_scaled_bounds(name, np.dtype(dtype), low, high))
@@ -130,8 +130,8 @@ def check_shape(name: str, shape: tuple[int, ...], received: Any) -> None:
         )
     if None in shape or math.prod(shape) == 0:
         raise ValueError(
-            f"The observation of task '{name}' must hold at least one number, and be of fixed shape. Received: "
-            f"{received}. Make its observation_space that of what there is to see."
+            f"The observation of task '{name}' must hold at least one number, and have a fixed shape. Received: "
+            f"{received}. Set the observation_space to the shape of the arrays that reset and step return."
         )
 
 
@@ -148,12 +148,12 @@ def check_exact(name: str, observation: np.ndarray) -> None:
             raise ValueError(
                 f"The environment of task '{name}' must return integers from {-EXACT} to {EXACT}, which float32 tells "
                 f"apart. Received: integers from {smallest} to {largest}. Scale them in a "
-                "gymnasium.wrappers.TransformObservation, or leave out those that only name something."
+                "gymnasium.wrappers.TransformObservation, or remove those that are identifiers."
             )
 
 
 def scaling_bounds(dtype: str, low: Bound, high: Bound) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds by which a network scales observations, which they must not exceed.
+    """Returns the bounds from which a network scales observations, and which the observations must not exceed.
 
     Args:
         dtype: The dtype of the observations, `TaskSpec.observation_dtype`.
@@ -161,8 +161,8 @@ def scaling_bounds(dtype: str, low: Bound, high: Bound) -> tuple[np.ndarray, np.
         high: The upper bound, `TaskSpec.observation_high`.
 
     Returns:
-        The lower and the upper bounds, each one number or one for each entry of the last axis; infinite for entries
-        that are not scaled.
+        The lower and the upper bounds. Each is a single number, or an array with one number for each entry of the last
+        axis; infinite for entries that are not scaled.
     """
     if high is None:
         return np.array(-np.inf), np.array(np.inf)
@@ -172,11 +172,11 @@ def scaling_bounds(dtype: str, low: Bound, high: Bound) -> tuple[np.ndarray, np.
 
 
 def with_rounding(low: np.ndarray, high: np.ndarray, is_integer: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds that observations in float32 must meet, wider by rounding errors if they are not integers.
+    """Returns the bounds that float32 observations must meet, widened by rounding errors unless they are integers.
 
     Args:
-        low: The lower bounds; −∞ where there is none.
-        high: The upper bounds; ∞ where there is none.
+        low: The lower bounds; −∞ for entries without a lower bound.
+        high: The upper bounds; ∞ for entries without an upper bound.
         is_integer: Whether the observations are integers, which are exact.
 
     Returns:
@@ -189,7 +189,7 @@ def with_rounding(low: np.ndarray, high: np.ndarray, is_integer: bool) -> tuple[
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether observations of this shape are images: those of three axes and more, and large gray ones.
+    """Returns whether observations of this shape are images: three or more axes, or two long ones (grayscale).
 
     Args:
         shape: The shape of one observation.
@@ -198,17 +198,20 @@ def is_image(shape: tuple[int, ...]) -> bool:
 
 
 def parts_of(environment: Any) -> tuple[tuple[str, str], ...]:
-    """The names and spaces of the parts of a flattened observation, in order; none if it is not flattened.
+    """Returns the names and spaces of the parts of a flattened observation, in order.
 
     Args:
-        environment: An environment that `as_one_array` returned, or another one.
+        environment: An environment that `as_one_array` returned, or any other environment.
+
+    Returns:
+        A tuple of pairs of a name and the text of a space; empty if the observation is not flattened.
     """
     flattened = _flattened(environment)
     return () if flattened is None else tuple((where, str(part)) for where, part in _parts(flattened))
 
 
 def _parts(space: spaces.Space, where: str = "") -> Iterator[tuple[str, spaces.Space]]:
-    """The parts of a space in the order in which it is flattened, each with its name (`''` for the whole space)."""
+    """Yields the name and the space of each part, in flattening order; the whole space has the name `''`."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         items = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
         for key, part in items:
@@ -218,7 +221,7 @@ def _parts(space: spaces.Space, where: str = "") -> Iterator[tuple[str, spaces.S
 
 
 def _flattened(environment: gymnasium.Env) -> spaces.Space | None:
-    """The space that a `FlattenObservation` flattens; None unless that wrapper determines the observation space."""
+    """Returns the space that a `FlattenObservation` flattens, or None if it does not determine the final space."""
     while isinstance(environment, gymnasium.Wrapper):
         if isinstance(environment, FlattenObservation):
             return environment.env.observation_space
@@ -229,7 +232,7 @@ def _flattened(environment: gymnasium.Env) -> spaces.Space | None:
 
 
 def _flat_bounds(name: str, part: spaces.Space) -> tuple[np.ndarray, np.ndarray]:
-    """The scaling bounds of each number into which a part of a Dict or Tuple is flattened."""
+    """Returns the scaling bounds of each number into which a part of a Dict or Tuple is flattened."""
     box = part if isinstance(part, spaces.Box) else spaces.flatten_space(part)
     low, high = (np.atleast_1d(bound) for bound in _bounds(box))
     lower, upper = _scaled_bounds(name, box.dtype, low, high)
@@ -241,16 +244,16 @@ def _bounds(box: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scaled_bounds(name: str, dtype: np.dtype, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scaling bounds of each entry of the last axis; 0 and 1 for entries that are not scaled."""
+    """Returns the scaling bounds of each entry of the last axis; 0 and 1 for entries that are not scaled."""
     others = tuple(range(low.ndim - 1))
     all_known = np.all((np.abs(low) <= EXACT) & (np.abs(high) <= EXACT), axis=others)
     lowest, highest = low.min(axis=others).astype(np.float64), high.max(axis=others).astype(np.float64)
     if dtype.kind in "iub":
         if len(others) and not all_known.all():
             raise ValueError(
-                f"The integers of the images of task '{name}' must have bounds, by which they are scaled to [0, 1]. "
-                f"Received: {dtype} from {low.min()} to {high.max()}. Say in the observation_space what their smallest "
-                "and largest values are, such as 0 and 255."
+                f"The integer images of task '{name}' must have bounds, from which they are scaled to [0, 1]. "
+                f"Received: {dtype} from {low.min()} to {high.max()}. Set the smallest and largest values in the "
+                "observation_space, such as 0 and 255."
             )
         is_scaled = all_known
     else:
@@ -261,7 +264,7 @@ def _scaled_bounds(name: str, dtype: np.dtype, low: np.ndarray, high: np.ndarray
 
 
 def _as_spec(dtype: np.dtype, low: np.ndarray, high: np.ndarray) -> tuple[str, Bound, Bound]:
-    """The dtype, the lower and the upper bound as a `TaskSpec` holds them: one number if all entries agree."""
+    """Returns the dtype and the bounds as a `TaskSpec` holds them: one number per bound if all entries agree."""
     as_bytes = dtype == np.uint8 or dtype == np.bool_
     if not as_bytes and not low.any() and np.all(high == 1):
         return "float32", None, None

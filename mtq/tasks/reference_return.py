@@ -1,4 +1,4 @@
-"""The return at which an environment counts as solved, if it is known for the settings in use."""
+"""Reads the return at which an environment counts as solved, if it is known for the settings in use."""
 
 import inspect
 import math
@@ -12,7 +12,7 @@ from mtq.dynamics import Dynamics
 from mtq.tasks.wrappers import is_replaced
 
 _NOT_OF_THE_TASK = {"render_mode"}
-_KNOWN = ("gymnasium", "mtq")  # the packages whose wrappers, but for these, leave the task as it is
+_KNOWN = ("gymnasium", "mtq")  # the packages whose wrappers, except for those below, leave the task unchanged
 _OTHER_REWARDS = (gymnasium.RewardWrapper, wrappers.NormalizeReward)
 _OTHER_CONTROL = (
     wrappers.StickyAction,
@@ -23,37 +23,37 @@ _OTHER_CONTROL = (
 
 
 class ReadReference(float):
-    """A reference return that was read from an environment, not given by the user.
+    """A reference return that was read from an environment rather than given by the user.
 
     Attributes:
-        of: The environment source and the time limit for which it was read.
+        of: The environment source and the time limit for which the return was read.
     """
 
     of: tuple[Any, int | None]
 
     def __new__(cls, value: float, of: tuple[Any, int | None]) -> "ReadReference":
-        """Creates the number."""
-        made = super().__new__(cls, value)
-        made.of = of
-        return made
+        """Creates the number, with the environment source and the time limit that it belongs to."""
+        reference = super().__new__(cls, value)
+        reference.of = of
+        return reference
 
     def __getnewargs__(self) -> tuple[float, tuple[Any, int | None]]:  # type: ignore[override]
-        """The arguments with which a copy is created."""
+        """Returns the arguments of `__new__` with which `copy` and `pickle` create a copy."""
         return float(self), self.of
 
 
 def known_reference(environment: Any) -> float | None:
-    """Reads the `reward_threshold` of an environment, if it applies to the environment as it is used.
+    """Reads the `reward_threshold` of an environment, if it applies to the settings in use.
 
-    A threshold holds for the time limit, the rewards and the settings with which the environment was registered or, for
-    an in-graph environment, for the default time limit. Other settings lead to other returns, and so may a wrapper or a
-    subclass with a `step` or `reset` of its own.
+    A threshold is valid for the time limit, the rewards and the settings with which the environment was registered or,
+    for an in-graph environment, for the default time limit. Other settings lead to other returns, and so may a wrapper
+    or a subclass that overrides `step` or `reset`.
 
     Args:
         environment: A Gymnasium environment with its wrappers, a `Dynamics`, or a tf-agents environment.
 
     Returns:
-        The threshold; None if there is none, or if it holds for other settings.
+        The threshold; None if the environment has none, or if the threshold is valid for other settings.
     """
     if isinstance(environment, Dynamics):
         holds = environment.max_episode_steps == _limit_by_default(environment) and _is_as_defined(environment)
@@ -69,7 +69,7 @@ def _limit_by_default(dynamics: Dynamics) -> int | None:
 
 
 def _is_as_defined(dynamics: Dynamics) -> bool:
-    """Whether no subclass of the class that defines the threshold changes what happens."""
+    """Returns whether the dynamics are those for which the threshold was set, not changed by a subclass."""
     kinds = type(dynamics).__mro__
     owner = next(place for place, kind in enumerate(kinds) if "reward_threshold" in vars(kind))
     return not any({"step", "initial_state"} & vars(kind).keys() for kind in kinds[:owner]) or (
@@ -78,7 +78,7 @@ def _is_as_defined(dynamics: Dynamics) -> bool:
 
 
 def _is_as_registered(wrapper: gymnasium.Wrapper) -> bool:
-    """Whether a wrapper leaves rewards, actions and the starts of episodes as they are, as far as is known."""
+    """Returns whether a wrapper is known to leave rewards, actions and the starts of episodes unchanged."""
     kinds = type(wrapper).__mro__
     owners = [next(kind for kind in kinds if method in vars(kind)) for method in ("step", "reset")]
     is_known = all(owner.__module__.partition(".")[0] in _KNOWN for owner in owners)

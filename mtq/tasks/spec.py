@@ -1,4 +1,4 @@
-"""`TaskSpec`: the shapes and types of a task's observations and actions, as an environment declares them."""
+"""`TaskSpec`: the shapes and dtypes of a task's observations and actions, as its environment declares them."""
 
 import dataclasses
 from typing import Any
@@ -13,16 +13,16 @@ from mtq.tasks.observation_spaces import Bound, read_array, read_box
 
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
-    """The shapes of one task.
+    """The shapes, dtypes and bounds of one task's observations and actions.
 
     Attributes:
-        observation_shape: Without the batch dimension.
-        observation_dtype: `"float32"` or `"uint8"`; other types are turned into these.
+        observation_shape: The shape of one observation, without the batch dimension.
+        observation_dtype: The dtype of the observations, `"float32"` or `"uint8"`; other dtypes are converted to these.
         observation_high: The upper bound from which a network scales observations to `[0, 1]` (255 for uint8 images),
             or one bound for each entry of the last axis if they differ. None if observations are not scaled, as for
-            vectors of floats; `mtq.observation_spaces` gives the rules.
-        num_actions: Actions are `0 … num_actions − 1`.
-        in_graph: Whether the environment is a `mtq.dynamics.Dynamics`, which needs no crossing into Python.
+            vectors of floats; `mtq.tasks.observation_spaces` gives the rules.
+        num_actions: The number of actions, which are `0 … num_actions − 1`.
+        in_graph: Whether the environment is a `mtq.dynamics.Dynamics`, which runs without host calls.
         first_action: The environment's own number for action 0: the `start` of a Gymnasium space or the `minimum` of a
             tf-agents spec. The environment is stepped with its own numbers, and an export returns them.
         observation_low: The lower bound that belongs to `observation_high`, in the same form; None for 0.
@@ -43,14 +43,17 @@ class TaskSpec:
 
 
 def read_spec(name: str, environment: Any) -> TaskSpec:
-    """Reads the shapes of an environment.
+    """Reads the `TaskSpec` that an environment declares.
 
     Args:
         name: The task's name, for messages.
-        environment: From `make_environment`.
+        environment: An environment that `make_environment` returned.
+
+    Returns:
+        The shapes, dtypes and bounds of the observations and actions.
 
     Raises:
-        ValueError: Its actions are not discrete, or its observation is not one array.
+        ValueError: The actions are not discrete, or the observation is not one array.
     """
     if isinstance(environment, Dynamics):
         return TaskSpec(environment.observation_shape, "float32", None, environment.num_actions, in_graph=True)
@@ -65,11 +68,11 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
 
 
 def _check_actions(name: str, first: int, last: int) -> int:
-    """Returns the first action, after checking that all actions fit into int32, the type that an export returns."""
+    """Returns the first action, after checking that all actions fit into int32, the dtype that an export returns."""
     bounds = np.iinfo(np.int32)
     if not bounds.min <= first <= last <= bounds.max:
         raise ValueError(
-            f"The actions of task '{name}' must be numbers of int32. Received: {first} to {last}. Number them from 0 "
+            f"The actions of task '{name}' must fit into int32. Received: {first} to {last}. Number them from 0 "
             "in a gymnasium.ActionWrapper."
         )
     return first
@@ -87,8 +90,8 @@ def _read_tf_agents_spec(name: str, environment: Any) -> TaskSpec:
     if not hasattr(observation, "shape"):
         raise ValueError(
             f"The observation of task '{name}' must be one array. Received: {observation}. "
-            "Wrap it in tf_agents.environments.wrappers.FlattenObservationsWrapper if its parts are vectors of "
-            "one scale, or let it return the one array that should be seen."
+            "Wrap the environment in tf_agents.environments.wrappers.FlattenObservationsWrapper if the parts are "
+            "vectors of the same scale, or return only the array that the network should see."
         )
     bounds = (getattr(action, "minimum", None), getattr(action, "maximum", None))
     is_integer = np.issubdtype(_numpy_dtype(action), np.integer) if hasattr(action, "dtype") else False

@@ -1,4 +1,4 @@
-"""Sets of tasks that mtq brings, and how the command line finds tasks by name."""
+"""The task sets that come with mtq, and the look-up of tasks by name for the command line."""
 
 import difflib
 import re
@@ -9,10 +9,10 @@ import gymnasium
 from mtq.tasks.environment_source import IN_GRAPH
 from mtq.tasks.task import Task, TaskSet
 
-_CLASSIC_CONTROL = {  # environment, time limit, reference return; None for Gymnasium's own
+_CLASSIC_CONTROL = {  # the environment, the time limit and the reference return; None for Gymnasium's value
     "cart_pole": ("CartPole-v1", None, None),
     "acrobot": ("Acrobot-v1", None, None),
-    "mountain_car": ("MountainCar-v0", 1_000, -110.0),  # Gymnasium's own, still attainable with the longer limit
+    "mountain_car": ("MountainCar-v0", 1_000, -110.0),  # Gymnasium's threshold, attainable with the longer limit too
 }
 # Training returns of the published single-task DQN after five million frames, read from a figure.
 _MINATAR = {
@@ -25,20 +25,23 @@ _MINATAR = {
 
 
 def names() -> list[str]:
-    """The names that `task` knows."""
+    """Returns the names of the tasks that come with mtq, all of which `task` accepts."""
     return [*_CLASSIC_CONTROL, *_MINATAR]
 
 
 def task(name: str, num_envs: int = 1) -> Task:
-    """One of the tasks that mtq brings, or any Gymnasium id.
+    """Creates a task that comes with mtq, or one of any Gymnasium id.
 
     Args:
-        name: A name from `names()`, an in-graph one such as `"in_graph/CartPole"`, or a Gymnasium id such as
-            `"LunarLander-v3"`.
-        num_envs: Copies of the environment that are stepped at once.
+        name: A name from `names()`, the name of an in-graph environment such as `"in_graph/CartPole"`, or a Gymnasium
+            id such as `"LunarLander-v3"`.
+        num_envs: The number of copies of the environment that are stepped at once.
+
+    Returns:
+        The task. Its name is `name` without a prefix or a version, in letters, digits and underscores.
 
     Raises:
-        ValueError: There is no such task; the message suggests the nearest.
+        ValueError: No task has this name; the message suggests the nearest name.
 
     Example:
         >>> import mtq
@@ -57,7 +60,7 @@ def task(name: str, num_envs: int = 1) -> Task:
         return Task(identifier, name, num_envs=num_envs)
     nearest = difflib.get_close_matches(name, [*names(), *gymnasium.registry], n=1, cutoff=0.4)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
-    raise ValueError(f"There is no task of this name. Received: {name!r}. {hint}`mtq tasks` lists them.")
+    raise ValueError(f"The name of a task is unknown. Received: {name!r}. {hint}`mtq tasks` lists the names.")
 
 
 _IN_GRAPH = {
@@ -70,10 +73,10 @@ _IN_GRAPH = {
 
 
 def classic(num_envs: int = 1) -> TaskSet:
-    """Five in-graph tasks: CartPole, Acrobot, MountainCar (horizon 1,000), CarOnHill and InvertedPendulum.
+    """Creates five in-graph tasks: CartPole, Acrobot, MountainCar (horizon 1,000), CarOnHill and InvertedPendulum.
 
     Args:
-        num_envs: Copies of each that are stepped at once.
+        num_envs: The number of copies of each environment that are stepped at once.
     """
     return TaskSet(
         [
@@ -84,11 +87,12 @@ def classic(num_envs: int = 1) -> TaskSet:
 
 
 def classic_control(num_envs: int = 1, in_graph: bool = False) -> TaskSet:
-    """CartPole, Acrobot and MountainCar, the last with a horizon of 1,000 steps.
+    """Creates the tasks CartPole, Acrobot and MountainCar, the last with a horizon of 1,000 steps.
 
     Args:
-        num_envs: Copies of each that are stepped at once.
-        in_graph: Whether they are the in-graph ones, of the same dynamics and many times as fast, or Gymnasium's.
+        num_envs: The number of copies of each environment that are stepped at once.
+        in_graph: Whether to use the in-graph environments, which have the dynamics of Gymnasium's and are many times
+            as fast; False for Gymnasium's.
     """
     if in_graph:
         return TaskSet([Task(name, f"in_graph/{_IN_GRAPH[name][0]}", num_envs=num_envs) for name in _CLASSIC_CONTROL])
@@ -96,10 +100,10 @@ def classic_control(num_envs: int = 1, in_graph: bool = False) -> TaskSet:
 
 
 def minatar(games: Sequence[str] = tuple(_MINATAR), num_envs: int = 1) -> TaskSet:
-    """MinAtar's games (package `minatar`).
+    """Creates tasks of MinAtar's games, which need the package `minatar`.
 
     Args:
-        games: Any of asterix, breakout, freeway, seaquest, space_invaders.
-        num_envs: Copies of each that are stepped at once.
+        games: The names of the games: any of asterix, breakout, freeway, seaquest, space_invaders.
+        num_envs: The number of copies of each environment that are stepped at once.
     """
     return TaskSet([task(game, num_envs) for game in games])

@@ -1,4 +1,4 @@
-"""Tasks: what is to be learnt, with names, shapes and settings. Immutable, checked on construction."""
+"""`Task` and `TaskSet`: the names, shapes and settings of tasks. Both are immutable and checked on construction."""
 
 import collections
 import dataclasses
@@ -25,27 +25,27 @@ class Task:
     """One reinforcement-learning task.
 
     Args:
-        name: A letter, then letters, digits and underscores: it names the network's input and output, the logs and the
-            export's signature. Python's keywords, names that begin with `val_`, the prefix of evaluation logs, and
-            names that the export uses itself are refused.
-        environment: A Gymnasium id such as `"CartPole-v1"`; an in-graph environment, by a name such as
+        name: The task's name: a letter followed by letters, digits and underscores. It names the network's input and
+            output, the logs and the export's signature. Python's keywords, names that begin with `val_`, the prefix of
+            evaluation logs, and names that the export uses itself are not allowed.
+        environment: A Gymnasium id such as `"CartPole-v1"`; an in-graph environment, given by a name such as
             `"in_graph/CartPole"` or as a `mtq.dynamics.Dynamics`; a callable without arguments that returns a Gymnasium
-            or a tf-agents environment; or a tf-agents environment itself, of which there is then only the one copy.
-        discount: γ, from 0 to 1.
-        weight: The task's weight in the loss unless `compile(loss_weights=…)` says otherwise; 0 or more.
-        reward_scale: Rewards are multiplied by this before learning; returns are reported unscaled.
-        reward_clip: Then clipped to `[−reward_clip, reward_clip]`.
-        num_envs: Copies of the environment that are stepped at once for training.
-        max_episode_steps: A time limit in place of the environment's own. Reaching it truncates an episode: values are
-            bootstrapped past it.
+            or a tf-agents environment; or a tf-agents environment, of which there can then be only one copy.
+        discount: The discount γ, from 0 to 1.
+        weight: The task's weight in the loss, at least 0. `compile(loss_weights=…)` overrides it.
+        reward_scale: The factor by which rewards are multiplied before training; returns are reported unscaled.
+        reward_clip: The bound to which scaled rewards are clipped, `[−reward_clip, reward_clip]`; None for no clipping.
+        num_envs: The number of copies of the environment that are stepped at once for training.
+        max_episode_steps: The time limit in environment steps, which replaces the environment's own; None keeps it. An
+            episode that reaches it is truncated: values are bootstrapped past it.
         reference_return: The return at which the task counts as solved, against which tasks of different scales are
             compared. By default the `reward_threshold` that Gymnasium registers, if the task uses the time limit, the
-            rewards and the settings for which it was registered; None otherwise. `dataclasses.replace` of environment
-            or max_episode_steps reads it anew, unless it was given.
-        spec: The shapes, read from the environment when not given.
+            rewards and the settings for which it was registered; None otherwise. A default is read again if
+            `dataclasses.replace` changes the environment or max_episode_steps.
+        spec: The shapes and dtypes of the observations and actions; read from the environment if None.
 
     Raises:
-        ValueError: A setting is out of its range, or the environment does not fit.
+        ValueError: A setting is out of its range, or the environment is not suitable.
 
     Example:
         >>> import mtq
@@ -74,27 +74,30 @@ class Task:
         self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
         self._check_number("num_envs", int, lambda value: value >= 1, "an integer of at least 1")
         self._check_number("max_episode_steps", int, lambda value: value >= 1, "1 or more, or None", optional=True)
-        read = self.reference_return
+        reference = self.reference_return
         self._check_number("reference_return", float, math.isfinite, "finite, or None", optional=True)
-        is_of_another = False
-        if isinstance(read, ReadReference):
-            is_of_another = read.of != (self.environment, self.max_episode_steps)
-            object.__setattr__(self, "reference_return", None if is_of_another else read)
+        is_outdated = False
+        if isinstance(reference, ReadReference):
+            is_outdated = reference.of != (self.environment, self.max_episode_steps)
+            object.__setattr__(self, "reference_return", None if is_outdated else reference)
         if is_tf_agents(self.environment):
             self._check(
                 "num_envs", self.num_envs == 1, "1 with a tf-agents environment object; give a callable for more"
             )
-        if self.spec is None or (is_of_another and self.environment is not None):
+        if self.spec is None or (is_outdated and self.environment is not None):
             self._read_environment()
         self._check("spec", isinstance(self.spec, TaskSpec), "a mtq.tasks.TaskSpec, or None to be read")
 
     @property
     def num_actions(self) -> int:
-        """How many actions there are."""
+        """The number of actions."""
         return self.spec.num_actions
 
     def make_environment(self) -> Any:
-        """Makes one more copy of the environment (or returns the one copy, if it was given as an object).
+        """Creates another copy of the environment, or returns the only one if it was given as an object.
+
+        Returns:
+            A Gymnasium environment, a `mtq.dynamics.Dynamics` or a tf-agents environment.
 
         Raises:
             ValueError: The environment cannot be made, or does not match the task's `spec`.
@@ -106,7 +109,7 @@ class Task:
         return environment
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them; an environment that is not a Gymnasium id is left out."""
+        """Returns the settings as Keras saves them, with None for an environment that was not given by its id."""
         config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         config["environment"] = self.environment if isinstance(self.environment, str) else None
         config["spec"] = dataclasses.asdict(self.spec)
@@ -118,11 +121,14 @@ class Task:
     def from_config(cls, config: dict[str, Any]) -> "Task":
         """Creates a task from its config, without making its environment.
 
-        An environment id that names a module, `"module:Id"`, counts as read from a file: making the environment is
-        refused unless imports are trusted (`mtq.tasks.trusting_imports`).
+        An environment id that names a module, `"module:Id"`, is treated as read from a file: making the environment
+        raises an error unless imports are trusted (`mtq.tasks.trusting_imports`).
 
         Args:
             config: The config, as `get_config` returns it.
+
+        Returns:
+            The task.
 
         Raises:
             ValueError: A field is missing, unknown or invalid.
@@ -132,12 +138,15 @@ class Task:
         try:
             return cls(**arguments)
         except (TypeError, OverflowError) as error:
-            raise ValueError(f"The config of task {config['name']!r} holds what cannot be one: {error}.") from error
+            raise ValueError(
+                f"The config of task {config['name']!r} must hold valid settings. Received: settings that Python "
+                f"rejects: {error}. Save the tasks again with mtq."
+            ) from error
 
     def _check_number(
         self, argument: str, kind: type, holds: Callable[[Any], bool], must: str, optional: bool = False
     ) -> None:
-        """Checks a setting, and turns NumPy's numbers into Python's, which can be saved."""
+        """Checks a setting, and converts NumPy's numbers to Python's, which can be saved."""
         value = getattr(self, argument)
         if value is None and optional:
             return
@@ -153,21 +162,21 @@ class Task:
             raise ValueError(f"{argument} of task '{self.name}' must be {must}. Received: {getattr(self, argument)!r}.")
 
     def _check_fits(self, environment: Any) -> None:
-        found = read_spec(self.name, environment)
+        spec = read_spec(self.name, environment)
         parts = parts_of(environment)
-        known = vars(self).setdefault("_parts", parts)  # of the first copy
-        if parts != known:
+        first_parts = vars(self).setdefault("_parts", parts)  # those of the first copy
+        if parts != first_parts:
             raise ValueError(
-                f"All copies of the environment of task '{self.name}' must announce the same parts of an observation, "
-                f"{list(known)}. Received: {list(parts)}. Make the observation_space the same for every copy."
+                f"All copies of the environment of task '{self.name}' must declare the same parts of an observation, "
+                f"{list(first_parts)}. Received: {list(parts)}. Make the observation_space the same for every copy."
             )
-        if found == self.spec and found.in_graph == self.spec.in_graph:
+        if spec == self.spec and spec.in_graph == self.spec.in_graph:
             return
         if environment is not self.environment:
             environment.close()
         raise ValueError(
             f"The environment of task '{self.name}' must have the shapes of the task's spec, {self.spec}. Received: "
-            f"{found}. Make the task anew, without a spec, so that it is read from the environment."
+            f"{spec}. Create the task again without a spec, so that the spec is read from the environment."
         )
 
     def _read_environment(self) -> None:
@@ -175,8 +184,9 @@ class Task:
         object.__setattr__(self, "spec", read_spec(self.name, environment))
         object.__setattr__(self, "_parts", parts_of(environment))
         if self.reference_return is None:
-            known, of = known_reference(environment), (self.environment, self.max_episode_steps)
-            object.__setattr__(self, "reference_return", None if known is None else ReadReference(known, of))
+            threshold, settings = known_reference(environment), (self.environment, self.max_episode_steps)
+            reference = None if threshold is None else ReadReference(threshold, settings)
+            object.__setattr__(self, "reference_return", reference)
         if environment is not self.environment:
             with raised_in(self.name, "close"):
                 environment.close()
@@ -184,13 +194,13 @@ class Task:
 
 @keras.saving.register_keras_serializable("mtq")
 class TaskSet(collections.abc.Mapping[str, Task]):
-    """The tasks that one network learns, by name and in order.
+    """An immutable, ordered mapping from names to the tasks that one network learns.
 
     Args:
-        tasks: One `Task` or more, with names of their own.
+        tasks: The tasks, at least one, each with a different name.
 
     Raises:
-        ValueError: There are no tasks, or two names collide in the network, the logs or the export.
+        ValueError: `tasks` is empty, or two names collide in the network, the logs or the export.
 
     Example:
         >>> import mtq
@@ -201,7 +211,7 @@ class TaskSet(collections.abc.Mapping[str, Task]):
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         if not isinstance(tasks, Iterable) or isinstance(tasks, str | bytes):
-            raise ValueError(f"tasks must be a list of Task objects. Received: {tasks!r}. Put it in brackets.")
+            raise ValueError(f"tasks must be a list of Task objects. Received: {tasks!r}. Put it into a list.")
         tasks = tuple(tasks)
         for task in tasks:
             if not isinstance(task, Task):
@@ -209,13 +219,13 @@ class TaskSet(collections.abc.Mapping[str, Task]):
                     f"tasks must hold Task objects. Received: {task!r}. Wrap it: mtq.Task(name, environment)."
                 )
         if not tasks:
-            raise ValueError("A TaskSet must hold at least one task. Received: none.")
+            raise ValueError("A TaskSet must hold at least one task. Received: no tasks. Give it a mtq.Task.")
         check_names_together([task.name for task in tasks])
         self._tasks = {task.name: task for task in tasks}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names, in order: the order of every `[T]` vector in mtq."""
+        """The names of the tasks, in the order of every `[T]` vector in mtq."""
         return tuple(self._tasks)
 
     def __getitem__(self, name: str) -> Task:
@@ -231,15 +241,18 @@ class TaskSet(collections.abc.Mapping[str, Task]):
         return f"TaskSet({list(self.names)})"
 
     def get_config(self) -> dict[str, Any]:
-        """The tasks as Keras saves them."""
+        """Returns the configs of the tasks, as Keras saves them."""
         return {"tasks": [keras.saving.serialize_keras_object(task) for task in self.values()]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TaskSet":
-        """Creates the tasks from their config.
+        """Creates a task set from its config.
 
         Args:
             config: The config, as `get_config` returns it.
+
+        Returns:
+            The task set.
 
         Raises:
             ValueError: The config holds no tasks, or one of them is invalid.
@@ -258,7 +271,7 @@ def _task(config: Any) -> Task:
 
 
 def check_tasks(role: str, tasks: Any) -> None:
-    """Raises a ValueError unless this is a TaskSet.
+    """Raises a ValueError unless the value is a `TaskSet`.
 
     Args:
         role: The name of the argument, for the message.
@@ -269,9 +282,14 @@ def check_tasks(role: str, tasks: Any) -> None:
 
 
 def check_weight(name: str, weight: Any) -> None:
-    """Raises a ValueError unless this can be the weight of the task of this name."""
+    """Raises a ValueError unless the value is a valid weight, a finite number of at least 0.
+
+    Args:
+        name: The task's name, for the message.
+        weight: The value received.
+    """
     if not is_real(weight) or not math.isfinite(weight) or weight < 0:
         raise ValueError(
             f"The weight of task '{name}' must be a finite number, 0 or more. Received: {weight!r}. "
-            "A task that should not be learnt has weight 0."
+            "Give a task that should not be learned the weight 0."
         )

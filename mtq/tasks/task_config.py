@@ -1,4 +1,4 @@
-"""Checks of the config of a task that was read from a file, made before the task is created."""
+"""Checks the config of a task that was read from a file, before the task is created."""
 
 import dataclasses
 import math
@@ -10,23 +10,23 @@ from mtq.storage.trust import named_in_file
 from mtq.tasks.spec import TaskSpec
 
 _DTYPES = ("float32", "uint8")
-_MOST_NUMBERS = 2**28  # in one observation: a gigabyte of float32
+_MOST_NUMBERS = 2**28  # the most numbers in one observation: a gigabyte of float32
 _MOST_ACTIONS = 2**20
 _MOST_COPIES = 2**20
 _LONGEST_ID = 1_000
 _LARGEST = 10**18  # the largest integer; far larger ones cannot be converted to floats
-_REMEDY = "Save the tasks again with mtq, or make them in Python."
+_REMEDY = "Save the tasks again with mtq, or create them in Python."
 
 
 def task_arguments(config: Any, known: Mapping[str, bool]) -> dict[str, Any]:
     """Checks the config of a task and converts it to the arguments of `Task`.
 
     Args:
-        config: The config, as it was read from a file.
-        known: The names of the arguments of `Task`, and whether each must be in the config.
+        config: The config, as read from a file.
+        known: A mapping from the name of each argument of `Task` to whether the config must have it.
 
     Returns:
-        The arguments by name.
+        A dict from the names of arguments to their values.
 
     Raises:
         ValueError: A field is missing, unknown or invalid.
@@ -39,7 +39,7 @@ def task_arguments(config: Any, known: Mapping[str, bool]) -> dict[str, Any]:
     if environment is not None and not (isinstance(environment, str) and 0 < len(environment) <= _LONGEST_ID):
         raise _field("environment", role, "the id of an environment, or null", environment)
     if not isinstance(config["name"], str):
-        raise _field("name", role, "a text", config["name"])
+        raise _field("name", role, "a string", config["name"])
     if "num_envs" in config and not (is_whole(config["num_envs"]) and 1 <= config["num_envs"] <= _MOST_COPIES):
         raise _field("num_envs", role, f"an integer from 1 to {_MOST_COPIES:,}", config["num_envs"])
     for name, value in config.items():
@@ -56,13 +56,13 @@ def listed_tasks(config: Any) -> list[Any]:
     """Extracts the configs of the tasks from the config of a TaskSet.
 
     Args:
-        config: The config of the TaskSet, as it was read from a file.
+        config: The config of the TaskSet, as read from a file.
 
     Returns:
-        The configs of its tasks, not checked yet.
+        The configs of its tasks, unchecked.
 
     Raises:
-        ValueError: The config holds no list of tasks.
+        ValueError: The config does not hold a list of tasks.
     """
     tasks = config.get("tasks") if isinstance(config, Mapping) else None
     if not isinstance(tasks, list | tuple):
@@ -79,14 +79,14 @@ def _spec(spec: Any, role: str) -> TaskSpec:
     if not isinstance(shape, list | tuple) or not 0 < len(shape) < 16 or not all(is_whole(n) and n > 0 for n in shape):
         raise _field("observation_shape", role, "a list of integers of at least 1", shape)
     if math.prod(shape) > _MOST_NUMBERS:
-        raise _field("observation_shape", role, f"of {_MOST_NUMBERS:,} numbers at most", shape)
+        raise _field("observation_shape", role, f"a shape of at most {_MOST_NUMBERS:,} numbers", shape)
     if spec["observation_dtype"] not in _DTYPES:
         raise _field("observation_dtype", role, f"one of {list(_DTYPES)}", spec["observation_dtype"])
     for bound in ("observation_high", "observation_low"):
         given = spec.get(bound)
         numbers: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
-        is_of_length = not isinstance(given, list | tuple) or len(given) == shape[-1]
-        if given is not None and not (is_of_length and all(is_real(n) and abs(n) < 1e300 for n in numbers)):
+        has_length = not isinstance(given, list | tuple) or len(given) == shape[-1]
+        if given is not None and not (has_length and all(is_real(n) and abs(n) < 1e300 for n in numbers)):
             raise _field(bound, role, "a finite number, one for each entry of the last axis, or null", given)
     if not is_whole(spec.get("first_action", 0)):
         raise _field("first_action", role, "an integer", spec["first_action"])
@@ -104,9 +104,7 @@ def _check_keys(role: str, config: Mapping[str, Any], known: Mapping[str, bool])
         raise ValueError(f"{role} must have a field {missing[0]!r}. Received: {_short(list(config))}. {_REMEDY}")
     unknown = [name for name in config if name not in known]
     if unknown:
-        raise ValueError(
-            f"{role} must have known fields only. Received: {_short(unknown[0])}. There are: {list(known)}. {_REMEDY}"
-        )
+        raise ValueError(f"{role} must only have fields from {list(known)}. Received: {_short(unknown[0])}. {_REMEDY}")
 
 
 def _field(field: str, role: str, must: str, value: Any) -> ValueError:

@@ -95,7 +95,7 @@ def test_a_monitor_is_a_name(model, monitor):  # noqa: F811
 
 def test_places_of_the_telemetry_are_checked_at_once(tmp_path):
     (tmp_path / "gradient_cosines.png").write_text("mine")
-    with pytest.raises(FileExistsError, match="Choose another place"):
+    with pytest.raises(FileExistsError, match="Choose another path"):
         GradientTelemetry(tmp_path)
     with pytest.raises(FileExistsError, match="directory of GradientTelemetry must be a folder"):
         GradientTelemetry(tmp_path / "gradient_cosines.png" / "x")

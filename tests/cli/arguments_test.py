@@ -223,7 +223,7 @@ def test_nothing_of_tf_keras(tasks, model):
     }
     for role, attempt in tries.items():
         with pytest.raises(
-            ValueError, match=rf"{role.strip()}.* must be of keras, not of tf\.keras.* Received: tf_keras"
+            ValueError, match=rf"{role.strip()}.* must be an object of Keras 3, not of Keras 2.* Received: tf_keras"
         ):
             attempt()
 

@@ -123,7 +123,7 @@ def test_the_list_of_tasks(capsys):
     [
         (["evaluate", "nowhere"], "There must be a run with a saved model in the folder. Received: 'nowhere'"),
         (["train", "--tasks", "cart_pol", "--steps", "10", "--out", "x"], "Did you mean 'cart_pole'?"),
-        (["train", "--tasks", "cart_pole,cart_pole", "--steps", "10", "--out", "x"], "a name of its own"),
+        (["train", "--tasks", "cart_pole,cart_pole", "--steps", "10", "--out", "x"], "a different name"),
         (
             ["train", "--tasks", "cart_pole", "--steps", "10", "--out", "x", "--aggregator", "sun"],
             "Did you mean 'sum'?",

@@ -18,13 +18,17 @@ from mtq.distribution.checks import check_host
         ({"name": "mirrored", "devices": 0}, {}, "devices must be an integer of at least 1, or None. Received: 0."),
         ({"name": "mirrored", "devices": 99}, {}, "needs as many logical CPUs"),
         ({"seconds_to_meet": 0}, {}, "seconds_to_meet must be an integer of at least 1. Received: 0."),
-        ({"name": "cpu", "devices": 2}, {}, "devices are for strategy='mirrored' alone. Received: 2 with 'cpu'."),
+        (
+            {"name": "cpu", "devices": 2},
+            {},
+            "devices must be None unless strategy is 'mirrored' or 'auto'. Received: 2 with 'cpu'.",
+        ),
         (
             {"name": "multi_worker", "tpu": "a"},
             {},
-            "tpu is for strategy='tpu' alone. Received: 'a' with 'multi_worker'.",
+            "tpu must be None unless strategy is 'tpu' or 'auto'. Received: 'a' with 'multi_worker'.",
         ),
-        ({"devices": 2, "tpu": "a"}, {}, "devices and tpu exclude each other. Received: 2 and 'a'."),
+        ({"devices": 2, "tpu": "a"}, {}, "devices or tpu must be None. Received: 2 and 'a'."),
         ({"name": "multi_worker"}, {}, "needs the environment variable TF_CONFIG"),
         ({"name": "multi_worker"}, {"TF_CONFIG": "{"}, "TF_CONFIG must be JSON"),
         ({"name": "auto"}, {"TF_CONFIG": "{}"}, "TF_CONFIG must have a 'cluster'"),
@@ -64,7 +68,7 @@ def replicated(two_tasks):
 
 def test_optimizer_of_another_scope(replicated):
     _, model = replicated
-    with pytest.raises(ValueError, match="optimizer must be made in the scope of the model's strategy"):
+    with pytest.raises(ValueError, match="optimizer must be created in the scope of the model's strategy"):
         model.compile(keras.optimizers.Adam())
     model.compile("adam")  # is made within
 
@@ -83,7 +87,7 @@ def test_batch_that_the_replicas_do_not_divide(replicated, two_tasks):
 
 def test_experience_within_the_scope(replicated, two_tasks):
     strategy, model = replicated
-    with strategy.scope(), pytest.raises(ValueError, match=r"Experience must be made outside of strategy\.scope"):
+    with strategy.scope(), pytest.raises(ValueError, match=r"Experience must be created outside strategy\.scope"):
         mtq.Experience(two_tasks, model)
 
 

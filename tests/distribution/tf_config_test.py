@@ -28,15 +28,15 @@ def test_workers_and_chief():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("{'cluster': 1}", "TF_CONFIG must be JSON, and is not"),
+        ("{'cluster': 1}", "TF_CONFIG must be JSON. Received"),
         ("[1]", "TF_CONFIG must have a 'cluster'"),
         ('{"task": {"type": "worker", "index": 0}}', "TF_CONFIG must have a 'cluster'"),
         (json.dumps({"cluster": {"worker": WORKERS}}), "TF_CONFIG must have a 'task'"),
         (text({}, {"type": "worker", "index": 0}), "cluster of TF_CONFIG must name workers"),
         (text({"worker": "a:1"}, {"type": "worker", "index": 0}), "must be a list of host:port"),
-        (text({"worker": WORKERS}, {"type": "worker", "index": 2}), "task of TF_CONFIG must say which"),
-        (text({"worker": WORKERS}, {"type": "ps", "index": 0}), "task of TF_CONFIG must say which"),
-        (text({"worker": WORKERS}, {"type": "worker"}), "task of TF_CONFIG must say which"),
+        (text({"worker": WORKERS}, {"type": "worker", "index": 2}), "task of TF_CONFIG must identify this process"),
+        (text({"worker": WORKERS}, {"type": "ps", "index": 0}), "task of TF_CONFIG must identify this process"),
+        (text({"worker": WORKERS}, {"type": "worker"}), "task of TF_CONFIG must identify this process"),
     ],
 )
 def test_what_is_wrong_is_said_with_an_example(config, message):

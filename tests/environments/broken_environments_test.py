@@ -176,7 +176,7 @@ def test_what_raises_while_it_is_read():
         ):
             mtq.environments.check_task(task(step=answer))
     for bad in (np.timedelta64(1, "s"), np.ma.masked):
-        with pytest.raises(ValueError, match=r"'robot' must return rewards from step that are one number\. Received"):
+        with pytest.raises(ValueError, match=r"'robot' must return each reward from step as one number\. Received"):
             mtq.environments.check_task(task(step={"reward": bad}))
 
 

@@ -200,5 +200,5 @@ def test_names_on_the_command_line():
 
 
 def test_an_unknown_in_graph_environment():
-    with pytest.raises(ValueError, match=r"'task' must be one of the in-graph ones. Received: 'in_graph/Cart'"):
+    with pytest.raises(ValueError, match=r"'task' must be one of the in-graph environments. Received: 'in_graph/Cart'"):
         mtq.Task("task", "in_graph/Cart")

@@ -299,7 +299,7 @@ def test_a_file_of_another_kind_is_not_replaced(model, tmp_path):
         lambda: Published("", {}, {}).save(mine),
         lambda: mtq.runs.save_tasks(model.tasks, mine),
     ):
-        with pytest.raises(FileExistsError, match="Choose another place"):
+        with pytest.raises(FileExistsError, match="Choose another path"):
             write()
     assert content(tmp_path) == {"mine.keras": b"years of work"}
     for _ in range(2):

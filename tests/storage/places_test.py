@@ -48,7 +48,7 @@ def test_what_is_no_folder_is_named(model, tmp_path, monkeypatch):  # noqa: F811
         lambda: mtq.runs.Run(tmp_path / "file" / "run", {}, overwrite=True),
         lambda: StudyFolder(tmp_path / "file" / "study").begin({}, []),
     ):
-        with pytest.raises(FileExistsError, match=r"must be a folder, new or not.*/file' is a file"):
+        with pytest.raises(FileExistsError, match=r"must be a folder, new or existing.*/file' is a file"):
             make()
     for make in (
         lambda: model.export("gs://bucket/1"),
@@ -119,7 +119,7 @@ def test_the_model_of_a_run_is_one_of_ours(model, tmp_path):  # noqa: F811
         with zipfile.ZipFile(tmp_path / "whole.keras") as whole, zipfile.ZipFile(tmp_path / "best.keras", "w") as cut:
             for name in whole.namelist():
                 cut.writestr(name, whole.read(name)[:-50] if name == part else whole.read(name))
-        with pytest.raises(ValueError, match=r"must be a (whole )?\.keras file"):
+        with pytest.raises(ValueError, match=r"must be a (complete )?\.keras file"):
             mtq.runs.load_best(tmp_path)
 
 

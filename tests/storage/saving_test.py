@@ -12,7 +12,7 @@ from mtq.storage.saving import check_saveable
 from mtq.tasks.spec import TaskSpec
 from tests.batches import random_batch
 
-LAYERS, SAVING = keras.layers, "(?s).*must be something that can be saved.*{}.*register_keras_serializable"
+LAYERS, SAVING = keras.layers, "(?s).*must be serializable.*{}.*register_keras_serializable"
 
 
 class Times(LAYERS.Layer):

@@ -137,5 +137,5 @@ def test_actions_beyond_int32():
             super().__init__()
             self.action_space = gymnasium.spaces.Discrete(2, start=2**40)
 
-    with pytest.raises(ValueError, match=r"actions of task 'a' must be numbers of int32\. Received: 1099511627776"):
+    with pytest.raises(ValueError, match=r"actions of task 'a' must fit into int32\. Received: 1099511627776"):
         mtq.Task("a", Far)

@@ -329,7 +329,7 @@ def test_vectors_of_floats_beyond_their_bounds_are_reported_once():
     copies = EnvironmentCopies(mtq.Task("beyond", lambda: Later(space, np.full(3, 5.0))), 1, 0)
     copies.reset()
     copies.step(np.zeros(1, int))
-    with pytest.warns(UserWarning, match=r"'beyond' must return .* -1 to 1\. Received: .* 5\.0.* goes on"):
+    with pytest.warns(UserWarning, match=r"'beyond' must return .* -1 to 1\. Received: .* 5\.0.* continues"):
         step = copies.step(np.zeros(1, int))
     assert step.next_observation.tolist() == [[5.0] * 3]
     with warnings.catch_warnings():
@@ -365,7 +365,7 @@ def test_images_without_bounds_are_told_by_the_first_ones():
     copies = EnvironmentCopies(mtq.Task("depths", lambda: Depths(box(0, np.inf, (10, 10, 1)))), 1, 0)
     copies.reset()
     copies.step(np.zeros(1, int))
-    with pytest.warns(UserWarning, match=r"'depths' must return images from -16 to 16.*clip them.*goes on"):
+    with pytest.warns(UserWarning, match=r"'depths' must return images from -16 to 16.*clip the images.*continues"):
         copies.step(np.zeros(1, int))
     copies.step(np.zeros(1, int))
 

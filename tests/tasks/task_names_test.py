@@ -106,14 +106,14 @@ def test_all_names_of_logs_are_distinct():
 
 @pytest.mark.parametrize("name", ["val_maze", "val_", "val_score", *keyword.kwlist, "signatures", "variables", "self"])
 def test_names_that_are_refused_alone(name):
-    with pytest.raises(ValueError, match=f"(?s)The name of a task must be.* Received: {name!r}.*Choose another one"):
+    with pytest.raises(ValueError, match=f"(?s)The name of a task must be.* Received: {name!r}.*Choose another name"):
         task(name)
 
 
 @pytest.mark.parametrize(
     ("names", "why"),
     [
-        (["maze", "val_maze"], "logs of evaluations"),
+        (["maze", "val_maze"], "prefix of evaluation logs"),
         (["Pong", "pong"], "upper and lower case"),
         (["a", "b", "a_q_values"], "'a_q_values' is also the name of a layer and an output"),
         (["a_action", "b", "a"], "'a_action' is also the name of an output"),
@@ -123,7 +123,7 @@ def test_names_that_are_refused_alone(name):
     ],
 )
 def test_names_that_are_refused_together(names, why):
-    with pytest.raises(ValueError, match=f"(?s){why}.*(Rename one of them|Choose another one)"):
+    with pytest.raises(ValueError, match=f"(?s){why}.*(Rename one of them|Choose another name)"):
         mtq.TaskSet([task(name) for name in names])
 
 

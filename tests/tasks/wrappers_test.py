@@ -135,7 +135,7 @@ NORMALIZED = {
 def test_running_normalization_is_refused(name):
     kind = "reward" if "eward" in name or name in ("below others", "in a vector environment") else "observation"
     remedy = {"reward": "reward_scale", "observation": "keras.layers.Normalization"}[kind]
-    with pytest.raises(ValueError, match=error("'a' must be without running normalization", "Normalize", remedy)):
+    with pytest.raises(ValueError, match=error("'a' must not use running normalization", "Normalize", remedy)):
         mtq.Task("a", NORMALIZED[name])
 
 
@@ -144,7 +144,7 @@ def test_running_normalization_in_an_id_is_refused():
         "mtq_test/Normalized-v0", Endless, additional_wrappers=(NormalizeObservation.wrapper_spec(epsilon=1e-8),)
     )
     try:
-        with pytest.raises(ValueError, match="must be without running normalization"):
+        with pytest.raises(ValueError, match="must not use running normalization"):
             mtq.Task("a", "mtq_test/Normalized-v0")
     finally:
         del gymnasium.registry["mtq_test/Normalized-v0"]
