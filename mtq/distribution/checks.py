@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from mtq.keras_internals import strategy_of
+
 
 def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
     """Raises a ValueError if an optimizer's variables would not be on every replica.
@@ -12,7 +14,7 @@ def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
         optimizer: Of Keras.
         strategy: That the model was made for.
     """
-    made_for = getattr(optimizer, "_distribution_strategy", strategy)
+    made_for = strategy_of(optimizer, strategy)
     if strategy.num_replicas_in_sync > 1 and made_for is not strategy:
         raise ValueError(
             f"The optimizer must be made in the scope of the model's strategy, {type(strategy).__name__}. Received: "

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from mtq.environments.errors import environment_errors
+from mtq.keras_internals import input_datasets
 
 
 def of_experience(dataset: tf.data.Dataset, experience: Any) -> tf.data.Dataset:
@@ -80,7 +81,7 @@ def experiences_of(dataset: Any) -> list[Any]:
         dataset: A dataset, or anything else.
     """
     found = [dataset.experience] if hasattr(dataset, "experience") else []
-    inputs = dataset._inputs() if isinstance(dataset, tf.data.Dataset) and not found else []
+    inputs = input_datasets(dataset) if isinstance(dataset, tf.data.Dataset) and not found else []
     return found + [experience for one in inputs for experience in experiences_of(one)]
 
 

@@ -17,6 +17,7 @@ from mtq.experience.batches import made_when_used, of_experience
 from mtq.experience.collection_statistics import CollectionStatistics
 from mtq.experience.replay import UniformReplay
 from mtq.experience.replica_experience import Shard, Share
+from mtq.keras_internals import supports_jit
 from mtq.tasks.task import Task, TaskSet, check_tasks
 
 _SMALLEST_RATIO = 1e-4
@@ -127,7 +128,7 @@ class Experience:
                 self.shards.append(Shard(tasks, model.paths, explorations, share, seed, number))
         self._sources: dict[int, BatchSource] = {}
         in_graph = all(task.spec.in_graph for task in tasks.values())
-        self.compilable = in_graph and all(layer.supports_jit for layer in model.network._flatten_layers())
+        self.compilable = in_graph and supports_jit(model.network)
 
     @property
     def replays(self) -> dict[str, UniformReplay]:

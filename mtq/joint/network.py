@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.models.functional import Functional
 
 from mtq.joint.row_wise import is_convolution, is_row_wise
 from mtq.joint.rows import Rows, gathered
+from mtq.keras_internals import flatten_layers, is_plain_functional, nodes_of
 from mtq.networks.paths import TaskPaths
 
 LayerCall: TypeAlias = Callable[[Any, Any, Any, bool], Any]
@@ -142,10 +142,10 @@ def _call(layer: Any, args: Any, kwargs: Any, training: bool, call_layer: LayerC
 
 def _can_be_taken_apart(layer: Any) -> bool:
     """Whether a model is no more than its layers: what is not recognized is called as a whole."""
-    is_functional = getattr(type(layer), "call", None) is Functional.call
+    is_functional = is_plain_functional(layer)
     if type(layer) is not keras.Sequential and not is_functional:
         return False
-    return not any(_makes_masks(inner) for inner in layer._flatten_layers())
+    return not any(_makes_masks(inner) for inner in flatten_layers(layer))
 
 
 def _makes_masks(layer: Any) -> bool:
@@ -201,8 +201,7 @@ def _describe(argument: Any) -> Any:
 
 def _nodes(model: keras.Model) -> list[Any]:
     """The calls of a functional model, each after those that it needs."""
-    by_depth = model._nodes_by_depth
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
+    return nodes_of(model)
 
 
 def _is_tensor(argument: Any) -> bool:
