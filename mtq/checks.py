@@ -15,9 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from mtq.keras_internals import TF_KERAS_MODULES, flatten_layers
+
 _LARGEST = 2**64 - 1  # the largest seed; seeds are unsigned
 LARGEST_COUNT = 2**63 - 1  # the largest number of updates that can be counted
-_OTHERS = ("tf_keras", "tensorflow.python.keras", "tensorflow.keras")
 # The steps or updates at which a schedule is checked before training.
 CHECKED_STEPS = (0, *(10**power for power in range(8)))
 
@@ -128,7 +129,7 @@ def check_keras(role: str, value: Any) -> None:
         classes = held.__mro__ if inspect.isclass(held) else (held,) if is_named else type(held).__mro__
         for candidate in classes:
             module = getattr(candidate, "__module__", None) or ""
-            if any(module == other or module.startswith(other + ".") for other in _OTHERS):
+            if any(module == other or module.startswith(other + ".") for other in TF_KERAS_MODULES):
                 raise ValueError(
                     f"{role} must be an object of Keras 3, not of Keras 2. Received: {module}."
                     f"{getattr(candidate, '__name__', type(candidate).__name__)}. Take it from `import keras`."
@@ -149,7 +150,7 @@ def _with_attributes(value: Any) -> Iterator[Any]:
     yield value
     if not isinstance(value, keras.Layer | keras.optimizers.Optimizer | keras.losses.Loss):
         return
-    layers = value._flatten_layers() if isinstance(value, keras.Layer) else [value]
+    layers = flatten_layers(value) if isinstance(value, keras.Layer) else [value]
     for layer in layers:
         yield from vars(layer).values()
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.saving.keras_saveable import KerasSaveable
 
+from mtq.keras_internals import Saveable
 from mtq.storage.deserialization import deserialize
 
 
-class Stateful(KerasSaveable):
+class Stateful(Saveable):
     """Something with variables of its own, which `MultiTaskDQN` saves and loads with its weights.
 
     A subclass makes them in `build`.
@@ -101,9 +101,6 @@ class Stateful(KerasSaveable):
                     "file was saved, load the weights, and then compile it anew."
                 )
             variable.assign(store[name])
-
-    def _obj_type(self) -> str:
-        return "Loss"  # the kind of saveable that Keras expects least of
 
 
 def lookup(role: str, name: str, classes: Mapping[str, type]) -> type:

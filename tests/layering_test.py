@@ -3,6 +3,7 @@
 import ast
 import functools
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,58 @@ def test_no_file_of_ours_uses_tf_keras():
             continue
         names = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
         assert not [name for name in names if name.startswith("tf.keras")], module
+
+
+@functools.cache
+def private_names():
+    """The names that `tests/keras_internals_test.py` lists, without importing what it imports."""
+    tree = ast.parse((Path(__file__).parent / "keras_internals_test.py").read_text())
+    lists = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets) == "PRIVATE"
+    ]
+    return ast.literal_eval(lists[0])
+
+
+@functools.cache
+def allowed_names():
+    """The private names that classes of mtq have themselves, `os._exit`, and the documented `_replace` of tuples."""
+    names = {"_exit", "_replace"}
+    for node in (node for tree in modules().values() for node in ast.walk(tree)):
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls"):
+            names.add(node.attr)
+    return names - private_names()
+
+
+def private_uses(tree, source):
+    """The private names of others that a module uses, overrides or looks up by their text."""
+    yield from re.findall(r"keras\.src|tensorflow\.python|__internal__", source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr) and node.attr not in allowed_names():
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in private_names():
+            yield node.value
+        elif isinstance(node, ast.ClassDef):
+            yield from (part.name for part in node.body if getattr(part, "name", None) in private_names())
+
+
+def test_private_names_of_others_stand_in_keras_internals():
+    for module, tree in modules().items():
+        found = list(private_uses(tree, (ROOT / f"{module}.py").read_text()))
+        assert bool(found) == (module == "keras_internals"), (module, found)
+
+
+def test_private_names_of_others_would_be_found():
+    for source in (
+        "from keras.src import tree",
+        "layer._flatten_layers()",
+        "self._metrics",
+        "getattr(strategy.extended, '_id_in_cluster', 0)",
+        "class Model(keras.Model):\n    def _maybe_symbolic_build(self): pass",
+        "array._what_nobody_has()",
+    ):
+        assert list(private_uses(ast.parse(source), source)), source
 
 
 def test_files_are_short():

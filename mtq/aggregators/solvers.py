@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mtq.joint.xla import operations_are_watched
+from mtq.keras_internals import operations_are_watched
 
 _MOST_ITERATIONS = 40
 _PRECISION = 1e-12

@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from mtq.keras_internals import strategy_of
+
 
 def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
     """Raises a ValueError if an optimizer's variables would not exist on every replica.
@@ -12,7 +14,7 @@ def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
         optimizer: The Keras optimizer.
         strategy: The strategy in whose scope the model was created.
     """
-    optimizer_strategy = getattr(optimizer, "_distribution_strategy", strategy)
+    optimizer_strategy = strategy_of(optimizer, strategy)
     if strategy.num_replicas_in_sync > 1 and optimizer_strategy is not strategy:
         raise ValueError(
             f"The optimizer must be created in the scope of the model's strategy, {type(strategy).__name__}. Received: "

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Iterator
 
 import tensorflow as tf
-from tensorflow.python.distribute.collective_all_reduce_strategy import coordination_config_pb2
-from tensorflow.python.eager import context
 
 from mtq.distribution.tf_config import Cluster
 from mtq.errors import WorkerLostError
+from mtq.keras_internals import configure_coordination
 
 # The timeouts of registration at the start (the default of `seconds_to_meet`), of heartbeats, and of the shutdown.
 SECONDS_TO_MEET, SECONDS_WITHOUT_A_SIGN, SECONDS_TO_PART = 300, 30, 60
@@ -27,17 +26,12 @@ def set_timeouts(cluster: Cluster, seconds_to_meet: int = SECONDS_TO_MEET) -> No
         cluster: The processes of the run.
         seconds_to_meet: The time in seconds for which the processes wait for each other at the start.
     """
-    jobs = [coordination_config_pb2.CoordinatedJob(name=name, num_tasks=n) for name, n in cluster.sizes.items()]
-    context.context().configure_coordination_service(
-        service_type="standalone",
-        service_leader=f"/job:{next(iter(cluster.sizes))}/replica:0/task:0",
-        cluster_register_timeout_in_ms=1_000 * seconds_to_meet,
-        heartbeat_timeout_in_ms=1_000 * SECONDS_WITHOUT_A_SIGN,
-        shutdown_barrier_timeout_in_ms=1_000 * SECONDS_TO_PART,
-        coordinated_jobs=jobs,
+    configure_coordination(
+        cluster.sizes,
+        register_seconds=seconds_to_meet,
+        heartbeat_seconds=SECONDS_WITHOUT_A_SIGN,
+        shutdown_seconds=SECONDS_TO_PART,
     )
-    # Without this the leader, which registers with itself at once, waits an hour for the devices of the others.
-    context.context().coordination_service.cluster_register_with_barrier = True
 
 
 @contextlib.contextmanager

@@ -183,7 +183,18 @@ def worker_index(strategy: tf.distribute.Strategy) -> int:
     Args:
         strategy: The strategy of the run.
     """
-    return int(getattr(strategy.extended, "_id_in_cluster", 0))
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0
+    resolver = strategy.cluster_resolver
+    sizes = {job: len(addresses) for job, addresses in resolver.cluster_spec().as_dict().items()}
+    chiefs, workers = sizes.get("chief", 0), sizes.get("worker", 0)
+    replicas = max(1, chiefs + workers) * len(strategy.extended.worker_devices)
+    if replicas != strategy.num_replicas_in_sync:
+        raise RuntimeError(
+            "TF_CONFIG must stay as it was when the strategy was made. Received: one with the processes "
+            f"{sizes}, for a strategy of {strategy.num_replicas_in_sync} replicas. Set it before the process starts."
+        )
+    return int(resolver.task_id) + chiefs if resolver.task_type == "worker" else 0
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

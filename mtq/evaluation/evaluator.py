@@ -17,6 +17,8 @@ from mtq.evaluation.playing import (
     play,
     random_policy,
 )
+from mtq.keras_internals import supports_jit
+from mtq.learning.target_paths import TargetView
 from mtq.random_numbers import Purpose, stream_seeds
 from mtq.tasks.task import Task, TaskSet, check_tasks
 
@@ -80,7 +82,8 @@ class Evaluator:
 
     def _greedy_player(self, task: Task, path: Any) -> Callable[[int], EpisodeReturns]:
         if task.spec.in_graph:
-            compilable = self.model.uses_xla and all(layer.supports_jit for layer in path._flatten_layers())
+            is_view = isinstance(path, TargetView)
+            compilable = self.model.uses_xla and (path.supports_jit if is_view else supports_jit(path))
             return InGraphPlayer(task, best_action(in_inference(path)), self._episodes, self._max_steps, compilable)
         policy = greedy_policy(in_inference(path))
         return lambda seed: self._played(task, policy, seed)

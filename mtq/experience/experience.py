@@ -16,7 +16,7 @@ from mtq.experience.batches import Batches
 from mtq.experience.collection_statistics import CollectionStatistics
 from mtq.experience.replica_experience import MakePolicy, MakeReplay, MakeSampler, Parts, ReplicaExperience, Share
 from mtq.interfaces import ReplayBuffer
-from mtq.keras_internals import flatten_layers
+from mtq.keras_internals import supports_jit
 from mtq.tasks import Task, TaskSet, check_tasks
 
 _SMALLEST_RATIO = 1e-4
@@ -123,7 +123,7 @@ class Experience:
         self._warm_up: Any = None
         is_ours = replay is None and policy is None
         in_graph = is_ours and all(task.spec.in_graph for task in tasks.values())
-        self.compilable = in_graph and all(layer.supports_jit for layer in flatten_layers(model.network))
+        self.compilable = in_graph and supports_jit(model.network)
 
     @property
     def num_replicas(self) -> int:

@@ -12,6 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from mtq.keras_internals import USES_LEGACY_KERAS
+
 _MODULES = (
     "drivers.driver",
     "drivers.dynamic_step_driver",
@@ -25,7 +27,6 @@ _MODULES = (
     "trajectories.time_step",
 )
 _VARIABLE = "TF_USE_LEGACY_KERAS"
-_IS_LEGACY = "_tf_uses_legacy_keras"  # an attribute of the module tensorflow
 _MISSING: Any = object()
 
 
@@ -62,7 +63,7 @@ def with_legacy_keras() -> Iterator[None]:
         raise ModuleNotFoundError("tf-agents is not installed.", name="tf_agents")
     variable = os.environ.get(_VARIABLE)
     modules = [importlib.import_module(f"tensorflow{version}") for version in ("", ".compat.v1", ".compat.v2")]
-    places = [(tf, _IS_LEGACY), *((module, "keras") for module in modules)]
+    places = [(tf, USES_LEGACY_KERAS), *((module, "keras") for module in modules)]
     before = [vars(module).get(name, _MISSING) for module, name in places]
     os.environ[_VARIABLE] = "1"
     try:

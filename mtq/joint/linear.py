@@ -13,6 +13,7 @@ import tensorflow as tf
 from mtq.joint.network import call_on_rows, first_rows
 from mtq.joint.row_wise import is_convolution, is_row_wise
 from mtq.joint.rows import Rows
+from mtq.keras_internals import flatten_layers, output_shapes
 
 _SMALL = 2**14  # numbers in the patches of one image, up to which writing them out costs less than XLA saves
 
@@ -113,11 +114,11 @@ def suits_xla_on_cpu(network: keras.Model) -> bool:
     Args:
         network: A functional model.
     """
-    return all(_has_small_patches(layer) for layer in network._flatten_layers() if is_convolution(layer))
+    return all(_has_small_patches(layer) for layer in flatten_layers(network) if is_convolution(layer))
 
 
 def _has_small_patches(layer: Any) -> bool:
-    shapes = [node.outputs[0].shape for node in layer._inbound_nodes]  # none where another layer calls it
+    shapes = output_shapes(layer)  # none where another layer calls it
     is_known = layer.built and shapes and not any(None in shape[1:] for shape in shapes)
     return bool(is_known) and is_linear(layer) and all(_are_small(layer, shape) for shape in shapes)
 

@@ -1,13 +1,10 @@
 """What can be said of layers: which treat every row of a batch for itself, and which are convolutions."""
 
+import inspect
 from typing import Any
 
 import keras
 import numpy as np
-from keras.src.layers.convolutional.base_conv import BaseConv
-from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
-from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
-from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 
 _IN_ONE_TO_THREE_DIMENSIONS = [
     "Conv",
@@ -54,6 +51,23 @@ _OTHERS = [
 ]
 _NAMES = [f"{name}{dimensions}D" for name in _IN_ONE_TO_THREE_DIMENSIONS for dimensions in (1, 2, 3)] + _OTHERS
 _ROW_WISE = {getattr(keras.layers, name) for name in _NAMES}
+_CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+_ACTIVATIONS = [
+    value
+    for name, value in vars(keras.activations).items()
+    if inspect.isfunction(value) and name not in ("get", "serialize", "deserialize")
+]
 
 
 def is_row_wise(layer: Any, rank: int | None = None) -> bool:
@@ -112,9 +126,9 @@ def _known_rank(layer: Any) -> int | None:
 def has_known_activation(layer: Any) -> bool:
     """Whether the activation of a layer, if it has one, is one of Keras's own functions, which are row-wise."""
     activation = getattr(layer, "activation", None)
-    return activation is None or getattr(activation, "__module__", "").startswith("keras.src.activations")
+    return activation is None or any(activation is known for known in _ACTIVATIONS)
 
 
 def is_convolution(layer: Any) -> bool:
     """Whether a layer is a convolution of any kind."""
-    return isinstance(layer, BaseConv | BaseConvTranspose | BaseDepthwiseConv | BaseSeparableConv)
+    return isinstance(layer, _CONVOLUTIONS)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from mtq.checks import message_of
 from mtq.joint.network import JointNetwork, call_on_rows
 from mtq.joint.rows import Rows
+from mtq.keras_internals import flatten_layers
 from mtq.networks.paths import TaskPaths
 from mtq.tasks.task import TaskSet
 
@@ -32,7 +33,7 @@ def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
         tasks: The tasks, whose specs determine the batch.
     """
     for path in paths.values():
-        for layer in path._flatten_layers():
+        for layer in flatten_layers(path):
             _check_no_raw_variables(layer)
 
     def call_layer(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
@@ -88,7 +89,7 @@ def _build_layers(paths: TaskPaths, tasks: TaskSet) -> None:
     """
     batch = probe_batch(tasks, np.zeros)
     for name, path in paths.items():
-        if all(layer.built for layer in path._flatten_layers()):
+        if all(layer.built for layer in flatten_layers(path)):
             continue
         with contextlib.suppress(Exception), keras.StatelessScope():  # the probe reports what fails
             path(batch[name], training=False)

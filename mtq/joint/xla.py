@@ -2,20 +2,15 @@
 
 import keras
 import tensorflow as tf
-from tensorflow.python.eager import context
 
 from mtq.joint.linear import suits_xla_on_cpu
 from mtq.joint.row_wise import is_convolution
+from mtq.keras_internals import flatten_layers, operations_are_watched
 
 
 def is_on_cpu() -> bool:
     """Whether there is neither a GPU nor a TPU."""
     return not (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
-
-
-def operations_are_watched() -> bool:
-    """Whether every operation is given to a callback, as by `tf.debugging.enable_check_numerics`; XLA compiles none."""
-    return bool(context.context().op_callbacks)
 
 
 def xla_pays(network: keras.Model) -> bool:
@@ -37,5 +32,5 @@ def xla_pays_for_update(network: keras.Model) -> bool:
     """
     if operations_are_watched():
         return False
-    has_convolutions = any(is_convolution(layer) for layer in network._flatten_layers())
+    has_convolutions = any(is_convolution(layer) for layer in flatten_layers(network))
     return is_on_cpu() and has_convolutions and suits_xla_on_cpu(network)

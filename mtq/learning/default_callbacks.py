@@ -2,6 +2,8 @@
 
 import copy
 import math
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,27 +29,44 @@ _SHOWN = ("loss", "return")
 class TaskProgress(keras.callbacks.ProgbarLogger):
     """Keras's progress bar with each task's loss, and its return where a callback put it into the logs.
 
-    `MultiTaskDQN.fit` shows it unless `verbose=0`.
+    `MultiTaskDQN.fit` shows it unless `verbose=0`. With `verbose="auto"`, the default, it is a bar (`verbose=1`) in a
+    terminal or a notebook. Elsewhere, as in a file, it is a line at the end of each epoch (`verbose=2`).
     """
 
-    def _update_progbar(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        super()._update_progbar(batch, self._shown(logs))
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Chooses what is printed.
 
-    def _finalize_progbar(self, logs: dict[str, Any] | None) -> None:
-        super()._finalize_progbar(self._shown(logs))
+        Args:
+            params: The parameters of `fit`: `"verbose"`, `"epochs"` and `"steps"`.
+        """
+        is_auto = params["verbose"] == "auto"
+        super().set_params({**params, "verbose": 1 if _shows_bars() else 2} if is_auto else params)
 
-    def _maybe_init_progbar(self) -> None:
-        if self.progbar is None:
-            super()._maybe_init_progbar()
-            assert self.progbar is not None
-            # The logs are means over the epoch already; the bar must not average them once more.
-            self.progbar.stateful_metrics = set(self._names())
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Makes a new bar."""
+        super().on_epoch_begin(epoch, logs)
+        # The logs are means over the epoch already; the bar must not average them once more.
+        self.progbar = keras.utils.Progbar(self.target, verbose=self.verbose, stateful_metrics=self._names())
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves the bar."""
+        super().on_train_batch_end(batch, self._shown(logs))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Completes the bar, or prints the line."""
+        super().on_epoch_end(epoch, self._shown(logs))
 
     def _shown(self, logs: dict[str, Any] | None) -> dict[str, Any]:
         return {name: logs[name] for name in self._names() if logs and name in logs}
 
     def _names(self) -> list[str]:
         return [f"{task}/{quantity}" for quantity in _SHOWN for task in self.model.tasks]
+
+
+def _shows_bars() -> bool:
+    """Whether standard output shows a line that is written again and again: a terminal, a notebook, or PyCharm."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
 
 
 def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:

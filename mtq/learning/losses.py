@@ -10,6 +10,7 @@ from mtq.distribution.replicas import num_replicas
 from mtq.storage.deserialization import check_classes
 
 _BY_NAME = {"squared": vl.squared, "huber": vl.huber}
+_FAR = 2.0**500  # an error above any delta; a power of two, so that products with it are exact
 
 
 class TDLoss:
@@ -54,8 +55,14 @@ class TDLoss:
             return self.loss
         config = keras.losses.serialize(self.loss)
         if type(self.loss) is keras.losses.Huber:  # whose own config, in Keras 3.15, leaves its delta out
-            config["config"] = {**config["config"], "delta": float(self.loss._fn_kwargs["delta"])}
+            config["config"] = {**config["config"], "delta": _delta(self.loss)}
         return config
+
+
+def _delta(loss: keras.losses.Huber) -> float:
+    """The delta of Huber's loss, which is its slope at large errors."""
+    error = tf.constant([[_FAR]], tf.float64)
+    return float(loss.call(tf.zeros_like(error), error)[0]) / _FAR
 
 
 def _keras_loss(loss: Any) -> Any:

@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.trainers.trainer import model_supports_jit
 
 from mtq import aggregators, weightings
 from mtq.checks import LARGEST_COUNT, check_keras, flag, integer, real
@@ -22,6 +21,7 @@ from mtq.experience.batches import Batches, read_by
 from mtq.export import export
 from mtq.joint.state_probe import check_layers
 from mtq.joint.xla import is_on_cpu, xla_pays, xla_pays_for_update
+from mtq.keras_internals import own_metrics, supports_jit
 from mtq.learning.batch_checks import as_transition, check_values, with_assertions
 from mtq.learning.default_callbacks import with_defaults
 from mtq.learning.losses import TDLoss
@@ -362,7 +362,7 @@ class MultiTaskDQN(KerasTrainer):
     def metrics(self) -> list[keras.metrics.Metric]:
         """What Keras resets at the start of each epoch."""
         of_step = [] if self.keras_step is None else self.keras_step.metrics
-        return [self.task_metrics, *of_step, *(m for m in self._metrics if m is not self.task_metrics)]
+        return [self.task_metrics, *of_step, *(m for m in own_metrics(self) if m is not self.task_metrics)]
 
     @tf.autograph.experimental.do_not_convert  # as in Keras; converting it would take most of the tracing
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -612,12 +612,6 @@ class MultiTaskDQN(KerasTrainer):
         self._functions.clear()
         self.train_function = None
 
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Keras builds models with a first batch, which fails with several processes, and loses that batch.
-
-        This one is built from the beginning.
-        """
-
     @property
     def uses_xla(self) -> bool:
         """Whether XLA may compile what it can. What a TPU's host does it may not: the weights lie on the cores."""
@@ -631,7 +625,7 @@ class MultiTaskDQN(KerasTrainer):
         if self._xla != "auto":
             return bool(self.jit_compile)
         is_possible = not self.run_eagerly and self.distribute_strategy.num_replicas_in_sync == 1
-        return is_possible and model_supports_jit(self) and xla_pays_for_update(self.network)
+        return is_possible and supports_jit(self) and xla_pays_for_update(self.network)
 
     @property
     def double(self) -> bool:

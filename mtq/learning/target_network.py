@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.saving import saving_lib
 
+from mtq.keras_internals import flatten_layers, has_path, load_state, own_variables, unlock
 from mtq.learning.target_paths import TargetView
 
 # The paths of both networks in files from when the target network had layers of its own.
@@ -97,7 +97,7 @@ class TargetNetwork(keras.Model):
             )
         taken = {variable.path for variable in self._online.it.variables}
         taken |= {value.path for value in self._values.it.values()}
-        self._tracker.unlock()  # which Keras locks after quantize
+        unlock(self)  # which Keras locks after quantize
         with self.distribute_strategy.scope():
             for variable in missing:
                 value = _value_for(variable, self.name, taken)
@@ -241,7 +241,7 @@ class TargetNetwork(keras.Model):
             if {f"{prefix}{place}" for place in range(len(variables))} <= keys:  # else the file is an older one
                 for place, variable in enumerate(variables):
                     variable.assign(store[f"{prefix}{place}"])
-        if not len(store.keys()) and hasattr(store, "has_path") and store.has_path(_TARGET_BEFORE):
+        if not len(store.keys()) and has_path(store, _TARGET_BEFORE):
             self._load_layers(store)
         elif {key for key in keys if not key.startswith(tuple(own))} == {f"{place}" for place in range(len(values))}:
             for place, value in enumerate(values):
@@ -256,10 +256,10 @@ class TargetNetwork(keras.Model):
     def _load_layers(self, store: Any) -> None:
         network = self._online.it
         try:
-            saving_lib._load_state(network, store, None, _TARGET_BEFORE, visited_saveables=set())
+            load_state(network, store, _TARGET_BEFORE)
             self.sync()
         finally:
-            saving_lib._load_state(network, store, None, _ONLINE_BEFORE, visited_saveables=set())
+            load_state(network, store, _ONLINE_BEFORE)
 
 
 class _Untracked:
@@ -278,8 +278,8 @@ def variables_of_lora(network: keras.Model) -> list[keras.Variable]:
     Args:
         network: The network.
     """
-    adapted = [layer for layer in network._flatten_layers() if getattr(layer, "lora_enabled", False)]
-    return [v for layer in adapted for v in (*layer._trainable_variables, *layer._non_trainable_variables)]
+    adapted = [layer for layer in flatten_layers(network) if getattr(layer, "lora_enabled", False)]
+    return [v for layer in adapted for v in own_variables(layer)]
 
 
 def _states_of(network: keras.Model) -> list[keras.Variable]:

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from mtq.keras_internals import supports_jit
+
 
 class TargetView:
     """A layer of the online network, or a task's path through it, that computes with the target's values.
@@ -60,8 +62,10 @@ class TargetView:
         """
         return TargetView(self._target, self._layer.get_layer(name=name, index=index))
 
-    def _flatten_layers(self, *args: Any, **kwargs: Any) -> Any:
-        return self._layer._flatten_layers(*args, **kwargs)
+    @property
+    def supports_jit(self) -> bool:
+        """Whether XLA can compile the layer and all layers inside it."""
+        return supports_jit(self._layer)
 
 
 class TargetPaths(Mapping[str, TargetView]):

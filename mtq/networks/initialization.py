@@ -8,11 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.common import global_state
-from keras.src.initializers.random_initializers import RandomInitializer, VarianceScaling
-from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
-from keras.src.layers.core.einsum_dense import _analyze_einsum_string
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+from mtq.keras_internals import flatten_layers, global_seed, has_default_seed, own_trainable_variables
 
 _KEPT = "weights_kept"  # the attribute of a network that holds the ids of the variables that existed before it
 
@@ -29,9 +26,8 @@ def initialize(network: keras.Model, seed: int) -> None:
     done = set(getattr(network, _KEPT, ()))
     layers = _layers(network)
     for layer, sequence in zip(layers, np.random.SeedSequence(seed).spawn(len(layers)), strict=True):
-        for variable, draw in zip(
-            layer._trainable_variables, sequence.generate_state(len(layer._trainable_variables)), strict=True
-        ):
+        variables = own_trainable_variables(layer)
+        for variable, draw in zip(variables, sequence.generate_state(len(variables)), strict=True):
             initializer = _initializer_of(layer, variable)
             if initializer is None or id(variable) in done:
                 continue
@@ -46,7 +42,7 @@ def undrawable(network: keras.Model) -> list[str]:
         network: A built network.
     """
     kept = set(getattr(network, _KEPT, ()))
-    pairs = [(layer, variable) for layer in _layers(network) for variable in layer._trainable_variables]
+    pairs = [(layer, variable) for layer in _layers(network) for variable in own_trainable_variables(layer)]
     known = kept | {id(variable) for layer, variable in pairs if _initializer_of(layer, variable) is not None}
     return [variable.path for _, variable in pairs if id(variable) not in known]
 
@@ -97,51 +93,49 @@ def seeded_build(layers: Sequence[Any], seed: int | None) -> Iterator[None]:
         value
         for layer in layers
         if isinstance(layer, keras.layers.Layer)
-        for inner in layer._flatten_layers()
+        for inner in flatten_layers(layer)
         for value in vars(inner).values()
-        if isinstance(value, RandomInitializer) and value._init_seed is None
+        if has_default_seed(value)
     ]
     of_initializers = [initializer.seed for initializer in initializers]
     of_python, of_numpy = random.getstate(), np.random.get_state()
-    of_keras = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
     try:
         for place, initializer in enumerate(initializers):
             initializer.seed = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
         random.seed(int(words[0]))
         np.random.seed(int(words[1]))
-        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, keras.random.SeedGenerator(int(words[2])))
-        yield
+        with global_seed(int(words[2])):
+            yield
     finally:
         for initializer, value in zip(initializers, of_initializers, strict=True):
             initializer.seed = value
         random.setstate(of_python)
         np.random.set_state(of_numpy)
-        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, of_keras)
 
 
 def _initializer_of(layer: Any, variable: keras.Variable) -> Any:
     """The initializer with which a layer draws a variable, or None if the layer does not reveal it."""
     names = [f"{variable.name}_initializer", f"{variable.name.removesuffix('_kernel')}_initializer"]
-    if isinstance(layer, BaseDepthwiseConv) and variable.name == "kernel":
+    if isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D) and variable.name == "kernel":
         names = ["depthwise_initializer"]
     if variable.name == "reverse_embeddings":
         names = ["embeddings_initializer"]
     found = [getattr(layer, name) for name in names if callable(getattr(layer, name, None))]
     initializer = found[0] if found else None
-    if isinstance(layer, keras.layers.EinsumDense) and isinstance(initializer, VarianceScaling):
+    if isinstance(layer, keras.layers.EinsumDense) and isinstance(initializer, keras.initializers.VarianceScaling):
         return _on_axes(layer, initializer)
     return initializer
 
 
 def _on_axes(layer: keras.layers.EinsumDense, initializer: Any) -> Any:
     """The initializer with its fan-in and fan-out counted on the axes of the layer's equation."""
-    if initializer.input_axes is not None and initializer.output_axes is not None:
+    is_known = getattr(initializer, "input_axes", None) is not None and initializer.output_axes is not None
+    if is_known or not hasattr(initializer, "input_axes"):  # Keras before 3.14 does not count on axes
         return initializer
-    shape = layer.get_build_config()["input_shape"]
-    *_, input_axes, output_axes = _analyze_einsum_string(
-        layer.equation, layer.bias_axes, shape, layer.partial_output_shape
-    )
-    return layer._update_kernel_initializer(input_axes, output_axes)
+    kernel, outputs = layer.equation.partition(",")[2].split("->")
+    output_axes = [axis for axis, label in enumerate(kernel) if label in outputs]
+    axes = {"input_axes": [axis for axis in range(len(kernel)) if axis not in output_axes], "output_axes": output_axes}
+    return type(initializer).from_config({**initializer.get_config(), "seed": initializer.seed, **axes})
 
 
 def _with_seed(initializer: Any, seed: int) -> Any:
@@ -161,6 +155,6 @@ def _drawn(layer: Any, variable: keras.Variable, initializer: Any) -> Any:
 def _layers(network: keras.Model) -> list[keras.layers.Layer]:
     return [
         layer
-        for layer in network._flatten_layers()
-        if not isinstance(layer, keras.Model) and layer._trainable_variables
+        for layer in flatten_layers(network)
+        if not isinstance(layer, keras.Model) and own_trainable_variables(layer)
     ]

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 from keras.layers import InputLayer
-from keras.src.models.functional import Functional
-from keras.src.random.seed_generator import SeedGenerator
-from keras.src.saving import serialization_lib
+
+from mtq.keras_internals import SEED_ATTRIBUTES, flatten_layers, is_plain_functional, unsafe_deserialization
 
 # Attributes that are not compared: random seeds, and the records that Keras and TensorFlow keep of a layer.
-_NOT_COMPARED = {*vars(keras.layers.Layer()), "name", "seed", "_init_seed", "built"}
+_NOT_COMPARED = {*vars(keras.layers.Layer()), "name", "built", *SEED_ATTRIBUTES}
+_NOT_SETTINGS = (keras.Variable, keras.random.SeedGenerator, keras.KerasTensor)
 _PLAIN = (str, bytes, int, float, complex, bool, type(None))
 
 
@@ -35,13 +35,13 @@ def copy_of_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
     if isinstance(layer, keras.layers.Lambda):
         return layer
     try:
-        with _classes_of(layer), serialization_lib.SafeModeScope(False):  # nothing comes from a file
+        with _classes_of(layer), unsafe_deserialization():  # nothing comes from a file
             copy = _copied(layer, name)
             if layer.built and layer.variables:
                 _copy_state(layer, copy)
     except Exception as error:
         raise ValueError(_message(layer, f"Its copying failed with {type(error).__name__}: {error}")) from error
-    pairs = zip(layer._flatten_layers(), copy._flatten_layers(), strict=False)
+    pairs = zip(flatten_layers(layer), flatten_layers(copy), strict=False)
     found = [_difference_of_items(_settings(one), _settings(other), one.name, set()) for one, other in pairs]
     difference = next((one for one in found if one), None)
     if difference is not None:
@@ -54,7 +54,7 @@ def _copied(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
         copy = keras.Sequential([_copied(inner, inner.name) for inner in layer.layers], name=name)
         copy.trainable = layer.trainable
         return copy
-    if getattr(type(layer), "call", None) is Functional.call and type(layer).__module__.startswith("keras."):
+    if is_plain_functional(layer) and type(layer).__module__.startswith("keras."):
         copy = keras.models.clone_model(layer, clone_function=lambda inner: _copied(inner, inner.name))
         copy.name = name
         return copy
@@ -68,7 +68,7 @@ def _copy_state(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
     """Builds a copy like the original, and copies the state that Keras saves with the layer."""
     if not copy.built:
         copy.build_from_config(layer.get_build_config())
-    for one, other in zip(layer._flatten_layers(), copy._flatten_layers(), strict=True):
+    for one, other in zip(flatten_layers(layer), flatten_layers(copy), strict=True):
         if isinstance(one, keras.Model) or one is other:
             continue
         if one.built and not other.built:
@@ -95,7 +95,7 @@ def _without_seeds(config: Any) -> Any:
 def _classes_of(layer: keras.layers.Layer) -> Iterator[None]:
     """Lets Keras find the layer's own classes and functions by name, registered or not."""
     found: dict[str, Any] = {}
-    for inner in layer._flatten_layers():
+    for inner in flatten_layers(layer):
         for one in (inner, *vars(inner).values()):
             if isinstance(one, types.FunctionType):
                 found[one.__name__] = one
@@ -116,7 +116,7 @@ def _settings(layer: keras.layers.Layer) -> dict[str, Any]:
 
 def _difference(one: Any, other: Any, place: str, seen: set[int]) -> str | None:
     """Describes where two values certainly differ; returns None if they are equal or cannot be compared."""
-    if one is other or id(one) in seen or isinstance(one, keras.Variable | SeedGenerator | keras.KerasTensor):
+    if one is other or id(one) in seen or isinstance(one, _NOT_SETTINGS):
         return None
     seen.add(id(one))
     if isinstance(one, _PLAIN) or isinstance(other, _PLAIN):

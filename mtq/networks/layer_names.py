@@ -3,7 +3,8 @@
 import re
 
 import keras
-from keras.src.models.functional import Functional
+
+from mtq.keras_internals import flatten_layers, is_functional
 
 _NAME = re.compile(r"[A-Za-z0-9_.>-]+")
 _FIRST = re.compile(r"[A-Za-z0-9.]")  # of a layer that may be called outside all others
@@ -16,10 +17,10 @@ def check_layer_names(network: keras.Model) -> None:
         network: The network.
     """
     outermost = {id(network)}
-    for model in network._flatten_layers():
-        if isinstance(model, keras.Sequential | Functional):
+    for model in flatten_layers(network):
+        if isinstance(model, keras.Sequential) or is_functional(model):
             outermost |= {id(layer) for layer in model.layers}
-    for layer in network._flatten_layers():
+    for layer in flatten_layers(network):
         if not _NAME.fullmatch(layer.name) or (id(layer) in outermost and not _FIRST.match(layer.name)):
             raise ValueError(
                 "The name of a layer must be of letters, digits and _ . > -, and begin with a letter, a digit or a "

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
+
+from mtq.keras_internals import direct_layers, is_functional
 
 _REBUILT = ("keras.", "mtq.")  # the layers of these packages are made from the configs of the layers within
 
@@ -40,9 +41,9 @@ def check_layer_sharing(network: keras.Model) -> None:
 
 def _held_by(holder: Any) -> Sequence[Any]:
     """The layers that are saved within the config of another; none of a user's layer, whose constructor makes them."""
-    if isinstance(holder, keras.Sequential | Functional):
+    if isinstance(holder, keras.Sequential) or is_functional(holder):
         return holder.layers if type(holder).get_config.__module__.startswith(_REBUILT) else []
-    return holder._layers if type(holder).__module__.startswith(_REBUILT) else []
+    return direct_layers(holder) if type(holder).__module__.startswith(_REBUILT) else []
 
 
 def _who(one: Any, other: Any) -> str:

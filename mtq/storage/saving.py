@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import keras
 
+from mtq.keras_internals import flatten_layers
 from mtq.storage.files import as_path
 from mtq.storage.folders import beside, check_kind
 
@@ -72,7 +73,7 @@ def _check_class(kind: type) -> None:
 
 def _layers(network: Any) -> list[Any]:
     """Returns all layers, innermost first, so that the first layer that fails is the cause."""
-    return list(network._flatten_layers(include_self=False))[::-1]
+    return flatten_layers(network, include_self=False)[::-1]
 
 
 def _recreated(instance: Any) -> Any:

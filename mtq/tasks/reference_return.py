@@ -9,6 +9,7 @@ from gymnasium import wrappers
 
 from mtq.checks import is_real
 from mtq.dynamics import Dynamics
+from mtq.keras_internals import time_limit
 from mtq.tasks.wrappers import is_replaced
 
 _NOT_OF_THE_TASK = {"render_mode"}
@@ -93,7 +94,7 @@ def _registered_threshold(environment: Any) -> float | None:
     limits, layer = [], environment
     while isinstance(layer, gymnasium.Wrapper):
         if isinstance(layer, gymnasium.wrappers.TimeLimit) and not is_replaced(layer):
-            limits.append(layer._max_episode_steps)
+            limits.append(time_limit(layer))
         if not _is_as_registered(layer):
             return None
         layer = layer.env

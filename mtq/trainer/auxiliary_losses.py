@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from mtq.keras_internals import flatten_layers
 from mtq.task_gradients.watched import WatchedValues, unscaled
 
 _OWN = ("keras.", "mtq.")  # the layers of these packages add losses only through their activity regularizers
@@ -91,7 +92,7 @@ def added(update: Sequence[tf.Tensor | None], gradients: Sequence[tf.Tensor | No
 
 def _adds_losses(network: keras.Model) -> bool:
     """Whether any layer adds losses when it is called. Layers not of Keras or mtq are traced to find out."""
-    layers = network._flatten_layers()
+    layers = flatten_layers(network)
     if any(getattr(layer, "activity_regularizer", None) is not None for layer in layers):
         return True
     return any(not type(layer).__module__.startswith(_OWN) for layer in layers) and _adds_losses_when_called(network)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from mtq.checks import LARGEST_COUNT, flag, integer, real
+from mtq.keras_internals import flatten_layers, own_trainable_variables
 
 # Attributes of a model that compile sets or that its functions are made of: compile must be called to replace them.
 _REPLACED = ("optimizer", "loss", "network", "tasks", "weighting", "aggregator", "td_loss")
@@ -78,10 +79,10 @@ def check_lora(network: keras.Model) -> None:
     Args:
         network: The network that is to be trained.
     """
-    for layer in network._flatten_layers():
+    for layer in flatten_layers(network):
         if not getattr(layer, "lora_enabled", False):
             continue
-        matrices = [variable for variable in layer._trainable_variables if variable.name.startswith("lora_")]
+        matrices = [variable for variable in own_trainable_variables(layer) if variable.name.startswith("lora_")]
         if matrices and not any(np.any(np.array(matrix)) for matrix in matrices):
             raise ValueError(
                 f"The LoRA weights of layer '{layer.name}' must not all be zero, for then their gradients are zero for "
@@ -107,6 +108,6 @@ def traced_settings(model: Any) -> dict[str, Any]:
 
 def _regularizers(network: keras.Model) -> dict[str, Any]:
     found = {f"weight '{v.path}'": v.regularizer for v in network.trainable_variables}
-    for place, layer in enumerate(network._flatten_layers()):
+    for place, layer in enumerate(flatten_layers(network)):
         found[f"the activity of layer '{layer.name}' ({place})"] = getattr(layer, "activity_regularizer", None)
     return {name: regularizer for name, regularizer in found.items() if regularizer is not None}

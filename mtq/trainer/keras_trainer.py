@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mtq.keras_internals import BuiltModel, flatten_layers
+
 _SPLIT = (
     "Give validation_data batches of its own; or play the tasks: mtq.callbacks.EvaluateTasks in fit's callbacks, or "
     "mtq.evaluation.evaluate(model, episodes=10)."
@@ -34,7 +36,7 @@ _OF_ARRAYS = {
 _NOT_CALLED = ("compute_loss", "compute_metrics")
 
 
-class KerasTrainer(keras.Model):
+class KerasTrainer(BuiltModel):
     """A Keras model that refuses the trainer methods and arguments that have no meaning in Q-learning."""
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
@@ -138,7 +140,7 @@ def check_compile(model: keras.Model, metrics: Any, weighted_metrics: Any) -> No
                 "whose method would never be called. Override train_step, or give compile the loss and a callback "
                 "the metrics."
             )
-    for layer in model.network._flatten_layers():
+    for layer in flatten_layers(model.network):
         if not isinstance(layer, keras.Model) and layer.metrics:
             raise ValueError(
                 f"Layer '{layer.name}' must have no metrics. Received: {[m.name for m in layer.metrics]}, which would "

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from mtq.distribution.optimizer import apply_reduced
 from mtq.distribution.replicas import outside
+from mtq.keras_internals import flatten_layers
 
 _SMALLEST = 2.0**-14  # at this scale and below, an overflow is no longer attributed to the scale
 
@@ -29,7 +30,7 @@ def with_loss_scale(optimizer: Any, network: keras.Model, previous: Any = None) 
         The optimizer, or its wrapper.
     """
     is_scaled = is_dynamic(optimizer) or optimizer.loss_scale_factor is not None
-    if is_scaled or not any(layer.compute_dtype == "float16" for layer in network._flatten_layers()):
+    if is_scaled or not any(layer.compute_dtype == "float16" for layer in flatten_layers(network)):
         return optimizer
     if is_dynamic(previous) and previous.inner_optimizer is optimizer:
         return previous

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from mtq.keras_internals import optimizer_keys
 from mtq.trainer.loss_scale import is_dynamic
 
 
@@ -41,7 +42,7 @@ def build_once(optimizer: Any, variables: Sequence[keras.Variable]) -> None:
     if not optimizer.built and not inner.built:
         optimizer.build(list(variables))
         return
-    own, known = {inner._var_key(variable) for variable in variables}, inner._trainable_variables_indices.keys()
+    own, known = optimizer_keys(inner, variables)
     fits = own == known if inner.use_ema else own <= known
     if not optimizer.built or not fits:
         raise ValueError(

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from mtq.keras_internals import batches_since_saving
+
 
 class TellNothingSaved(keras.callbacks.Callback):
     """Warns at the end of a `fit` if a `ModelCheckpoint(save_freq=n)` has never saved because there were fewer updates.
@@ -38,7 +40,7 @@ class TellNothingSaved(keras.callbacks.Callback):
 
 
 def _counted(checkpoint: keras.callbacks.ModelCheckpoint) -> int:
-    return int(checkpoint._batches_seen_since_last_saving)
+    return batches_since_saving(checkpoint)
 
 
 def _updates(model: Any) -> int:

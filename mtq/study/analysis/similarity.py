@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from mtq.keras_internals import calls_of
 from mtq.storage.deserialization import load_model
 from mtq.study.analysis.results import Results
 from mtq.study.running.folder import StudyFolder
@@ -84,6 +85,12 @@ def _next(seed: int, seeds: list[int]) -> int:
     return next((other for other in seeds if other > seed), seeds[0])
 
 
+def _head_inputs(network: keras.Model, task: str) -> Any:
+    """The inputs of the layer that computes a task's action values."""
+    output = network.output[task]
+    return next(call.layer.input for call in calls_of(network) if any(output is one for one in call.outputs))
+
+
 class _Views:
     """The networks of a study's runs and what they make of observations."""
 
@@ -104,10 +111,7 @@ class _Views:
         if (arm, seed) not in self._loaded:
             place = self._folder.place(arm, seed)
             network = load_model(place / "network.keras", compile=False)
-            paths = [
-                keras.Model(network.input[task], network.output[task]._keras_history.operation.input)
-                for task in self._tasks
-            ]
+            paths = [keras.Model(network.input[task], _head_inputs(network, task)) for task in self._tasks]
             features = lambda observations, place: np.asarray(paths[place](observations, training=False)).reshape(  # noqa: E731
                 len(observations), -1
             )

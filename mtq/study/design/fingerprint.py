@@ -6,6 +6,7 @@ import json
 import keras
 
 from mtq.dynamics import Dynamics
+from mtq.keras_internals import flatten_layers
 from mtq.tasks.task import Task
 
 
@@ -30,6 +31,6 @@ def fingerprint(network: keras.Model) -> str:
         network: The network.
     """
     text = json.dumps(keras.saving.serialize_keras_object(network))
-    for number, layer in enumerate([network, *network._flatten_layers(include_self=False)]):
+    for number, layer in enumerate(flatten_layers(network)):
         text = text.replace(f'"{layer.name}"', f'"#{number}"')
     return hashlib.sha256(text.encode()).hexdigest()[:16]
