@@ -3,7 +3,7 @@
 import difflib
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -13,10 +13,16 @@ from mtq.storage.deserialization import deserialize
 
 
 class Stateful(KerasSaveable):
-    """Something with variables of its own, which `MultiTaskDQN` saves and loads with its weights.
+    """An object with variables of its own, which `MultiTaskDQN` saves and loads with its weights.
 
-    A subclass makes them in `build`.
+    A subclass creates the variables in `build`.
+
+    Attributes:
+        stream_name: The name from which the class's random numbers are derived, by default the class's own name. A
+            renamed class sets its old name here and so keeps its numbers. Subclasses do not inherit it.
     """
+
+    stream_name: ClassVar[str]
 
     def build_for(self, owner: object, num_tasks: int, num_shared: int) -> None:
         """Makes the variables, or keeps them where the same owner has had them made.
@@ -54,7 +60,8 @@ class Stateful(KerasSaveable):
             seed: As the object was configured.
             place: Which of several draws of one update.
         """
-        seed += zlib.crc32(f"{type(self).__name__}/{place}".encode()) << 31
+        name = vars(type(self)).get("stream_name", type(self).__name__)
+        seed += zlib.crc32(f"{name}/{place}".encode()) << 31
         number = self.__dict__.get("_stream")
         self.__dict__["_stream_is_settled"] = True
         return seed if number is None else number + seed

@@ -19,7 +19,7 @@ from mtq.aggregators.mgda import MGDA
 from mtq.aggregators.nash_mtl import NashMTL
 from mtq.aggregators.normalized_sum import NormalizedSum
 from mtq.aggregators.pcgrad import PCGrad
-from mtq.aggregators.random_gradient_weighting import RandomWeighting
+from mtq.aggregators.random_gradient_weighting import RandomGradientWeighting
 from mtq.aggregators.sum import Sum
 from mtq.aggregators.upgrad import UPGrad
 from mtq.pluggable import ensure_instance, lookup
@@ -40,6 +40,7 @@ __all__ = [
     "NashMTL",
     "NormalizedSum",
     "PCGrad",
+    "RandomGradientWeighting",
     "RandomWeighting",
     "Sum",
     "UPGrad",
@@ -64,10 +65,13 @@ _BY_NAME: dict[str, type[Aggregator]] = {
     "nash_mtl": NashMTL,
     "normalized_sum": NormalizedSum,
     "pcgrad": PCGrad,
-    "random_weighting": RandomWeighting,
+    "random_gradient_weighting": RandomGradientWeighting,
     "sum": Sum,
     "upgrad": UPGrad,
 }
+# Names from before 0.2, which `get` still accepts.
+OLD_NAMES = {"random_weighting": "random_gradient_weighting"}
+RandomWeighting = RandomGradientWeighting
 
 
 def names() -> list[str]:
@@ -90,7 +94,7 @@ def get(identifier: "str | Aggregator | dict[str, Any]") -> Aggregator:
         'all'
     """
     if isinstance(identifier, str):
-        return lookup("aggregator", identifier, _BY_NAME)()
+        return lookup("aggregator", OLD_NAMES.get(identifier, identifier), _BY_NAME)()
     return ensure_instance("aggregator", identifier, Aggregator)
 
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from mtq.aggregators.cone_solver import largest_smallest_product
-from mtq.aggregators.gram import GramAggregator, number_of
+from mtq.aggregators.gram import GramAggregator, num_active
 from mtq.checks import real
 
 _NO_BOUND = 1e-12
@@ -20,7 +20,7 @@ class CAGrad(GramAggregator):
     is `g_0 + c ‖g_0‖ g_w / ‖g_w‖`. With `c = 0` it is the mean; for `c → ∞` its direction becomes MGDA's.
 
     Args:
-        c: How far from the mean the update may be, in lengths of the mean, from 0 on. Below 1 every fixed point is one
+        c: How far from the mean the update may be, in norms of the mean, from 0 on. Below 1 every fixed point is one
             of the mean loss.
         scope: Over which variables.
 
@@ -32,26 +32,24 @@ class CAGrad(GramAggregator):
         super().__init__(scope)
         self.c = real("c of CAGrad", c, least=0)
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """Those of the mean, and what is added."""
-        mean = tf.where(is_there, lengths, 0.0) / number_of(is_there)
+        mean = tf.where(active, norms, 0.0) / num_active(active)
         products = tf.linalg.matvec(cosines, mean)
         size = tf.sqrt(tf.maximum(tf.tensordot(mean, products, 1), 0.0))
         if self.c == 0:
-            return mean / lengths
+            return mean / norms
         # In units in which both the mean and the ball are at most 1 long.
         unit = tf.where(size > 0, size, 1.0) * max(self.c, 1.0)
-        shortest = tf.reduce_min(tf.where(is_there, lengths, 1.0))
+        shortest = tf.reduce_min(tf.where(active, norms, 1.0))
         y = largest_smallest_product(
             cosines,
-            tf.where(is_there, products / unit, 1.0),
-            tf.where(is_there, shortest / lengths, _NO_BOUND),
+            tf.where(active, products / unit, 1.0),
+            tf.where(active, shortest / norms, _NO_BOUND),
             tf.constant(min(self.c, 1.0), tf.float64),
             -mean / unit if self.c >= 1 else tf.zeros_like(mean),
         )
-        return (mean + tf.where(size > 0, unit, 0.0) * y) / lengths
+        return (mean + tf.where(size > 0, unit, 0.0) * y) / norms
 
     def get_config(self) -> dict[str, Any]:
         """The settings as Keras saves them."""

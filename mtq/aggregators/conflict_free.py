@@ -18,12 +18,10 @@ class ConFIG(GramAggregator):
         equations 2 and 3.
     """
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """The direction, times the sum of the projections."""
-        x, length = equal_angles(cosines, is_there)
+        x, length = equal_angles(cosines, active)
         exists = length > 0
         direction = tf.where(exists, x / tf.where(exists, length, 1.0), 0.0)
-        projections = tf.linalg.matvec(cosines, direction) * tf.where(is_there, lengths, 0.0)
-        return tf.reduce_sum(projections) * direction / lengths
+        projections = tf.linalg.matvec(cosines, direction) * tf.where(active, norms, 0.0)
+        return tf.reduce_sum(projections) * direction / norms

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from mtq.aggregators.gram import GramAggregator, number_of
+from mtq.aggregators.gram import GramAggregator, num_active
 from mtq.aggregators.solvers import smallest_above
 
 
@@ -18,9 +18,7 @@ class DualProj(GramAggregator):
         Quinton and Rey, "Jacobian Descent for Multi-Objective Optimization", 2024.
     """
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """The projection's coefficients, solved for unit vectors."""
-        mean = tf.where(is_there, lengths, 0.0) / number_of(is_there)
-        return smallest_above(cosines, mean) / lengths
+        mean = tf.where(active, norms, 0.0) / num_active(active)
+        return smallest_above(cosines, mean) / norms

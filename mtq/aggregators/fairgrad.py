@@ -30,12 +30,10 @@ class FairGrad(GramAggregator):
         super().__init__(scope)
         self.alpha = real("alpha of FairGrad", alpha, least=1, most=10)
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """With `x_i = c_i ‖g_i‖` the equation is `(cos · x)_i = ‖g_i‖^(1/α − 1) x_i^(−1/α)`."""
         power = tf.constant(1 / self.alpha, tf.float64)
-        return power_balance(cosines, lengths ** (power - 1), power) / lengths
+        return power_balance(cosines, norms ** (power - 1), power) / norms
 
     def get_config(self) -> dict[str, Any]:
         """The settings as Keras saves them."""

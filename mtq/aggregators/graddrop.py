@@ -9,7 +9,7 @@ from mtq.aggregators.aggregator import Aggregator
 from mtq.checks import integer
 from mtq.random_numbers import stateless_uniform
 from mtq.task_gradients import TaskGradients
-from mtq.task_gradients.parts import Coefficients
+from mtq.task_gradients.variable_gradients import Coefficients
 
 
 @keras.saving.register_keras_serializable("mtq")

@@ -37,14 +37,12 @@ class GradVac(GramAggregator):
         """Makes the running means."""
         self.targets = self.add_variable("targets", tf.zeros([num_tasks, num_tasks]))
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """The sums of the turned gradients' coefficients."""
-        orders = random_orders(lengths.shape[0], self.stream(self.seed), updates)
+        orders = random_orders(norms.shape[0], self.stream(self.seed), updates)
         targets = tf.cast(tf.convert_to_tensor(self.targets), tf.float64)
-        pairs = is_there[:, None] & is_there[None, :]
-        c, seen = _coefficients(lengths, cosines, pairs, orders, targets)
+        pairs = active[:, None] & active[None, :]
+        c, seen = _coefficients(norms, cosines, pairs, orders, targets)
         moved = targets + self.beta * (seen - targets)
         self.targets.assign(tf.cast(tf.where(pairs & tf.math.is_finite(moved), moved, targets), tf.float32))
         return c
@@ -56,9 +54,9 @@ class GradVac(GramAggregator):
 
 @compiled
 def _coefficients(
-    lengths: tf.Tensor, cosines: tf.Tensor, pairs: tf.Tensor, orders: tf.Tensor, targets: tf.Tensor
+    norms: tf.Tensor, cosines: tf.Tensor, pairs: tf.Tensor, orders: tf.Tensor, targets: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    turned = tf.linalg.diag(lengths)  # row i: g_i' in terms of the unit vectors of all gradients
+    turned = tf.linalg.diag(norms)  # row i: g_i' in terms of the unit vectors of all gradients
     seen, are_both_there = tf.zeros_like(cosines), tf.cast(pairs, tf.float64)
     for j in tf.unstack(orders, axis=1):  # for each i its own
         is_other = others(j) * are_both_there  # else a target above 0 would turn them towards absent tasks
@@ -71,4 +69,4 @@ def _coefficients(
         more = length * (target * tf.sqrt(1 - cosine**2) - cosine * wanted) / wanted
         turned += tf.where(cosine < target, more, 0.0)[:, None] * is_other
         seen += cosine[:, None] * is_other
-    return tf.reduce_sum(turned, axis=0) / lengths, seen
+    return tf.reduce_sum(turned, axis=0) / norms, seen

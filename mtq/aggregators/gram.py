@@ -1,4 +1,4 @@
-"""Aggregators that ask no more of the gradients than their lengths and angles."""
+"""Aggregators that ask no more of the gradients than their norms and angles."""
 
 import abc
 
@@ -19,7 +19,7 @@ class GramAggregator(Aggregator):
         needs_cosines: Whether the coefficients depend on the angles; if not, they need not be computed.
 
     Args:
-        scope: `"shared"`, or `"all"` to count the tasks' own variables to the lengths of their gradients.
+        scope: `"shared"`, or `"all"` to count the tasks' own variables to the norms of their gradients.
     """
 
     def __init__(self, scope: str = "shared") -> None:
@@ -28,16 +28,14 @@ class GramAggregator(Aggregator):
     needs_cosines = True
 
     @abc.abstractmethod
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """The coefficients of the weighted gradients.
 
         Args:
-            lengths: `‖w_i g_i‖`, divided by the largest of them, `[T]` float64; 1 for a task that is not there.
+            norms: `‖w_i g_i‖`, divided by the largest of them, `[T]` float64; 1 for a task that is not there.
             cosines: Between the gradients, `[T, T]` float64, with ones on the diagonal; otherwise 0 for a task that is
                 not there.
-            is_there: Which tasks have a gradient and a weight, `[T]` bool.
+            active: Which tasks have a gradient and a weight, `[T]` bool.
             updates: How many updates were made before, int64 scalar.
 
         Returns:
@@ -51,18 +49,18 @@ class GramAggregator(Aggregator):
         # Cosines first, for they bring the norms along.
         identity = tf.eye(gradients.num_tasks, dtype=tf.float64)
         cosines = tf.cast(gradients.cosines(self.scope), tf.float64) if self.needs_cosines else identity
-        lengths = tf.cast(weights, tf.float64) * tf.cast(gradients.norms(self.scope), tf.float64)
-        is_there = lengths > 0
-        pairs = is_there[:, None] & is_there[None, :]
-        cosines = tf.linalg.set_diag(tf.where(pairs, tf.clip_by_value(cosines, -1.0, 1.0), 0.0), tf.ones_like(lengths))
-        largest = tf.reduce_max(lengths)
-        lengths = tf.where(is_there, lengths / tf.where(largest > 0, largest, 1.0), 1.0)
-        c = self.coefficients(lengths, cosines, is_there, tf.cast(updates, tf.int64))
-        c = tf.cast(weights, tf.float64) * tf.where(is_there, c, 0.0)
+        norms = tf.cast(weights, tf.float64) * tf.cast(gradients.norms(self.scope), tf.float64)
+        active = norms > 0
+        pairs = active[:, None] & active[None, :]
+        cosines = tf.linalg.set_diag(tf.where(pairs, tf.clip_by_value(cosines, -1.0, 1.0), 0.0), tf.ones_like(norms))
+        largest = tf.reduce_max(norms)
+        norms = tf.where(active, norms / tf.where(largest > 0, largest, 1.0), 1.0)
+        c = self.coefficients(norms, cosines, active, tf.cast(updates, tf.int64))
+        c = tf.cast(weights, tf.float64) * tf.where(active, c, 0.0)
         c = tf.cast(tf.clip_by_value(c, -LARGEST_COEFFICIENT, LARGEST_COEFFICIENT), tf.float32)
         return gradients.combine(c, private_coefficients=weights if self.scope == "shared" else None)
 
 
-def number_of(is_there: tf.Tensor) -> tf.Tensor:
+def num_active(active: tf.Tensor) -> tf.Tensor:
     """How many tasks are there, at least 1, float64."""
-    return tf.maximum(tf.reduce_sum(tf.cast(is_there, tf.float64)), 1.0)
+    return tf.maximum(tf.reduce_sum(tf.cast(active, tf.float64)), 1.0)

@@ -18,12 +18,10 @@ class IMTLG(GramAggregator):
         Liu et al., "Towards Impartial Multi-task Learning", ICLR 2021, section 3.1, equation 6.
     """
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """The solution of the linear equations."""
-        x, length = equal_angles(cosines, is_there)
-        c = x / lengths
+        x, length = equal_angles(cosines, active)
+        c = x / norms
         total = tf.reduce_sum(c)
         is_solved = (length > 0) & (tf.abs(total) > 1e-6 * tf.reduce_sum(tf.abs(c)))
         return tf.where(is_solved, c / tf.where(is_solved, total, 1.0), 0.0)

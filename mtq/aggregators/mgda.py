@@ -19,14 +19,12 @@ class MGDA(GramAggregator):
         "Multi-Task Learning as Multi-Objective Optimization", NeurIPS 2018, equation 3.
     """
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """The update is the shortest whose product with every gradient is as large, scaled to the convex hull.
 
-        In terms of unit vectors, so that lengths may differ by many orders of magnitude.
+        In terms of unit vectors, so that norms may differ by many orders of magnitude.
         """
-        shortest = tf.reduce_min(tf.where(is_there, lengths, 1.0))
-        c = smallest_with_products_above(cosines, tf.where(is_there, shortest / lengths, 0.0)) / lengths
-        c = tf.where(is_there, c, 0.0)
+        shortest = tf.reduce_min(tf.where(active, norms, 1.0))
+        c = smallest_with_products_above(cosines, tf.where(active, shortest / norms, 0.0)) / norms
+        c = tf.where(active, c, 0.0)
         return c / tf.maximum(tf.reduce_sum(c), 1e-30)

@@ -22,8 +22,6 @@ class NashMTL(GramAggregator):
         Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022, claim 3.1 and equation 3.
     """
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
-        """With unit vectors in the place of the gradients, the same equation; then divided by the lengths."""
-        return power_balance(cosines, tf.ones_like(lengths), tf.constant(1.0, tf.float64)) / lengths
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
+        """With unit vectors in the place of the gradients, the same equation; then divided by the norms."""
+        return power_balance(cosines, tf.ones_like(norms), tf.constant(1.0, tf.float64)) / norms

@@ -30,11 +30,9 @@ class PCGrad(GramAggregator):
         super().__init__(scope)
         self.seed = integer("seed of PCGrad", seed, least=0)
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """The sums of the projected gradients' coefficients."""
-        return _coefficients(lengths, cosines, random_orders(lengths.shape[0], self.stream(self.seed), updates))
+        return _coefficients(norms, cosines, random_orders(norms.shape[0], self.stream(self.seed), updates))
 
     def get_config(self) -> dict[str, Any]:
         """The settings as Keras saves them."""
@@ -42,10 +40,10 @@ class PCGrad(GramAggregator):
 
 
 @compiled
-def _coefficients(lengths: tf.Tensor, cosines: tf.Tensor, orders: tf.Tensor) -> tf.Tensor:
-    projected = tf.linalg.diag(lengths)  # row i: g_i' in terms of the unit vectors of all gradients
+def _coefficients(norms: tf.Tensor, cosines: tf.Tensor, orders: tf.Tensor) -> tf.Tensor:
+    projected = tf.linalg.diag(norms)  # row i: g_i' in terms of the unit vectors of all gradients
     for j in tf.unstack(orders, axis=1):  # for each i its own
         is_other = others(j)
         inner = tf.reduce_sum(tf.matmul(projected, cosines) * is_other, axis=1)
         projected -= tf.minimum(inner, 0.0)[:, None] * is_other
-    return tf.reduce_sum(projected, axis=0) / lengths
+    return tf.reduce_sum(projected, axis=0) / norms

@@ -10,8 +10,8 @@ from mtq.checks import integer
 from mtq.random_numbers import stateless_normal
 
 
-@keras.saving.register_keras_serializable("mtq")
-class RandomWeighting(GramAggregator):
+@keras.saving.register_keras_serializable("mtq", name="RandomWeighting")  # the class's name before 0.2
+class RandomGradientWeighting(GramAggregator):
     """`Σ_i c_i w_i g_i` with `c = softmax(z)`, z drawn anew from a normal distribution at every update.
 
     On average it is the mean. That it does about as well as elaborate methods makes it a baseline for them.
@@ -25,17 +25,16 @@ class RandomWeighting(GramAggregator):
     """
 
     needs_cosines = False
+    stream_name = "RandomWeighting"  # so that the random numbers are those of the class's name before 0.2
 
     def __init__(self, scope: str = "shared", seed: int = 0) -> None:
         super().__init__(scope)
-        self.seed = integer("seed of RandomWeighting", seed, least=0)
+        self.seed = integer("seed of RandomGradientWeighting", seed, least=0)
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """`softmax(z)`."""
-        z = tf.cast(stateless_normal(lengths.shape, [self.stream(self.seed), updates]), tf.float64)
-        return tf.nn.softmax(tf.where(is_there, z, -1e9))
+        z = tf.cast(stateless_normal(norms.shape, [self.stream(self.seed), updates]), tf.float64)
+        return tf.nn.softmax(tf.where(active, z, -1e9))
 
     def get_config(self) -> dict[str, Any]:
         """The settings as Keras saves them."""

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from mtq.aggregators.gram import GramAggregator, number_of
+from mtq.aggregators.gram import GramAggregator, num_active
 from mtq.aggregators.solvers import smallest_above
 
 
@@ -18,11 +18,9 @@ class UPGrad(GramAggregator):
         Quinton and Rey, "Jacobian Descent for Multi-Objective Optimization", 2024, section 3 and proposition 1.
     """
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
         """The means of the projections' coefficients, solved for unit vectors."""
-        projections = smallest_above(cosines, tf.linalg.diag(tf.where(is_there, lengths, 0.0)))  # [T, T]
+        projections = smallest_above(cosines, tf.linalg.diag(tf.where(active, norms, 0.0)))  # [T, T]
         # The rows of absent tasks hold only rounding errors.
-        projections = tf.where(is_there[:, None], projections, 0.0)
-        return tf.reduce_sum(projections, axis=0) / (number_of(is_there) * lengths)
+        projections = tf.where(active[:, None], projections, 0.0)
+        return tf.reduce_sum(projections, axis=0) / (num_active(active) * norms)

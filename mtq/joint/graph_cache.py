@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 
-class KeptPerGraph:
+class GraphCache:
     """Values by key, each computed when it is first asked for.
 
     A tensor belongs to the graph that it was made in: what was computed inside of a `tf.cond` is not known outside, but

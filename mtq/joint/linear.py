@@ -29,16 +29,16 @@ def is_linear(layer: Any) -> bool:
     return is_dense or (layer.groups == 1 and layer.data_format == "channels_last" and set(layer.dilation_rate) == {1})
 
 
-def linear_outputs(layer: Any, inputs: tf.Tensor, are_patches: bool = False) -> tf.Tensor:
+def linear_outputs(layer: Any, inputs: tf.Tensor, are_columns: bool = False) -> tf.Tensor:
     """`x · W + b` in the layer's own precision.
 
     Args:
         layer: A linear layer.
         inputs: x, in that precision.
-        are_patches: Whether x are the `image_patches` of a convolution.
+        are_columns: Whether x are the `im2col` of a convolution.
     """
     kernel = tf.cast(layer.kernel, layer.compute_dtype)
-    if are_patches:
+    if are_columns:
         rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
         outputs = tf.matmul(rows, tf.reshape(kernel, [inputs.shape[-1], layer.filters]))
         outputs = tf.reshape(outputs, [-1, *inputs.shape[1:-1], layer.filters])
@@ -49,7 +49,7 @@ def linear_outputs(layer: Any, inputs: tf.Tensor, are_patches: bool = False) -> 
     return outputs + tf.cast(layer.bias, layer.compute_dtype) if layer.use_bias else outputs
 
 
-def has_patches(layer: Any, images: Rows) -> bool:
+def supports_im2col(layer: Any, images: Rows) -> bool:
     """Whether a layer is a linear convolution, of small images of known size."""
     if not is_linear(layer) or type(layer) is not keras.layers.Conv2D:
         return False
@@ -57,7 +57,7 @@ def has_patches(layer: Any, images: Rows) -> bool:
     return None not in shape[1:] and _are_small(layer, layer.compute_output_shape(shape))
 
 
-def image_patches(layer: Any, images: tf.Tensor) -> tf.Tensor:
+def im2col(layer: Any, images: tf.Tensor) -> tf.Tensor:
     """The numbers that each place of a convolution's output is a product of.
 
     Args:
@@ -86,7 +86,7 @@ def image_patches(layer: Any, images: tf.Tensor) -> tf.Tensor:
     return tf.concat(shifted, axis=-1)
 
 
-def call_on_patches(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
+def call_with_im2col(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
     """As `call_on_rows`, but linear convolutions are written out as products of image patches.
 
     Args:
@@ -96,12 +96,12 @@ def call_on_patches(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
         training: Whether it is for training.
     """
     images = first_rows(args, kwargs)
-    if not has_patches(layer, images):
+    if not supports_im2col(layer, images):
         return call_on_rows(layer, args, kwargs, training)
 
     def outputs(piece: tf.Tensor) -> tf.Tensor:
-        patches = image_patches(layer, tf.cast(piece, layer.compute_dtype))
-        outputs = linear_outputs(layer, patches, are_patches=True)
+        patches = im2col(layer, tf.cast(piece, layer.compute_dtype))
+        outputs = linear_outputs(layer, patches, are_columns=True)
         return outputs if layer.activation is None else layer.activation(outputs)
 
     return images.map(outputs, join=is_row_wise(layer))

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mtq.joint.graph_cache import KeptPerGraph
+from mtq.joint.graph_cache import GraphCache
 
 
 class Rows:
@@ -28,7 +28,7 @@ class Rows:
         self.tasks, self.is_joined = tuple(tasks), parts is None
         self.sizes: list[Any] = [_size(part) for part in parts] if sizes is None and parts else list(sizes or [])
         self._given: list[tf.Tensor] = [joined] if parts is None else list(parts)
-        self._kept = KeptPerGraph()
+        self._kept = GraphCache()
 
     @property
     def pieces(self) -> list[tf.Tensor]:

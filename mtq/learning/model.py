@@ -111,7 +111,7 @@ class MultiTaskDQN(KerasTrainer):
         self._identity, self._compilation = object(), object()
         self._fits_experience = False
         self._of_batches: Any = (None, None)  # the function of train_on_batch, while fit has one that draws its batches
-        self.gradient_statistics: Any = None
+        self.gradient_log: Any = None
         self.train_function: Any = None
         self.is_in_step = False
         self.keras_step: Any = None
@@ -332,7 +332,7 @@ class MultiTaskDQN(KerasTrainer):
         variables = self.network.trainable_variables
         scale = self.keras_step.loss_scale()
         gradients, quantities = self.q_learning.gradients(
-            batch, self.td_loss, variables, writes_patches=self.compiles_update and is_on_cpu(), loss_scale=scale
+            batch, self.td_loss, variables, use_im2col=self.compiles_update and is_on_cpu(), loss_scale=scale
         )
         observations = {name: batch[name].observation for name in self.tasks}
         return Update(self)(gradients, quantities, self.keras_step.auxiliary(observations, scale))
@@ -419,8 +419,8 @@ class MultiTaskDQN(KerasTrainer):
         if len(asking) > 1:
             raise ValueError("fit takes one GradientTelemetry among its callbacks. Received: several.")
         statistics = asking[0].statistics_for(self) if asking and self.compiled else None
-        if statistics is not self.gradient_statistics:
-            self.gradient_statistics, self._compilation, self.train_function = statistics, object(), None
+        if statistics is not self.gradient_log:
+            self.gradient_log, self._compilation, self.train_function = statistics, object(), None
         return asking[0] if asking else None
 
     def make_train_function(self, force: bool = False) -> Any:

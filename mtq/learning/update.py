@@ -11,7 +11,7 @@ from mtq.distribution.optimizer import apply_reduced
 from mtq.distribution.replicas import num_replicas, on_means, reduced_dtype
 from mtq.learning.target_network import hard_update, soft_update
 from mtq.task_gradients import TaskGradients
-from mtq.task_gradients.parts import Copies
+from mtq.task_gradients.variable_gradients import SeparateGradients
 from mtq.trainer.auxiliary_losses import Auxiliary, added
 from mtq.trainer.loss_scale import apply_where_finite, is_dynamic, is_to_be_skipped, loss_scale_of, scaled
 
@@ -86,7 +86,7 @@ class Update:
     def _is_linear(self) -> bool:
         """Whether the update of the whole batch is the mean of the replicas' own."""
         model = self._model
-        looks = model.gradient_statistics is not None or model.weighting.needs_gradients
+        looks = model.gradient_log is not None or model.weighting.needs_gradients
         return model.aggregator.is_linear and not looks
 
     def _learn(
@@ -104,8 +104,8 @@ class Update:
         model, updates = self._model, self._updates
         weights = self._weigh(losses, gradients)
         update = model.aggregator(gradients, weights, updates)
-        if model.gradient_statistics is not None:
-            model.gradient_statistics.look(gradients, weights, updates)
+        if model.gradient_log is not None:
+            model.gradient_log.look(gradients, weights, updates)
         return weights, update
 
     def _combine_where_finite(
@@ -161,8 +161,8 @@ class Update:
         if not is_dynamic(model.optimizer):
             return []
         variables = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
-        if model.gradient_statistics is not None:
-            variables += model.gradient_statistics.variables
+        if model.gradient_log is not None:
+            variables += model.gradient_log.variables
         return [(variable, tf.identity(tf.convert_to_tensor(variable))) for variable in variables]
 
     def _apply(
@@ -210,7 +210,8 @@ def _with_copies(gradients: TaskGradients, copies: Sequence[Sequence[tf.Tensor]]
     """The same tasks' gradients with other numbers, in the order of the parts that there are."""
     left = iter(copies)
     parts = [
-        None if part is None else Copies(dict(zip(part.tasks, next(left), strict=True))) for part in gradients.parts
+        None if part is None else SeparateGradients(dict(zip(part.tasks, next(left), strict=True)))
+        for part in gradients.parts
     ]
     return TaskGradients.of_parts(parts, gradients.num_tasks)
 

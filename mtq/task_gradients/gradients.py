@@ -4,8 +4,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from mtq.joint.graph_cache import KeptPerGraph
-from mtq.task_gradients.parts import Coefficients, Copies, Part, sum_of_squares, sums_of_squares
+from mtq.joint.graph_cache import GraphCache
+from mtq.task_gradients.variable_gradients import (
+    Coefficients,
+    SeparateGradients,
+    VariableGradients,
+    sum_of_squares,
+    sums_of_squares,
+)
 
 _SMALL, _LARGE = 1e-30, 1e30
 
@@ -33,10 +39,10 @@ class TaskGradients:
             {task: gradient for task, gradient in enumerate(column) if gradient is not None}
             for column in zip(*gradients, strict=True)
         ]
-        self._set([Copies(column) if column else None for column in columns], len(gradients))
+        self._set([SeparateGradients(column) if column else None for column in columns], len(gradients))
 
     @classmethod
-    def of_parts(cls, parts: Sequence[Part | None], num_tasks: int) -> "TaskGradients":
+    def of_parts(cls, parts: Sequence[VariableGradients | None], num_tasks: int) -> "TaskGradients":
         """From gradients in any form.
 
         Args:
@@ -47,10 +53,10 @@ class TaskGradients:
         gradients._set(parts, num_tasks)
         return gradients
 
-    def _set(self, parts: Sequence[Part | None], num_tasks: int) -> None:
+    def _set(self, parts: Sequence[VariableGradients | None], num_tasks: int) -> None:
         self.parts, self.num_tasks = list(parts), num_tasks
         self.shared = [part is not None and (len(part.tasks) > 1 or num_tasks == 1) for part in self.parts]
-        self._kept = KeptPerGraph()
+        self._kept = GraphCache()
 
     @property
     def by_task(self) -> list[list[tf.Tensor | None]]:
@@ -162,11 +168,13 @@ class TaskGradients:
                 gram += tf.scatter_nd(places, tf.reshape(part.gram(), [-1]), [self.num_tasks, self.num_tasks])
         return gram
 
-    def _sum_of_squares(self, parts: Sequence[Part]) -> tf.Tensor:
+    def _sum_of_squares(self, parts: Sequence[VariableGradients]) -> tf.Tensor:
         """Each task's sum over the parts that it has a share in, `[T]`."""
         of_all = [part.squares() for part in parts if len(part.tasks) > 1]
         tasks_of = [part.tasks for part in parts if len(part.tasks) > 1]
-        alike: dict[tuple[int, ...], list[Part]] = {}  # such as the heads of tasks with equally many actions
+        alike: dict[
+            tuple[int, ...], list[VariableGradients]
+        ] = {}  # such as the heads of tasks with equally many actions
         for part in parts:
             if len(part.tasks) == 1:
                 alike.setdefault(tuple(part.shape), []).append(part)
@@ -186,7 +194,7 @@ class TaskGradients:
         places = [place for place, part in enumerate(self.parts) if id(part) in chosen]
         return [[gradients[place] for place in places] for gradients in self.by_task]
 
-    def _in_scope(self, scope: str) -> list[Part]:
+    def _in_scope(self, scope: str) -> list[VariableGradients]:
         return [
             part
             for part, is_shared in zip(self.parts, self.shared, strict=True)

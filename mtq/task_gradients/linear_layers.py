@@ -6,25 +6,25 @@ import keras
 import tensorflow as tf
 
 from mtq.joint.rows import Rows
-from mtq.task_gradients.parts import Copies, Part, Stacked
 from mtq.task_gradients.row_products import RowProducts
+from mtq.task_gradients.variable_gradients import SeparateGradients, StackedGradients, VariableGradients
 
 
-def kernel_part(layer: Any, inputs: Rows, output_gradients: Rows, are_patches: bool = False) -> Part:
+def kernel_part(layer: Any, inputs: Rows, output_gradients: Rows, are_columns: bool = False) -> VariableGradients:
     """The tasks' gradients of W.
 
     Args:
         layer: A linear layer.
         inputs: x.
         output_gradients: The gradients of `x · W + b`.
-        are_patches: Whether x are the `image_patches` of a convolution.
+        are_columns: Whether x are the `im2col` of a convolution.
     """
     if type(layer) is keras.layers.Dense:
         return RowProducts(_matrix(inputs), _matrix(output_gradients))
-    if are_patches:
+    if are_columns:
         products = RowProducts(_matrix(inputs), _matrix(output_gradients))  # kernels are small: they are always held
         shaped = [tf.reshape(copy, layer.kernel.shape) for copy in products.copies()]
-        return Copies(dict(zip(products.tasks, shaped, strict=True)))
+        return SeparateGradients(dict(zip(products.tasks, shaped, strict=True)))
     copies = {}
     for task, x, gradient in zip(inputs.tasks, inputs.parts, output_gradients.parts, strict=True):
         copy = tf.raw_ops.Conv2DBackpropFilter(
@@ -35,13 +35,13 @@ def kernel_part(layer: Any, inputs: Rows, output_gradients: Rows, are_patches: b
             padding=layer.padding.upper(),
         )
         copies[task] = tf.cast(copy, tf.float32)
-    return Copies(copies)
+    return SeparateGradients(copies)
 
 
-def bias_part(output_gradients: Rows) -> Part:
+def bias_part(output_gradients: Rows) -> VariableGradients:
     """The tasks' gradients of b: sums of those of `x · W + b`."""
     rows = _matrix(output_gradients)
-    return Stacked(rows.tasks, rows.sums(rows.joined))
+    return StackedGradients(rows.tasks, rows.sums(rows.joined))
 
 
 def _matrix(rows: Rows) -> Rows:

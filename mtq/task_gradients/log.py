@@ -8,7 +8,7 @@ import tensorflow as tf
 from mtq.task_gradients import TaskGradients
 
 
-class GradientRecord(NamedTuple):
+class GradientSnapshot(NamedTuple):
     """The tasks' gradients at one update.
 
     Attributes:
@@ -29,7 +29,7 @@ class GradientRecord(NamedTuple):
         return bool((self.cosines < 0).any())
 
 
-class GradientStatistics:
+class GradientLog:
     """Looks at the gradients of one update in so many, within the graph, and keeps what it sees until it is fetched.
 
     Args:
@@ -64,7 +64,7 @@ class GradientStatistics:
 
         tf.cond(updates % self.every == 0, note, lambda: tf.constant(False))
 
-    def fetch(self) -> list[GradientRecord]:
+    def fetch(self) -> list[GradientSnapshot]:
         """What was seen since the last call."""
         looks = int(self._looks)
         new = range(max(self._fetched, looks - self.capacity), looks)
@@ -73,7 +73,7 @@ class GradientStatistics:
             return []
         rows, updates, n = self._rows.numpy(), self._updates.numpy(), self._num_tasks
         return [
-            GradientRecord(
+            GradientSnapshot(
                 int(updates[slot]), rows[slot, : n * n].reshape(n, n), rows[slot, n * n : n * n + n], rows[slot, -n:]
             )
             for slot in (look % self.capacity for look in new)

@@ -2,16 +2,16 @@
 
 import tensorflow as tf
 
-from mtq.joint.graph_cache import KeptPerGraph
+from mtq.joint.graph_cache import GraphCache
 from mtq.joint.rows import Rows
-from mtq.task_gradients.parts import Coefficients, Copies, Part
+from mtq.task_gradients.variable_gradients import Coefficients, SeparateGradients, VariableGradients
 
 _CANCELLATION = 1e-3  # of the sum of the products' magnitudes
 _UNKNOWN = -1e36  # so negative that no sum of other squares in range makes it positive
 _FOR_NORMS = 1.5  # how much dearer the numbers of copies may be than those of the rows' products with themselves
 
 
-class RowProducts(Part):
+class RowProducts(VariableGradients):
     """The gradients of a kernel, `g_i = H_iᵀ D_i`, with inputs `H_i [B, in]` and output gradients `D_i [B, out]`.
 
     Since `⟨g_i, g_j⟩ = Σ (H_i H_jᵀ) ∘ (D_i D_jᵀ)`, norms and Gram matrix come from batch-sized products, and a weighted
@@ -26,7 +26,7 @@ class RowProducts(Part):
     def __init__(self, inputs: Rows, output_gradients: Rows) -> None:
         self.tasks, self._inputs, self._output_gradients = inputs.tasks, inputs, output_gradients
         self.shape = tf.TensorShape([inputs.pieces[0].shape[-1], output_gradients.pieces[0].shape[-1]])
-        self._kept = KeptPerGraph()
+        self._kept = GraphCache()
 
     def copies(self) -> list[tf.Tensor]:
         """The products."""
@@ -69,12 +69,12 @@ class RowProducts(Part):
             return True
         return self.shape[0] * self.shape[1] < factor * max(sizes) * sum(self.shape)
 
-    def _hold(self) -> Copies:
+    def _hold(self) -> SeparateGradients:
         return self._kept.get("copies", self._multiply)
 
-    def _multiply(self) -> Copies:
+    def _multiply(self) -> SeparateGradients:
         pairs = zip(self.tasks, self._inputs.parts, self._output_gradients.parts, strict=True)
-        return Copies({task: tf.matmul(h, d, transpose_a=True) for task, h, d in pairs})
+        return SeparateGradients({task: tf.matmul(h, d, transpose_a=True) for task, h, d in pairs})
 
 
 def _products(

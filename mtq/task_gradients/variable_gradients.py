@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from mtq.joint.graph_cache import KeptPerGraph
+from mtq.joint.graph_cache import GraphCache
 
 _SMALL = 2**14  # numbers, up to which the gradients of several tasks are better put together than added up singly
 _BLOCK = 4  # tasks: products of few long rows with few others are many times faster than of many with many
 _LONG = 2**12  # numbers, from which on it pays to fill blocks up
 
 
-class Part(abc.ABC):
+class VariableGradients(abc.ABC):
     """The gradients of n tasks with respect to one variable.
 
     Attributes:
@@ -44,7 +44,7 @@ class Part(abc.ABC):
         """`Σ_i c_i g_i` in the shape of the variable."""
 
 
-class Copies(Part):
+class SeparateGradients(VariableGradients):
     """A tensor per task.
 
     Args:
@@ -74,7 +74,7 @@ class Copies(Part):
         return tf.add_n([c * copy for c, copy in zip(coefficients.each(self.tasks), self._copies, strict=True)])
 
 
-class Stacked(Part):
+class StackedGradients(VariableGradients):
     """One tensor with all tasks' gradients along its first axis.
 
     Args:
@@ -114,7 +114,7 @@ class Coefficients:
     """
 
     def __init__(self, numbers: tf.Tensor) -> None:
-        self._numbers, self._num_tasks, self._kept = numbers, numbers.shape[0], KeptPerGraph()
+        self._numbers, self._num_tasks, self._kept = numbers, numbers.shape[0], GraphCache()
 
     def vector(self, tasks: Sequence[int]) -> tf.Tensor:
         """Those of n tasks, `[n]`."""

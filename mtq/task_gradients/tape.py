@@ -12,24 +12,24 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.joint.linear import call_on_patches, has_patches, image_patches, is_linear, linear_outputs
+from mtq.joint.linear import call_with_im2col, im2col, is_linear, linear_outputs, supports_im2col
 from mtq.joint.network import call_on_rows, first_rows, pays_to_join
 from mtq.joint.row_wise import has_known_activation
 from mtq.joint.rows import Rows
 from mtq.networks.paths import TaskPaths
 from mtq.task_gradients.gradients import TaskGradients
 from mtq.task_gradients.linear_layers import bias_part, kernel_part
-from mtq.task_gradients.parts import Copies, Part
+from mtq.task_gradients.variable_gradients import SeparateGradients, VariableGradients
 from mtq.task_gradients.watched import WatchedValues, unscaled
 
 
-class GradientRecorder:
+class TaskGradientTape:
     """Calls a network's layers, for `JointNetwork`, and differentiates with respect to their weights, task by task.
 
     Args:
         variables: The network's trainable variables.
         paths: The tasks' paths through the network.
-        writes_patches: Whether convolutions are written out as products of image patches, which XLA wants on a CPU.
+        use_im2col: Whether convolutions are written out as products of image patches, which XLA wants on a CPU.
 
     Example:
         >>> import tensorflow as tf
@@ -39,28 +39,30 @@ class GradientRecorder:
         >>> tasks = mtq.TaskSet([mtq.Task("a", "CartPole-v1"), mtq.Task("b", "CartPole-v1")])
         >>> network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]))
         >>> paths = TaskPaths(network, tasks)
-        >>> with GradientRecorder(network.trainable_variables, paths) as recorder:
-        ...     q_values = JointNetwork(paths)({name: tf.ones([4, 4]) for name in tasks}, call_layer=recorder)
+        >>> with TaskGradientTape(network.trainable_variables, paths) as tape:
+        ...     q_values = JointNetwork(paths)({name: tf.ones([4, 4]) for name in tasks}, call_layer=tape)
         ...     losses = [tf.reduce_mean(q_values[name] ** 2) for name in tasks]
-        >>> recorder.gradients(losses).norms().shape
+        >>> tape.gradients(losses).norms().shape
         TensorShape([2])
     """
 
-    def __init__(self, variables: Sequence[keras.Variable], paths: TaskPaths, writes_patches: bool = False) -> None:
-        self._writes_patches, self._call = writes_patches, call_on_patches if writes_patches else call_on_rows
+    def __init__(self, variables: Sequence[keras.Variable], paths: TaskPaths, use_im2col: bool = False) -> None:
+        self._use_im2col, self._call = use_im2col, call_with_im2col if use_im2col else call_on_rows
         self._variables, self._touched_by = list(variables), paths.tasks_of(variables)
         self._place = {id(variable): place for place, variable in enumerate(self._variables)}
         self._tape = tf.GradientTape(watch_accessed_variables=False)
         self._sources: list[tf.Tensor] = []
         # For each variable, what makes parts of the gradients of which sources.
-        self._parts: list[list[tuple[Sequence[int], Callable[..., Part]]]] = [[] for _ in self._variables]
+        self._parts: list[list[tuple[Sequence[int], Callable[..., VariableGradients]]]] = [[] for _ in self._variables]
 
-    def __enter__(self) -> "GradientRecorder":
+    def __enter__(self) -> "TaskGradientTape":
         self._tape.__enter__()
         for variable, tasks in zip(self._variables, self._touched_by, strict=True):
             if len(tasks) == 1:
                 self._tape.watch(variable.value)
-                self._note(variable, [self._source(variable.value)], lambda g, task=tasks[0]: Copies({task: g}))
+                self._note(
+                    variable, [self._source(variable.value)], lambda g, task=tasks[0]: SeparateGradients({task: g})
+                )
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -89,7 +91,7 @@ class GradientRecorder:
             seeds = [tf.cast(loss_scale, loss.dtype) for loss in losses]
             scaled = self._tape.gradient(list(losses), self._sources, output_gradients=seeds)
             found = [None if gradient is None else unscaled(gradient, loss_scale) for gradient in scaled]
-        parts: list[Part | None] = []
+        parts: list[VariableGradients | None] = []
         for contributions in self._parts:
             gradients = [([found[source] for source in sources], make) for sources, make in contributions]
             made = [make(*of_pieces) for of_pieces, make in gradients if any(piece is not None for piece in of_pieces)]
@@ -98,14 +100,14 @@ class GradientRecorder:
 
     def _linear(self, layer: Any, inputs: Rows) -> Rows:
         inputs = inputs.map(lambda x: tf.cast(x, layer.compute_dtype), pays_to_join(layer, inputs))
-        are_patches = self._writes_patches and has_patches(layer, inputs)
-        if are_patches:
-            inputs = inputs.map(lambda x: image_patches(layer, x))
-        outputs = inputs.map(lambda x: linear_outputs(layer, x, are_patches))
+        are_columns = self._use_im2col and supports_im2col(layer, inputs)
+        if are_columns:
+            inputs = inputs.map(lambda x: im2col(layer, x))
+        outputs = inputs.map(lambda x: linear_outputs(layer, x, are_columns))
         self._tape.watch(outputs.pieces)
         sources = [self._source(piece) for piece in outputs.pieces]
         if self._is_shared(layer.kernel):
-            self._note(layer.kernel, sources, lambda *g: kernel_part(layer, *_present(inputs, g), are_patches))
+            self._note(layer.kernel, sources, lambda *g: kernel_part(layer, *_present(inputs, g), are_columns))
         if layer.use_bias and self._is_shared(layer.bias):
             self._note(layer.bias, sources, lambda *g: bias_part(_present(inputs, g)[1]))
         if layer.activation is None:
@@ -122,7 +124,7 @@ class GradientRecorder:
                 own_args, own_kwargs = keras.tree.map_structure(own, (args, kwargs))
                 outputs.append(self._call(layer, own_args, own_kwargs, training))
             for place, value in scope.sources:
-                self._note(shared[place], [self._source(value)], lambda g, task=task: Copies({task: g}))
+                self._note(shared[place], [self._source(value)], lambda g, task=task: SeparateGradients({task: g}))
             for variable in layer.variables:
                 if scope.was_assigned(variable):
                     variable.assign(scope.get_current_value(variable))
@@ -136,7 +138,7 @@ class GradientRecorder:
         self._sources.append(tensor)
         return len(self._sources) - 1
 
-    def _note(self, variable: Any, sources: Sequence[int], make: Callable[..., Part]) -> None:
+    def _note(self, variable: Any, sources: Sequence[int], make: Callable[..., VariableGradients]) -> None:
         self._parts[self._place[id(variable)]].append((sources, make))
 
 
@@ -153,7 +155,7 @@ def _only(leaf: Any, slot: int) -> Any:
     return Rows([leaf.tasks[slot]], [leaf.parts[slot]]) if isinstance(leaf, Rows) else leaf
 
 
-def _merged(parts: Sequence[Part]) -> Part:
+def _merged(parts: Sequence[VariableGradients]) -> VariableGradients:
     """One part for a variable that was used several times."""
     if len(parts) == 1:
         return parts[0]
@@ -161,4 +163,4 @@ def _merged(parts: Sequence[Part]) -> Part:
     for part in parts:
         for task, copy in zip(part.tasks, part.copies(), strict=True):
             copies.setdefault(task, []).append(copy)
-    return Copies({task: tf.add_n(copies[task]) for task in sorted(copies)})
+    return SeparateGradients({task: tf.add_n(copies[task]) for task in sorted(copies)})
