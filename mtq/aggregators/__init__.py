@@ -1,4 +1,4 @@
-"""Aggregators: the gradients of T tasks → one update."""
+"""Aggregators, which combine the gradients of T tasks into one update."""
 
 from typing import Any
 
@@ -75,18 +75,21 @@ RandomWeighting = RandomGradientWeighting
 
 
 def names() -> list[str]:
-    """The names that `get` knows."""
+    """Returns the names that `get` accepts, sorted."""
     return sorted(_BY_NAME)
 
 
 def get(identifier: "str | Aggregator | dict[str, Any]") -> Aggregator:
-    """Finds or makes an aggregator.
+    """Returns an aggregator, given its name, its config or the object itself.
 
     Args:
         identifier: A name such as `"normalized_sum"`, an `Aggregator`, or the config of one.
 
+    Returns:
+        The aggregator.
+
     Raises:
-        ValueError: There is no such aggregator.
+        ValueError: The identifier is not an aggregator, its config, or a known name.
 
     Example:
         >>> import mtq
@@ -99,10 +102,24 @@ def get(identifier: "str | Aggregator | dict[str, Any]") -> Aggregator:
 
 
 def serialize(aggregator: Aggregator) -> dict[str, Any]:
-    """The config from which `deserialize` makes the aggregator again."""
+    """Returns the config from which `deserialize` recreates an aggregator.
+
+    Args:
+        aggregator: The aggregator.
+    """
     return keras.saving.serialize_keras_object(aggregator)
 
 
 def deserialize(config: dict[str, Any]) -> Aggregator:
-    """Makes an aggregator from its config."""
+    """Creates an aggregator from its config.
+
+    Args:
+        config: The config that `serialize` returned.
+
+    Returns:
+        The aggregator.
+
+    Raises:
+        ValueError: The config is not that of an aggregator.
+    """
     return get(config)
