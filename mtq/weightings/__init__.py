@@ -1,4 +1,4 @@
-"""Weightings: how the weight of each task in the loss comes about."""
+"""Weightings, which determine the weight of each task's loss at every update."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -60,23 +60,25 @@ _BY_NAME: dict[str, type[Weighting]] = {
 
 
 def names() -> list[str]:
-    """The names that `get` knows."""
+    """Returns the names that `get` accepts, sorted."""
     return sorted(_BY_NAME)
 
 
 def get(loss_weights: Any, tasks: TaskSet) -> Weighting:
-    """Makes a weighting of what `compile(loss_weights=…)` was given.
+    """Returns the weighting for the `loss_weights` argument of `MultiTaskDQN.compile`.
 
     Args:
-        loss_weights: None for the weights of the tasks themselves; a dict with an entry for each task, a number or a
-            `keras.optimizers.schedules.LearningRateSchedule` over updates; a name; a `Weighting`; or the config of one.
+        loss_weights: None to use the weights of the tasks themselves; a dict from each task's name to a number or a
+            `keras.optimizers.schedules.LearningRateSchedule` over updates; a name such as `"famo"`; a `Weighting`; or
+            the config of one.
         tasks: The tasks.
 
     Returns:
         The weighting.
 
     Raises:
-        ValueError: A task has no entry, or an entry no task, or a weight is negative or not finite.
+        ValueError: The argument is not a weighting or a known name; a task has no entry in the dict, or an entry has no
+            task; or a weight is negative or not finite.
     """
     if loss_weights is None:
         return Constant({name: task.weight for name, task in tasks.items()})
