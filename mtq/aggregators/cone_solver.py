@@ -27,9 +27,7 @@ _PRECISION = 1e-9
 _SMALLEST_GAP = 1e-3  # of the complementarity, in multiples of the precision; below it only rounding errors remain
 _CENTERING = 0.1
 _TO_THE_BORDER = 0.99
-_SMALLEST_PIVOT = (
-    1e-6  # above rounding errors of float32 cosines, below the pivot that a cosine of -0.9999 leaves
-)
+_SMALLEST_PIVOT = 1e-6  # above rounding errors of float32 cosines, below the pivot that a cosine of -0.9999 leaves
 _MOST_GUESSES = 20
 _RIDGE = 1e-12  # below the precision; avoids divisions by 0 for equal gradients
 _LARGEST_SUM = 100.0  # of the coefficients, in radii; with _NOISE it keeps the squared norm of the step exact to 1e-3

@@ -1,4 +1,4 @@
-"""Per-task gradients at about the price of one backward pass."""
+"""Per-task gradients at about the cost of one backward pass."""
 
 from mtq.task_gradients.gradients import TaskGradients
 from mtq.task_gradients.tape import TaskGradientTape

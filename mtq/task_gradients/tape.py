@@ -1,9 +1,9 @@
-"""One backward pass for all tasks, from which each task's gradient is told apart.
+"""One backward pass for all tasks that yields the gradient of each.
 
-Every row of a batch touches the loss of one task only. The gradient of the sum of all losses with respect to a layer's
-outputs therefore holds each task's own, in its own rows; of dense layers and convolutions only the products that make
-weight gradients of them have to be taken task by task. Other layers with shared weights are computed for each task
-alone.
+Each row of a batch affects the loss of one task only. The gradient of the sum of all losses with respect to a layer's
+outputs therefore contains each task's gradient in that task's rows. For dense layers and convolutions, only the
+products that turn these into weight gradients have to be computed task by task. Other layers with shared weights are
+called separately for each task.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,12 +24,16 @@ from mtq.task_gradients.watched import WatchedValues, unscaled
 
 
 class TaskGradientTape:
-    """Calls a network's layers, for `JointNetwork`, and differentiates with respect to their weights, task by task.
+    """A gradient tape that differentiates each task's loss with respect to the weights of a network.
+
+    Within its context, pass the tape to `JointNetwork` as `call_layer`. It then calls the network's layers and records
+    what it needs to compute the tasks' gradients.
 
     Args:
         variables: The network's trainable variables.
         paths: The tasks' paths through the network.
-        use_im2col: Whether convolutions are written out as products of image patches, which XLA wants on a CPU.
+        use_im2col: Whether convolutions are computed by im2col, that is, written as matrix products of image patches.
+            XLA makes faster code of these on a CPU.
 
     Example:
         >>> import tensorflow as tf
@@ -52,7 +56,7 @@ class TaskGradientTape:
         self._place = {id(variable): place for place, variable in enumerate(self._variables)}
         self._tape = tf.GradientTape(watch_accessed_variables=False)
         self._sources: list[tf.Tensor] = []
-        # For each variable, what makes parts of the gradients of which sources.
+        # The contributions to each variable's gradients: the sources, and the function of their gradients.
         self._parts: list[list[tuple[Sequence[int], Callable[..., VariableGradients]]]] = [[] for _ in self._variables]
 
     def __enter__(self) -> "TaskGradientTape":
@@ -60,7 +64,7 @@ class TaskGradientTape:
         for variable, tasks in zip(self._variables, self._touched_by, strict=True):
             if len(tasks) == 1:
                 self._tape.watch(variable.value)
-                self._note(
+                self._record(
                     variable, [self._source(variable.value)], lambda g, task=tasks[0]: SeparateGradients({task: g})
                 )
         return self
@@ -69,7 +73,17 @@ class TaskGradientTape:
         self._tape.__exit__(*exception)
 
     def __call__(self, layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
-        """Calls a layer on `Rows`."""
+        """Calls a layer and records what its gradients need; called by `JointNetwork`.
+
+        Args:
+            layer: The Keras layer or operation.
+            args: The positional arguments, with `Rows` in place of tensors.
+            kwargs: The keyword arguments, with `Rows` in place of tensors.
+            training: Whether the layer is called in training mode.
+
+        Returns:
+            The outputs of the layer, with `Rows` in place of tensors.
+        """
         shared = [v for v in getattr(layer, "trainable_variables", []) if self._is_shared(v)]
         if not shared:
             return self._call(layer, args, kwargs, training)
@@ -78,12 +92,15 @@ class TaskGradientTape:
         return self._task_by_task(layer, shared, args, kwargs, training)
 
     def gradients(self, losses: Sequence[tf.Tensor], loss_scale: tf.Tensor | None = None) -> TaskGradients:
-        """Differentiates.
+        """Differentiates the losses.
 
         Args:
-            losses: A scalar per task.
+            losses: The loss of each task, T scalars.
             loss_scale: The factor by which the losses are multiplied for differentiation, a float32 scalar; None for no
                 scaling. The gradients that are returned are unscaled.
+
+        Returns:
+            The gradients of the T losses.
         """
         if loss_scale is None:
             found = self._tape.gradient(list(losses), self._sources)  # of their sum
@@ -94,7 +111,7 @@ class TaskGradientTape:
         parts: list[VariableGradients | None] = []
         for contributions in self._parts:
             gradients = [([found[source] for source in sources], make) for sources, make in contributions]
-            made = [make(*of_pieces) for of_pieces, make in gradients if any(piece is not None for piece in of_pieces)]
+            made = [make(*pieces) for pieces, make in gradients if any(piece is not None for piece in pieces)]
             parts.append(_merged(made) if made else None)
         return TaskGradients.of_parts(parts, num_tasks=len(losses))
 
@@ -107,15 +124,15 @@ class TaskGradientTape:
         self._tape.watch(outputs.pieces)
         sources = [self._source(piece) for piece in outputs.pieces]
         if self._is_shared(layer.kernel):
-            self._note(layer.kernel, sources, lambda *g: kernel_part(layer, *_present(inputs, g), are_columns))
+            self._record(layer.kernel, sources, lambda *g: kernel_part(layer, *_present(inputs, g), are_columns))
         if layer.use_bias and self._is_shared(layer.bias):
-            self._note(layer.bias, sources, lambda *g: bias_part(_present(inputs, g)[1]))
+            self._record(layer.bias, sources, lambda *g: bias_part(_present(inputs, g)[1]))
         if layer.activation is None:
             return outputs
         return outputs.map(layer.activation, join=None if has_known_activation(layer) else False)
 
     def _task_by_task(self, layer: Any, shared: Sequence[Any], args: Any, kwargs: Any, training: bool) -> Any:
-        """Any layer: every task sees a copy of the weights that is its own."""
+        """Calls any layer separately for each task, with a copy of its weights for each."""
         rows = first_rows(args, kwargs)
         outputs = []
         for slot, task in enumerate(rows.tasks):
@@ -124,11 +141,11 @@ class TaskGradientTape:
                 own_args, own_kwargs = keras.tree.map_structure(own, (args, kwargs))
                 outputs.append(self._call(layer, own_args, own_kwargs, training))
             for place, value in scope.sources:
-                self._note(shared[place], [self._source(value)], lambda g, task=task: SeparateGradients({task: g}))
+                self._record(shared[place], [self._source(value)], lambda g, task=task: SeparateGradients({task: g}))
             for variable in layer.variables:
                 if scope.was_assigned(variable):
                     variable.assign(scope.get_current_value(variable))
-        return keras.tree.map_structure(lambda *ones: Rows(rows.tasks, [one.joined for one in ones]), *outputs)
+        return keras.tree.map_structure(lambda *leaves: Rows(rows.tasks, [leaf.joined for leaf in leaves]), *outputs)
 
     def _is_shared(self, variable: Any) -> bool:
         place = self._place.get(id(variable))
@@ -138,12 +155,12 @@ class TaskGradientTape:
         self._sources.append(tensor)
         return len(self._sources) - 1
 
-    def _note(self, variable: Any, sources: Sequence[int], make: Callable[..., VariableGradients]) -> None:
+    def _record(self, variable: Any, sources: Sequence[int], make: Callable[..., VariableGradients]) -> None:
         self._parts[self._place[id(variable)]].append((sources, make))
 
 
 def _present(inputs: Rows, gradients: Sequence[tf.Tensor | None]) -> tuple[Rows, Rows]:
-    """Inputs, and the gradients of what was made of them, of the tasks whose losses depend on it."""
+    """Returns the inputs and output gradients of a layer for those tasks whose losses depend on its outputs."""
     if inputs.is_joined:
         return inputs, inputs.like(gradients[0])
     slots = [slot for slot, gradient in enumerate(gradients) if gradient is not None]
@@ -156,7 +173,7 @@ def _only(leaf: Any, slot: int) -> Any:
 
 
 def _merged(parts: Sequence[VariableGradients]) -> VariableGradients:
-    """One part for a variable that was used several times."""
+    """Sums the gradients of a variable that was used several times."""
     if len(parts) == 1:
         return parts[0]
     copies: dict[int, list[tf.Tensor]] = {}
