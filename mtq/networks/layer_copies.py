@@ -1,4 +1,4 @@
-"""Copies of layers with the same settings; a layer that cannot be copied faithfully is refused by name."""
+"""Copies of layers with the same settings. Layers that cannot be copied faithfully raise an error."""
 
 import contextlib
 import types
@@ -40,7 +40,7 @@ def copy_of_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
             if layer.built and layer.variables:
                 _copy_state(layer, copy)
     except Exception as error:
-        raise ValueError(_message(layer, f"Its copying failed with {type(error).__name__}: {error}")) from error
+        raise ValueError(_message(layer, f"Copying it failed with {type(error).__name__}: {error}")) from error
     pairs = zip(layer._flatten_layers(), copy._flatten_layers(), strict=False)
     found = [_difference_of_items(_settings(one), _settings(other), one.name, set()) for one, other in pairs]
     difference = next((one for one in found if one), None)
@@ -76,7 +76,7 @@ def _copy_state(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
         store: dict[str, Any] = {}
         one.save_own_variables(store)
         other.load_own_variables({key: np.array(value) for key, value in store.items()})
-        if getattr(one, "lora_enabled", False):  # which Keras merges with the kernel when it saves a layer
+        if getattr(one, "lora_enabled", False):  # Keras merges LoRA weights into the kernel when it saves a layer
             for ours, theirs in zip(other.weights, one.weights, strict=True):
                 ours.assign(theirs)
     for ours, theirs in zip(copy.weights, layer.weights, strict=True):
@@ -151,7 +151,7 @@ def _difference_of_items(one: Mapping[Any, Any], other: Mapping[Any, Any], place
 
 def _message(layer: keras.layers.Layer, what: str) -> str:
     return (
-        "Layers of the backbone that each task has to itself (shared_layers) must be such that Keras can copy them. "
-        f"Received: layer '{layer.name}' ({type(layer).__name__}). {what}. Give the class a get_config that says all "
-        "its arguments and decorate it with keras.saving.register_keras_serializable(), or share it among the tasks."
+        "Layers of the backbone that tasks do not share (shared_layers) must be such that Keras can copy them. "
+        f"Received: layer '{layer.name}' ({type(layer).__name__}). {what}. Give the class a get_config that returns "
+        "all its arguments and decorate it with keras.saving.register_keras_serializable(), or let tasks share it."
     )

@@ -28,7 +28,7 @@ MOVE_AXIS = (
     "encoders={task: keras.layers.Permute((2, 3, 1)), …} moves the first of three axes to the end (of four, a "
     "keras.Sequential of a Permute and a Reshape makes three)"
 )
-_AS_IT_IS = "If the shape is as it should be, encoders={task: keras.layers.Identity(), …} says so."
+_AS_IT_IS = "If the shape is correct as it is, pass encoders={task: keras.layers.Identity(), …}."
 
 
 def as_image(shape: Shape) -> Shape | None:
@@ -52,10 +52,10 @@ def as_image(shape: Shape) -> Shape | None:
 
 
 def to_image(name: str, shape: Shape, backbone: keras.layers.Layer) -> keras.layers.Layer | None:
-    """Makes the layer that rearranges a task's observations to `[height, width, channels]` for an image backbone.
+    """Creates the layer that rearranges a task's observations to `[height, width, channels]` for an image backbone.
 
-    The shape that counts is the one that the backbone's first convolution or pooling layer receives; layers before it
-    may already rearrange the axes.
+    Whether this is needed depends on the shape that the backbone's first convolution or pooling layer receives, because
+    layers before it may already rearrange the axes.
 
     Args:
         name: The task's name.
