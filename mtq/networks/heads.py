@@ -66,7 +66,4 @@ def head_layers(task: Task, hidden: Sequence[int], dueling: bool) -> list[keras.
     ]
     name = f"{task.name}_q_values"
     last = DuelingHead if dueling else keras.layers.Dense
-    return [
-        *layers,
-        last(task.num_actions, name=name, dtype="float32"),
-    ]  # whatever the dtype of other layers
+    return [*layers, last(task.num_actions, name=name, dtype="float32")]  # whatever the dtype of other layers

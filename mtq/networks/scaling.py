@@ -92,9 +92,8 @@ def _scales_again(layer: Any) -> bool:
         return bool(0 < np.max(np.abs(np.asarray(layer.scale))) < _SMALL)
     if not isinstance(layer, keras.layers.Normalization):
         return False
-    mean = (
-        layer.input_mean if getattr(layer, "mean", None) is None else layer.mean
-    )  # the mean of the data that it was adapted to
+    # The mean of the data that the layer was given or adapted to.
+    mean = layer.input_mean if getattr(layer, "mean", None) is None else layer.mean
     return mean is not None and bool(np.any(np.asarray(mean) < 0.0) or np.any(np.asarray(mean) > 1.0))
 
 
