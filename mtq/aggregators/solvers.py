@@ -171,7 +171,7 @@ def power_balance(quadratic: tf.Tensor, constants: tf.Tensor, exponent: tf.Tenso
         The solution x, `[T]` float64. Zeros if `xᵀ Q x` does not exceed rounding errors, because no solution exists
         then.
     """
-    given, quadratic = quadratic, _with_ridge(quadratic, 1e-8)
+    original, quadratic = quadratic, _with_ridge(quadratic, 1e-8)
 
     def iteration(done: tf.Tensor, log: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         x = tf.exp(log)
@@ -185,7 +185,7 @@ def power_balance(quadratic: tf.Tensor, constants: tf.Tensor, exponent: tf.Tenso
 
     start = [tf.constant(0), tf.math.log(constants) / (1 + exponent), tf.constant(_FAR, tf.float64)]
     x = tf.exp(tf.while_loop(is_open, iteration, start, parallel_iterations=1)[1])
-    square = tf.tensordot(x, tf.linalg.matvec(given, x), 1)
+    square = tf.tensordot(x, tf.linalg.matvec(original, x), 1)
     return tf.where(square > _IS_ZERO * tf.reduce_sum(x) ** 2, x, tf.zeros_like(x))
 
 

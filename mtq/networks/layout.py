@@ -2,7 +2,7 @@
 
 Images are `[height, width, channels]` in mtq. Gymnasium's frame stacks are `[frames, height, width]` for gray images
 and `[frames, height, width, channels]` for color images; single gray images are `[height, width]`. These layouts can be
-told apart by shape if there are few frames and the images are large.
+distinguished by shape if there are few frames and the images are large.
 """
 
 import math
@@ -113,9 +113,9 @@ def _mover(name: str, shape: Shape, image: Shape) -> keras.layers.Layer:
 def _input_of(backbone: Any) -> Shape | None:
     """The input shape of a model without the batch axis, or None if it has no fixed one."""
     while isinstance(backbone, keras.Model):
-        given = getattr(backbone, "input_shape", None)
-        if isinstance(given, tuple) and not isinstance(given[0], tuple):
-            return given[1:]
+        input_shape = getattr(backbone, "input_shape", None)
+        if isinstance(input_shape, tuple) and not isinstance(input_shape[0], tuple):
+            return input_shape[1:]
         backbone = backbone.layers[0] if isinstance(backbone, keras.Sequential) and backbone.layers else None
     return None
 

@@ -102,19 +102,19 @@ def shared_q_network(
         encoded = {}
         for name, task in tasks.items():
             encoded[name] = inputs[name]
-            given = [layer for layer in (movers[name], encoders[name]) if layer is not None]
-            scaling = scaling_layer(task, [*given, backbone])
-            for layer in [scaling, *given] if scaling is not None else given:
+            layers = [layer for layer in (movers[name], encoders[name]) if layer is not None]
+            scaling = scaling_layer(task, [*layers, backbone])
+            for layer in [scaling, *layers] if scaling is not None else layers:
                 encoded[name] = _called(layer, encoded[name], task, "encoder")
         _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()})
 
         shared, private = split_backbone(backbone, shared_layers)
         outputs, copies_of_built = {}, []
         for name, task in tasks.items():
-            own = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
-            copies_of_built += [copy for copy, layer in zip(own, private, strict=True) if layer.built]
+            copies = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
+            copies_of_built += [copy for copy, layer in zip(copies, private, strict=True) if layer.built]
             features = encoded[name]
-            for layer in [*shared, *own]:
+            for layer in [*shared, *copies]:
                 features = _called(layer, features, task, "backbone")
             _check_features(features, task)
             for layer in head_layers(task, hidden[name], dueling):

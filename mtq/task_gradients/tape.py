@@ -103,14 +103,14 @@ class TaskGradientTape:
             The gradients of the T losses.
         """
         if loss_scale is None:
-            found = self._tape.gradient(list(losses), self._sources)  # of their sum
+            by_source = self._tape.gradient(list(losses), self._sources)  # of their sum
         else:
             seeds = [tf.cast(loss_scale, loss.dtype) for loss in losses]
             scaled = self._tape.gradient(list(losses), self._sources, output_gradients=seeds)
-            found = [None if gradient is None else unscaled(gradient, loss_scale) for gradient in scaled]
+            by_source = [None if gradient is None else unscaled(gradient, loss_scale) for gradient in scaled]
         parts: list[VariableGradients | None] = []
         for contributions in self._parts:
-            gradients = [([found[source] for source in sources], make) for sources, make in contributions]
+            gradients = [([by_source[source] for source in sources], make) for sources, make in contributions]
             made = [make(*pieces) for pieces, make in gradients if any(piece is not None for piece in pieces)]
             parts.append(_merged(made) if made else None)
         return TaskGradients.of_parts(parts, num_tasks=len(losses))
@@ -136,9 +136,9 @@ class TaskGradientTape:
         rows = first_rows(args, kwargs)
         outputs = []
         for slot, task in enumerate(rows.tasks):
-            own = lambda leaf, slot=slot: _only(leaf, slot)  # noqa: E731
+            only_task = lambda leaf, slot=slot: _only(leaf, slot)  # noqa: E731
             with WatchedValues(self._tape, shared) as scope:
-                own_args, own_kwargs = keras.tree.map_structure(own, (args, kwargs))
+                own_args, own_kwargs = keras.tree.map_structure(only_task, (args, kwargs))
                 outputs.append(self._call(layer, own_args, own_kwargs, training))
             for place, value in scope.sources:
                 self._record(shared[place], [self._source(value)], lambda g, task=task: SeparateGradients({task: g}))
