@@ -301,7 +301,7 @@ def test_a_recipe_that_cannot_begin_removes_nothing(tmp_path):
 
     run = tmp_path / "run"
     mtq.runs.Run(run, {"kept": True})
-    with pytest.raises(ValueError, match="no aggregator of this name"):
+    with pytest.raises(ValueError, match="aggregator must be one of"):
         main(Options(out=str(run), overwrite=True, aggregator="none"))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("mine")
