@@ -173,7 +173,7 @@ def _forward(
     observations = {task: getattr(transition, field) for task, transition in transitions.items()}
     if way == _WITH_OUR_FORWARD_PASS:
         is_target = network is model.target_network
-        return model.q_learning.q_values(observations, of_target=is_target, writes_patches=model.uses_xla)
+        return model.q_learning.q_values(observations, of_target=is_target, use_im2col=model.uses_xla)
     backbone, inputs = network.get_layer("backbone"), list(observations.values())
     if way == "plain, joined":
         features = tf.split(backbone(tf.concat(inputs, axis=0)), len(inputs))

@@ -1,9 +1,9 @@
-"""Pluggable objects, such as aggregators and weightings: found by name, and saved with the model's weights."""
+"""Pluggable objects, such as aggregators and weightings: looked up by name, and saved with the model's weights."""
 
 import difflib
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -13,62 +13,74 @@ from mtq.storage.deserialization import deserialize
 
 
 class Stateful(Saveable):
-    """Something with variables of its own, which `MultiTaskDQN` saves and loads with its weights.
+    """An object with variables of its own, which `MultiTaskDQN` saves and loads with its weights.
 
-    A subclass makes them in `build`.
+    A subclass creates the variables in `build`.
+
+    Attributes:
+        stream_name: The name from which the class's random numbers are derived, by default the class's own name. A
+            renamed class sets its old name here and so keeps its numbers. Subclasses do not inherit it.
     """
 
+    stream_name: ClassVar[str]
+
     def build_for(self, owner: object, num_tasks: int, num_shared: int) -> None:
-        """Makes the variables, or keeps them where the same owner has had them made.
+        """Creates the variables for a model, unless they were created for the same model before.
 
         Args:
-            owner: Stands for a model.
-            num_tasks: T.
-            num_shared: As in `build`.
+            owner: The object that identifies the model.
+            num_tasks: The number of tasks, T.
+            num_shared: The total number of elements of the variables that belong to more than one task.
 
         Raises:
-            ValueError: The variables are those of another owner.
+            ValueError: The variables were created for another owner.
         """
-        known = self.__dict__.get("_owner")
-        if known is not owner and known is not None and self.variables:
+        previous_owner = self.__dict__.get("_owner")
+        if previous_owner is not owner and previous_owner is not None and self.variables:
             name = type(self).__name__
             raise ValueError(f"This {name} holds the state of another model. Make a {name} for each model.")
-        if known is None or not self.variables:
+        if previous_owner is None or not self.variables:
             self.build(num_tasks, num_shared)
         self._owner = owner
 
     def build(self, num_tasks: int, num_shared: int) -> None:
-        """Makes the variables.
+        """Creates the variables. The default implementation creates none.
 
         Args:
-            num_tasks: T.
-            num_shared: How many numbers the variables of more than one task hold together.
+            num_tasks: The number of tasks, T.
+            num_shared: The total number of elements of the variables that belong to more than one task.
         """
 
     def stream(self, seed: int, place: int = 0) -> int | tf.Tensor:
-        """The seed that random numbers of now are drawn from: the one given, unless `use_stream` said another.
+        """Returns the seed of the random numbers to draw now.
 
-        No two classes share numbers, nor two places of one class, whatever their seeds.
+        It depends on the configured seed, the class, the place and the number given to `use_stream`. Different classes,
+        and different places of one class, never share random numbers, whatever their seeds.
 
         Args:
-            seed: As the object was configured.
-            place: Which of several draws of one update.
+            seed: The configured seed.
+            place: The index of the draw, if an update draws several times.
+
+        Returns:
+            The seed: an integer, or an int64 scalar tensor after `use_stream`.
         """
-        seed += zlib.crc32(f"{type(self).__name__}/{place}".encode()) << 31
+        name = vars(type(self)).get("stream_name", type(self).__name__)
+        seed += zlib.crc32(f"{name}/{place}".encode()) << 31
         number = self.__dict__.get("_stream")
         self.__dict__["_stream_is_settled"] = True
         return seed if number is None else number + seed
 
     def use_stream(self, number: int) -> None:
-        """Draws other random numbers from now on, for runs that begin anew. Not saved.
+        """Switches to another stream of random numbers, for a run that is started again. The choice is not saved.
 
-        To be called before numbers are first drawn; then again whenever wanted, and nothing is traced anew.
+        The first call must come before the first draw. Later calls may come at any time and cause no retracing.
 
         Args:
-            number: An integer from 0 to below 2³²; 0 gives the numbers of the configured seed.
+            number: The number of the stream, from 0 to 2³² − 1; 0 is the stream of the configured seed.
 
         Raises:
-            RuntimeError: Numbers were drawn before by the configured seed alone, which may stand in a traced function.
+            RuntimeError: Random numbers were drawn before the first call. A traced function may then contain the
+                configured seed as a constant.
         """
         if "_stream" not in self.__dict__:
             if "_stream_is_settled" in self.__dict__:
@@ -77,60 +89,86 @@ class Stateful(Saveable):
         self._stream.assign(number)
 
     def add_variable(self, name: str, initial: Any, dtype: str = "float32") -> keras.Variable:
-        """A variable that is saved under this name, and not trained."""
+        """Creates a variable that is not trained, and is saved with the model.
+
+        Args:
+            name: The name under which the variable is saved.
+            initial: The initial value.
+            dtype: The dtype of the variable.
+
+        Returns:
+            The variable.
+        """
         variables = self.__dict__.setdefault("_variables", {})
         variables[name] = keras.Variable(initial, dtype=dtype, trainable=False, name=name)
         return variables[name]
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
-        """By name."""
+        """The variables by name."""
         return self.__dict__.get("_variables", {})
 
     def save_own_variables(self, store: dict[str, Any]) -> None:
-        """Called by Keras."""
+        """Writes the variables to a store; called by Keras.
+
+        Args:
+            store: The store to which arrays are added by name.
+        """
         for name, variable in self.variables.items():
             store[name] = variable.numpy()
 
     def load_own_variables(self, store: dict[str, Any]) -> None:
-        """Called by Keras."""
+        """Reads the variables from a store; called by Keras.
+
+        Args:
+            store: The store that holds arrays by name.
+
+        Raises:
+            ValueError: The store lacks a variable, because the model was compiled differently when it was saved.
+        """
         for name, variable in self.variables.items():
             if name not in store:
                 raise ValueError(
-                    f"There is no {name!r} of {type(self).__name__} in the file. Compile the model as it was when the "
-                    "file was saved, load the weights, and then compile it anew."
+                    f"The file must hold the variable {name!r} of {type(self).__name__}. Received: a file without it. "
+                    "Compile the model as it was when the file was saved, load the weights, and then compile it again."
                 )
             variable.assign(store[name])
 
 
 def lookup(role: str, name: str, classes: Mapping[str, type]) -> type:
-    """Finds a class by its name.
+    """Looks up a class by its name.
 
     Args:
-        role: What it is, for the message.
-        name: The name given.
-        classes: All there are.
+        role: The role of the class, such as `"aggregator"`, for the error message.
+        name: The name to look up.
+        classes: The available classes by name.
+
+    Returns:
+        The class.
 
     Raises:
-        ValueError: There is none of this name; the message suggests the nearest.
+        ValueError: The name is unknown. The message suggests the nearest known name.
     """
     if name not in classes:
         nearest = difflib.get_close_matches(name, classes, n=1, cutoff=0.4)
-        hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
-        raise ValueError(f"There is no {role} of this name. Received: {name!r}. {hint}There are: {sorted(classes)}.")
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(f"The {role} must be one of {sorted(classes)}. Received: {name!r}.{hint}")
     return classes[name]
 
 
 def ensure_instance(role: str, value: Any, base: type) -> Any:
-    """Returns a serialized or ready-made object of a class.
+    """Returns an object of a class, deserialized if the value is a config.
 
     Args:
-        role: What it is, for the message.
-        value: An object of the class, or a Keras config of one.
+        role: The role of the object, such as `"aggregator"`, for the error message.
+        value: An object of the class, or its Keras config.
         base: The class.
 
+    Returns:
+        The object.
+
     Raises:
-        ValueError: It is something else.
+        ValueError: The value is neither an object of the class nor the config of one.
     """
     if isinstance(value, Mapping) and "class_name" in value:
         value = deserialize(role, value, base)

@@ -4,6 +4,7 @@ import inspect
 import itertools
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import mtq
@@ -21,7 +22,8 @@ def drawing_classes():
 
 def test_all_classes_that_draw_are_pairwise_different():
     classes = drawing_classes()
-    assert {"RandomWeighting", "RandomLossWeighting", "PCGrad", "GradVac", "GradDrop"} <= {c.__name__ for c in classes}
+    names = {cls.__name__ for cls in classes}
+    assert {"RandomGradientWeighting", "RandomLossWeighting", "PCGrad", "GradVac", "GradDrop"} <= names
     draws = {
         (cls.__name__, seed): stateless_uniform([50], [cls(seed=seed).stream(seed), 0]).numpy()
         for cls in classes
@@ -41,14 +43,49 @@ def test_random_weights_of_gradients_and_of_losses_differ():
     losses = mtq.weightings.RandomLossWeighting()
     ours = losses.weigh(tf.ones(3), tf.constant(0, tf.int64), None).numpy() / 3
     rows = tf.eye(3)
-    theirs = mtq.aggregators.RandomWeighting()(
+    theirs = mtq.aggregators.RandomGradientWeighting()(
         mtq.task_gradients.TaskGradients([[r] for r in tf.unstack(rows)]), tf.ones(3)
     )
     assert np.abs(ours - theirs[0].numpy()).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("seed", "updates", "stream", "coefficients"),
+    [
+        (0, 0, 1995962284890914816, [0.0134669263, 0.811718941, 0.17481412]),
+        (7, 3, 1995962284890914823, [0.0288487449, 0.861901939, 0.109249294]),
+    ],
+)
+def test_a_renamed_class_draws_the_numbers_of_its_old_name(seed, updates, stream, coefficients):
+    aggregator = mtq.aggregators.RandomGradientWeighting(seed=seed)
+    assert aggregator.stream(seed) == stream  # as the commit before the renaming drew it
+    gradients = mtq.task_gradients.TaskGradients([[row] for row in tf.unstack(tf.eye(3))])
+    np.testing.assert_allclose(aggregator(gradients, tf.ones(3), updates)[0], coefficients, rtol=1e-6)
+
+
+def test_subclasses_of_a_renamed_class_draw_their_own_numbers():
+    class Own(mtq.aggregators.RandomGradientWeighting):
+        """A user's."""
+
+    assert Own().stream(0) != mtq.aggregators.RandomGradientWeighting().stream(0)
+
+
+def test_the_old_names_of_random_gradient_weighting():
+    new = mtq.aggregators.RandomGradientWeighting
+    assert mtq.aggregators.RandomWeighting is new
+    for name in ("random_weighting", "random_gradient_weighting"):
+        assert type(mtq.aggregators.get(name)) is new
+    assert "random_weighting" not in mtq.aggregators.names()
+    config = mtq.aggregators.serialize(new(seed=3))
+    assert config["registered_name"] == "mtq>RandomWeighting"
+    for class_name in ("RandomWeighting", "RandomGradientWeighting"):
+        loaded = mtq.aggregators.deserialize({**config, "class_name": class_name})
+        assert type(loaded) is new
+        assert loaded.get_config() == {"scope": "shared", "seed": 3}
+
+
 def test_a_stream_of_a_study_keeps_classes_apart():
-    one, another = mtq.aggregators.RandomWeighting(), mtq.weightings.RandomLossWeighting()
+    one, another = mtq.aggregators.RandomGradientWeighting(), mtq.weightings.RandomLossWeighting()
     for number in (1, 2**32 - 1):
         one.use_stream(number)
         another.use_stream(number)

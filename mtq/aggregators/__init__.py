@@ -1,4 +1,4 @@
-"""Aggregators: the gradients of T tasks → one update."""
+"""Aggregators, which combine the gradients of T tasks into one update."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from mtq.aggregators.mgda import MGDA
 from mtq.aggregators.nash_mtl import NashMTL
 from mtq.aggregators.normalized_sum import NormalizedSum
 from mtq.aggregators.pcgrad import PCGrad
-from mtq.aggregators.random_gradient_weighting import RandomWeighting
+from mtq.aggregators.random_gradient_weighting import RandomGradientWeighting
 from mtq.aggregators.sum import Sum
 from mtq.aggregators.upgrad import UPGrad
 from mtq.pluggable import ensure_instance, lookup
@@ -40,6 +40,7 @@ __all__ = [
     "NashMTL",
     "NormalizedSum",
     "PCGrad",
+    "RandomGradientWeighting",
     "RandomWeighting",
     "Sum",
     "UPGrad",
@@ -64,25 +65,31 @@ _BY_NAME: dict[str, type[Aggregator]] = {
     "nash_mtl": NashMTL,
     "normalized_sum": NormalizedSum,
     "pcgrad": PCGrad,
-    "random_weighting": RandomWeighting,
+    "random_gradient_weighting": RandomGradientWeighting,
     "sum": Sum,
     "upgrad": UPGrad,
 }
+# Names from before 0.2, which `get` still accepts.
+OLD_NAMES = {"random_weighting": "random_gradient_weighting"}
+RandomWeighting = RandomGradientWeighting
 
 
 def names() -> list[str]:
-    """The names that `get` knows."""
+    """Returns the names that `get` accepts, sorted."""
     return sorted(_BY_NAME)
 
 
 def get(identifier: "str | Aggregator | dict[str, Any]") -> Aggregator:
-    """Finds or makes an aggregator.
+    """Returns an aggregator, given its name, its config or the object itself.
 
     Args:
         identifier: A name such as `"normalized_sum"`, an `Aggregator`, or the config of one.
 
+    Returns:
+        The aggregator.
+
     Raises:
-        ValueError: There is no such aggregator.
+        ValueError: The identifier is not an aggregator, its config, or a known name.
 
     Example:
         >>> import mtq
@@ -90,15 +97,29 @@ def get(identifier: "str | Aggregator | dict[str, Any]") -> Aggregator:
         'all'
     """
     if isinstance(identifier, str):
-        return lookup("aggregator", identifier, _BY_NAME)()
+        return lookup("aggregator", OLD_NAMES.get(identifier, identifier), _BY_NAME)()
     return ensure_instance("aggregator", identifier, Aggregator)
 
 
 def serialize(aggregator: Aggregator) -> dict[str, Any]:
-    """The config from which `deserialize` makes the aggregator again."""
+    """Returns the config from which `deserialize` recreates an aggregator.
+
+    Args:
+        aggregator: The aggregator.
+    """
     return keras.saving.serialize_keras_object(aggregator)
 
 
 def deserialize(config: dict[str, Any]) -> Aggregator:
-    """Makes an aggregator from its config."""
+    """Creates an aggregator from its config.
+
+    Args:
+        config: The config that `serialize` returned.
+
+    Returns:
+        The aggregator.
+
+    Raises:
+        ValueError: The config is not that of an aggregator.
+    """
     return get(config)

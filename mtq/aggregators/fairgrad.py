@@ -1,4 +1,4 @@
-"""α-fair gradients."""
+"""FairGrad: α-fair updates."""
 
 from typing import Any
 
@@ -12,15 +12,16 @@ from mtq.checks import real
 
 @keras.saving.register_keras_serializable("mtq")
 class FairGrad(GramAggregator):
-    """The update of greatest α-fair utility: `Σ_i c_i g_i` with `G c = c^(−1/α)`, G the Gram matrix.
+    """The update of greatest α-fair utility: `Σ_i c_i g_i` with `G c = c^(−1/α)`, where G is the Gram matrix.
 
-    α = 1 is proportional fairness, the direction of Nash-MTL; α → ∞ max-min fairness, that of MGDA. The gradients are
-    first divided by the length of the longest, and the update is multiplied by it. A gradient that is l times shorter
-    makes the update up to `l^((α−1)/(α+1))` times as long as the longest. 0 where gradients cancel.
+    α = 1 is proportional fairness and gives the direction of Nash-MTL; α → ∞ is max-min fairness and gives that of
+    MGDA. The gradients are first divided by the largest norm, and the update is multiplied by it. If a gradient is l
+    times shorter than the longest, the update is up to `l^((α−1)/(α+1))` times as long as the longest gradient. The
+    update is 0 if gradients cancel.
 
     Args:
-        alpha: α, from 1 to 10; for more take MGDA.
-        scope: Over which variables.
+        alpha: The fairness exponent α, from 1 to 10; for larger exponents use `MGDA`.
+        scope: The variables over which gradients are aggregated, `"shared"` or `"all"`; see `Aggregator`.
 
     Reference:
         Ban and Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024, equation 6.
@@ -30,13 +31,11 @@ class FairGrad(GramAggregator):
         super().__init__(scope)
         self.alpha = real("alpha of FairGrad", alpha, least=1, most=10)
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
-        """With `x_i = c_i ‖g_i‖` the equation is `(cos · x)_i = ‖g_i‖^(1/α − 1) x_i^(−1/α)`."""
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
+        """Solves `(cos · x)_i = ‖g_i‖^(1/α − 1) x_i^(−1/α)`, the equation in terms of `x_i = c_i ‖g_i‖`."""
         power = tf.constant(1 / self.alpha, tf.float64)
-        return power_balance(cosines, lengths ** (power - 1), power) / lengths
+        return power_balance(cosines, norms ** (power - 1), power) / norms
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {**super().get_config(), "alpha": self.alpha}

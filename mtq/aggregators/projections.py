@@ -1,4 +1,4 @@
-"""What the methods that project gradients on each other have in common."""
+"""Random orders and masks for the methods that project gradients onto each other."""
 
 import tensorflow as tf
 
@@ -6,21 +6,28 @@ from mtq.random_numbers import stateless_uniform
 
 
 def random_orders(num_tasks: int, seed: int, updates: tf.Tensor) -> tf.Tensor:
-    """For each task an order of all tasks.
+    """Draws a random order of all tasks for each task.
 
     Args:
-        num_tasks: T.
-        seed: Of the orders.
-        updates: How many updates were made before.
+        num_tasks: The number of tasks, T.
+        seed: The seed of the orders.
+        updates: The number of updates so far, an int64 scalar.
 
     Returns:
-        `[T, T]` int32, each row a permutation.
+        The orders, `[T, T]` int32; each row is a permutation.
     """
     return tf.argsort(stateless_uniform([num_tasks, num_tasks], [seed, updates]), axis=1)
 
 
 def others(j: tf.Tensor) -> tf.Tensor:
-    """Marks for each task i the task `j_i`, unless that is i itself: `[T]` int32 → `[T, T]` float64."""
+    """Marks one other task for each task.
+
+    Args:
+        j: The task `j_i` for each task i, `[T]` int32.
+
+    Returns:
+        A matrix `[T, T]` float64 with 1 in row i at column `j_i`, unless that is i itself; 0 elsewhere.
+    """
     num_tasks = j.shape[0]
     marked = tf.one_hot(j, num_tasks, dtype=tf.float64)
     return tf.linalg.set_diag(marked, tf.zeros(num_tasks, tf.float64))

@@ -1,4 +1,4 @@
-"""Random weights."""
+"""Random weighting of gradients."""
 
 from typing import Any
 
@@ -10,33 +10,32 @@ from mtq.checks import integer
 from mtq.random_numbers import stateless_normal
 
 
-@keras.saving.register_keras_serializable("mtq")
-class RandomWeighting(GramAggregator):
-    """`Σ_i c_i w_i g_i` with `c = softmax(z)`, z drawn anew from a normal distribution at every update.
+@keras.saving.register_keras_serializable("mtq", name="RandomWeighting")  # the class's name before 0.2
+class RandomGradientWeighting(GramAggregator):
+    """The update `Σ_i c_i w_i g_i` with `c = softmax(z)`, where z is drawn from a normal distribution at each update.
 
-    On average it is the mean. That it does about as well as elaborate methods makes it a baseline for them.
+    Its expectation is the mean. It performs about as well as elaborate methods and is a baseline for them.
 
     Args:
-        scope: Over which variables.
-        seed: Of the numbers, which are a function of it and of the number of updates.
+        scope: The variables over which gradients are aggregated, `"shared"` or `"all"`; see `Aggregator`.
+        seed: The seed of z, which is a function of the seed and the number of updates.
 
     Reference:
         Lin et al., "Reasonable Effectiveness of Random Weighting", TMLR 2022, section 3.
     """
 
     needs_cosines = False
+    stream_name = "RandomWeighting"  # so that the random numbers are those of the class's name before 0.2
 
     def __init__(self, scope: str = "shared", seed: int = 0) -> None:
         super().__init__(scope)
-        self.seed = integer("seed of RandomWeighting", seed, least=0)
+        self.seed = integer("seed of RandomGradientWeighting", seed, least=0)
 
-    def coefficients(
-        self, lengths: tf.Tensor, cosines: tf.Tensor, is_there: tf.Tensor, updates: tf.Tensor
-    ) -> tf.Tensor:
-        """`softmax(z)`."""
-        z = tf.cast(stateless_normal(lengths.shape, [self.stream(self.seed), updates]), tf.float64)
-        return tf.nn.softmax(tf.where(is_there, z, -1e9))
+    def coefficients(self, norms: tf.Tensor, cosines: tf.Tensor, active: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
+        """Computes `softmax(z)` over the active tasks."""
+        z = tf.cast(stateless_normal(norms.shape, [self.stream(self.seed), updates]), tf.float64)
+        return tf.nn.softmax(tf.where(active, z, -1e9))
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {**super().get_config(), "seed": self.seed}

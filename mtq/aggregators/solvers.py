@@ -1,6 +1,7 @@
-"""Small convex problems over T numbers, solved within the graph in a number of iterations that has a bound.
+"""Solvers of small convex problems in T variables. They run within the graph, for a bounded number of iterations.
 
-All are compiled by XLA, in float64, whatever is around them: they are loops of tiny operations.
+They compute in float64. All are compiled by XLA, even within graphs that are not, because they are loops of tiny
+operations.
 """
 
 import functools
@@ -20,13 +21,20 @@ _FAR = 1e10
 _RIDGE = 1e-13
 _MOST_NEWTON_STEPS = 200
 _BALANCED = 1e-10
-_IS_ZERO = 3e-7  # of cosines computed in float32
+_IS_ZERO = 3e-7  # for cosines computed in float32
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Has XLA compile a function of small tensors, whatever is around it.
+    """Compiles a function of small tensors with XLA, even when it is called within a graph that is not compiled.
 
-    Not while `tf.debugging.enable_check_numerics` watches every operation, which XLA has no kernel for.
+    While `tf.debugging.enable_check_numerics` is active the function runs without XLA, which has no kernel for its
+    checks.
+
+    Args:
+        function: The function of tensors.
+
+    Returns:
+        The compiled function.
     """
     with_xla = tf.function(function, jit_compile=True, autograph=False)
     without = tf.function(function, autograph=False)
@@ -39,18 +47,18 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def solve(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """Solves positive definite systems by elimination, which needs no pivoting there.
+    """Solves positive definite linear systems by elimination, which needs no pivoting for such matrices.
 
     Args:
-        matrix: `[..., T, T]`.
-        right: `[..., T, k]`.
+        matrix: The matrices, `[..., T, T]`.
+        right: The right-hand sides, `[..., T, k]`.
 
     Returns:
-        `[..., T, k]`.
+        The solutions, `[..., T, k]`.
     """
     size = matrix.shape[-1]
     joined = tf.concat([matrix, right], axis=-1)
-    for k in range(size):  # each time the first column is done with
+    for k in range(size):  # each iteration eliminates the first remaining column
         row = joined[..., k : k + 1, 1:] / joined[..., k : k + 1, :1]
         is_row = tf.one_hot(k, size, on_value=True, off_value=False, dtype=tf.bool)[:, None]
         joined = tf.where(is_row, row, joined[..., 1:] - joined[..., :1] * row)
@@ -65,12 +73,12 @@ def minimum(
     """Minimizes quadratic convex functions of `x ≥ 0` by a primal-dual interior-point method.
 
     Args:
-        gradient: `x [..., T]` → `[..., T]`.
-        hessian: `x [..., T]` → `[..., T, T]`.
-        start: Positive numbers `[..., T]`.
+        gradient: The function that computes the gradient, `x [..., T]` → `[..., T]`.
+        hessian: The function that computes the Hessian, `x [..., T]` → `[..., T, T]`.
+        start: The initial x, `[..., T]`, positive.
 
     Returns:
-        x, `[..., T]`.
+        The minimizer x, `[..., T]`.
 
     Reference:
         Nocedal and Wright, "Numerical Optimization", 2006, section 16.6.
@@ -85,8 +93,8 @@ def minimum(
         step = solve(system, right[..., None])[..., 0]
         slack_step = target / x - slack - slack / x * step
         x, slack = (
-            tf.where(is_open, now + _length(now, change) * change, now)
-            for now, change in ((x, step), (slack, slack_step))
+            tf.where(is_open, value + _length(value, change) * change, value)
+            for value, change in ((x, step), (slack, slack_step))
         )
         return done + 1, x, slack
 
@@ -98,28 +106,30 @@ def minimum(
 
 
 def _is_unsolved(x: tf.Tensor, slack: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Whether the conditions of Karush, Kuhn and Tucker are not met: a small gap alone proves nothing."""
+    """Whether the Karush-Kuhn-Tucker conditions are not met. A small gap alone does not prove optimality."""
     residual = tf.reduce_max(tf.abs(gradient - slack), axis=-1)
     is_dual = residual <= _RESIDUAL * (1 + tf.reduce_max(x, axis=-1))
     return (tf.reduce_mean(x * slack, axis=-1) > _PRECISION) | ~is_dual
 
 
 def _length(x: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """How far a step may go before x is no longer positive."""
+    """The largest length of a step, at most 1, that keeps x positive."""
     limit = tf.where(step < 0, -x / tf.where(step < 0, step, -1.0), _FAR)
     return tf.minimum(_TO_THE_BORDER * tf.reduce_min(limit, axis=-1, keepdims=True), 1.0)
 
 
 @compiled
 def smallest_with_products_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
-    """`argmin_x xᵀ Q x` for `Q x ≥ bound`, by way of its dual, `argmin_x ½ xᵀ Q x − boundᵀ x` for `x ≥ 0`.
+    """Solves `argmin_x xᵀ Q x` subject to `Q x ≥ bound`.
+
+    It solves the dual problem, `argmin_x ½ xᵀ Q x − boundᵀ x` subject to `x ≥ 0`.
 
     Args:
-        quadratic: Q, `[T, T]` float64, positive semidefinite with ones on its diagonal.
-        bound: `[T]` float64, 0 to 1.
+        quadratic: The matrix Q, `[T, T]` float64, positive semidefinite with ones on its diagonal.
+        bound: The lower bound of `Q x`, `[T]` float64, from 0 to 1.
 
     Returns:
-        x, `[T]`; large numbers of which `Q x` is nearly 0 if there is no such x.
+        The solution x, `[T]` float64. If none exists, x is large and `Q x` is nearly 0.
     """
     quadratic = _with_ridge(quadratic, 1e-7)
     gradient = lambda x: tf.linalg.matvec(quadratic, x) - bound  # noqa: E731
@@ -128,14 +138,14 @@ def smallest_with_products_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.T
 
 @compiled
 def smallest_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
-    """`argmin_x xᵀ Q x` for `x ≥ bound`.
+    """Solves `argmin_x xᵀ Q x` subject to `x ≥ bound`.
 
     Args:
-        quadratic: Q, `[T, T]` float64, positive semidefinite with ones on its diagonal.
-        bound: Of one problem or of several, `[..., T]` float64, 0 or more.
+        quadratic: The matrix Q, `[T, T]` float64, positive semidefinite with ones on its diagonal.
+        bound: The lower bounds of x in one or several problems, `[..., T]` float64, 0 or more.
 
     Returns:
-        `[..., T]`.
+        The solutions x, `[..., T]` float64.
     """
     quadratic = _with_ridge(quadratic, 2e-7)
     scale = tf.reduce_max(bound, axis=-1, keepdims=True)
@@ -148,17 +158,20 @@ def smallest_above(quadratic: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
 
 @compiled
 def power_balance(quadratic: tf.Tensor, constants: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
-    """Solves `(Q x)_i = k_i x_i^(−p)` for positive x, by Newton's method on the convex function with this gradient.
+    """Solves `(Q x)_i = k_i x_i^(−p)` for positive x.
+
+    It applies Newton's method to the convex function whose gradient is the difference of the two sides.
 
     Args:
-        quadratic: Q, `[T, T]` float64, positive semidefinite with ones on its diagonal; a ridge is added.
-        constants: k, `[T]` float64, positive.
-        exponent: p, float64 scalar, above 0 and at most 1.
+        quadratic: The matrix Q, `[T, T]` float64, positive semidefinite with ones on its diagonal; a ridge is added.
+        constants: The constants k, `[T]` float64, positive.
+        exponent: The exponent p, a float64 scalar above 0 and at most 1.
 
     Returns:
-        x, `[T]`; zeros if `xᵀ Q x` is no more than rounding errors, for then there is no x.
+        The solution x, `[T]` float64. Zeros if `xᵀ Q x` does not exceed rounding errors, because no solution exists
+        then.
     """
-    given, quadratic = quadratic, _with_ridge(quadratic, 1e-8)
+    original, quadratic = quadratic, _with_ridge(quadratic, 1e-8)
 
     def iteration(done: tf.Tensor, log: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         x = tf.exp(log)
@@ -172,22 +185,23 @@ def power_balance(quadratic: tf.Tensor, constants: tf.Tensor, exponent: tf.Tenso
 
     start = [tf.constant(0), tf.math.log(constants) / (1 + exponent), tf.constant(_FAR, tf.float64)]
     x = tf.exp(tf.while_loop(is_open, iteration, start, parallel_iterations=1)[1])
-    square = tf.tensordot(x, tf.linalg.matvec(given, x), 1)
+    square = tf.tensordot(x, tf.linalg.matvec(original, x), 1)
     return tf.where(square > _IS_ZERO * tf.reduce_sum(x) ** 2, x, tf.zeros_like(x))
 
 
 def positive_definite_factor(matrix: tf.Tensor, smallest_pivot: float) -> tf.Tensor:
-    """A factor A with `A Aᵀ = Q` for a positive definite Q, by Cholesky's method with the largest pivot first.
+    """Computes a factor A with `A Aᵀ = Q` by the Cholesky method with the largest pivot first.
 
-    What is left of Q once every pivot is too small is replaced by the smallest pivot times the identity. Without the
-    order of the pivots, rounding errors that are divided by small ones would grow from column to column.
+    Once all pivots are too small, the remainder of Q is replaced by the smallest pivot times the identity. Without the
+    pivoting, rounding errors that are divided by small pivots would grow from column to column.
 
     Args:
-        matrix: Q, `[T, T]` float64, which rounding errors of float32 may have left with negative eigenvalues.
+        matrix: The matrix Q, `[T, T]` float64, positive definite except for rounding errors of float32, which may make
+            eigenvalues negative.
         smallest_pivot: The lower bound of the pivots.
 
     Returns:
-        A, `[T, T]`, with its columns in the order of the pivots.
+        The factor A, `[T, T]` float64, with its columns in the order of the pivots.
     """
     size, columns = matrix.shape[0], []
     is_left = tf.ones(size, tf.bool)
@@ -204,5 +218,5 @@ def positive_definite_factor(matrix: tf.Tensor, smallest_pivot: float) -> tf.Ten
 
 
 def _with_ridge(quadratic: tf.Tensor, ridge: float) -> tf.Tensor:
-    """Makes positive definite what rounding errors of float32 may have left with negative eigenvalues."""
+    """Makes a matrix positive definite that may have negative eigenvalues due to rounding errors of float32."""
     return quadratic + ridge * tf.eye(quadratic.shape[-1], dtype=quadratic.dtype)

@@ -1,4 +1,4 @@
-"""The weighted sum."""
+"""The weighted sum of the gradients."""
 
 import keras
 import tensorflow as tf
@@ -9,10 +9,10 @@ from mtq.task_gradients import TaskGradients
 
 @keras.saving.register_keras_serializable("mtq")
 class Sum(WeightedSum):
-    """`g_total = Σ_i w_i g_i`: the gradient of the weighted sum of losses, equation 3 of the mission."""
+    """The weighted sum `g_total = Σ_i w_i g_i`: the gradient of the weighted loss (equation 3 in README.md)."""
 
     is_linear = True
 
     def coefficients(self, gradients: TaskGradients, weights: tf.Tensor) -> tf.Tensor:
-        """The weights themselves, `[T]`."""
+        """Returns the task weights themselves, `[T]` float32."""
         return weights

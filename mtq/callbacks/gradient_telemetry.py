@@ -17,7 +17,7 @@ from mtq.distribution.replicas import draws_on_host
 from mtq.storage.files import as_path
 from mtq.storage.folders import check_folder_place
 from mtq.storage.pictures import check_picture_place, save_figure
-from mtq.task_gradients.log import GradientRecord, GradientStatistics
+from mtq.task_gradients.log import GradientLog, GradientSnapshot
 
 
 class GradientTelemetry(keras.callbacks.Callback):
@@ -46,16 +46,16 @@ class GradientTelemetry(keras.callbacks.Callback):
         self.directory = as_path("directory of GradientTelemetry", directory)
         self.every = integer("every of GradientTelemetry", every)
         self.seconds = real("seconds of GradientTelemetry", seconds, least=0)
-        self.records: list[GradientRecord] = []
+        self.records: list[GradientSnapshot] = []
         self._written = 0
         self._drawn = time.monotonic()
-        self._statistics: GradientStatistics | None = None
+        self._statistics: GradientLog | None = None
         self._watched: Any = None
         self._writer: Any = None
         check_folder_place(self.directory, "directory of GradientTelemetry")
         check_picture_place(self._picture)
 
-    def statistics_for(self, model: Any) -> GradientStatistics:
+    def statistics_for(self, model: Any) -> GradientLog:
         """What the model is to note its gradients in; asked for by `fit` before it is traced.
 
         Raises:
@@ -70,7 +70,7 @@ class GradientTelemetry(keras.callbacks.Callback):
             self._watched, self._statistics, self.records, self._written = model, None, [], 0
         capacity = -(-model.steps_per_execution // self.every) + 1
         if self._statistics is None or self._statistics.capacity < capacity:
-            self._statistics = GradientStatistics(len(model.tasks), self.every, capacity)
+            self._statistics = GradientLog(len(model.tasks), self.every, capacity)
         return self._statistics
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -128,7 +128,7 @@ class GradientTelemetry(keras.callbacks.Callback):
             *(f"weight/{task}" for task in tasks),
         ]
 
-    def _values(self, record: GradientRecord) -> list[float]:
+    def _values(self, record: GradientSnapshot) -> list[float]:
         pairs = record.cosines[np.triu_indices(len(record.norms), k=1)]
         return [float(record.in_conflict), *pairs.tolist(), *record.norms.tolist(), *record.weights.tolist()]
 
@@ -146,7 +146,7 @@ class GradientTelemetry(keras.callbacks.Callback):
                 "Give GradientTelemetry another directory."
             )
 
-    def _write(self) -> list[GradientRecord]:
+    def _write(self) -> list[GradientSnapshot]:
         """Writes and returns what is not written yet."""
         names, records = self._names(), self.records[self._written :]
         rows = [(record.update, self._values(record)) for record in records]

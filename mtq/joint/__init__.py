@@ -1,1 +1,1 @@
-"""All tasks through one network in one forward pass."""
+"""The forward pass of all tasks through one network."""

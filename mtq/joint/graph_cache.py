@@ -1,4 +1,4 @@
-"""Tensors that are computed once in every graph."""
+"""A cache of tensors for each graph."""
 
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
@@ -6,18 +6,22 @@ from typing import Any
 import tensorflow as tf
 
 
-class KeptPerGraph:
-    """Values by key, each computed when it is first asked for.
+class GraphCache:
+    """Caches tensors per `tf.Graph`; inner graphs see the entries of outer graphs, not the reverse.
 
-    A tensor belongs to the graph that it was made in: what was computed inside of a `tf.cond` is not known outside, but
-    what was computed outside is known within.
+    A tensor that is computed in a branch of `tf.cond`, for example, is not available outside of the branch.
     """
 
     def __init__(self) -> None:
         self._values: dict[Hashable, Any] = {}
 
     def get(self, key: Hashable, compute: Callable[[], Any]) -> Any:
-        """The value of a key."""
+        """Returns the value of a key, and computes it if this graph and those around it have none.
+
+        Args:
+            key: The key.
+            compute: The function that computes the value.
+        """
         for graph in _graphs():
             if (key, graph) in self._values:
                 return self._values[key, graph]
@@ -26,12 +30,16 @@ class KeptPerGraph:
         return value
 
     def has(self, key: Hashable) -> bool:
-        """Whether it was computed already."""
+        """Whether the value of a key is available in this graph.
+
+        Args:
+            key: The key.
+        """
         return any((key, graph) in self._values for graph in _graphs())
 
 
 def _graphs() -> Iterator[tf.Graph | None]:
-    """This graph, and those around it; None where operations are executed at once."""
+    """Yields the current graph and the graphs around it; None for eager execution."""
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     yield graph
     while (graph := getattr(graph, "outer_graph", None)) is not None:

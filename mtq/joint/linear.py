@@ -1,7 +1,7 @@
-"""Layers `activation(x · W + b)`: dense ones, and convolutions, which are dense layers of image patches.
+"""Layers `activation(x · W + b)`: dense layers, and convolutions, which im2col turns into dense layers.
 
-On a CPU XLA makes slow code of convolutions (eight times TensorFlow's time for MinAtar's network, with its gradients),
-but good code of the same products written out.
+im2col writes a convolution as a matrix product of image patches. On a CPU, XLA compiles convolutions to slow code:
+MinAtar's network, with its gradients, takes eight times as long as without XLA. The same matrix products are fast.
 """
 
 import math
@@ -15,11 +15,18 @@ from mtq.joint.row_wise import is_convolution, is_row_wise
 from mtq.joint.rows import Rows
 from mtq.keras_internals import flatten_layers, output_shapes
 
-_SMALL = 2**14  # numbers in the patches of one image, up to which writing them out costs less than XLA saves
+_SMALL = 2**14  # elements of the columns of one image, up to which im2col costs less time than XLA saves
 
 
 def is_linear(layer: Any) -> bool:
-    """Whether the functions below know a layer: Keras's own `Dense` or `Conv2D`, as plain as they come."""
+    """Whether a layer computes `activation(x · W + b)`: Keras's own `Dense` or `Conv2D` with no special options.
+
+    Excluded are LoRA, quantization, activity regularizers, activations that are layers, groups, dilations and
+    `channels_first`.
+
+    Args:
+        layer: Any layer or operation.
+    """
     if type(layer) not in (keras.layers.Dense, keras.layers.Conv2D):
         return False
     if layer.lora_enabled or layer.quantization_mode is not None or layer.activity_regularizer is not None:
@@ -30,16 +37,19 @@ def is_linear(layer: Any) -> bool:
     return is_dense or (layer.groups == 1 and layer.data_format == "channels_last" and set(layer.dilation_rate) == {1})
 
 
-def linear_outputs(layer: Any, inputs: tf.Tensor, are_patches: bool = False) -> tf.Tensor:
-    """`x · W + b` in the layer's own precision.
+def linear_outputs(layer: Any, inputs: tf.Tensor, are_columns: bool = False) -> tf.Tensor:
+    """Computes `x · W + b` in the layer's compute dtype.
 
     Args:
-        layer: A linear layer.
-        inputs: x, in that precision.
-        are_patches: Whether x are the `image_patches` of a convolution.
+        layer: The linear layer, as `is_linear` defines it.
+        inputs: The inputs x, in the compute dtype.
+        are_columns: Whether x is the result of `im2col` for a convolution.
+
+    Returns:
+        The outputs before the activation.
     """
     kernel = tf.cast(layer.kernel, layer.compute_dtype)
-    if are_patches:
+    if are_columns:
         rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
         outputs = tf.matmul(rows, tf.reshape(kernel, [inputs.shape[-1], layer.filters]))
         outputs = tf.reshape(outputs, [-1, *inputs.shape[1:-1], layer.filters])
@@ -50,25 +60,33 @@ def linear_outputs(layer: Any, inputs: tf.Tensor, are_patches: bool = False) -> 
     return outputs + tf.cast(layer.bias, layer.compute_dtype) if layer.use_bias else outputs
 
 
-def has_patches(layer: Any, images: Rows) -> bool:
-    """Whether a layer is a linear convolution, of small images of known size."""
+def supports_im2col(layer: Any, images: Rows) -> bool:
+    """Whether a layer is a linear convolution of images that have a known size and are small enough for im2col to pay.
+
+    Args:
+        layer: Any layer or operation.
+        images: The inputs of the layer.
+    """
     if not is_linear(layer) or type(layer) is not keras.layers.Conv2D:
         return False
     shape = images.pieces[0].shape
     return None not in shape[1:] and _are_small(layer, layer.compute_output_shape(shape))
 
 
-def image_patches(layer: Any, images: tf.Tensor) -> tf.Tensor:
-    """The numbers that each place of a convolution's output is a product of.
+def im2col(layer: Any, images: tf.Tensor) -> tf.Tensor:
+    """Gathers the image patch that each position of a convolution's output depends on.
+
+    With these patches as columns (here along the last axis) im2col writes the convolution as a matrix product.
 
     Args:
-        layer: A linear convolution.
-        images: `[B, rows, columns, channels]`.
+        layer: The linear convolution.
+        images: The images, `[B, height, width, channels]`.
 
     Returns:
-        `[B, rows, columns, numbers of a filter]`, in the order of the kernel's, rows and columns being the output's.
+        The columns, `[B, output height, output width, N]`, where N is the number of elements of one filter, in the
+        order of the kernel's elements.
     """
-    last, spans = [], []  # of every axis: the last patch's first place, and those of all patches
+    last, spans = [], []  # of each axis: the start of the last patch, and the size and stride of patches
     paddings = [[0, 0]]
     for size, window, stride in zip(images.shape[1:-1], layer.kernel_size, layer.strides, strict=True):
         is_same = layer.padding == "same"
@@ -87,38 +105,41 @@ def image_patches(layer: Any, images: tf.Tensor) -> tf.Tensor:
     return tf.concat(shifted, axis=-1)
 
 
-def call_on_patches(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
-    """As `call_on_rows`, but linear convolutions are written out as products of image patches.
+def call_with_im2col(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
+    """Calls a layer like `call_on_rows`, but writes linear convolutions as matrix products of image patches (im2col).
 
     Args:
-        layer: A Keras layer or operation.
-        args: With `Rows` in the place of tensors.
-        kwargs: Likewise.
-        training: Whether it is for training.
+        layer: The Keras layer or operation.
+        args: The positional arguments, with `Rows` in place of tensors.
+        kwargs: The keyword arguments, with `Rows` in place of tensors.
+        training: Whether the layer is called in training mode.
+
+    Returns:
+        The outputs of the layer, with `Rows` in place of tensors.
     """
     images = first_rows(args, kwargs)
-    if not has_patches(layer, images):
+    if not supports_im2col(layer, images):
         return call_on_rows(layer, args, kwargs, training)
 
     def outputs(piece: tf.Tensor) -> tf.Tensor:
-        patches = image_patches(layer, tf.cast(piece, layer.compute_dtype))
-        outputs = linear_outputs(layer, patches, are_patches=True)
+        columns = im2col(layer, tf.cast(piece, layer.compute_dtype))
+        outputs = linear_outputs(layer, columns, are_columns=True)
         return outputs if layer.activation is None else layer.activation(outputs)
 
     return images.map(outputs, join=is_row_wise(layer))
 
 
 def suits_xla_on_cpu(network: keras.Model) -> bool:
-    """Whether XLA makes fast code of a network on a CPU: its convolutions are linear and of small patches.
+    """Whether XLA makes fast code of a network on a CPU: all its convolutions are linear and small enough for im2col.
 
     Args:
-        network: A functional model.
+        network: The network, a functional model.
     """
-    return all(_has_small_patches(layer) for layer in flatten_layers(network) if is_convolution(layer))
+    return all(_suits_im2col(layer) for layer in flatten_layers(network) if is_convolution(layer))
 
 
-def _has_small_patches(layer: Any) -> bool:
-    shapes = output_shapes(layer)  # none where another layer calls it
+def _suits_im2col(layer: Any) -> bool:
+    shapes = output_shapes(layer)  # empty if another layer calls it
     is_known = layer.built and shapes and not any(None in shape[1:] for shape in shapes)
     return bool(is_known) and is_linear(layer) and all(_are_small(layer, shape) for shape in shapes)
 

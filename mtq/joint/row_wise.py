@@ -1,4 +1,4 @@
-"""What can be said of layers: which treat every row of a batch for itself, and which are convolutions."""
+"""Properties of layers: which are row-wise, and which are convolutions."""
 
 import inspect
 from typing import Any
@@ -71,15 +71,15 @@ _ACTIVATIONS = [
 
 
 def is_row_wise(layer: Any, rank: int | None = None) -> bool:
-    """Whether a layer's output for one row depends on that row alone.
+    """Whether a layer is row-wise: its output for one row of a batch depends on that row alone.
 
-    It is known of Keras's own layers, those of `mtq.networks`, and of any other that says so by an attribute
-    `is_row_wise = True`. Batch normalization, for one, is not.
+    This is known for Keras's own layers, and declared by other layers, such as those of `mtq.networks`, with an
+    attribute `is_row_wise = True`. Batch normalization, for example, is not row-wise.
 
     Args:
-        layer: A Keras layer or operation.
-        rank: The number of axes of its input, the batch included; by default that of its first call. Where it is not
-            known, an axis that is counted from the end, unless it is the last, is taken for the batch.
+        layer: The Keras layer or operation.
+        rank: The number of axes of the layer's input, including the batch axis; by default that of its first call. If
+            it is unknown, an axis that is counted from the end, other than the last, is assumed to be the batch axis.
     """
     declared = _declared(layer)
     if declared is not None:
@@ -90,7 +90,7 @@ def is_row_wise(layer: Any, rank: int | None = None) -> bool:
 
 
 def _declared(layer: Any) -> bool | None:
-    """The attribute `is_row_wise` of a layer; None if there is none, or a subclass has overridden `call` since."""
+    """The attribute `is_row_wise` of a layer; None if it has none, or if a subclass below it overrides `call`."""
     for holder in (layer, *type(layer).__mro__):
         if "is_row_wise" in vars(holder):
             return bool(vars(holder)["is_row_wise"])
@@ -100,7 +100,7 @@ def _declared(layer: Any) -> bool | None:
 
 
 def _works_along_the_batch(layer: Any, rank: int | None) -> bool:
-    """Whether an axis of a layer, or what it broadcasts against, is that of the rows."""
+    """Whether a layer operates along the batch axis, or broadcasts a constant against it."""
     axes = np.ravel(getattr(layer, "axis", -1))
     constants = [np.shape(getattr(layer, name, 0)) for name in ("scale", "offset")] if _is_rescaling(layer) else []
     if (axes >= -1).all() and rank is None and not any(constants):
@@ -119,16 +119,24 @@ def _is_rescaling(layer: Any) -> bool:
 def _known_rank(layer: Any) -> int | None:
     try:
         return len(keras.tree.flatten(layer.input)[0].shape)
-    except (AttributeError, ValueError):  # it was never called on symbolic tensors, or on several
+    except (AttributeError, ValueError):  # never called on symbolic tensors, or called several times
         return None
 
 
 def has_known_activation(layer: Any) -> bool:
-    """Whether the activation of a layer, if it has one, is one of Keras's own functions, which are row-wise."""
+    """Whether a layer has no activation, or one of Keras's own functions, which are row-wise.
+
+    Args:
+        layer: Any layer or operation.
+    """
     activation = getattr(layer, "activation", None)
     return activation is None or any(activation is known for known in _ACTIVATIONS)
 
 
 def is_convolution(layer: Any) -> bool:
-    """Whether a layer is a convolution of any kind."""
+    """Whether a layer is a convolution of any kind.
+
+    Args:
+        layer: Any layer or operation.
+    """
     return isinstance(layer, _CONVOLUTIONS)

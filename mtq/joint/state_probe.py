@@ -1,4 +1,4 @@
-"""A check that layers use their own variables, and the values that Keras substitutes for them, on a random batch."""
+"""A check, on a random batch, that layers compute with their own variables and with values substituted for these."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,21 +16,25 @@ from mtq.networks.paths import TaskPaths
 from mtq.tasks.task import TaskSet
 
 _ROWS = 4
-_MISFIT = "is incompatible with the layer"  # in the error by which Keras refuses an input's shape
+_MISFIT = "is incompatible with the layer"  # part of Keras's error about the shape of an input
 
 
 def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
-    """Raises a ValueError that names a layer which keeps state outside its Keras variables.
+    """Checks that no layer keeps state outside its Keras variables.
 
     The target network and each task's gradient of a shared layer are computed by calling layers with other values
-    substituted for their variables. A layer that bypasses Keras would keep using its own values. Every layer is called
-    with new values twice, once assigned and once substituted, and must return the same both times. Also refused are
-    layers that read trainable variables which they do not have themselves, such as a function that closes over another
-    layer: those would not be trained by what the layer makes of them.
+    substituted for their variables. A layer that bypasses Keras would keep using its own values. The check calls each
+    layer twice with new values, once assigned and once substituted, and compares the outputs. It also refuses layers
+    that read trainable variables of other layers, such as a function that closes over a layer: the gradients with
+    respect to these variables would lack what the layer computes from them.
 
     Args:
         paths: The tasks' paths through the network.
         tasks: The tasks, whose specs determine the batch.
+
+    Raises:
+        ValueError: A layer keeps state outside its Keras variables or reads variables of others, or the network cannot
+            be called on the tasks' observations in inference mode.
     """
     for path in paths.values():
         for layer in flatten_layers(path):
@@ -38,7 +42,7 @@ def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
 
     def call_layer(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
         call = lambda: call_on_rows(layer, args, kwargs, training)  # noqa: E731
-        # The scope discards what the layer assigns, and the tape notes which trainable variables it reads.
+        # The scope discards what the layer assigns; the tape records which trainable variables it reads.
         with tf.GradientTape() as tape, keras.StatelessScope(initialize_variables=False):
             outputs = call()
         _check_reads(layer, tape.watched_variables())
@@ -58,14 +62,14 @@ def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
         return
     if misfits:
         raise ValueError(
-            "The network must compute action values of its tasks' observations in inference mode. Received: one that "
-            f"fails with: {_sentence_about_misfit(misfits[0])}. Some layers return other shapes in inference than in "
-            "training, such as keras.layers.RandomCrop, which then does not crop. Use others."
+            "The network must compute action values from its tasks' observations in inference mode. Received: one that "
+            f"fails with: {_sentence_about_misfit(misfits[0])}. Replace layers whose output shape in inference mode "
+            "differs from that in training mode, such as keras.layers.RandomCrop, which crops only in training."
         ) from misfits[0]
 
 
 def probe_batch(tasks: TaskSet, draw: Callable[[Any], np.ndarray]) -> dict[str, tf.Tensor]:
-    """Makes a batch of observations of all tasks.
+    """Creates a batch of observations of all tasks.
 
     Args:
         tasks: The tasks.
@@ -85,18 +89,18 @@ def probe_batch(tasks: TaskSet, draw: Callable[[Any], np.ndarray]) -> dict[str, 
 def _build_layers(paths: TaskPaths, tasks: TaskSet) -> None:
     """Builds layers that are not built yet, such as a `PReLU()` given as an activation, by calling their paths once.
 
-    The scope keeps the new weights, and discards whatever else the layers assign.
+    The scope keeps the new weights and discards everything else that the layers assign.
     """
     batch = probe_batch(tasks, np.zeros)
     for name, path in paths.items():
         if all(layer.built for layer in flatten_layers(path)):
             continue
-        with contextlib.suppress(Exception), keras.StatelessScope():  # the probe reports what fails
+        with contextlib.suppress(Exception), keras.StatelessScope():  # the probe itself reports failures
             path(batch[name], training=False)
 
 
 class _RefusedError(Exception):
-    """Stops the probe at a layer that is refused."""
+    """Raised to stop the probe at a layer that is refused."""
 
 
 def _check_layer(layer: Any, call: Callable[[], Any]) -> None:
@@ -119,25 +123,25 @@ def _check_layer(layer: Any, call: Callable[[], Any]) -> None:
             received = _numbers(call())
     except Exception as error:
         raise _RefusedError(_message(layer)) from error
-    for one, other in zip(expected, received, strict=True):
-        if not np.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True):
+    for assigned, substituted in zip(expected, received, strict=True):
+        if not np.allclose(assigned, substituted, rtol=1e-3, atol=1e-5, equal_nan=True):
             raise _RefusedError(_message(layer))
 
 
 def _check_reads(layer: Any, variables: Sequence[tf.Variable]) -> None:
-    own = {id(one) for variable in getattr(layer, "variables", []) for one in _components(variable.value)}
-    others = [one.name for variable in variables for one in _components(variable) if id(one) not in own]
+    own = {id(part) for variable in getattr(layer, "variables", []) for part in _components(variable.value)}
+    others = [part.name for variable in variables for part in _components(variable) if id(part) not in own]
     if others:
         raise _RefusedError(
-            "Every layer of the network must have the weights that it computes with, or they would not be trained by "
-            f"it, nor be those of the target network. Received: layer '{layer.name}' ({type(layer).__name__}), which "
-            f"reads '{others[0]}' of elsewhere. Make the layer or variable that it reads an attribute of it: of a "
-            "function or Lambda make a class of layer."
+            "Every layer of the network must have the weights that it computes with as its own. Received: layer "
+            f"'{layer.name}' ({type(layer).__name__}), which reads '{others[0]}' of another layer or object; it would "
+            "neither be trained through this layer nor be replaced in the target network. Make the layer or variable "
+            "that it reads an attribute of it; rewrite a function or Lambda as a class of layer."
         )
 
 
 def _components(variable: Any) -> Sequence[Any]:
-    """A variable, or the variables of all replicas that it consists of."""
+    """A variable, or the variables of all replicas if it is distributed."""
     return getattr(variable, "values", None) or [variable]
 
 
@@ -153,27 +157,27 @@ def _numbers(outputs: Any) -> Sequence[np.ndarray]:
 
 def _message(layer: Any) -> str:
     return (
-        "All layers of the network must compute with the values that Keras gives them for their variables, for the "
-        f"target network is the same layers with other values. Received: layer '{layer.name}' "
-        f"({type(layer).__name__}), which goes on with its own. Call it without a tf.function of its own (fit compiles "
-        "the whole step), and read its variables as self.<variable>, made by add_weight; of a SavedModel or a model of "
-        "another library make Keras layers."
+        "All layers of the network must compute with the values that Keras substitutes for their variables, because "
+        f"the target network is the same layers with other values. Received: layer '{layer.name}' "
+        f"({type(layer).__name__}), which keeps using its own values. Do not wrap it in a tf.function (fit compiles "
+        "the whole step), and read its variables as self.<variable>, created by add_weight; rewrite a SavedModel or a "
+        "model of another library as Keras layers."
     )
 
 
 def _check_no_raw_variables(layer: Any) -> None:
     if type(layer).__module__.startswith("keras."):
         return
-    known = {id(variable.value) for variable in layer.variables}
+    tracked = {id(variable.value) for variable in layer.variables}
     for name, value in vars(layer).items():
         leaves = keras.tree.flatten(value) if isinstance(value, list | tuple | Mapping) else [value]
         for leaf in leaves:
             raw = [leaf] if isinstance(leaf, tf.Variable) else _raw_variables_of(leaf)
-            if any(id(variable) not in known for variable in raw):
+            if any(id(variable) not in tracked for variable in raw):
                 raise ValueError(
                     "All state of a layer must be in Keras variables, which are trained, saved, and copied to the "
                     f"target network. Received: layer '{layer.name}' ({type(layer).__name__}), whose attribute "
-                    f"'{name}' holds a tf.Variable. Make it by self.add_weight(...)."
+                    f"'{name}' holds a tf.Variable. Create it with self.add_weight(...)."
                 )
 
 

@@ -1,4 +1,4 @@
-"""What XLA compiles of a training, by itself."""
+"""Decisions about which parts of training XLA compiles by default."""
 
 import keras
 import tensorflow as tf
@@ -9,26 +9,27 @@ from mtq.keras_internals import flatten_layers, operations_are_watched
 
 
 def is_on_cpu() -> bool:
-    """Whether there is neither a GPU nor a TPU."""
+    """Whether TensorFlow computes on a CPU, that is, sees neither a GPU nor a TPU."""
     return not (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
 
 
 def xla_pays(network: keras.Model) -> bool:
-    """Whether a loop of acting, storing, sampling and learning is faster compiled: not with large images on a CPU.
+    """Whether XLA makes a loop of acting, storing, sampling and learning faster. It does not for large images on a CPU.
 
     Args:
-        network: A functional model.
+        network: The network, a functional model.
     """
     return not operations_are_watched() and (not is_on_cpu() or suits_xla_on_cpu(network))
 
 
 def xla_pays_for_update(network: keras.Model) -> bool:
-    """Whether the update alone is faster compiled, within a graph that is not.
+    """Whether XLA makes the update alone faster, within a graph that is not compiled.
 
-    On a CPU that of small images is, a little. Entering and leaving costs dense networks more than they gain.
+    On a CPU the update for small images becomes slightly faster. For dense networks, entering and leaving compiled code
+    costs more than it gains.
 
     Args:
-        network: A functional model.
+        network: The network, a functional model.
     """
     if operations_are_watched():
         return False

@@ -118,7 +118,7 @@ class MultiTaskDQN(KerasTrainer):
         self._identity = object()
         self._functions = TrainFunctions()
         self._batches: Batches | None = None  # what the train function draws from
-        self.gradient_statistics: Any = None
+        self.gradient_log: Any = None
         self.train_function: Any = None
         self.is_in_step = False
         self.keras_step: Any = None
@@ -384,7 +384,7 @@ class MultiTaskDQN(KerasTrainer):
         variables = self.network.trainable_variables
         scale = self.keras_step.loss_scale()
         gradients, quantities = self.q_learning.gradients(
-            batch, self.td_loss, variables, writes_patches=self.compiles_update and is_on_cpu(), loss_scale=scale
+            batch, self.td_loss, variables, use_im2col=self.compiles_update and is_on_cpu(), loss_scale=scale
         )
         observations = {name: batch[name].observation for name in self.tasks}
         return self.make_update()(gradients, quantities, self.keras_step.auxiliary(observations, scale))
@@ -401,7 +401,7 @@ class MultiTaskDQN(KerasTrainer):
             updates=self.updates,
             update_target=self.update_target_network,
             metrics=[self.task_metrics, *self.keras_step.metrics],
-            gradient_log=self.gradient_statistics,
+            gradient_log=self.gradient_log,
         )
 
     def update_target_network(self) -> None:
@@ -594,8 +594,8 @@ class MultiTaskDQN(KerasTrainer):
         if len(asking) > 1:
             raise ValueError("fit takes one GradientTelemetry among its callbacks. Received: several.")
         statistics = asking[0].statistics_for(self) if asking and self.compiled else None
-        if statistics is not self.gradient_statistics:
-            self.gradient_statistics = statistics
+        if statistics is not self.gradient_log:
+            self.gradient_log = statistics
             self._forget_functions()
         return asking[0] if asking else None
 

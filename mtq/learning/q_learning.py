@@ -7,12 +7,12 @@ from typing import Any
 import tensorflow as tf
 
 from mtq import value_learning as vl
-from mtq.joint.linear import call_on_patches
+from mtq.joint.linear import call_with_im2col
 from mtq.joint.network import JointNetwork
 from mtq.learning.losses import TDLoss
 from mtq.learning.target_network import TargetNetwork
 from mtq.networks.paths import TaskPaths
-from mtq.task_gradients import GradientRecorder, TaskGradients
+from mtq.task_gradients import TaskGradients, TaskGradientTape
 
 Batch = Mapping[str, vl.Transition]
 
@@ -31,30 +31,30 @@ class QLearning:
         self._online, self._target = JointNetwork(paths), target_network
 
     def q_values(
-        self, observations: Mapping[str, Any], *, of_target: bool = False, writes_patches: bool = False
+        self, observations: Mapping[str, Any], *, of_target: bool = False, use_im2col: bool = False
     ) -> dict[str, tf.Tensor]:
         """Action values of all tasks, `{task: [B, num_actions]}`.
 
         Args:
             observations: `{task: [B, …]}`.
             of_target: Whether the target network's are asked for.
-            writes_patches: Whether convolutions are written out as products of image patches, for XLA on a CPU.
+            use_im2col: Whether convolutions are written out as products of image patches, for XLA on a CPU.
         """
         with self._target.in_place() if of_target else contextlib.nullcontext():
-            return self._online(observations, call_layer=call_on_patches if writes_patches else None)
+            return self._online(observations, call_layer=call_with_im2col if use_im2col else None)
 
-    def targets(self, batch: Batch, *, writes_patches: bool = False) -> dict[str, tf.Tensor]:
+    def targets(self, batch: Batch, *, use_im2col: bool = False) -> dict[str, tf.Tensor]:
         """What the chosen actions' values are drawn to, `{task: [B]}`.
 
         Args:
             batch: `{task: Transition}`.
-            writes_patches: As in `q_values`.
+            use_im2col: As in `q_values`.
         """
         observations = {name: batch[name].next_observation for name in self._names}
-        q_t = self.q_values(observations, of_target=True, writes_patches=writes_patches)
+        q_t = self.q_values(observations, of_target=True, use_im2col=use_im2col)
         if not self.double:
             return {n: vl.q_targets(batch[n].reward, batch[n].discount, q_t[n]) for n in self._names}
-        selector = self.q_values(observations, writes_patches=writes_patches)
+        selector = self.q_values(observations, use_im2col=use_im2col)
         return {n: vl.double_q_targets(batch[n].reward, batch[n].discount, q_t[n], selector[n]) for n in self._names}
 
     def losses(self, batch: Batch, td_loss: TDLoss) -> dict[str, tf.Tensor]:
@@ -82,7 +82,7 @@ class QLearning:
         td_loss: TDLoss,
         variables: list[Any],
         *,
-        writes_patches: bool = False,
+        use_im2col: bool = False,
         loss_scale: tf.Tensor | None = None,
     ) -> tuple[TaskGradients, dict[str, tf.Tensor]]:
         """Of each task's loss.
@@ -91,22 +91,22 @@ class QLearning:
             batch: `{task: Transition}`.
             td_loss: Of targets and values.
             variables: The network's trainable variables.
-            writes_patches: As in `q_values`.
+            use_im2col: As in `q_values`.
             loss_scale: The factor by which the losses are multiplied for differentiation, a float32 scalar; None for no
                 scaling. The gradients that are returned are unscaled.
 
         Returns:
             The gradients, and the quantities `loss`, `q_mean` and `td_error`, `[T]` each.
         """
-        targets = self.targets(batch, writes_patches=writes_patches)
+        targets = self.targets(batch, use_im2col=use_im2col)
         losses, chosen = [], []
-        with GradientRecorder(variables, self._paths, writes_patches) as recorder:
+        with TaskGradientTape(variables, self._paths, use_im2col) as tape:
             observations = {name: batch[name].observation for name in self._names}
-            q_tm1 = self._online(observations, training=True, call_layer=recorder)
+            q_tm1 = self._online(observations, training=True, call_layer=tape)
             for name in self._names:
                 chosen.append(vl.select_actions(q_tm1[name], batch[name].action))
                 losses.append(td_loss(targets[name], chosen[-1]))
         q_means = [tf.reduce_mean(q_tm1[name]) for name in self._names]
         td_means = [tf.reduce_mean(tf.abs(targets[n] - q)) for n, q in zip(self._names, chosen, strict=True)]
-        gradients = recorder.gradients(losses, loss_scale)
+        gradients = tape.gradients(losses, loss_scale)
         return gradients, {"loss": tf.stack(losses), "q_mean": tf.stack(q_means), "td_error": tf.stack(td_means)}

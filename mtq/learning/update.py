@@ -12,8 +12,8 @@ from mtq.distribution.optimizer import apply_reduced
 from mtq.distribution.replicas import num_replicas, on_means, reduced_dtype
 from mtq.networks.paths import TaskPaths
 from mtq.task_gradients import TaskGradients
-from mtq.task_gradients.log import GradientStatistics as GradientLog
-from mtq.task_gradients.parts import Copies
+from mtq.task_gradients.log import GradientLog
+from mtq.task_gradients.variable_gradients import SeparateGradients
 from mtq.tasks import TaskSet
 from mtq.trainer.auxiliary_losses import Auxiliary, added
 from mtq.trainer.loss_scale import apply_where_finite, is_dynamic, is_to_be_skipped, loss_scale_of, scaled
@@ -228,7 +228,8 @@ def _with_copies(gradients: TaskGradients, copies: Sequence[Sequence[tf.Tensor]]
     """The same tasks' gradients with other numbers, in the order of the parts that there are."""
     left = iter(copies)
     parts = [
-        None if part is None else Copies(dict(zip(part.tasks, next(left), strict=True))) for part in gradients.parts
+        None if part is None else SeparateGradients(dict(zip(part.tasks, next(left), strict=True)))
+        for part in gradients.parts
     ]
     return TaskGradients.of_parts(parts, gradients.num_tasks)
 

@@ -1,4 +1,4 @@
-"""Networks: backbones, encoders, heads, and the functional model that joins them for a set of tasks."""
+"""Backbones, encoders and heads, and the functional model that joins them for a set of tasks."""
 
 from mtq.networks.backbones import backbone_for, minatar_cnn, mlp, nature_cnn
 from mtq.networks.encoders import ChannelPadding, dense_encoder

@@ -1,4 +1,4 @@
-"""Backbones: the part of the network that the tasks share."""
+"""Backbones, the part of a network that tasks share."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -8,15 +8,15 @@ from mtq.checks import integer
 from mtq.networks.layout import MOVE_AXIS, SMALLEST, as_image
 from mtq.tasks.observation_spaces import LARGE
 
-_LAST = "channels_last"  # the layout of observations, whatever Keras's default is
+_LAST = "channels_last"  # the layout of observations, regardless of Keras's default
 
 
 def widths(role: str, units: Sequence[int]) -> list[int]:
     """Checks a list of layer widths.
 
     Args:
-        role: The name of the argument, for the message.
-        units: The value received.
+        role: The name of the argument, for the error message.
+        units: The value of the argument.
 
     Returns:
         The widths as a list of integers.
@@ -25,24 +25,27 @@ def widths(role: str, units: Sequence[int]) -> list[int]:
         ValueError: The value is not a list of positive integers.
     """
     if isinstance(units, str | bytes | Mapping) or not isinstance(units, Iterable):
-        raise ValueError(f"{role} must be a list of integers, a layer's width each. Received: {units!r}.")
+        raise ValueError(f"{role} must be a list of integers, the width of each layer. Received: {units!r}.")
     return [integer(role, width) for width in units]
 
 
 def backbone_for(shapes: Collection[tuple[int, ...]]) -> str:
-    """The name of the backbone that fits observations: `"mlp"`, `"minatar_cnn"` or `"nature_cnn"`.
+    """Returns the name of the backbone that suits observations of the given shapes.
 
     Gymnasium's stacks of large frames, `[frames, height, width]`, and large gray images, `[height, width]`, count as
-    images: networks rearrange their axes.
+    images, because networks rearrange their axes.
 
     Args:
-        shapes: Of the tasks' observations.
+        shapes: The shapes of the tasks' observations.
+
+    Returns:
+        `"mlp"`, `"minatar_cnn"` or `"nature_cnn"`.
 
     Raises:
         ValueError: A shape is ambiguous, or none of mtq's backbones accepts it.
     """
     images = [_image(shape) for shape in shapes if len(shape) > 1]
-    if len(images) < len(shapes):  # with vectors among them, encoders are needed in any case
+    if len(images) < len(shapes):  # vectors need encoders in any case
         return "mlp"
     return "nature_cnn" if min(min(image[:2]) for image in images) >= LARGE else "minatar_cnn"
 
@@ -51,48 +54,49 @@ def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
     image = as_image(shape) if len(shape) > 2 or min(shape) >= LARGE else None
     if image is None:
         raise ValueError(
-            "Observations must be vectors, or images [height, width, channels], for a backbone to be chosen by their "
-            f"shapes. Received: {tuple(shape)}, which may be something else. If frames or channels come first, "
-            f"{MOVE_AXIS}, or a gymnasium.wrappers.TransformObservation does; a gray image needs an axis of one "
+            "Observations must be vectors or images [height, width, channels], so that their shapes determine a "
+            f"backbone. Received: {tuple(shape)}, which is ambiguous. If frames or channels come first, "
+            f"{MOVE_AXIS}, as does a gymnasium.wrappers.TransformObservation; a gray image needs an axis of one "
             "channel at the end, and a stack of vectors gymnasium.wrappers.FlattenObservation. Or name the backbone."
         )
     if min(image[:2]) < SMALLEST:
         raise ValueError(
             f"Images must be at least {SMALLEST}×{SMALLEST}, the kernel of minatar_cnn. Received: {tuple(shape)}. "
-            "Flatten them, by gymnasium.wrappers.FlattenObservation, or an encoder keras.layers.Flatten() before mlp."
+            "Flatten them with gymnasium.wrappers.FlattenObservation, or with an encoder keras.layers.Flatten() before "
+            "mlp."
         )
     return image
 
 
 def mlp(units: Sequence[int] = (128, 128), activation: str = "relu") -> keras.Sequential:
-    """A stack of dense layers, for vectors.
+    """Creates a stack of dense layers, for vectors.
 
     Args:
         units: The width of each layer.
-        activation: The activation of each layer.
+        activation: The activation function of each layer.
 
     Returns:
-        `[B, features]` → `[B, units[-1]]`.
+        A backbone `[B, features]` → `[B, units[-1]]`.
 
     Raises:
-        ValueError: There are no layers.
+        ValueError: `units` is not a non-empty list of positive integers.
     """
     units = widths("units of the backbone", units)
     if not units:
-        raise ValueError("units of the backbone must name at least one layer. Received: none.")
+        raise ValueError("units of the backbone must contain the width of at least one layer. Received: an empty list.")
     layers = [keras.layers.Dense(n, activation=activation, name=f"dense_{i}") for i, n in enumerate(units)]
     return keras.Sequential(layers, name="backbone")
 
 
 def minatar_cnn(filters: int = 16, units: int = 128) -> keras.Sequential:
-    """A 3×3 convolution and a dense layer, for MinAtar's 10×10 images.
+    """Creates a 3×3 convolution followed by a dense layer, for MinAtar's 10×10 images.
 
     Args:
-        filters: Of the convolution.
-        units: Of the dense layer.
+        filters: The number of filters of the convolution.
+        units: The width of the dense layer.
 
     Returns:
-        `[B, 10, 10, channels]` → `[B, units]`.
+        A backbone `[B, 10, 10, channels]` → `[B, units]`.
 
     Reference:
         Young and Tian, "MinAtar: An Atari-Inspired Testbed", 2019, section 3.
@@ -109,13 +113,13 @@ def minatar_cnn(filters: int = 16, units: int = 128) -> keras.Sequential:
 
 
 def nature_cnn(units: int = 512) -> keras.Sequential:
-    """Three convolutions and a dense layer, for 84×84 images.
+    """Creates three convolutions followed by a dense layer, for 84×84 images.
 
     Args:
-        units: Of the dense layer.
+        units: The width of the dense layer.
 
     Returns:
-        `[B, 84, 84, frames]` → `[B, units]`.
+        A backbone `[B, 84, 84, frames]` → `[B, units]`.
 
     Reference:
         Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015, Methods.

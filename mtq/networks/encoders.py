@@ -1,4 +1,4 @@
-"""Encoders: what brings a task's observation to the shape that the backbone takes."""
+"""Encoders, which bring a task's observations to the input shape of the backbone."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,15 @@ Encoder = Callable[[Any], Any]
 
 
 def dense_encoder(task: Task, units: int = 64) -> keras.layers.Layer:
-    """A dense layer of its own for one task's vectors: `[B, features]` → `[B, units]`."""
+    """Creates a dense layer for the vectors of one task.
+
+    Args:
+        task: The task.
+        units: The width of the layer.
+
+    Returns:
+        A layer `[B, features]` → `[B, units]`.
+    """
     units = integer("units of dense_encoder", units)
     return keras.layers.Dense(units, activation="relu", name=f"{task.name}_encoder")
 
@@ -22,7 +30,7 @@ class ChannelPadding(keras.layers.Layer):
     """Pads images with channels of zeros: `[B, height, width, c]` → `[B, height, width, channels]`.
 
     Args:
-        channels: How many there are to be, at least as many as come in.
+        channels: The number of output channels, at least the number of input channels.
     """
 
     is_row_wise = True  # its output for one row depends on that row alone
@@ -32,25 +40,25 @@ class ChannelPadding(keras.layers.Layer):
         self.channels = integer("channels of ChannelPadding", channels)
 
     def call(self, images: Any) -> Any:
-        """Pads the images."""
-        # Not with keras.ops.pad: TensorFlow 2.21 fuses a pad with the convolution behind it, and forgets the channels.
+        """Pads images `[B, height, width, c]`."""
+        # Not with keras.ops.pad: TensorFlow 2.21 fuses it with the following convolution and drops the channels.
         zero = keras.ops.zeros_like(images[..., :1])
         return keras.ops.concatenate([images] + [zero] * (self.channels - images.shape[-1]), axis=-1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape with the channels padded."""
+        """Returns the shape with `channels` as the last axis."""
         return (*input_shape[:-1], self.channels)
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {**super().get_config(), "channels": self.channels}
 
 
 def default_encoders(shapes: Mapping[str, tuple[int, ...]], tasks: TaskSet) -> dict[str, Encoder | None]:
-    """Chooses encoders where none are given.
+    """Chooses the encoders of a network for which the user gives none.
 
-    Where all observations agree in shape there are none. Vectors of different lengths get a dense layer each; images
-    that differ in their channels are padded with channels of zeros.
+    Observations of one shape need no encoders. Vectors of different lengths get a dense layer each. Images with
+    different numbers of channels are padded with channels of zeros.
 
     Args:
         shapes: The shape of each task's observations, without the batch axis, as the encoders receive them.
@@ -73,7 +81,6 @@ def default_encoders(shapes: Mapping[str, tuple[int, ...]], tasks: TaskSet) -> d
             for name, shape in shapes.items()
         }
     raise ValueError(
-        "The observations of these tasks have no shape in common, and no encoders were given. Received: "
-        f"{dict(shapes)}. "
-        "Pass encoders={task: layer, …} that bring each to one shape."
+        "The observations of all tasks must be vectors, or images of one height and width, if no encoders are given. "
+        f"Received: {dict(shapes)}. Pass encoders={{task: layer, …}} that bring each to one shape."
     )

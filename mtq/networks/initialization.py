@@ -1,4 +1,4 @@
-"""Drawing a network's weights from one seed, whatever was drawn before in the process."""
+"""Initialization of a network's weights from one seed, independent of other random draws in the process."""
 
 import contextlib
 import random
@@ -15,13 +15,13 @@ _KEPT = "weights_kept"  # the attribute of a network that holds the ids of the v
 
 
 def initialize(network: keras.Model, seed: int) -> None:
-    """Draws the weights of a built network anew, each layer by its own initializers.
+    """Draws new weights for a built network with the initializers of its layers.
 
     Variables that existed before `shared_q_network` built the network keep their values.
 
     Args:
-        network: A network of Keras layers.
-        seed: The same seed gives the same bits.
+        network: The network, a model of Keras layers.
+        seed: The seed of the weights. The same seed gives bitwise the same weights.
     """
     done = set(getattr(network, _KEPT, ()))
     layers = _layers(network)
@@ -36,15 +36,18 @@ def initialize(network: keras.Model, seed: int) -> None:
 
 
 def undrawable(network: keras.Model) -> list[str]:
-    """The weights that `initialize` leaves as they are, for their layers do not say how they are drawn.
+    """Lists the weights that `initialize` does not draw because their layers do not reveal their initializers.
 
     Args:
-        network: A built network.
+        network: The network, which is built.
+
+    Returns:
+        The paths of the weights.
     """
     kept = set(getattr(network, _KEPT, ()))
     pairs = [(layer, variable) for layer in _layers(network) for variable in own_trainable_variables(layer)]
-    known = kept | {id(variable) for layer, variable in pairs if _initializer_of(layer, variable) is not None}
-    return [variable.path for _, variable in pairs if id(variable) not in known]
+    covered = kept | {id(variable) for layer, variable in pairs if _initializer_of(layer, variable) is not None}
+    return [variable.path for _, variable in pairs if id(variable) not in covered]
 
 
 def keep_weights(network: keras.Model, variables: Collection[int]) -> None:
@@ -77,9 +80,9 @@ def creations() -> Iterator[Callable[[keras.Variable], bool]]:
 
 @contextlib.contextmanager
 def seeded_build(layers: Sequence[Any], seed: int | None) -> Iterator[None]:
-    """A context manager in which the random numbers that layers draw while they are built follow from a seed.
+    """A context manager in which a seed determines the random numbers that layers draw while they are built.
 
-    Afterwards the global generators of Python, NumPy and Keras continue where they were.
+    On exit the global generators of Python, NumPy and Keras are restored to their previous states.
 
     Args:
         layers: The layers that may be built within the context; items that are not Keras layers are ignored.

@@ -1,4 +1,4 @@
-"""Copies of layers with the same settings; a layer that cannot be copied faithfully is refused by name."""
+"""Copies of layers with the same settings. Layers that cannot be copied faithfully raise an error."""
 
 import contextlib
 import types
@@ -40,10 +40,10 @@ def copy_of_layer(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
             if layer.built and layer.variables:
                 _copy_state(layer, copy)
     except Exception as error:
-        raise ValueError(_message(layer, f"Its copying failed with {type(error).__name__}: {error}")) from error
+        raise ValueError(_message(layer, f"Copying it failed with {type(error).__name__}: {error}")) from error
     pairs = zip(flatten_layers(layer), flatten_layers(copy), strict=False)
-    found = [_difference_of_items(_settings(one), _settings(other), one.name, set()) for one, other in pairs]
-    difference = next((one for one in found if one), None)
+    differences = [_difference_of_items(_settings(old), _settings(new), old.name, set()) for old, new in pairs]
+    difference = next((found for found in differences if found), None)
     if difference is not None:
         raise ValueError(_message(layer, f"The copy differs in {difference}"))
     return copy
@@ -68,20 +68,20 @@ def _copy_state(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
     """Builds a copy like the original, and copies the state that Keras saves with the layer."""
     if not copy.built:
         copy.build_from_config(layer.get_build_config())
-    for one, other in zip(flatten_layers(layer), flatten_layers(copy), strict=True):
-        if isinstance(one, keras.Model) or one is other:
+    for old, new in zip(flatten_layers(layer), flatten_layers(copy), strict=True):
+        if isinstance(old, keras.Model) or old is new:
             continue
-        if one.built and not other.built:
-            other.build_from_config(one.get_build_config())
+        if old.built and not new.built:
+            new.build_from_config(old.get_build_config())
         store: dict[str, Any] = {}
-        one.save_own_variables(store)
-        other.load_own_variables({key: np.array(value) for key, value in store.items()})
-        if getattr(one, "lora_enabled", False):  # which Keras merges with the kernel when it saves a layer
-            for ours, theirs in zip(other.weights, one.weights, strict=True):
-                ours.assign(theirs)
-    for ours, theirs in zip(copy.weights, layer.weights, strict=True):
-        if not np.array_equal(ours, theirs, equal_nan="float" in ours.dtype):
-            raise ValueError(f"weight '{theirs.path}' is lost")
+        old.save_own_variables(store)
+        new.load_own_variables({key: np.array(value) for key, value in store.items()})
+        if getattr(old, "lora_enabled", False):  # Keras merges LoRA weights into the kernel when it saves a layer
+            for new_weight, old_weight in zip(new.weights, old.weights, strict=True):
+                new_weight.assign(old_weight)
+    for new_weight, old_weight in zip(copy.weights, layer.weights, strict=True):
+        if not np.array_equal(new_weight, old_weight, equal_nan="float" in new_weight.dtype):
+            raise ValueError(f"weight '{old_weight.path}' is lost")
 
 
 def _without_seeds(config: Any) -> Any:
@@ -96,11 +96,11 @@ def _classes_of(layer: keras.layers.Layer) -> Iterator[None]:
     """Lets Keras find the layer's own classes and functions by name, registered or not."""
     found: dict[str, Any] = {}
     for inner in flatten_layers(layer):
-        for one in (inner, *vars(inner).values()):
-            if isinstance(one, types.FunctionType):
-                found[one.__name__] = one
-            elif not type(one).__module__.startswith(("keras.", "builtins", "tensorflow.")):
-                found[type(one).__name__] = type(one)
+        for value in (inner, *vars(inner).values()):
+            if isinstance(value, types.FunctionType):
+                found[value.__name__] = value
+            elif not type(value).__module__.startswith(("keras.", "builtins", "tensorflow.")):
+                found[type(value).__name__] = type(value)
     with keras.saving.custom_object_scope(found):
         yield
 
@@ -114,36 +114,36 @@ def _settings(layer: keras.layers.Layer) -> dict[str, Any]:
     return {key: value for key, value in vars(layer).items() if not key.startswith("_")}
 
 
-def _difference(one: Any, other: Any, place: str, seen: set[int]) -> str | None:
+def _difference(old: Any, new: Any, place: str, seen: set[int]) -> str | None:
     """Describes where two values certainly differ; returns None if they are equal or cannot be compared."""
-    if one is other or id(one) in seen or isinstance(one, _NOT_SETTINGS):
+    if old is new or id(old) in seen or isinstance(old, _NOT_SETTINGS):
         return None
-    seen.add(id(one))
-    if isinstance(one, _PLAIN) or isinstance(other, _PLAIN):
-        same = type(one) is type(other) and (one == other or one != one)
-        return None if same else f"{place}, {other!r} for {one!r}"
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return _difference_of_items(one, other, place, seen)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        if len(one) != len(other):
-            return f"{place}, {len(other)} for {len(one)} items"
-        pairs = [_difference(a, b, f"{place}[{i}]", seen) for i, (a, b) in enumerate(zip(one, other, strict=True))]
+    seen.add(id(old))
+    if isinstance(old, _PLAIN) or isinstance(new, _PLAIN):
+        same = type(old) is type(new) and (old == new or old != old)
+        return None if same else f"{place}, {new!r} for {old!r}"
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return _difference_of_items(old, new, place, seen)
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        if len(old) != len(new):
+            return f"{place}, {len(new)} for {len(old)} items"
+        pairs = [_difference(a, b, f"{place}[{i}]", seen) for i, (a, b) in enumerate(zip(old, new, strict=True))]
         return next((difference for difference in pairs if difference), None)
-    if isinstance(one, types.FunctionType) and isinstance(other, types.FunctionType):
-        return None if one.__code__ is other.__code__ or one.__code__ == other.__code__ else f"{place}, a function"
-    if hasattr(one, "__array__") and hasattr(other, "__array__"):
-        return None if np.array_equal(np.asarray(one), np.asarray(other)) else f"{place}, an array"
-    if type(one) is not type(other):
-        return f"{place}, {type(other).__name__} for {type(one).__name__}"
-    is_object = hasattr(one, "__dict__") and not isinstance(one, type | types.ModuleType)
-    return _difference_of_items(vars(one), vars(other), place, seen) if is_object else None
+    if isinstance(old, types.FunctionType) and isinstance(new, types.FunctionType):
+        return None if old.__code__ is new.__code__ or old.__code__ == new.__code__ else f"{place}, a function"
+    if hasattr(old, "__array__") and hasattr(new, "__array__"):
+        return None if np.array_equal(np.asarray(old), np.asarray(new)) else f"{place}, an array"
+    if type(old) is not type(new):
+        return f"{place}, {type(new).__name__} for {type(old).__name__}"
+    is_object = hasattr(old, "__dict__") and not isinstance(old, type | types.ModuleType)
+    return _difference_of_items(vars(old), vars(new), place, seen) if is_object else None
 
 
-def _difference_of_items(one: Mapping[Any, Any], other: Mapping[Any, Any], place: str, seen: set[int]) -> str | None:
-    for key, value in one.items():
-        if key in _NOT_COMPARED or key not in other:  # attributes may be missing because they are created on first use
+def _difference_of_items(old: Mapping[Any, Any], new: Mapping[Any, Any], place: str, seen: set[int]) -> str | None:
+    for key, value in old.items():
+        if key in _NOT_COMPARED or key not in new:  # attributes may be missing because they are created on first use
             continue
-        difference = _difference(value, other[key], f"{place}.{key}" if isinstance(key, str) else place, seen)
+        difference = _difference(value, new[key], f"{place}.{key}" if isinstance(key, str) else place, seen)
         if difference is not None:
             return difference
     return None
@@ -151,7 +151,7 @@ def _difference_of_items(one: Mapping[Any, Any], other: Mapping[Any, Any], place
 
 def _message(layer: keras.layers.Layer, what: str) -> str:
     return (
-        "Layers of the backbone that each task has to itself (shared_layers) must be such that Keras can copy them. "
-        f"Received: layer '{layer.name}' ({type(layer).__name__}). {what}. Give the class a get_config that says all "
-        "its arguments and decorate it with keras.saving.register_keras_serializable(), or share it among the tasks."
+        "Layers of the backbone that tasks do not share (shared_layers) must be such that Keras can copy them. "
+        f"Received: layer '{layer.name}' ({type(layer).__name__}). {what}. Give the class a get_config that returns "
+        "all its arguments and decorate it with keras.saving.register_keras_serializable(), or let tasks share it."
     )

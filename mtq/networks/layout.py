@@ -2,7 +2,7 @@
 
 Images are `[height, width, channels]` in mtq. Gymnasium's frame stacks are `[frames, height, width]` for gray images
 and `[frames, height, width, channels]` for color images; single gray images are `[height, width]`. These layouts can be
-told apart by shape if there are few frames and the images are large.
+distinguished by shape if there are few frames and the images are large.
 """
 
 import math
@@ -28,7 +28,7 @@ MOVE_AXIS = (
     "encoders={task: keras.layers.Permute((2, 3, 1)), …} moves the first of three axes to the end (of four, a "
     "keras.Sequential of a Permute and a Reshape makes three)"
 )
-_AS_IT_IS = "If the shape is as it should be, encoders={task: keras.layers.Identity(), …} says so."
+_AS_IT_IS = "If the shape is correct as it is, pass encoders={task: keras.layers.Identity(), …}."
 
 
 def as_image(shape: Shape) -> Shape | None:
@@ -52,10 +52,10 @@ def as_image(shape: Shape) -> Shape | None:
 
 
 def to_image(name: str, shape: Shape, backbone: keras.layers.Layer) -> keras.layers.Layer | None:
-    """Makes the layer that rearranges a task's observations to `[height, width, channels]` for an image backbone.
+    """Creates the layer that rearranges a task's observations to `[height, width, channels]` for an image backbone.
 
-    The shape that counts is the one that the backbone's first convolution or pooling layer receives; layers before it
-    may already rearrange the axes.
+    Whether this is needed depends on the shape that the backbone's first convolution or pooling layer receives, because
+    layers before it may already rearrange the axes.
 
     Args:
         name: The task's name.
@@ -113,9 +113,9 @@ def _mover(name: str, shape: Shape, image: Shape) -> keras.layers.Layer:
 def _input_of(backbone: Any) -> Shape | None:
     """The input shape of a model without the batch axis, or None if it has no fixed one."""
     while isinstance(backbone, keras.Model):
-        given = getattr(backbone, "input_shape", None)
-        if isinstance(given, tuple) and not isinstance(given[0], tuple):
-            return given[1:]
+        input_shape = getattr(backbone, "input_shape", None)
+        if isinstance(input_shape, tuple) and not isinstance(input_shape[0], tuple):
+            return input_shape[1:]
         backbone = backbone.layers[0] if isinstance(backbone, keras.Sequential) and backbone.layers else None
     return None
 

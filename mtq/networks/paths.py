@@ -1,4 +1,4 @@
-"""Each task's own path through a network of several tasks."""
+"""The path of each task through a network of several tasks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from mtq.tasks.task import TaskSet
 class TaskPaths(Mapping[str, keras.Model]):
     """The networks `observation` → `q_values` of single tasks, sharing their layers with the network they come from.
 
-    Calling one computes that task's encoder, the backbone and that task's head, and nothing else.
+    Calling one computes only that task's encoder, the backbone and that task's head.
 
     Args:
         network: A functional model `{task: observation}` → `{task: q_values}`.
@@ -38,7 +38,11 @@ class TaskPaths(Mapping[str, keras.Model]):
         return self._paths[name]
 
     def tasks_of(self, variables: Sequence[keras.Variable]) -> list[tuple[int, ...]]:
-        """For each variable the numbers of the tasks in whose paths it is trained."""
+        """Returns, for each variable, the indices of the tasks in whose paths it is trainable.
+
+        Args:
+            variables: The variables.
+        """
         trained = [{id(variable) for variable in path.trainable_variables} for path in self._paths.values()]
         return [tuple(task for task, ids in enumerate(trained) if id(v) in ids) for v in variables]
 
@@ -66,9 +70,9 @@ def _path(network: keras.Model, name: str) -> keras.Model:
         if "not connected to `inputs`" not in str(error):
             raise
         raise ValueError(
-            f"The network's output '{name}' must follow from the observation of task '{name}' alone. Received: one "
-            "that needs other inputs too, or others in its place. Each task acts by its own observation; join tasks by "
-            "sharing layers, not tensors."
+            f"The network's output '{name}' must follow from the observation of task '{name}' alone. Received: an "
+            "output that depends on other inputs. Each task acts on its own observation; connect tasks by sharing "
+            "layers, not tensors."
         ) from error
 
 

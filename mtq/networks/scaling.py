@@ -57,9 +57,9 @@ class BoundsScaling(keras.layers.Layer):
 
 
 def scaling_layer(task: Task, parts: Sequence[Any]) -> keras.layers.Layer | None:
-    """Makes the layer that scales a task's observations.
+    """Creates the layer that scales a task's observations.
 
-    Integers that go into a layer such as an embedding, which treats them as categories, are not scaled.
+    Integers are not scaled if the first layer treats them as categories, such as an embedding.
 
     Args:
         task: The task.
@@ -78,12 +78,12 @@ def scaling_layer(task: Task, parts: Sequence[Any]) -> keras.layers.Layer | None
     if first is not None and _scales_again(first):
         raise ValueError(
             f"Layer '{first.name}' must be for observations in [0, 1], to which those of task '{task.name}' are scaled "
-            f"on their way in, from bounds of {low or 0.0} to {high}. Received: {type(first).__name__}, which would "
+            f"at the input, from bounds of {low or 0.0} to {high}. Received: {type(first).__name__}, which would "
             "scale them again. Leave it out, or adapt it to scaled observations."
         )
     if low is None and isinstance(high, float | int) and high <= _EXACT_IN_16_BITS:
         return keras.layers.Rescaling(1 / high, name=f"{task.name}_scaling")
-    # In float32 whatever the network's precision, because half precision may not distinguish such numbers.
+    # In float32 regardless of the network's precision, because half precision may not distinguish such numbers.
     return BoundsScaling(0.0 if low is None else low, high, name=f"{task.name}_scaling", dtype="float32")
 
 
@@ -92,7 +92,8 @@ def _scales_again(layer: Any) -> bool:
         return bool(0 < np.max(np.abs(np.asarray(layer.scale))) < _SMALL)
     if not isinstance(layer, keras.layers.Normalization):
         return False
-    mean = layer.input_mean if getattr(layer, "mean", None) is None else layer.mean  # of its data
+    # The mean of the data that the layer was given or adapted to.
+    mean = layer.input_mean if getattr(layer, "mean", None) is None else layer.mean
     return mean is not None and bool(np.any(np.asarray(mean) < 0.0) or np.any(np.asarray(mean) > 1.0))
 
 

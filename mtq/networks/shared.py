@@ -1,4 +1,4 @@
-"""Hard parameter sharing: one backbone for all tasks, an encoder and a head for each."""
+"""Hard parameter sharing: one backbone for all tasks, and an encoder and a head for each task."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,31 +31,34 @@ def shared_q_network(
 ) -> keras.Model:
     """Joins a shared backbone with an encoder and a head for each task.
 
-    Bounded integers and images of floats are scaled from their bounds to `[0, 1]` at the input;
-    `mtq.observation_spaces` gives the exact rules. Vectors of floats are not scaled. If no encoder is given and the
-    backbone begins with a convolution, Gymnasium's frame stacks `[frames, height, width]` and `[frames, height, width,
-    channels]` are rearranged to `[height, width, channels]`, and gray images `[height, width]` get a channel axis.
+    Bounded integers and images of floats are scaled from their bounds to `[0, 1]` at the input; the exact rules are in
+    `mtq.tasks.observation_spaces`. Vectors of floats are not scaled. If no encoder is given and the backbone begins
+    with a convolution, Gymnasium's frame stacks `[frames, height, width]` and `[frames, height, width, channels]` are
+    rearranged to `[height, width, channels]`, and gray images `[height, width]` get a channel axis.
 
     Args:
         tasks: The tasks.
-        backbone: `[B, …]` → `[B, features]`, from `mlp`, `minatar_cnn`, `nature_cnn` or any layer or model of Keras.
-        encoders: For each task a layer (or function of a Keras tensor) that brings its observation to the shape that
-            the backbone takes, or None where it has it. By default there are none where the observations agree; vectors
-            of different lengths get a `dense_encoder` each, images with different numbers of channels are padded.
-        heads: The widths of hidden layers in each head, the same for all tasks or by task.
+        backbone: The backbone, `[B, …]` → `[B, features]`: the result of `mlp`, `minatar_cnn` or `nature_cnn`, or any
+            Keras layer or model.
+        encoders: The encoder of each task, by name: a layer or a function of a Keras tensor that brings the observation
+            to the input shape of the backbone, or None if it has that shape. By default observations of one shape get
+            no encoder, vectors of different lengths get a `dense_encoder` each, and images with different numbers of
+            channels are padded.
+        heads: The widths of the hidden layers in each head, one list for all tasks or a dict with a list for each task.
         dueling: Whether the heads are `DuelingHead`s.
-        seed: The seed from which alone the weights are drawn; None to draw them from Keras's global generator. A layer
-            that already has weights, such as a trained backbone or one built with an input shape, keeps them.
-        shared_layers: How many of the backbone's layers with weights are shared, counted from its input. Each task has
-            the others to itself, named `"<task>_<layer>"`. By default all are shared; with 0 there is a network for
-            each task, and nothing in common. A backbone that is no `keras.Sequential` counts as one layer.
+        seed: The seed of the weights, which then do not depend on any other random state; None to draw them from
+            Keras's global generator. A layer that already has weights, such as a trained backbone or one built with an
+            input shape, keeps them.
+        shared_layers: The number of the backbone's layers with weights that tasks share, counted from its input. Each
+            task gets a copy of the others, named `"<task>_<layer>"`. By default all layers are shared; with 0 the tasks
+            have separate networks. A backbone other than a `keras.Sequential` counts as one layer.
 
     Returns:
-        A functional model `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`. The shared part is its
-        layer `"backbone"`.
+        A functional model `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`. Its layer `"backbone"`
+        is the shared part.
 
     Raises:
-        ValueError: encoders or heads are given for other tasks than these, the encoded shapes differ or do not fit the
+        ValueError: encoders or heads are not given for exactly these tasks, the encoded shapes differ or do not fit the
             backbone, or shared_layers exceeds the number of layers with weights.
 
     Example:
@@ -68,7 +71,7 @@ def shared_q_network(
     check_tasks("tasks of the network", tasks)
     check_keras("backbone", backbone)
     if not isinstance(backbone, keras.layers.Layer):
-        raise ValueError(f"backbone must be a layer or model of keras, such as mlp([128]). Received: {backbone!r}.")
+        raise ValueError(f"backbone must be a Keras layer or model, such as mlp([128]). Received: {backbone!r}.")
     dueling = flag("dueling", dueling)
     seed = None if seed is None else integer("seed", seed, least=0)
     hidden = dict(heads) if isinstance(heads, Mapping) else dict.fromkeys(tasks, heads)
@@ -99,19 +102,19 @@ def shared_q_network(
         encoded = {}
         for name, task in tasks.items():
             encoded[name] = inputs[name]
-            given = [layer for layer in (movers[name], encoders[name]) if layer is not None]
-            scaling = scaling_layer(task, [*given, backbone])
-            for layer in [scaling, *given] if scaling is not None else given:
+            layers = [layer for layer in (movers[name], encoders[name]) if layer is not None]
+            scaling = scaling_layer(task, [*layers, backbone])
+            for layer in [scaling, *layers] if scaling is not None else layers:
                 encoded[name] = _called(layer, encoded[name], task, "encoder")
         _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()})
 
         shared, private = split_backbone(backbone, shared_layers)
         outputs, copies_of_built = {}, []
         for name, task in tasks.items():
-            own = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
-            copies_of_built += [copy for copy, layer in zip(own, private, strict=True) if layer.built]
+            copies = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
+            copies_of_built += [copy for copy, layer in zip(copies, private, strict=True) if layer.built]
             features = encoded[name]
-            for layer in [*shared, *own]:
+            for layer in [*shared, *copies]:
                 features = _called(layer, features, task, "backbone")
             _check_features(features, task)
             for layer in head_layers(task, hidden[name], dueling):
@@ -131,16 +134,16 @@ def _called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) ->
         return layer(tensor)
     except Exception as error:
         raise ValueError(
-            f"The {role} must take the observations {task.spec.observation_shape} of task '{task.name}', which come to "
+            f"The {role} must take the observations {task.spec.observation_shape} of task '{task.name}', which reach "
             f"'{getattr(layer, 'name', layer)}' as {tuple(tensor.shape[1:])}. Received: {_reason(error)} If it is the "
             f"shape that does not fit, choose another {role}: mlp takes vectors, minatar_cnn images [height, width, "
-            f"channels] from {SMALLEST}×{SMALLEST}, nature_cnn from {LARGE}×{LARGE}; smaller ones can be flattened by "
-            "an encoder, keras.layers.Flatten()."
+            f"channels] from {SMALLEST}×{SMALLEST}, nature_cnn from {LARGE}×{LARGE}; an encoder "
+            "keras.layers.Flatten() can flatten smaller ones."
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, without Keras's account of which layer it was calling with which arguments."""
+    """The message of an error without Keras's description of the call in which it was raised."""
     text = message_of(error).split("Arguments received by")[0]
     lines = [line.strip() for line in text.splitlines() if not line.startswith("Exception encountered when calling")]
     reason = " ".join(line for line in lines if line) or type(error).__name__
@@ -155,9 +158,9 @@ def _shape_after(layer: keras.layers.Layer | None, shape: tuple[int, ...]) -> tu
 def _check_features(features: keras.KerasTensor, task: Task) -> None:
     if len(features.shape) != 2 or features.shape[1] is None:
         raise ValueError(
-            "The backbone must give features [B, features]. Received: an output of shape "
+            "The backbone must return features [B, features]. Received: an output of shape "
             f"{tuple(features.shape)}, for the observations {task.spec.observation_shape} of task '{task.name}'. For "
-            "images choose minatar_cnn or nature_cnn; what should be one vector can be flattened by an encoder, "
+            "images choose minatar_cnn or nature_cnn; to treat observations as vectors, flatten them with an encoder "
             "keras.layers.Flatten()."
         )
 
@@ -170,7 +173,7 @@ def _joined(inputs: Mapping[str, keras.KerasTensor], outputs: Mapping[str, keras
         if repeated is None:
             raise
         raise ValueError(
-            f"Each layer of the network must have a name of its own. Received: '{repeated[1]}' more than once, for the "
+            f"Each layer of the network must have a unique name. Received: '{repeated[1]}' more than once, for the "
             f"tasks {list(inputs)}. Rename a task, or the layer of an encoder or of the backbone (name=…)."
         ) from error
 
@@ -187,5 +190,5 @@ def _check_agreement(shapes: Mapping[str, tuple[int | None, ...]]) -> None:
     if len(set(shapes.values())) > 1:
         raise ValueError(
             f"The backbone must get one shape from all tasks. Received, after the encoders: {dict(shapes)}. "
-            "Give encoders that bring the observations to one shape, or leave encoders out."
+            "Give encoders that bring the observations to one shape, or omit encoders to use the default ones."
         )

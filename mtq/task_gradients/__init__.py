@@ -1,6 +1,6 @@
-"""Per-task gradients at about the price of one backward pass."""
+"""Per-task gradients at about the cost of one backward pass."""
 
 from mtq.task_gradients.gradients import TaskGradients
-from mtq.task_gradients.recorder import GradientRecorder
+from mtq.task_gradients.tape import TaskGradientTape
 
-__all__ = ["GradientRecorder", "TaskGradients"]
+__all__ = ["TaskGradientTape", "TaskGradients"]

@@ -1,4 +1,4 @@
-"""Differentiation with respect to values that stand in for a network's variables, and of scaled losses."""
+"""Differentiation with respect to values that are substituted for a network's variables, and of scaled losses."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,10 @@ import tensorflow as tf
 
 
 class WatchedValues(keras.StatelessScope):
-    """A stateless scope in which variables have copies of their values, which a tape watches.
+    """A stateless scope that substitutes watched copies for the values of variables.
 
-    If a layer assigns one of these variables while it is called, as `SpectralNormalization` does, the value that it
-    assigns is watched from there on. No gradient flows through the assignment, as none flows through that of a
-    variable.
+    If a layer assigns one of these variables while it is called, as `SpectralNormalization` does, the tape watches the
+    assigned value from then on. No gradient flows through the assignment, as with a real variable.
 
     Args:
         tape: The tape, which is recording.
@@ -31,7 +30,11 @@ class WatchedValues(keras.StatelessScope):
         self.sources = list(enumerate(copies))
 
     def add_update(self, update: tuple[keras.Variable, Any]) -> None:
-        """Notes the value that a layer assigns to a variable; called by Keras."""
+        """Records the value that a layer assigns to a variable; called by Keras.
+
+        Args:
+            update: The variable and the assigned value.
+        """
         variable, value = update
         place = self._places.get(id(variable))
         if place is not None:

@@ -1,4 +1,4 @@
-"""Weightings: how the weight of each task in the loss comes about."""
+"""Weightings, which determine the weight of each task's loss at every update."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -63,7 +63,7 @@ _BY_NAME: dict[str, type[Weighting]] = {
 
 
 def names() -> list[str]:
-    """The names that `get` knows."""
+    """Returns the names that `get` accepts, sorted."""
     return sorted(_BY_NAME)
 
 

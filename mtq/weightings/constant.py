@@ -1,4 +1,4 @@
-"""Weights that stay as they are until somebody changes them."""
+"""Constant weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,12 @@ from mtq.weightings.weighting import Weighting, check_mapping, check_task_weight
 
 @keras.saving.register_keras_serializable("mtq")
 class Constant(Weighting):
-    """Equation 3 of the mission: the weights are those of the model's variable `task_weights`.
+    """Weights that are the values of the model's variable `task_weights` (equation 3 in README.md).
+
+    They stay constant until the user assigns others, for example by `MultiTaskDQN.set_task_weights`.
 
     Args:
-        weights: What the variable starts from, by task; by default the tasks' own weights.
+        weights: The initial weights by task; by default the tasks' own weights.
     """
 
     needs_losses = False
@@ -30,7 +32,7 @@ class Constant(Weighting):
         self.weights = None if weights is None else {name: float(weight) for name, weight in weights.items()}
 
     def initial_weights(self, tasks: TaskSet) -> list[float]:
-        """The weights in the order of the tasks."""
+        """Returns the initial weights in the order of the tasks."""
         if self.weights is None:
             return super().initial_weights(tasks)
         return [self.weights[name] for name in tasks]
@@ -43,14 +45,14 @@ class Constant(Weighting):
         tasks: TaskSet,
         gradients: TaskGradients | None = None,
     ) -> tf.Tensor:
-        """The variable."""
+        """Returns `task_weights`."""
         return task_weights
 
     def check(self, tasks: TaskSet) -> None:
-        """Raises a ValueError if the weights do not fit the tasks."""
+        """Checks that there is one weight for each task."""
         if self.weights is not None:
             check_task_weights(self.weights, tasks)
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {"weights": self.weights}

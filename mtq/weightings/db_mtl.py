@@ -1,4 +1,4 @@
-"""Dual balancing."""
+"""DB-MTL: dual balancing of losses and gradients."""
 
 import keras
 import tensorflow as tf
@@ -11,7 +11,7 @@ _LARGEST_WEIGHT = 1e12
 
 @keras.saving.register_keras_serializable("mtq")
 class DBMTL(Adaptive):
-    """Balances losses by their logarithm, and the gradients of these to the length of the longest.
+    """Balances losses by their logarithms, and scales the gradients of these to the norm of the longest.
 
     With `n_i = ‖∇ log L_i‖ = ‖∇L_i‖ / L_i` over the shared variables, `w_i = max_j n_j / ‖∇L_i‖`. This is the paper's
     method without its running mean of gradients (β = 0).
@@ -21,7 +21,7 @@ class DBMTL(Adaptive):
     """
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
-        """From losses and norms; 0 where there is no gradient."""
+        """Computes the weights from losses and gradient norms; 0 for a task whose gradient is zero."""
         norms = gradients.norms("shared")
         longest = tf.reduce_max(norms / tf.maximum(losses, SMALLEST_LOSS))
         return tf.minimum(tf.math.divide_no_nan(longest, norms), _LARGEST_WEIGHT)

@@ -1,4 +1,4 @@
-"""Weights from how fast the losses fall."""
+"""Dynamic weight average: weights from the rates at which the losses fall."""
 
 from typing import Any
 
@@ -12,13 +12,14 @@ from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, c
 
 @keras.saving.register_keras_serializable("mtq")
 class DynamicWeightAverage(Adaptive):
-    """`w_i = T · softmax(r_i / temperature)` with `r_i = L_i(k−1) / L_i(k−2)`, L the mean losses of two periods.
+    """Weights `w_i = T · softmax(r_i / temperature)` with the rates `r_i = L_i(k−1) / L_i(k−2)`.
 
-    A task whose loss falls more slowly gets more weight. In the first two periods all weights are one.
+    L(k) are the mean losses of period k. A task whose loss falls more slowly gets more weight. In the first two periods
+    all weights are one.
 
     Args:
-        temperature: The higher, the more alike the weights.
-        period: Over how many updates losses are averaged; the paper's is an epoch.
+        temperature: The temperature of the softmax. Higher temperatures make the weights more equal.
+        period: The number of updates over which losses are averaged; in the paper a period is an epoch.
 
     Reference:
         Liu, Johns and Davison, "End-to-End Multi-Task Learning with Attention", CVPR 2019, equation 7.
@@ -31,13 +32,13 @@ class DynamicWeightAverage(Adaptive):
         self.temperature, self.period = temperature, integer("period of DynamicWeightAverage", period)
 
     def build(self, num_tasks: int, num_shared: int) -> None:
-        """Makes the means of two periods, the sum of the present one, and the number of its losses."""
-        self.means = self.add_variable("means", tf.zeros([2, num_tasks]))  # the last, and the one before; 0 is none
+        """Creates the mean losses of the last two periods, and the sum and number of the losses in the current one."""
+        self.means = self.add_variable("means", tf.zeros([2, num_tasks]))  # last period and the one before; 0 if none
         self.sums = self.add_variable("sums", tf.zeros(num_tasks))
         self.count = self.add_variable("count", tf.zeros([]))
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
-        """From the last two periods."""
+        """Computes the weights from the last two periods, and adds the losses to the current one."""
         last, before = tf.unstack(tf.convert_to_tensor(self.means))
         rates = tf.where(tf.reduce_all(before > 0), last / tf.maximum(before, SMALLEST_LOSS), tf.ones_like(last))
         weights = losses.shape[0] * tf.nn.softmax(rates / self.temperature)
@@ -49,5 +50,5 @@ class DynamicWeightAverage(Adaptive):
         return weights
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {"temperature": self.temperature, "period": self.period}

@@ -1,4 +1,4 @@
-"""Fast adaptive multitask optimization."""
+"""FAMO: fast adaptive multitask optimization."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
 @keras.saving.register_keras_serializable("mtq")
 class FAMO(Adaptive):
-    """Lets all losses fall at about the same rate, in logarithms, without looking at single gradients.
+    """Makes the logarithms of all losses fall at about the same rate, without the gradients of single tasks.
 
-    `w_i = c z_i / L_i` with `z = softmax(ξ)` and `c = 1 / Σ_i z_i / L_i`. After an update ξ descends by Adam along
-    `Jᵀ (log L(t) − log L(t+1)) + γ ξ`, J the Jacobian of the softmax. The paper computes the losses after an update
-    once more on the same batch; here they are those of the next batch.
+    The weights are `w_i = c z_i / L_i` with `z = softmax(ξ)` and `c = 1 / Σ_i z_i / L_i`. After an update Adam moves ξ
+    against the gradient `Jᵀ (log L(t) − log L(t+1)) + γ ξ`, where J is the Jacobian of the softmax. The paper computes
+    the losses after an update on the same batch again; here they are the losses of the next batch.
 
     Args:
-        learning_rate: Of ξ.
-        gamma: γ, how strongly ξ is drawn to 0.
+        learning_rate: The learning rate of ξ.
+        gamma: The decay γ of ξ towards 0.
 
     Reference:
         Liu et al., "FAMO: Fast Adaptive Multitask Optimization", NeurIPS 2023, Algorithm 1.
@@ -35,14 +35,14 @@ class FAMO(Adaptive):
         self.learning_rate, self.gamma = learning_rate, real("gamma of FAMO", gamma, least=0)
 
     def build(self, num_tasks: int, num_shared: int) -> None:
-        """Makes ξ, Adam's moments of it, the last losses' logarithms, and the number of steps."""
+        """Creates ξ, its moments for Adam, the logarithms of the last losses, and the number of steps."""
         self.xi = self.add_variable("xi", tf.zeros(num_tasks))
         self.moments = self.add_variable("moments", tf.zeros([2, num_tasks]))
         self.last_logs = self.add_variable("last_logs", tf.zeros(num_tasks))
-        self.seen = self.add_variable("seen", tf.zeros([]))  # losses so far
+        self.seen = self.add_variable("seen", tf.zeros([]))  # the number of updates whose losses were seen
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
-        """A step of ξ for what came of the last update; then the weights."""
+        """Moves ξ by the change of the losses since the last update, and returns the weights that follow."""
         logs, xi = log_losses(losses), tf.convert_to_tensor(self.xi)
         z = tf.nn.softmax(xi)
         fall = self.last_logs - logs
@@ -52,14 +52,14 @@ class FAMO(Adaptive):
         second = _BETA_2 * moments[1] + (1 - _BETA_2) * slope**2
         steps = tf.maximum(tf.convert_to_tensor(self.seen), 1.0)
         step = first / (1 - _BETA_1**steps) / (tf.sqrt(second / (1 - _BETA_2**steps)) + _EPSILON)
-        is_going = self.seen > 0
-        assign_if_finite(self.moments, tf.where(is_going, tf.stack([first, second]), moments))
-        assign_if_finite(self.xi, tf.where(is_going, xi - self.learning_rate * step, xi))
+        has_last = self.seen > 0
+        assign_if_finite(self.moments, tf.where(has_last, tf.stack([first, second]), moments))
+        assign_if_finite(self.xi, tf.where(has_last, xi - self.learning_rate * step, xi))
         assign_if_finite(self.last_logs, logs)
         self.seen.assign_add(1.0)
         shares = tf.nn.softmax(tf.convert_to_tensor(self.xi)) / tf.maximum(losses, SMALLEST_LOSS)
         return shares / tf.reduce_sum(shares)
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {"learning_rate": self.learning_rate, "gamma": self.gamma}

@@ -9,7 +9,7 @@ from mtq.weightings.adaptive import Adaptive, log_losses
 
 @keras.saving.register_keras_serializable("mtq")
 class GeometricLoss(Adaptive):
-    """`w_i = (Π_j L_j)^(1/T) / (T L_i)`: the gradient of the losses' geometric mean.
+    """Weights `w_i = (Π_j L_j)^(1/T) / (T L_i)`, the gradient of the geometric mean of the losses.
 
     Reference:
         Chennupati et al., "MultiNet++", CVPR Workshops 2019, equation 2.
@@ -18,6 +18,6 @@ class GeometricLoss(Adaptive):
     needs_gradients = False
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
-        """From the logarithms."""
+        """Computes the weights from the logarithms of the losses."""
         logs = log_losses(losses)
         return tf.exp(tf.reduce_mean(logs) - logs) / losses.shape[0]

@@ -1,4 +1,4 @@
-"""Weights that bring the tasks' gradients to one size, and tasks to one pace."""
+"""GradNorm: weights that balance the tasks' gradient norms and training rates."""
 
 from typing import Any
 
@@ -14,15 +14,16 @@ _SMALLEST_WEIGHT = 1e-4
 
 @keras.saving.register_keras_serializable("mtq")
 class GradNorm(Adaptive):
-    """Weights learnt by descending `Σ_i |G_i − Ḡ r_i^α|`, whose targets count as constants.
+    """Weights learned by gradient descent on `Σ_i |G_i − Ḡ r_i^α|`, whose targets `Ḡ r_i^α` are constants.
 
-    `G_i = w_i ‖∇L_i‖` over the shared variables, `Ḡ` their mean, and `r_i` the loss relative to the first one, over the
-    mean of these. Steps are taken relative to `Ḡ`, so that the learning rate does not depend on the losses' scale, and
-    are cut off at `learning_rate`, as weights are at 1e-4. After each step the weights are scaled to sum to T.
+    `G_i = w_i ‖∇L_i‖` are the weighted gradient norms over the shared variables, `Ḡ` is their mean, and `r_i` is the
+    ratio of the loss to the first loss, divided by the mean of these ratios. Steps are divided by `Ḡ`, so that the
+    learning rate does not depend on the scale of the losses, and clipped to `learning_rate`. Weights are kept above
+    1e-4, and scaled to sum to T after each step.
 
     Args:
-        alpha: α: how strongly tasks that learn more slowly are favoured; 0 asks for equal sizes alone.
-        learning_rate: Of the weights.
+        alpha: The exponent α, which favors tasks whose losses fall more slowly; 0 balances the gradient norms alone.
+        learning_rate: The learning rate of the weights.
 
     Reference:
         Chen et al., "GradNorm", ICML 2018, equations 1 and 2 and Algorithm 1.
@@ -33,12 +34,12 @@ class GradNorm(Adaptive):
         self.alpha, self.learning_rate = real("alpha of GradNorm", alpha, least=0), learning_rate
 
     def build(self, num_tasks: int, num_shared: int) -> None:
-        """Makes the weights, of ones, and the first losses."""
+        """Creates the weights, initially ones, and the first losses."""
         self.weights = self.add_variable("weights", tf.ones(num_tasks))
-        self.first_losses = self.add_variable("first_losses", tf.zeros(num_tasks))  # 0 where there was none yet
+        self.first_losses = self.add_variable("first_losses", tf.zeros(num_tasks))  # 0 if none was seen yet
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
-        """The weights of now; then a step of them."""
+        """Returns the current weights, and moves them one step for the next update."""
         weights, first = tf.convert_to_tensor(self.weights), tf.convert_to_tensor(self.first_losses)
         losses = tf.maximum(losses, SMALLEST_LOSS)
         first = tf.where(first > 0, first, losses)
@@ -54,5 +55,5 @@ class GradNorm(Adaptive):
         return weights
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {"alpha": self.alpha, "learning_rate": self.learning_rate}

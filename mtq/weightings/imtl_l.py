@@ -1,4 +1,4 @@
-"""Impartial losses."""
+"""IMTL-L: impartial losses."""
 
 from typing import Any
 
@@ -11,12 +11,13 @@ from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, c
 
 @keras.saving.register_keras_serializable("mtq")
 class IMTLL(Adaptive):
-    """`w_i = e^(s_i)`, where s is learnt by descending `Σ_i e^(s_i) L_i − s_i`: weighted losses become equal.
+    """Weights `w_i = e^(s_i)`, with s learned by gradient descent on `Σ_i e^(s_i) L_i − s_i`.
 
-    At its optimum `w_i = 1 / L_i`. Steps of s are cut off at `learning_rate`, for large losses would throw it far.
+    At the optimum `w_i = 1 / L_i`, so that the weighted losses are equal. Steps of s are clipped to `learning_rate`,
+    because large losses would move it too far.
 
     Args:
-        learning_rate: Of s.
+        learning_rate: The learning rate of s.
 
     Reference:
         Liu et al., "Towards Impartial Multi-task Learning", ICLR 2021, section 3.2, equation 9.
@@ -29,11 +30,11 @@ class IMTLL(Adaptive):
         self.learning_rate = learning_rate
 
     def build(self, num_tasks: int, num_shared: int) -> None:
-        """Makes s, of zeros."""
+        """Creates s, initially zeros."""
         self.log_scales = self.add_variable("log_scales", tf.zeros(num_tasks))
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
-        """The weights of now; then a step of s."""
+        """Returns the current weights, and moves s one step for the next update."""
         s = tf.convert_to_tensor(self.log_scales)
         weights = tf.exp(s)
         step = tf.clip_by_value(weights * tf.maximum(losses, SMALLEST_LOSS) - 1.0, -1.0, 1.0)
@@ -41,5 +42,5 @@ class IMTLL(Adaptive):
         return weights
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {"learning_rate": self.learning_rate}

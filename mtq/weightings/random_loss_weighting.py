@@ -1,4 +1,4 @@
-"""Random weights of losses."""
+"""Random weighting of losses."""
 
 from typing import Any
 
@@ -13,12 +13,13 @@ from mtq.weightings.adaptive import Adaptive
 
 @keras.saving.register_keras_serializable("mtq")
 class RandomLossWeighting(Adaptive):
-    """`w = T · softmax(z)`, z drawn anew from a normal distribution at every update.
+    """Weights `w = T · softmax(z)`, where z is drawn from a normal distribution at each update.
 
-    The paper's weights sum to one; times T they are one on average, as other weightings' are.
+    The paper's weights sum to one. Here they are multiplied by T, so that they are one on average like those of other
+    weightings.
 
     Args:
-        seed: Of the numbers, which are a function of it and of the number of updates.
+        seed: The seed of z, which is a function of the seed and the number of updates.
 
     Reference:
         Lin et al., "Reasonable Effectiveness of Random Weighting", TMLR 2022, section 3.
@@ -31,9 +32,9 @@ class RandomLossWeighting(Adaptive):
         self.seed = integer("seed of RandomLossWeighting", seed, least=0)
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
-        """Drawn anew."""
+        """Draws the weights of one update."""
         return losses.shape[0] * tf.nn.softmax(stateless_normal(losses.shape, [self.stream(self.seed), updates]))
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {"seed": self.seed}

@@ -1,4 +1,4 @@
-"""Weights that follow schedules."""
+"""Scheduled weights."""
 
 import math
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ from mtq.weightings.weighting import Weighting, check_mapping, check_task_weight
 
 @keras.saving.register_keras_serializable("mtq")
 class Schedule(Weighting):
-    """Weights as functions of the number of updates.
+    """Weights that are functions of the number of updates.
 
     Args:
-        weights: For each task a `keras.optimizers.schedules.LearningRateSchedule`, or a number.
+        weights: The weight of each task, by name: a `keras.optimizers.schedules.LearningRateSchedule` or a number.
     """
 
     needs_losses = False
@@ -31,7 +31,7 @@ class Schedule(Weighting):
         self.weights = {name: _schedule_or_number(weight) for name, weight in weights.items()}
 
     def initial_weights(self, tasks: TaskSet) -> list[float]:
-        """The numbers, and 1 for each schedule: a user who changes it multiplies the schedule."""
+        """Returns the numbers, and 1 for each schedule; other values of `task_weights` multiply the schedule."""
         return [1.0 if isinstance(self.weights[name], LearningRateSchedule) else self.weights[name] for name in tasks]
 
     def __call__(
@@ -42,21 +42,21 @@ class Schedule(Weighting):
         tasks: TaskSet,
         gradients: TaskGradients | None = None,
     ) -> tf.Tensor:
-        """The model's variable, times the schedules at this update."""
-        now = [
+        """Returns `task_weights` times the values of the schedules at this update."""
+        values = [
             weight(updates) if isinstance(weight, LearningRateSchedule) else 1.0
             for weight in (self.weights[name] for name in tasks)
         ]
-        now = tf.stack([tf.cast(weight, tf.float32) for weight in now])
-        # An epoch's mean would hide a negative weight. A NaN is not hidden, and stops the run with the task's name.
-        return task_weights * tf.where(now >= 0, now, math.nan)
+        scheduled = tf.stack([tf.cast(value, tf.float32) for value in values])
+        # The mean over an epoch would hide a negative weight. A NaN shows, and stops the run with the task's name.
+        return task_weights * tf.where(scheduled >= 0, scheduled, math.nan)
 
     def check(self, tasks: TaskSet) -> None:
-        """Raises a ValueError if the weights do not fit the tasks."""
+        """Checks that there is one weight for each task."""
         check_task_weights(self.weights, tasks)
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {
             "weights": {
                 name: keras.saving.serialize_keras_object(weight)

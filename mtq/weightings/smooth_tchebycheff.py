@@ -1,4 +1,4 @@
-"""A smooth maximum of the losses."""
+"""Smooth Tchebycheff scalarization: a smooth maximum of the losses."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ from mtq.weightings.weighting import Weighting
 
 @keras.saving.register_keras_serializable("mtq")
 class SmoothTchebycheff(Weighting):
-    """`w = λ · softmax(λ (L − ideal) / mu)`: the gradient of `mu · log Σ_i exp(λ_i (L_i − ideal) / mu)`.
+    """Weights `w = λ · softmax(λ (L − ideal) / mu)`, the gradient of `mu · log Σ_i exp(λ_i (L_i − ideal) / mu)`.
 
-    That is a smooth maximum: the smaller mu, the more the task with the largest weighted loss counts alone. λ, the
-    paper's preferences, are the model's `task_weights`.
+    This function is a smooth maximum: the smaller mu, the more the task with the largest weighted loss dominates. The
+    paper's preferences λ are the model's `task_weights`.
 
     Args:
-        mu: In units of the losses.
-        ideal: The loss that is thought reachable.
+        mu: The smoothing parameter, in units of the losses.
+        ideal: The lowest loss that is considered reachable.
 
     Reference:
         Lin et al., "Smooth Tchebycheff Scalarization for Multi-Objective Optimization", ICML 2024, equation 8.
@@ -41,9 +41,9 @@ class SmoothTchebycheff(Weighting):
         tasks: TaskSet,
         gradients: TaskGradients | None = None,
     ) -> tf.Tensor:
-        """The gradient of the smooth maximum."""
+        """Returns the gradient of the smooth maximum with respect to the losses."""
         return task_weights * tf.nn.softmax(task_weights * (tf.stop_gradient(losses) - self.ideal) / self.mu)
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {"mu": self.mu, "ideal": self.ideal}

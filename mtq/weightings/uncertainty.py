@@ -1,4 +1,4 @@
-"""Weights from the tasks' uncertainty."""
+"""Uncertainty weighting."""
 
 from typing import Any
 
@@ -11,12 +11,13 @@ from mtq.weightings.adaptive import SMALLEST_LOSS, Adaptive, assign_if_finite, c
 
 @keras.saving.register_keras_serializable("mtq")
 class Uncertainty(Adaptive):
-    """`w_i = ½ e^(−s_i)`, where `s_i = log σ_i²` is learnt by descending `Σ_i ½ e^(−s_i) L_i + ½ s_i`.
+    """Weights `w_i = ½ e^(−s_i)`, with `s_i = log σ_i²` learned by gradient descent on `Σ_i ½ e^(−s_i) L_i + ½ s_i`.
 
-    At its optimum `w_i = 1 / (2 L_i)`. Steps of s are cut off at `learning_rate`, for large losses would throw it far.
+    At the optimum `w_i = 1 / (2 L_i)`. Steps of s are clipped to `learning_rate`, because large losses would move it
+    too far.
 
     Args:
-        learning_rate: Of s.
+        learning_rate: The learning rate of s.
 
     Reference:
         Kendall, Gal and Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR 2018, equation 7.
@@ -29,11 +30,11 @@ class Uncertainty(Adaptive):
         self.learning_rate = learning_rate
 
     def build(self, num_tasks: int, num_shared: int) -> None:
-        """Makes s, of zeros."""
+        """Creates s, initially zeros."""
         self.log_variances = self.add_variable("log_variances", tf.zeros(num_tasks))
 
     def weigh(self, losses: tf.Tensor, updates: tf.Tensor, gradients: TaskGradients) -> tf.Tensor:
-        """The weights of now; then a step of s."""
+        """Returns the current weights, and moves s one step for the next update."""
         s = tf.convert_to_tensor(self.log_variances)
         weights = 0.5 * tf.exp(-s)
         step = tf.clip_by_value(0.5 - weights * tf.maximum(losses, SMALLEST_LOSS), -1.0, 1.0)
@@ -41,5 +42,5 @@ class Uncertainty(Adaptive):
         return weights
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {"learning_rate": self.learning_rate}

@@ -1,4 +1,4 @@
-"""What all weightings have in common."""
+"""The base class of weightings, and checks of task weights."""
 
 import abc
 from collections.abc import Mapping
@@ -14,18 +14,25 @@ from mtq.tasks.task import TaskSet, check_weight
 
 
 class Weighting(Stateful, abc.ABC):
-    """Gives the weights of T tasks at every update. Serializable by Keras.
+    """The base class of weightings, which compute the weights of T tasks at every update.
+
+    Weightings are serializable by Keras. `MultiTaskDQN.compile` takes them as objects or by name.
 
     Attributes:
-        needs_losses: Whether the weights depend on the losses, which must then be those of all replicas' rows.
-        needs_gradients: Whether they depend on the gradients; if not, there may be none.
+        needs_losses: Whether the weights depend on the losses. If so, the losses must be means over the rows of all
+            replicas.
+        needs_gradients: Whether the weights depend on the gradients. If not, the gradients may be None.
     """
 
     needs_losses = True
     needs_gradients = True
 
     def initial_weights(self, tasks: TaskSet) -> list[float]:
-        """What the model's variable `task_weights` starts from, in the order of the tasks."""
+        """Returns the initial values of the model's variable `task_weights`, in the order of the tasks.
+
+        Args:
+            tasks: The tasks.
+        """
         return [task.weight for task in tasks.values()]
 
     @abc.abstractmethod
@@ -37,38 +44,49 @@ class Weighting(Stateful, abc.ABC):
         tasks: TaskSet,
         gradients: TaskGradients | None = None,
     ) -> tf.Tensor:
-        """The weights for one update.
+        """Computes the weights for one update.
 
         Args:
-            task_weights: The model's variable, `[T]` float32, which users may change while training.
-            losses: Of the tasks, `[T]` float32.
-            updates: How many updates were made before, int64 scalar.
+            task_weights: The value of the model's variable `task_weights`, `[T]` float32, which users may change during
+                training.
+            losses: The losses of the tasks, `[T]` float32.
+            updates: The number of updates so far, an int64 scalar.
             tasks: The tasks.
-            gradients: Of the unweighted losses.
+            gradients: The gradients of the unweighted losses, or None if the weighting does not need them.
 
         Returns:
-            `[T]` float32.
+            The weights, `[T]` float32.
         """
 
     def check(self, tasks: TaskSet) -> None:
-        """Raises a ValueError if the weighting does not fit the tasks."""
+        """Checks that the weighting fits the tasks.
+
+        Args:
+            tasks: The tasks.
+
+        Raises:
+            ValueError: The weighting does not fit the tasks.
+        """
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the config that Keras saves."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Weighting":
-        """Makes the weighting again."""
+        """Creates a weighting from its config."""
         return cls(**config)
 
 
 def check_mapping(role: str, weights: Any) -> None:
-    """Raises a ValueError unless this is a dict.
+    """Checks that weights are given as a dict.
 
     Args:
-        role: The name of the argument, for the message.
-        weights: The value received.
+        role: The name of the argument, for the error message.
+        weights: The value of the argument.
+
+    Raises:
+        ValueError: The value is not a dict.
     """
     if not isinstance(weights, Mapping):
         raise ValueError(f"{role} must be a dict from tasks to weights. Received: {weights!r}.")
@@ -77,13 +95,16 @@ def check_mapping(role: str, weights: Any) -> None:
 def check_task_weights(
     weights: Mapping[str, Any], tasks: TaskSet, partial: bool = False, role: str = "loss_weights"
 ) -> None:
-    """Raises a ValueError unless there is one good weight for each task.
+    """Checks that there is one valid weight for each task.
 
     Args:
-        weights: A number, or a schedule, for each task's name.
+        weights: The weight of each task, by name: a number or a schedule.
         tasks: The tasks.
-        partial: Whether tasks may be left out.
-        role: What the weights are called in a message.
+        partial: Whether tasks may be missing.
+        role: The name of the argument, for the error message.
+
+    Raises:
+        ValueError: A task has no weight, a weight has no task, or a weight is negative or not finite.
     """
     check_mapping(role, weights)
     for name in weights:

@@ -206,9 +206,9 @@ def test_graddrop_chooses_a_sign_with_the_probability_of_the_paper():
     assert (updates[:, 2] == 2.0).all()
 
 
-def test_random_weighting_has_the_mean_as_its_mean():
+def test_random_gradient_weighting_has_the_mean_as_its_mean():
     rows = random_rows(3, 4, 0)
-    updates = updates_of("random_weighting", rows, draws=1500)
+    updates = updates_of("random_gradient_weighting", rows, draws=1500)
     np.testing.assert_allclose(updates.mean(axis=0), rows.mean(axis=0), atol=0.05)
 
 

@@ -90,7 +90,7 @@ INTEGERS = {
     "seed of PCGrad": aggregator("PCGrad", "seed"),
     "seed of GradDrop": aggregator("GradDrop", "seed"),
     "seed of GradVac": aggregator("GradVac", "seed"),
-    "seed of RandomWeighting": aggregator("RandomWeighting", "seed"),
+    "seed of RandomGradientWeighting": aggregator("RandomGradientWeighting", "seed"),
 }
 REALS = {
     "discount": of_task("discount"),

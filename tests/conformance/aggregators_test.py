@@ -13,11 +13,12 @@ from tests.toy import summed_losses
 SCALES = [1.0, *(pytest.param(scale, marks=pytest.mark.thorough) for scale in (1e-12, 1e12))]
 
 
-RANDOM = {"gradvac", "graddrop", "pcgrad", "random_weighting"}
+RANDOM = {"gradvac", "graddrop", "pcgrad", "random_gradient_weighting"}
 NON_CONFLICTING = {"mgda", "upgrad", "dualproj", "config", "nash_mtl", "fairgrad"}
 IGNORES_SCALES = {"normalized_sum", "nash_mtl"}  # of single tasks, up to one factor
 DEPENDS_ON_THE_SCALE = {"normalized_sum"}  # of all tasks together
-KEEPS_WEIGHT_ZERO_OUT = set(mtq.aggregators.names()) - {"mean", "random_weighting"}  # which count or draw for all tasks
+COUNTS_ALL_TASKS = {"mean", "random_gradient_weighting"}
+KEEPS_WEIGHT_ZERO_OUT = set(mtq.aggregators.names()) - COUNTS_ALL_TASKS
 
 
 def build(aggregator, num_tasks=8, num_shared=4):

@@ -8,9 +8,9 @@ from mtq.joint.network import JointNetwork, call_on_rows
 from mtq.joint.row_wise import is_row_wise
 from mtq.joint.rows import Rows
 from mtq.networks.paths import TaskPaths
-from mtq.task_gradients import GradientRecorder, TaskGradients
-from mtq.task_gradients.parts import Coefficients
+from mtq.task_gradients import TaskGradients, TaskGradientTape
 from mtq.task_gradients.row_products import RowProducts
+from mtq.task_gradients.variable_gradients import Coefficients
 from tests.network_cases import CASES, Block, Scale, layers, observations_of, sequential, vectors
 
 
@@ -18,12 +18,12 @@ def loss(q_values):
     return tf.reduce_mean(tf.square(q_values[:, 0] - 1.0))
 
 
-def joint_gradients(tasks, network, observations, writes_patches=False):
+def joint_gradients(tasks, network, observations, use_im2col=False):
     paths = TaskPaths(network, tasks)
-    with GradientRecorder(network.trainable_variables, paths, writes_patches) as recorder:
-        q_values = JointNetwork(paths)(observations, training=True, call_layer=recorder)
+    with TaskGradientTape(network.trainable_variables, paths, use_im2col) as tape:
+        q_values = JointNetwork(paths)(observations, training=True, call_layer=tape)
         losses = [loss(q_values[name]) for name in tasks]
-    return recorder.gradients(losses), q_values
+    return tape.gradients(losses), q_values
 
 
 def assert_as_with_a_tape(tasks, network, observations, gradients):
@@ -57,16 +57,16 @@ CONVOLUTIONS += ["activation over the batch", "softmax over the batch", "dense o
 
 
 @pytest.mark.parametrize(
-    ("case", "writes_patches"),
+    ("case", "use_im2col"),
     [*((case, False) for case in CASES), *((case, True) for case in CONVOLUTIONS)],
 )
 @pytest.mark.parametrize(
     "sizes", [pytest.param((8, 8, 8), marks=pytest.mark.thorough), (4, 7, 2)], ids=["equal", "unequal"]
 )
-def test_as_with_a_tape_per_task(case, writes_patches, sizes):
+def test_as_with_a_tape_per_task(case, use_im2col, sizes):
     tasks, network = CASES[case]()
     observations = observations_of(tasks, sizes[: len(tasks)])
-    gradients, q_values = joint_gradients(tasks, network, observations, writes_patches)
+    gradients, q_values = joint_gradients(tasks, network, observations, use_im2col)
     for name in tasks:
         np.testing.assert_allclose(
             q_values[name], TaskPaths(network, tasks)[name](observations[name], training=True), rtol=1e-4, atol=1e-5
@@ -91,14 +91,14 @@ IN_A_GRAPH = ["mlp", "minatar", *THOROUGH]
 @pytest.mark.parametrize("jit_compile", [None, pytest.param(True, marks=pytest.mark.xla)])
 @pytest.mark.parametrize("case", IN_A_GRAPH)
 def test_in_a_graph(case, jit_compile):
-    writes_patches = jit_compile and case == "minatar"
+    use_im2col = jit_compile and case == "minatar"
     tasks, network = CASES[case]()
     observations = observations_of(tasks, [8, 8, 8])
     eager = joint_gradients(tasks, network, observations)[0]
 
     @tf.function(jit_compile=jit_compile)
     def compiled(observations):
-        gradients = joint_gradients(tasks, network, observations, writes_patches)[0]
+        gradients = joint_gradients(tasks, network, observations, use_im2col)[0]
         return gradients.cosines(), gradients.norms(), gradients.combine(tf.range(3.0))
 
     cosines, norms, combined = compiled(observations)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import mtq
-from mtq.joint.linear import call_on_patches, has_patches, image_patches, linear_outputs, suits_xla_on_cpu
+from mtq.joint.linear import call_with_im2col, im2col, linear_outputs, suits_xla_on_cpu, supports_im2col
 from mtq.joint.rows import Rows
 
 LAYERS = {
@@ -31,7 +31,7 @@ def test_as_the_layer_itself_with_its_gradients(options, size):
     layer, x = keras.layers.Conv2D(5, **options), images(3, *size, 2)
     layer(x)
     values = []
-    for call in (lambda: layer(x), lambda: call_on_patches(layer, (Rows([0], [x]),), {}, True).joined):
+    for call in (lambda: layer(x), lambda: call_with_im2col(layer, (Rows([0], [x]),), {}, True).joined):
         with tf.GradientTape() as tape:
             tape.watch(x)
             outputs = call()
@@ -45,18 +45,18 @@ def test_as_the_layer_itself_with_its_gradients(options, size):
 def test_patches_by_hand():
     layer, x = keras.layers.Conv2D(1, 2, use_bias=False), tf.reshape(tf.range(9.0), [1, 3, 3, 1])
     layer(x)
-    patches = image_patches(layer, x)
-    np.testing.assert_array_equal(patches[0, 0], [[0, 1, 3, 4], [1, 2, 4, 5]])
-    np.testing.assert_array_equal(patches[0, 1], [[3, 4, 6, 7], [4, 5, 7, 8]])
+    columns = im2col(layer, x)
+    np.testing.assert_array_equal(columns[0, 0], [[0, 1, 3, 4], [1, 2, 4, 5]])
+    np.testing.assert_array_equal(columns[0, 1], [[3, 4, 6, 7], [4, 5, 7, 8]])
     layer.kernel.assign(np.reshape([1.0, 10.0, 100.0, 1000.0], [2, 2, 1, 1]))
-    outputs = linear_outputs(layer, patches, are_patches=True)
+    outputs = linear_outputs(layer, columns, are_columns=True)
     np.testing.assert_array_equal(np.ravel(outputs), [4310, 5421, 7643, 8754])
 
 
 def test_half_precision_is_kept():
     layer, x = keras.layers.Conv2D(5, 3, dtype="mixed_bfloat16"), images(3, 7, 7, 2)
     expected = layer(x)
-    outputs = call_on_patches(layer, (Rows([0], [x]),), {}, True).joined
+    outputs = call_with_im2col(layer, (Rows([0], [x]),), {}, True).joined
     assert outputs.dtype == expected.dtype == tf.bfloat16
     np.testing.assert_allclose(tf.cast(outputs, tf.float32), tf.cast(expected, tf.float32), atol=0.05)
 
@@ -64,21 +64,21 @@ def test_half_precision_is_kept():
 @pytest.mark.parametrize("layer", [keras.layers.Conv2D(4, 3, dilation_rate=2), keras.layers.DepthwiseConv2D(3)])
 def test_others_are_called_as_they_are(layer):
     x = images(3, 7, 7, 2)
-    assert not has_patches(layer, Rows([0], [x]))
-    np.testing.assert_array_equal(call_on_patches(layer, (Rows([0], [x]),), {}, True).joined, layer(x))
+    assert not supports_im2col(layer, Rows([0], [x]))
+    np.testing.assert_array_equal(call_with_im2col(layer, (Rows([0], [x]),), {}, True).joined, layer(x))
 
 
 def test_large_images_and_a_missing_activation():
     layer, x = keras.layers.Conv2D(5, 3, activation=None), images(3, 7, 7, 2)
     layer(x)
     layer.activation = None
-    outputs = call_on_patches(layer, (Rows([0], [x]),), {}, True).joined
+    outputs = call_with_im2col(layer, (Rows([0], [x]),), {}, True).joined
     np.testing.assert_allclose(outputs, layer(x), rtol=1e-4, atol=1e-5)
     large = images(1, 84, 84, 4)
-    assert has_patches(layer, Rows([0], [x]))
+    assert supports_im2col(layer, Rows([0], [x]))
     layer = keras.layers.Conv2D(5, 8, strides=4)
     layer(large)
-    assert not has_patches(layer, Rows([0], [large]))
+    assert not supports_im2col(layer, Rows([0], [large]))
 
 
 class OwnsAnother(keras.layers.Layer):

@@ -101,6 +101,7 @@ def test_arms_as_the_command_line_names_them():
         "loss_weights": "famo",
         "double": True,
     }
+    assert parse_arm("random_weighting").aggregator == "random_weighting"  # the name before 0.2
     assert parse_arm("separate+matched=shared").parameters_of == "shared"
     with pytest.raises(ValueError, match=r"Received: 'shard' in 'shard\+double'"):
         parse_arm("shard+double")

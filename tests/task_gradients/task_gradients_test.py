@@ -4,7 +4,7 @@ import tensorflow as tf
 
 import mtq  # noqa: F401
 from mtq.task_gradients import TaskGradients
-from mtq.task_gradients.parts import Copies
+from mtq.task_gradients.variable_gradients import SeparateGradients
 
 
 def gradients_of_two_tasks():
@@ -93,6 +93,6 @@ def test_the_matrix_has_zeros_where_a_task_does_not_touch_a_variable():
 @pytest.mark.parametrize("num_tasks", [2, 3, 5, 6, 9, 11, 13])
 def test_inner_products_of_many_numbers_are_as_exact_with_xla(num_tasks):
     rows = np.random.default_rng(0).normal(size=(num_tasks, 2**16)).astype(np.float32)
-    gram = tf.function(lambda rows: Copies(dict(enumerate(tf.unstack(rows)))).gram(), jit_compile=True)
+    gram = tf.function(lambda rows: SeparateGradients(dict(enumerate(tf.unstack(rows)))).gram(), jit_compile=True)
     exact = rows.astype(np.float64) @ rows.T.astype(np.float64)
     np.testing.assert_allclose(gram(tf.constant(rows)), exact, rtol=0, atol=1e-6 * exact.max())

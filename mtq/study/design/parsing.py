@@ -49,7 +49,7 @@ def _option(key: str, value: str) -> tuple[str, Any]:
             "learning_rate": ("learning_rate", float),
         }[key]
         return name, kind(value)
-    if key in aggregators.names():
+    if key in aggregators.names() or key in aggregators.OLD_NAMES:
         return "aggregator", key
     if key in weightings.names():
         return "loss_weights", key

@@ -20,7 +20,7 @@ from mtq.study.design.arm import Arm
 from mtq.study.design.network import MakeNetwork
 from mtq.study.design.protocol import Protocol
 from mtq.study.running.record import RunRecord
-from mtq.task_gradients.log import GradientStatistics
+from mtq.task_gradients.log import GradientLog
 from mtq.tasks.task import TaskSet
 
 _PROBES = 256
@@ -72,7 +72,7 @@ class Program:
         every = min(protocol.cosines_every, protocol.updates_per_epoch)
         looks = -(-self.model.steps_per_execution // every) + 1
         has_shared = any(len(of) > 1 for of in self.model.paths.tasks_of(self.model.network.trainable_variables))
-        self._cosines = GradientStatistics(len(tasks), every, looks) if has_shared else None
+        self._cosines = GradientLog(len(tasks), every, looks) if has_shared else None
 
     def run(self, seed: int, on_execution: Callable[[int], None] = lambda epochs: None) -> RunRecord:
         """Learns from the beginning.
@@ -195,7 +195,7 @@ class _Watch(keras.callbacks.Callback):
         self,
         evaluate: Evaluate,
         restart: Callable[[], object],
-        statistics: GradientStatistics | None,
+        statistics: GradientLog | None,
         on_execution: Callable[[int], None],
     ) -> None:
         super().__init__()
@@ -206,7 +206,7 @@ class _Watch(keras.callbacks.Callback):
         self.scores: list[dict[str, float]] = []
         self.cosines: list[np.ndarray] = []
 
-    def statistics_for(self, model: Any) -> GradientStatistics | None:
+    def statistics_for(self, model: Any) -> GradientLog | None:
         """What the model is to note its gradients in."""
         return self._statistics
 

@@ -1,9 +1,9 @@
-"""One backward pass for all tasks, from which each task's gradient is told apart.
+"""One backward pass for all tasks that yields the gradient of each.
 
-Every row of a batch touches the loss of one task only. The gradient of the sum of all losses with respect to a layer's
-outputs therefore holds each task's own, in its own rows; of dense layers and convolutions only the products that make
-weight gradients of them have to be taken task by task. Other layers with shared weights are computed for each task
-alone.
+Each row of a batch affects the loss of one task only. The gradient of the sum of all losses with respect to a layer's
+outputs therefore contains each task's gradient in that task's rows. For dense layers and convolutions, only the
+products that turn these into weight gradients have to be computed task by task. Other layers with shared weights are
+called separately for each task.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,24 +12,28 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mtq.joint.linear import call_on_patches, has_patches, image_patches, is_linear, linear_outputs
+from mtq.joint.linear import call_with_im2col, im2col, is_linear, linear_outputs, supports_im2col
 from mtq.joint.network import call_on_rows, first_rows, pays_to_join
 from mtq.joint.row_wise import has_known_activation
 from mtq.joint.rows import Rows
 from mtq.networks.paths import TaskPaths
 from mtq.task_gradients.gradients import TaskGradients
 from mtq.task_gradients.linear_layers import bias_part, kernel_part
-from mtq.task_gradients.parts import Copies, Part
+from mtq.task_gradients.variable_gradients import SeparateGradients, VariableGradients
 from mtq.task_gradients.watched import WatchedValues, unscaled
 
 
-class GradientRecorder:
-    """Calls a network's layers, for `JointNetwork`, and differentiates with respect to their weights, task by task.
+class TaskGradientTape:
+    """A gradient tape that differentiates each task's loss with respect to the weights of a network.
+
+    Within its context, pass the tape to `JointNetwork` as `call_layer`. It then calls the network's layers and records
+    what it needs to compute the tasks' gradients.
 
     Args:
         variables: The network's trainable variables.
         paths: The tasks' paths through the network.
-        writes_patches: Whether convolutions are written out as products of image patches, which XLA wants on a CPU.
+        use_im2col: Whether convolutions are computed by im2col, that is, written as matrix products of image patches.
+            XLA makes faster code of these on a CPU.
 
     Example:
         >>> import tensorflow as tf
@@ -39,35 +43,47 @@ class GradientRecorder:
         >>> tasks = mtq.TaskSet([mtq.Task("a", "CartPole-v1"), mtq.Task("b", "CartPole-v1")])
         >>> network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]))
         >>> paths = TaskPaths(network, tasks)
-        >>> with GradientRecorder(network.trainable_variables, paths) as recorder:
-        ...     q_values = JointNetwork(paths)({name: tf.ones([4, 4]) for name in tasks}, call_layer=recorder)
+        >>> with TaskGradientTape(network.trainable_variables, paths) as tape:
+        ...     q_values = JointNetwork(paths)({name: tf.ones([4, 4]) for name in tasks}, call_layer=tape)
         ...     losses = [tf.reduce_mean(q_values[name] ** 2) for name in tasks]
-        >>> recorder.gradients(losses).norms().shape
+        >>> tape.gradients(losses).norms().shape
         TensorShape([2])
     """
 
-    def __init__(self, variables: Sequence[keras.Variable], paths: TaskPaths, writes_patches: bool = False) -> None:
-        self._writes_patches, self._call = writes_patches, call_on_patches if writes_patches else call_on_rows
+    def __init__(self, variables: Sequence[keras.Variable], paths: TaskPaths, use_im2col: bool = False) -> None:
+        self._use_im2col, self._call = use_im2col, call_with_im2col if use_im2col else call_on_rows
         self._variables, self._touched_by = list(variables), paths.tasks_of(variables)
         self._place = {id(variable): place for place, variable in enumerate(self._variables)}
         self._tape = tf.GradientTape(watch_accessed_variables=False)
         self._sources: list[tf.Tensor] = []
-        # For each variable, what makes parts of the gradients of which sources.
-        self._parts: list[list[tuple[Sequence[int], Callable[..., Part]]]] = [[] for _ in self._variables]
+        # The contributions to each variable's gradients: the sources, and the function of their gradients.
+        self._parts: list[list[tuple[Sequence[int], Callable[..., VariableGradients]]]] = [[] for _ in self._variables]
 
-    def __enter__(self) -> "GradientRecorder":
+    def __enter__(self) -> "TaskGradientTape":
         self._tape.__enter__()
         for variable, tasks in zip(self._variables, self._touched_by, strict=True):
             if len(tasks) == 1:
                 self._tape.watch(variable.value)
-                self._note(variable, [self._source(variable.value)], lambda g, task=tasks[0]: Copies({task: g}))
+                self._record(
+                    variable, [self._source(variable.value)], lambda g, task=tasks[0]: SeparateGradients({task: g})
+                )
         return self
 
     def __exit__(self, *exception: Any) -> None:
         self._tape.__exit__(*exception)
 
     def __call__(self, layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
-        """Calls a layer on `Rows`."""
+        """Calls a layer and records what its gradients need; called by `JointNetwork`.
+
+        Args:
+            layer: The Keras layer or operation.
+            args: The positional arguments, with `Rows` in place of tensors.
+            kwargs: The keyword arguments, with `Rows` in place of tensors.
+            training: Whether the layer is called in training mode.
+
+        Returns:
+            The outputs of the layer, with `Rows` in place of tensors.
+        """
         shared = [v for v in getattr(layer, "trainable_variables", []) if self._is_shared(v)]
         if not shared:
             return self._call(layer, args, kwargs, training)
@@ -76,57 +92,60 @@ class GradientRecorder:
         return self._task_by_task(layer, shared, args, kwargs, training)
 
     def gradients(self, losses: Sequence[tf.Tensor], loss_scale: tf.Tensor | None = None) -> TaskGradients:
-        """Differentiates.
+        """Differentiates the losses.
 
         Args:
-            losses: A scalar per task.
+            losses: The loss of each task, T scalars.
             loss_scale: The factor by which the losses are multiplied for differentiation, a float32 scalar; None for no
                 scaling. The gradients that are returned are unscaled.
+
+        Returns:
+            The gradients of the T losses.
         """
         if loss_scale is None:
-            found = self._tape.gradient(list(losses), self._sources)  # of their sum
+            by_source = self._tape.gradient(list(losses), self._sources)  # of their sum
         else:
             seeds = [tf.cast(loss_scale, loss.dtype) for loss in losses]
             scaled = self._tape.gradient(list(losses), self._sources, output_gradients=seeds)
-            found = [None if gradient is None else unscaled(gradient, loss_scale) for gradient in scaled]
-        parts: list[Part | None] = []
+            by_source = [None if gradient is None else unscaled(gradient, loss_scale) for gradient in scaled]
+        parts: list[VariableGradients | None] = []
         for contributions in self._parts:
-            gradients = [([found[source] for source in sources], make) for sources, make in contributions]
-            made = [make(*of_pieces) for of_pieces, make in gradients if any(piece is not None for piece in of_pieces)]
+            gradients = [([by_source[source] for source in sources], make) for sources, make in contributions]
+            made = [make(*pieces) for pieces, make in gradients if any(piece is not None for piece in pieces)]
             parts.append(_merged(made) if made else None)
         return TaskGradients.of_parts(parts, num_tasks=len(losses))
 
     def _linear(self, layer: Any, inputs: Rows) -> Rows:
         inputs = inputs.map(lambda x: tf.cast(x, layer.compute_dtype), pays_to_join(layer, inputs))
-        are_patches = self._writes_patches and has_patches(layer, inputs)
-        if are_patches:
-            inputs = inputs.map(lambda x: image_patches(layer, x))
-        outputs = inputs.map(lambda x: linear_outputs(layer, x, are_patches))
+        are_columns = self._use_im2col and supports_im2col(layer, inputs)
+        if are_columns:
+            inputs = inputs.map(lambda x: im2col(layer, x))
+        outputs = inputs.map(lambda x: linear_outputs(layer, x, are_columns))
         self._tape.watch(outputs.pieces)
         sources = [self._source(piece) for piece in outputs.pieces]
         if self._is_shared(layer.kernel):
-            self._note(layer.kernel, sources, lambda *g: kernel_part(layer, *_present(inputs, g), are_patches))
+            self._record(layer.kernel, sources, lambda *g: kernel_part(layer, *_present(inputs, g), are_columns))
         if layer.use_bias and self._is_shared(layer.bias):
-            self._note(layer.bias, sources, lambda *g: bias_part(_present(inputs, g)[1]))
+            self._record(layer.bias, sources, lambda *g: bias_part(_present(inputs, g)[1]))
         if layer.activation is None:
             return outputs
         return outputs.map(layer.activation, join=None if has_known_activation(layer) else False)
 
     def _task_by_task(self, layer: Any, shared: Sequence[Any], args: Any, kwargs: Any, training: bool) -> Any:
-        """Any layer: every task sees a copy of the weights that is its own."""
+        """Calls any layer separately for each task, with a copy of its weights for each."""
         rows = first_rows(args, kwargs)
         outputs = []
         for slot, task in enumerate(rows.tasks):
-            own = lambda leaf, slot=slot: _only(leaf, slot)  # noqa: E731
+            only_task = lambda leaf, slot=slot: _only(leaf, slot)  # noqa: E731
             with WatchedValues(self._tape, shared) as scope:
-                own_args, own_kwargs = keras.tree.map_structure(own, (args, kwargs))
+                own_args, own_kwargs = keras.tree.map_structure(only_task, (args, kwargs))
                 outputs.append(self._call(layer, own_args, own_kwargs, training))
             for place, value in scope.sources:
-                self._note(shared[place], [self._source(value)], lambda g, task=task: Copies({task: g}))
+                self._record(shared[place], [self._source(value)], lambda g, task=task: SeparateGradients({task: g}))
             for variable in layer.variables:
                 if scope.was_assigned(variable):
                     variable.assign(scope.get_current_value(variable))
-        return keras.tree.map_structure(lambda *ones: Rows(rows.tasks, [one.joined for one in ones]), *outputs)
+        return keras.tree.map_structure(lambda *leaves: Rows(rows.tasks, [leaf.joined for leaf in leaves]), *outputs)
 
     def _is_shared(self, variable: Any) -> bool:
         place = self._place.get(id(variable))
@@ -136,12 +155,12 @@ class GradientRecorder:
         self._sources.append(tensor)
         return len(self._sources) - 1
 
-    def _note(self, variable: Any, sources: Sequence[int], make: Callable[..., Part]) -> None:
+    def _record(self, variable: Any, sources: Sequence[int], make: Callable[..., VariableGradients]) -> None:
         self._parts[self._place[id(variable)]].append((sources, make))
 
 
 def _present(inputs: Rows, gradients: Sequence[tf.Tensor | None]) -> tuple[Rows, Rows]:
-    """Inputs, and the gradients of what was made of them, of the tasks whose losses depend on it."""
+    """Returns the inputs and output gradients of a layer for those tasks whose losses depend on its outputs."""
     if inputs.is_joined:
         return inputs, inputs.like(gradients[0])
     slots = [slot for slot, gradient in enumerate(gradients) if gradient is not None]
@@ -153,12 +172,12 @@ def _only(leaf: Any, slot: int) -> Any:
     return Rows([leaf.tasks[slot]], [leaf.parts[slot]]) if isinstance(leaf, Rows) else leaf
 
 
-def _merged(parts: Sequence[Part]) -> Part:
-    """One part for a variable that was used several times."""
+def _merged(parts: Sequence[VariableGradients]) -> VariableGradients:
+    """Sums the gradients of a variable that was used several times."""
     if len(parts) == 1:
         return parts[0]
     copies: dict[int, list[tf.Tensor]] = {}
     for part in parts:
         for task, copy in zip(part.tasks, part.copies(), strict=True):
             copies.setdefault(task, []).append(copy)
-    return Copies({task: tf.add_n(copies[task]) for task in sorted(copies)})
+    return SeparateGradients({task: tf.add_n(copies[task]) for task in sorted(copies)})

@@ -1,7 +1,4 @@
-"""What is kept of the tasks' gradients with respect to one variable: in which form, and what can be done with it.
-
-Every form answers the same questions.
-"""
+"""Representations of the tasks' gradients with respect to one variable, all with the same interface."""
 
 import abc
 import itertools
@@ -9,19 +6,19 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from mtq.joint.graph_cache import KeptPerGraph
+from mtq.joint.graph_cache import GraphCache
 
-_SMALL = 2**14  # numbers, up to which the gradients of several tasks are better put together than added up singly
-_BLOCK = 4  # tasks: products of few long rows with few others are many times faster than of many with many
-_LONG = 2**12  # numbers, from which on it pays to fill blocks up
+_SMALL = 2**14  # elements; up to this size it is faster to stack the gradients of several tasks than to reduce each
+_BLOCK = 4  # tasks; products of few long rows with few others are many times faster than of many with many
+_LONG = 2**12  # elements; from this length on padding the blocks pays
 
 
-class Part(abc.ABC):
+class VariableGradients(abc.ABC):
     """The gradients of n tasks with respect to one variable.
 
     Attributes:
-        tasks: The numbers of the tasks whose losses touch the variable, n of them.
-        shape: Of the variable.
+        tasks: The indices of the n tasks whose losses depend on the variable.
+        shape: The shape of the variable.
     """
 
     tasks: tuple[int, ...]
@@ -29,26 +26,34 @@ class Part(abc.ABC):
 
     @abc.abstractmethod
     def copies(self) -> list[tf.Tensor]:
-        """The gradients themselves, n tensors in the shape of the variable."""
+        """Returns the gradients as n tensors of the shape of the variable."""
 
     @abc.abstractmethod
     def squares(self) -> tf.Tensor:
-        """Squared norms, `[n]`; very negative where this form cannot tell them in float32: look at copies."""
+        """Computes the squared norms, `[n]` float32.
+
+        A very negative entry means that this representation cannot compute it in float32, and that the norm must be
+        computed from `copies`.
+        """
 
     @abc.abstractmethod
     def gram(self) -> tf.Tensor:
-        """Inner products, `[n, n]`, with squared norms on the diagonal."""
+        """Computes the inner products, `[n, n]` float32, with the squared norms on the diagonal."""
 
     @abc.abstractmethod
     def combine(self, coefficients: "Coefficients") -> tf.Tensor:
-        """`Σ_i c_i g_i` in the shape of the variable."""
+        """Computes the weighted sum `Σ_i c_i g_i`, a tensor of the shape of the variable.
+
+        Args:
+            coefficients: The coefficients c of all T tasks.
+        """
 
 
-class Copies(Part):
-    """A tensor per task.
+class SeparateGradients(VariableGradients):
+    """Gradients as one tensor per task.
 
     Args:
-        gradients: By the task's number.
+        gradients: The gradient of each task, by the index of the task.
     """
 
     def __init__(self, gradients: Mapping[int, tf.Tensor]) -> None:
@@ -56,49 +61,49 @@ class Copies(Part):
         self.shape = self._copies[0].shape
 
     def copies(self) -> list[tf.Tensor]:
-        """As they were given."""
+        """Returns the tensors."""
         return self._copies
 
     def squares(self) -> tf.Tensor:
-        """All at once, or of large variables one by one."""
+        """Computes the squared norms, `[n]`: of small variables in one reduction, of large ones one by one."""
         return sums_of_squares(self._copies)
 
     def gram(self) -> tf.Tensor:
-        """From a matrix with a row per task."""
+        """Computes the inner products, `[n, n]`, from a matrix with one row per task."""
         if len(self.tasks) == 1:
             return self.squares()[:, None]
         return _inner_products(tf.stack([tf.reshape(copy, [-1]) for copy in self._copies]))
 
     def combine(self, coefficients: "Coefficients") -> tf.Tensor:
-        """A weighted sum."""
+        """Computes the weighted sum as a sum of n scaled tensors."""
         return tf.add_n([c * copy for c, copy in zip(coefficients.each(self.tasks), self._copies, strict=True)])
 
 
-class Stacked(Part):
-    """One tensor with all tasks' gradients along its first axis.
+class StackedGradients(VariableGradients):
+    """Gradients as one tensor, with the tasks along its first axis.
 
     Args:
-        tasks: Their numbers.
-        stack: `[n, …]`.
+        tasks: The indices of the n tasks.
+        stack: The stacked gradients, `[n, …]`.
     """
 
     def __init__(self, tasks: tuple[int, ...], stack: tf.Tensor) -> None:
         self.tasks, self._stack, self.shape = tasks, stack, stack.shape[1:]
 
     def copies(self) -> list[tf.Tensor]:
-        """Taken apart."""
+        """Returns the slices of the stack."""
         return tf.unstack(self._stack, len(self.tasks))
 
     def squares(self) -> tf.Tensor:
-        """Of all at once."""
+        """Computes the squared norms, `[n]`, in one reduction."""
         return tf.reduce_sum(tf.square(self._flat()), axis=1)
 
     def gram(self) -> tf.Tensor:
-        """The stack times itself."""
+        """Computes the inner products, `[n, n]`, as the product of the stack with its transpose."""
         return _inner_products(self._flat())
 
     def combine(self, coefficients: "Coefficients") -> tf.Tensor:
-        """C times the stack."""
+        """Computes the weighted sum as the product of the coefficients and the stack."""
         c = coefficients.vector(self.tasks)
         return tf.reshape(tf.linalg.matvec(self._flat(), c, transpose_a=True), self.shape)
 
@@ -107,30 +112,39 @@ class Stacked(Part):
 
 
 class Coefficients:
-    """A number per task, taken apart once for all variables.
+    """The coefficients of a weighted sum over tasks, split into scalars once for all variables.
 
     Args:
-        numbers: `[T]` float32.
+        numbers: The coefficients, `[T]` float32.
     """
 
     def __init__(self, numbers: tf.Tensor) -> None:
-        self._numbers, self._num_tasks, self._kept = numbers, numbers.shape[0], KeptPerGraph()
+        self._numbers, self._num_tasks, self._cache = numbers, numbers.shape[0], GraphCache()
 
     def vector(self, tasks: Sequence[int]) -> tf.Tensor:
-        """Those of n tasks, `[n]`."""
+        """Returns the coefficients of n tasks as one tensor, `[n]` float32.
+
+        Args:
+            tasks: The indices of the tasks.
+        """
         return self._numbers if len(tasks) == self._num_tasks else tf.stack(self.each(tasks))
 
     def each(self, tasks: Sequence[int]) -> list[tf.Tensor]:
-        """Those of n tasks, n scalars."""
-        scalars = self._kept.get("scalars", lambda: tf.unstack(self._numbers, self._num_tasks))
+        """Returns the coefficients of n tasks as n scalars.
+
+        Args:
+            tasks: The indices of the tasks.
+        """
+        scalars = self._cache.get("scalars", lambda: tf.unstack(self._numbers, self._num_tasks))
         return [scalars[task] for task in tasks]
 
 
 def _inner_products(rows: tf.Tensor) -> tf.Tensor:
-    """`R Rᵀ` of few long rows, `[n, numbers]` → `[n, n]`.
+    """Computes `R Rᵀ` for few long rows, `[n, N]` → `[n, n]`.
 
-    In blocks of four or five rows, filled up with zeros if the rows are long. For two or three long rows, XLA on a CPU
-    adds up the products one after the other: up to four times as slow, with a hundred times the rounding error.
+    The product is computed in blocks of four or five rows, padded with zeros if the rows are long. For two or three
+    long rows, XLA on a CPU adds the products one after the other, which is up to four times as slow and has a hundred
+    times the rounding error.
     """
     n, numbers = rows.shape
     num_blocks = n // _BLOCK if n % _BLOCK <= n // _BLOCK else n // _BLOCK + 1
@@ -151,22 +165,36 @@ def _inner_products(rows: tf.Tensor) -> tf.Tensor:
 
 
 def sums_of_squares(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Over each of n tensors of one shape, `[n]`."""
+    """Computes the sum of squares of each of n tensors.
+
+    Args:
+        tensors: The n tensors, all of one shape.
+
+    Returns:
+        The sums, `[n]`.
+    """
     if tensors[0].shape.num_elements() > _SMALL:
         return tf.stack([sum_of_squares(tensor) for tensor in tensors])
     return _sums(tf.square(tf.stack(tensors)), first_axes=1)
 
 
 def sum_of_squares(tensor: tf.Tensor) -> tf.Tensor:
-    """Over the whole tensor."""
+    """Computes the sum of squares of all elements of a tensor.
+
+    Args:
+        tensor: The tensor.
+
+    Returns:
+        The sum, a scalar.
+    """
     return _sums(tf.square(tensor), first_axes=0)
 
 
 def _sums(tensor: tf.Tensor, first_axes: int) -> tf.Tensor:
-    """Over all axes but the first.
+    """Sums non-negative numbers over all axes after the first `first_axes`.
 
-    XLA adds up whole tensors one number after the other, but the rows of a matrix side by side, seven times as fast;
-    the condition, which is never met for squares, keeps it from making one sum of the two.
+    XLA adds the elements of a whole tensor one after the other, but the rows of a matrix side by side, which is seven
+    times as fast. The condition is never met for squares; it keeps XLA from fusing the two sums into one.
     """
     columns = tf.reduce_sum(tensor, axis=list(range(first_axes, tensor.shape.rank - 1)))
     return tf.reduce_sum(tf.where(columns < 0, 0.0, columns), axis=-1) if columns.shape.rank > first_axes else columns
