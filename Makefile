@@ -10,7 +10,8 @@ TPU_VENV := .venv-tpu
 BIN := $(VENV)/bin
 SEED ?= 0
 
-.PHONY: help setup demo test test-thorough test-slow test-own-interfaces test-workers test-tpu benchmark check format clean
+.PHONY: help setup demo test test-thorough test-slow test-own-interfaces test-workers test-tpu test-versions \
+  benchmark check format clean
 
 help:
 	@echo "make demo       set up, train CartPole, Acrobot and MountainCar in one network, evaluate, export (SEED=0)"
@@ -20,6 +21,7 @@ help:
 	@echo "make test-own-interfaces  the tests as they run where tf-agents cannot be installed"
 	@echo "make test-workers  several processes as one run: their weights, one killed, resumed (ten minutes)"
 	@echo "make test-tpu   compile the training step for a TPU that need not be there (installs JAX and libtpu)"
+	@echo "make test-versions  some tests with the oldest and the newest Keras and TensorFlow (installs both, 5 GB)"
 	@echo "make benchmark  speed beside tf-agents and Stable-Baselines3 (installs the latter, with torch)"
 	@echo "make check      lint, format and types"
 	@echo "make format     fix lint and format"
@@ -62,6 +64,23 @@ $(TPU_VENV)/.installed: requirements-tpu.txt
 test-tpu: setup $(TPU_VENV)/.installed
 	$(BIN)/python -m tests.tpu.lower build/tpu
 	$(TPU_VENV)/bin/python -m tests.tpu.compile build/tpu
+
+# The oldest and the newest Keras and TensorFlow that setup.cfg allows; all other packages as in constraints.txt.
+STACK := keras|tensorflow|tensorboard|tf[-_]keras
+
+.venv-oldest/.installed .venv-newest/.installed: .venv-%/.installed: setup.cfg constraints.txt
+	$(INTERPRETER) -m venv .venv-$*
+	grep -vE '^($(STACK))==' constraints.txt > .venv-$*/constraints.txt
+	$(if $(filter oldest,$*),sed -nE 's/^ +($(STACK))>=([0-9.]+).*/\1==\2/p' setup.cfg >> .venv-$*/constraints.txt)
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-$*/constraints.txt -e '.[test]'
+	@touch $@
+
+test-versions: .venv-oldest/.installed .venv-newest/.installed
+	for venv in oldest newest; do \
+	  .venv-$$venv/bin/python -m pip list --disable-pip-version-check | grep -E '^($(STACK)) ' && \
+	  .venv-$$venv/bin/python -m pytest tests/keras_internals_test.py tests/import_test.py tests/old_files_test.py \
+	    tests/conformance/networks_test.py tests/storage/saving_test.py tests/learning/progress_test.py || exit 1; \
+	done
 
 .venv-benchmarks/.installed: requirements-benchmarks.txt
 	$(INTERPRETER) -m venv .venv-benchmarks

@@ -123,24 +123,33 @@ def private_names():
     return ast.literal_eval(lists[0])
 
 
+def is_of_self(node):
+    return isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls")
+
+
+def own_names(tree):
+    """The functions of a module, and the attributes that its classes assign themselves."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif is_of_self(node) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
 @functools.cache
 def allowed_names():
-    """The private names that classes of mtq have themselves, `os._exit`, and the documented `_replace` of tuples."""
-    names = {"_exit", "_replace"}
-    for node in (node for tree in modules().values() for node in ast.walk(tree)):
-        if isinstance(node, ast.FunctionDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls"):
-            names.add(node.attr)
-    return names - private_names()
+    """The private names of mtq itself, `os._exit`, and the documented `_replace` of named tuples."""
+    return {"_exit", "_replace", *(name for tree in modules().values() for name in own_names(tree))} - private_names()
 
 
 def private_uses(tree, source):
     """The private names of others that a module uses, overrides or looks up by their text."""
     yield from re.findall(r"keras\.src|tensorflow\.python|__internal__", source)
+    own = set(own_names(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr) and node.attr not in allowed_names():
-            yield node.attr
+            if not (is_of_self(node) and node.attr in own):
+                yield node.attr
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in private_names():
             yield node.value
         elif isinstance(node, ast.ClassDef):

@@ -42,7 +42,7 @@ from mtq.trainer.keras_step import KerasStep
 from mtq.trainer.keras_trainer import KerasTrainer, check_batch_arguments, check_compile, fit_arguments
 from mtq.trainer.loss_scale import check_loss_scale, is_dynamic, with_loss_scale
 from mtq.trainer.optimizers import build_once, check_trainable
-from mtq.trainer.task_metrics import OF_EVALUATION, TaskMetrics
+from mtq.trainer.task_metrics import TaskMetrics
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -113,7 +113,6 @@ class MultiTaskDQN(KerasTrainer):
         )
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.task_metrics = TaskMetrics(tasks.names)
-        self._evaluation_metrics = TaskMetrics(tasks.names, OF_EVALUATION)
         self._xla: bool | str = "auto"
         self._identity = object()
         self._functions = TrainFunctions()
@@ -217,7 +216,7 @@ class MultiTaskDQN(KerasTrainer):
         if is_dynamic(self.optimizer):
             check_optimizer(self.optimizer.inner_optimizer, self.distribute_strategy)
         build_once(self.optimizer, self.network.trainable_variables)  # now, or the first step would be traced twice
-        self.keras_step = KerasStep(self.network, self.optimizer)
+        self.keras_step = KerasStep(self.network, self.optimizer, self.tasks.names)
         variables = self.network.trainable_variables
         self.target_network.follow()
         tasks_of = self.paths.tasks_of(variables)
@@ -507,7 +506,7 @@ class MultiTaskDQN(KerasTrainer):
                     "Received: None. Pass evaluate steps=100, for example."
                 )
             x = x.stored()
-        self._evaluation_metrics.reset_state()
+        self.keras_step.evaluation_metrics.reset_state()
         with environment_errors():
             return super().evaluate(x, *args, **kwargs)
 
@@ -524,8 +523,8 @@ class MultiTaskDQN(KerasTrainer):
         check_batch_arguments(y, sample_weight, method="evaluate")
         quantities = self.q_learning.losses(self._checked_batch(batch), self.td_loss)
         weights = tf.convert_to_tensor(self.task_weights)
-        self._evaluation_metrics.update_state({**quantities, "weight": weights})
-        return self._evaluation_metrics.result()
+        self.keras_step.evaluation_metrics.update_state({**quantities, "weight": weights})
+        return self.keras_step.evaluation_metrics.result()
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Computes the TD losses of every task on one batch, like `evaluate`.
@@ -538,7 +537,7 @@ class MultiTaskDQN(KerasTrainer):
         """
         check_batch_arguments(y, sample_weight, method="test_on_batch")
         self._check_alone("test_on_batch")
-        self._evaluation_metrics.reset_state()
+        self.keras_step.evaluation_metrics.reset_state()
         return super().test_on_batch(x, return_dict=return_dict)
 
     def _check_validation(self, settings: dict[str, Any]) -> None:

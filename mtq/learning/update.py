@@ -60,7 +60,7 @@ class Update:
         self._variables, self._tasks, self._optimizer = list(variables), tasks, optimizer
         self._weighting, self._aggregator, self._gradient_log = weighting, aggregator, gradient_log
         self._task_weights, self._num_updates = task_weights, updates
-        self._update_target, self._metrics = update_target, list(metrics)
+        self._update_target, self._logged = update_target, list(metrics)
 
     def __call__(
         self, gradients: TaskGradients, quantities: Quantities, auxiliary: Auxiliary | None = None
@@ -218,7 +218,7 @@ class Update:
         self._num_updates.assign_add(1)
         self._update_target()
         logs: dict[str, tf.Tensor] = {}
-        for metric in self._metrics:
+        for metric in self._logged:
             metric.update_state(quantities)
             logs.update(metric.result())
         return logs

@@ -1,6 +1,6 @@
-"""The parts of Keras's train step that only some models need: auxiliary losses and a loss scale."""
+"""The parts of Keras's steps besides the update: auxiliary losses, a loss scale, and the metrics of `evaluate`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mtq.trainer.auxiliary_losses import Auxiliary, AuxiliaryLosses
 from mtq.trainer.loss_scale import is_dynamic, loss_scale_of
-from mtq.trainer.task_metrics import UpdateMetrics
+from mtq.trainer.task_metrics import OF_EVALUATION, TaskMetrics, UpdateMetrics
 
 
 class KerasStep:
@@ -19,13 +19,17 @@ class KerasStep:
     Args:
         network: The network to be trained.
         optimizer: The Keras optimizer that trains it.
+        tasks: The names of the tasks.
 
     Attributes:
         metrics: The metrics that log these quantities; empty if there are none.
+        evaluation_metrics: The metrics of `evaluate`. The model must not track them: they are no part of its state, and
+            their names are those of the training's.
     """
 
-    def __init__(self, network: keras.Model, optimizer: Any) -> None:
+    def __init__(self, network: keras.Model, optimizer: Any, tasks: Sequence[str]) -> None:
         self._optimizer = optimizer
+        self.evaluation_metrics = TaskMetrics(tasks, OF_EVALUATION)
         self._auxiliary = AuxiliaryLosses(network)
         names = ("regularization_loss", "regularization_gradient_norm") if self._auxiliary.any else ()
         names = (*names, "loss_scale") if is_dynamic(optimizer) else names

@@ -70,6 +70,8 @@ def test_validation_data_is_logged_and_can_be_monitored(two_tasks, make_model):
         model.evaluate(dataset(held_out), return_dict=True, verbose=0)["loss"]
     )
     assert np.isfinite(history["loss"]).all()
+    assert min(history["loss"]) > 0
+    assert len(model.variables) == len(make_model().variables)
     assert history["val_loss"][0] != history["val_loss"][1]
 
 
