@@ -100,10 +100,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--devices", type=count, default=None, help="replicas of --strategy mirrored; without GPUs logical CPUs")
     add("--tpu", default=None, help="name or address of the TPU, or local")
     add(
-        "--seconds-to-meet",
+        "--startup-timeout",
         type=count,
         default=300,
-        help="how long the processes of --strategy multi_worker wait for each other at the start",
+        help="the number of seconds for which the processes of --strategy multi_worker wait for each other at startup",
+    )
+    # The former name of --startup-timeout, which scripts may still pass.
+    add(
+        "--seconds-to-meet",
+        dest="startup_timeout",
+        type=count,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
     )
     train.set_defaults(command=_train)
 
@@ -169,7 +177,7 @@ def _train_somewhere(options: argparse.Namespace) -> None:
     import mtq
 
     strategy = mtq.distribution.strategy(
-        options.strategy, devices=options.devices, tpu=options.tpu, seconds_to_meet=options.seconds_to_meet
+        options.strategy, devices=options.devices, tpu=options.tpu, seconds_to_meet=options.startup_timeout
     )
     tasks = mtq.TaskSet([mtq.suites.task(name.strip(), options.num_envs) for name in options.tasks.split(",")])
     aggregator = mtq.aggregators.get(options.aggregator)

@@ -15,7 +15,8 @@ _NOT_OF_THE_RUN = {
     "strategy",
     "devices",
     "tpu",
-    "seconds_to_meet",
+    "startup_timeout",
+    "seconds_to_meet",  # the former name of startup_timeout, in the run.json of older runs
     "checkpoint_every",
 }
 

@@ -25,8 +25,8 @@ from mtq.study.running.installed import check_installed
 from mtq.study.running.memory import give_back_memory
 from mtq.study.running.placement import WHOLE, Shard, check_where, default_workers
 from mtq.study.running.progress import Progress
-from mtq.study.running.run_maker import StudyWork
-from mtq.study.running.workers import Job, LeftToAnother, Workers
+from mtq.study.running.run_maker import RunMaker
+from mtq.study.running.worker_pool import ClaimedElsewhere, Job, WorkerPool
 from mtq.tasks.task import TaskSet, check_tasks
 
 _RANDOM_EVALUATIONS = 20
@@ -230,14 +230,14 @@ class Study:
     ) -> None:
         if not jobs:
             return
-        work = StudyWork(self.tasks, self.arms, self.protocol, self.make_network, place, strategy, waits)
+        work = RunMaker(self.tasks, self.arms, self.protocol, self.make_network, place, strategy, waits)
         in_graph = all(task.spec.in_graph for task in self.tasks.values())
         in_threads = in_graph or strategy is not None
         failures: dict[Job, BaseException] = {}
         with Progress(len(jobs), self.protocol.epochs, bool(verbose)) as progress:
-            for job, error in Workers(work, number, in_threads).do(jobs, progress.at):
-                if isinstance(error, LeftToAnother):
-                    progress.left_to_another(job)
+            for job, error in WorkerPool(work, number, in_threads).do(jobs, progress.at):
+                if isinstance(error, ClaimedElsewhere):
+                    progress.claimed_elsewhere(job)
                     continue
                 progress.finished(job, error)
                 place.note_failure(job.arm, job.seed, error)

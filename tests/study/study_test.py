@@ -13,7 +13,7 @@ import pytest
 
 import mtq
 from mtq.dynamics import Chain
-from mtq.study.running.compiled_arm import Program, random_scores
+from mtq.study.running.compiled_arm import CompiledArm, random_scores
 from mtq.study.running.folder import StudyFolder
 from tests.study.tiny import chains, rows, tiny_network, tiny_study
 from tests.toy_environments import Corridor
@@ -22,9 +22,9 @@ from tests.toy_environments import Corridor
 def test_a_run_depends_on_its_seed_alone():
     study = tiny_study(restarts_episodes=True, final_learning_rate=1e-4)
     arm = mtq.study.Arm("shared", aggregator="normalized_sum", loss_weights="dynamic_weight_average")
-    program = Program(study.tasks, arm, study.protocol, tiny_network)
-    first, other, again = (program.run(seed) for seed in (0, 1, 0))
-    fresh = Program(study.tasks, arm, study.protocol, tiny_network).run(0)
+    compiled = CompiledArm(study.tasks, arm, study.protocol, tiny_network)
+    first, other, again = (compiled.run(seed) for seed in (0, 1, 0))
+    fresh = CompiledArm(study.tasks, arm, study.protocol, tiny_network).run(0)
     for record in (again, fresh):
         np.testing.assert_array_equal(first.scores, record.scores)
         np.testing.assert_array_equal(first.cosines, record.cosines)
@@ -38,12 +38,12 @@ def test_a_run_depends_on_its_seed_alone():
 def test_scores_by_episodes_of_the_target_network():
     """Of a chain's episodes of 10 steps, ended or cut off: by hand, as the network that plays is known."""
     protocol = tiny_study(evaluation_steps=None, evaluation_episodes=4, evaluates_target=True).protocol
-    program = Program(chains(), mtq.study.Arm("shared"), protocol, tiny_network)
+    compiled = CompiledArm(chains(), mtq.study.Arm("shared"), protocol, tiny_network)
     moves_on = [np.zeros([8, 2]), np.array([0.0, 1.0])]
-    for task in program.tasks:
-        program.model.target_network.get_layer(f"{task}_q_values").set_weights(moves_on)
-        program.model.network.get_layer(f"{task}_q_values").set_weights([moves_on[0], moves_on[1][::-1]])
-    assert program._evaluate(0) == {"a": 1.0, "b": 1.0}
+    for task in compiled.tasks:
+        compiled.model.target_network.get_layer(f"{task}_q_values").set_weights(moves_on)
+        compiled.model.network.get_layer(f"{task}_q_values").set_weights([moves_on[0], moves_on[1][::-1]])
+    assert compiled._evaluate(0) == {"a": 1.0, "b": 1.0}
     scores = random_scores(chains(), protocol, times=20)
     assert 0.9 < scores["a"] < 0.99  # in 5.5 % of episodes fewer than three of ten random steps move on: 0.945
 
@@ -55,9 +55,9 @@ def test_the_network_that_was_evaluated_is_kept(tmp_path):
     study = tiny_study(arms=[arm], seeds=1)
     study.run(tmp_path, workers=1, verbose=0)
     kept = keras.models.load_model(StudyFolder(tmp_path).place("target", 0) / "network.keras", compile=False)
-    program = Program(study.tasks, arm, study.protocol, tiny_network)
-    program.run(0)
-    for name, network in {"target": program.model.target_network, "online": program.model.network}.items():
+    compiled = CompiledArm(study.tasks, arm, study.protocol, tiny_network)
+    compiled.run(0)
+    for name, network in {"target": compiled.model.target_network, "online": compiled.model.network}.items():
         same = [np.array_equal(a, b) for a, b in zip(kept.get_weights(), network.get_weights(), strict=True)]
         assert all(same) == (name == "target")
 
@@ -172,11 +172,11 @@ def test_what_is_wrong_with_an_arm_is_said_before_anything_is_written(tmp_path, 
 def test_what_is_drawn_in_updates_is_drawn_from_the_runs_seed():
     study = tiny_study(epochs=1)
     arm = mtq.study.Arm("a", aggregator="random_weighting", loss_weights="random_loss_weighting")
-    program = Program(study.tasks, arm, study.protocol, tiny_network)
+    compiled = CompiledArm(study.tasks, arm, study.protocol, tiny_network)
     seen = []
     for seed in (0, 1):
-        program.run(seed)
-        seen.append([int(one.stream(0)) for one in (program.model.aggregator, program.model.weighting)])
+        compiled.run(seed)
+        seen.append([int(one.stream(0)) for one in (compiled.model.aggregator, compiled.model.weighting)])
     assert seen[0][0] != seen[1][0]
     assert seen[0][1] != seen[1][1]
 

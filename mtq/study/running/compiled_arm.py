@@ -27,7 +27,7 @@ _PROBES = 256
 _SLOWEST_EXECUTION = 1_000
 
 
-class Program:
+class CompiledArm:
     """An arm's model, its experience and its evaluation. They are traced and compiled in the first run, for all runs.
 
     A run depends on its seed alone, and not on the runs before it.

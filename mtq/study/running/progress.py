@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from mtq.study.running.workers import Job
+from mtq.study.running.worker_pool import Job
 
 
 class Progress:
@@ -59,7 +59,7 @@ class Progress:
         self._bars.advance(self._all, epochs - self._done.get(job, 0))
         self._done[job] = epochs
 
-    def left_to_another(self, job: Job) -> None:
+    def claimed_elsewhere(self, job: Job) -> None:
         """A run is not made here."""
         self._runs -= 1
         self._bars.advance(self._all, -self._done.pop(job, 0))

@@ -10,10 +10,10 @@ import tensorflow as tf
 from mtq.study.design.arm import Arm
 from mtq.study.design.network import MakeNetwork
 from mtq.study.design.protocol import Protocol
-from mtq.study.running.compiled_arm import Program
+from mtq.study.running.compiled_arm import CompiledArm
 from mtq.study.running.folder import StudyFolder
 from mtq.study.running.memory import giving_back_memory
-from mtq.study.running.workers import Job, LeftToAnother
+from mtq.study.running.worker_pool import ClaimedElsewhere, Job
 from mtq.tasks.task import TaskSet
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -21,7 +21,7 @@ _compiling = threading.Lock()
 _here = threading.local()
 
 
-class StudyWork:
+class RunMaker:
     """Makes runs and writes them down. A worker keeps what it compiled for the last arm.
 
     Args:
@@ -56,7 +56,7 @@ class StudyWork:
             on_epochs: Called between executions with how many epochs are done, and while waiting; may raise.
 
         Raises:
-            LeftToAnother: Another process has made it, or is at it.
+            ClaimedElsewhere: Another process has made it, or is at it.
         """
         while True:
             with self._place.claimed(job.arm, job.seed) as is_ours:
@@ -64,16 +64,16 @@ class StudyWork:
                     self._make(job, on_epochs)
                     return
             if not self._waits or self._place.has(job.arm, job.seed):
-                raise LeftToAnother
+                raise ClaimedElsewhere
             on_epochs(0)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def _make(self, job: Job, on_epochs: Callable[[int], None]) -> None:
-        known = getattr(_here, "program", None)
-        if known is not None and known.arm is self._arms[job.arm]:
-            self._run(known, job, on_epochs)
+        compiled = getattr(_here, "compiled", None)
+        if compiled is not None and compiled.arm is self._arms[job.arm]:
+            self._run(compiled, job, on_epochs)
             return
-        _here.program = known = None
+        _here.compiled = compiled = None
         with contextlib.ExitStack() as until_compiled:
             until_compiled.enter_context(_compiling)  # one at a time, for it takes a few hundred MiB for a while
             until_compiled.enter_context(giving_back_memory())
@@ -83,10 +83,10 @@ class StudyWork:
                 on_epochs(epochs)
 
             arm = self._arms[job.arm]
-            program = Program(self._tasks, arm, self._protocol, self._make_network, self._strategy)
-            self._run(program, job, on_execution)
-        _here.program = program
+            compiled = CompiledArm(self._tasks, arm, self._protocol, self._make_network, self._strategy)
+            self._run(compiled, job, on_execution)
+        _here.compiled = compiled
 
-    def _run(self, program: Program, job: Job, on_epochs: Callable[[int], None]) -> None:
-        record = program.run(job.seed, on_epochs)
-        record.save(self._place.place(job.arm, job.seed), program.evaluated_network)
+    def _run(self, compiled: CompiledArm, job: Job, on_epochs: Callable[[int], None]) -> None:
+        record = compiled.run(job.seed, on_epochs)
+        record.save(self._place.place(job.arm, job.seed), compiled.evaluated_network)

@@ -31,14 +31,14 @@ class Cancelled(Exception):  # noqa: N818
     """Raised within a run that is no longer wanted."""
 
 
-class LeftToAnother(Exception):  # noqa: N818
+class ClaimedElsewhere(Exception):  # noqa: N818
     """Raised in the place of a run that another process has made, or is at."""
 
 
 Work = Callable[[Job, Callable[[int], None]], None]
 
 
-class Workers:
+class WorkerPool:
     """Does jobs, each worker one after the other.
 
     In-graph tasks leave Python for seconds at a time, so threads serve them and share what TensorFlow and its compiler
@@ -91,7 +91,7 @@ class Workers:
                 for future in done:
                     worker, job, arm_before = running.pop(future)
                     error = future.exception()
-                    if isinstance(error, LeftToAnother):  # it has compiled nothing for that arm
+                    if isinstance(error, ClaimedElsewhere):  # it has compiled nothing for that arm
                         last_arm.pop(worker)
                         if arm_before is not None:
                             last_arm[worker] = arm_before
