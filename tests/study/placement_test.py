@@ -82,7 +82,7 @@ def test_a_run_that_another_process_is_at_is_left_to_it_unless_that_is_killed(tm
     assert left == [("shared", 0)]
     assert made == [(("shared", 0), None)]
     said = capsys.readouterr().out
-    assert "Runs of this part that other processes are at: 1." in said
+    assert "Waiting for runs of this shard that other processes are making: 1." in said
     assert "1 of 2 runs are missing" in said
     assert not cut_off.exists()
     with folder.claimed("shared", 0) as is_ours:

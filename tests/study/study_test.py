@@ -197,7 +197,7 @@ def test_weights_that_no_seed_draws_are_refused():
         return keras.Model(inputs, {n: keras.layers.Dense(2, name=f"{n}_q")(body(i)) for n, i in inputs.items()})
 
     study = mtq.study.Study(chains(), [mtq.study.Arm("a")], make_network=with_own)
-    with pytest.raises(ValueError, match="weights can be drawn anew from a seed"):
+    with pytest.raises(ValueError, match="weights can be drawn again from a seed"):
         study._plan()
 
 
@@ -217,8 +217,8 @@ def test_parameters_are_matched():
     [
         ({"arms": [mtq.study.Arm("a"), mtq.study.Arm("a")]}, "names of their own"),
         ({"arms": [mtq.study.Arm("a", parameters_of="b")]}, "must name an arm of the study. Received: 'b'"),
-        ({"seeds": 0}, "seeds must be how many"),
-        ({"seeds": [1, 1]}, "seeds must be how many"),
+        ({"seeds": 0}, "seeds must be their number"),
+        ({"seeds": [1, 1]}, "seeds must be their number"),
         ({"arms": [mtq.study.Arm("a", updates_per_epoch=5)]}, "as many environment steps as the others"),
         ({"epochs": 0}, "epochs of a study must be an integer of at least 1"),
     ],
