@@ -99,11 +99,11 @@ def draw(rows: list[dict[str, Any]], options: Options, path: Path) -> None:
     half = stats.t.ppf(0.975, options.seeds - 1) / options.seeds**0.5
     epochs = np.arange(1, options.epochs + 1)
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for arm, colour in _ARMS.items():
+        for arm, color in _ARMS.items():
             curves = _curves(rows, arm, name, options)
             mean, margin = curves.mean(axis=0), half * curves.std(axis=0, ddof=1)
-            axis.fill_between(epochs, mean - margin, mean + margin, color=colour, alpha=0.15, lw=0)
-            axis.plot(epochs, mean, color=colour, lw=2, label=arm.replace("_", "-"))
+            axis.fill_between(epochs, mean - margin, mean + margin, color=color, alpha=0.15, lw=0)
+            axis.plot(epochs, mean, color=color, lw=2, label=arm.replace("_", "-"))
         axis.set_title(name)
         axis.set_xlabel(f"epochs of {options.updates_per_epoch:,} updates")
         axis.set_ylabel("greedy return")

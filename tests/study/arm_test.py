@@ -70,7 +70,7 @@ def test_losses_whose_config_leaves_something_out_are_refused(loss):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"doubel": True}, "has a setting that there is none of. Received: 'doubel'"),
+        ({"doubel": True}, "settings of arm 'a' must be known ones. Received: 'doubel'"),
         ({"epochs": 3}, "epochs must be the same for all arms"),
         ({"width": 0}, "width of arm 'a' must be above 0"),
         ({"aggregator": "pcgard"}, "pcgrad"),
@@ -104,5 +104,5 @@ def test_arms_as_the_command_line_names_them():
     assert parse_arm("separate+matched=shared").parameters_of == "shared"
     with pytest.raises(ValueError, match=r"Received: 'shard' in 'shard\+double'"):
         parse_arm("shard+double")
-    with pytest.raises(ValueError, match="must say aggregator once"):
+    with pytest.raises(ValueError, match="must set aggregator only once"):
         parse_arm("mean+sum")

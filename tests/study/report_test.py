@@ -79,7 +79,7 @@ def test_markdown_has_its_pictures(report):
     assert "| mtq | 0, 1 |" in text
     assert "separate 0–2, 5–6, 9" in text
     assert "| 6 of 7 |" in text
-    assert "shared, seed 3, could not be finished and is missing in all that follows: NonFiniteLossError" in text
+    assert "shared, seed 3, could not be finished and is missing below: NonFiniteLossError" in text
 
 
 def test_losses_are_shown_with_their_arguments(report):

@@ -110,7 +110,7 @@ def test_one_seed_has_no_interval_and_says_so(tmp_path, undisturbed):
         shutil.copytree(run, tmp_path / "one" / run.relative_to(undisturbed))
     report = tiny_study(seeds=1).run(tmp_path / "one", workers=1, verbose=0)
     page = report.write().read_text()
-    assert "There is one run only of separate, shared" in page
+    assert "There is only one run of separate, shared" in page
     assert "(one run)" in page
     assert "1 run, no interval" in page
     assert "one run: not tested" in page
@@ -215,7 +215,7 @@ def test_parameters_are_matched():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"arms": [mtq.study.Arm("a"), mtq.study.Arm("a")]}, "names of their own"),
+        ({"arms": [mtq.study.Arm("a"), mtq.study.Arm("a")]}, "with different names"),
         ({"arms": [mtq.study.Arm("a", parameters_of="b")]}, "must name an arm of the study. Received: 'b'"),
         ({"seeds": 0}, "seeds must be their number"),
         ({"seeds": [1, 1]}, "seeds must be their number"),

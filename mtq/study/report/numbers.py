@@ -16,14 +16,14 @@ COLUMNS = ("section", "arm", "task", "of", "value", "low", "high", "note")
 
 
 def write_numbers(summary: Summary, path: Path) -> None:
-    """Writes them, a row each.
+    """Writes every number of a report to a CSV file, one row each.
 
-    Columns: the section of the report, arm, task, what the number is of (an epoch, a seed, another task …), the value,
-    the ends of its 95 % interval where it has one, and a remark.
+    The columns are the section of the report, the arm, the task, the object of the number (`of`: an epoch, a seed,
+    another task …), the value, the ends of its 95 % interval if it has one, and a note.
 
     Args:
-        summary: What to write.
-        path: Of the file.
+        summary: The statistics of the study.
+        path: The path of the file.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -78,9 +78,9 @@ def _rows(summary: Summary) -> Iterator[tuple[Any, ...]]:
             mean, half = comparison.published.mean, comparison.published.half_interval
             yield ("published", name, task, "last", mean, mean - half, mean + half, note)
             yield ("published", name, task, "last, tolerance", comparison.tolerance, None, None, "")
-    for likeness in summary.similarity:
-        note = f"{likeness.pairs} pairs"
-        yield ("features", likeness.arm, likeness.task, "CKA", likeness.value, None, None, note)
+    for row in summary.similarity:
+        note = f"{row.pairs} pairs"
+        yield ("features", row.arm, row.task, "CKA", row.value, None, None, note)
     for arm in results.arms:
         if arm.cosines is None:
             continue
