@@ -121,7 +121,7 @@ def test_the_list_of_tasks(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "nowhere"], "There must be a run with a saved model in the folder. Received: 'nowhere'"),
+        (["evaluate", "nowhere"], "The folder of a run must hold a saved model. Received: 'nowhere'"),
         (["train", "--tasks", "cart_pol", "--steps", "10", "--out", "x"], "Did you mean 'cart_pole'?"),
         (["train", "--tasks", "cart_pole,cart_pole", "--steps", "10", "--out", "x"], "a name of its own"),
         (
