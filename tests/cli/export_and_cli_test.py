@@ -182,7 +182,7 @@ def test_recipe_minatar(tmp_path):
 def test_the_recipe_named_as_its_package_runs_as_a_script():
     command = [sys.executable, str(ROOT / "recipes" / "minatar.py"), "--help"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "Frames of each game per update." in printed
+    assert "The number of frames of each game per update" in " ".join(printed.split())
 
 
 def test_the_example_of_the_readme(tmp_path, monkeypatch):
