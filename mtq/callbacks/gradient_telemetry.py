@@ -143,11 +143,11 @@ class GradientTelemetry(keras.callbacks.Callback):
                 csv.writer(file).writerow(header)
             return
         with self._path.open(newline="") as file:
-            found = next(csv.reader(file), [])
-        if found != header:
+            columns = next(csv.reader(file), [])
+        if columns != header:
             raise ValueError(
                 f"gradients.csv must be of the tasks {list(self.model.tasks)}. Received: {str(self._path)!r} with the "
-                f"columns {found}. Give GradientTelemetry another directory."
+                f"columns {columns}. Give GradientTelemetry another directory."
             )
 
     def _write(self) -> list[GradientRecord]:

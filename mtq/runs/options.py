@@ -47,14 +47,14 @@ def check_same_options(folder: Path, options: Mapping[str, Any]) -> None:
         folder: The folder of the run.
         options: The options with which the run is to be resumed, by name.
     """
-    before, now = run_record(folder)["options"], as_json(options)
-    other = {
-        name: (before.get(name), now.get(name))
-        for name in [*before, *now]
-        if name not in _NOT_OF_THE_RUN and name in before and before[name] != now.get(name)
+    before, after = run_record(folder)["options"], as_json(options)
+    changed = {
+        name: (before.get(name), after.get(name))
+        for name in [*before, *after]
+        if name not in _NOT_OF_THE_RUN and name in before and before[name] != after.get(name)
     }
-    if other:
-        changes = ", ".join(f"{name} {old!r} → {new!r}" for name, (old, new) in other.items())
+    if changed:
+        changes = ", ".join(f"{name} {old!r} → {new!r}" for name, (old, new) in changed.items())
         raise ValueError(
             f"A run must be resumed with the options that it was started with. Received: in {folder} {changes}. "
             "Give the same options, or another folder."

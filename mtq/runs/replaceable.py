@@ -66,14 +66,14 @@ def check_replaceable(folder: Path, present: Sequence[Path]) -> None:
         ) from error
     for path in present:
         is_ours = _OF_RUNS.get(path.name)
-        other: str | None = None
+        foreign: str | None = None
         if path.is_symlink() or path.is_dir() is (is_ours is None):
-            other = path.name
+            foreign = path.name
         elif is_ours is not None:
             within = stranger(path, is_ours)
-            other = within and f"{path.name}/{within}"
-        if other is not None:
+            foreign = within and f"{path.name}/{within}"
+        if foreign is not None:
             raise FileExistsError(
-                f"A run must replace nothing but a run. Received: {str(folder)!r}, in which mtq did not write {other}. "
-                "Choose another folder, or move that file."
+                f"A run must replace nothing but a run. Received: {str(folder)!r}, in which mtq did not write "
+                f"{foreign}. Choose another folder, or move that file."
             )

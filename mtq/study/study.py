@@ -112,8 +112,8 @@ class Study:
         for name, other in matched.items():
             if other in matched:
                 raise ValueError(
-                    f"parameters_of must name an arm with a width of its own. Received: {other!r} for arm {name!r}, "
-                    f"which itself has parameters_of={matched[other]!r}."
+                    f"parameters_of must name an arm that has no parameters_of itself. Received: {other!r} for arm "
+                    f"{name!r}, where {other!r} has parameters_of={matched[other]!r}."
                 )
         self.arms = self._with_widths({arm.name: arm for arm in arms})
 
@@ -302,9 +302,9 @@ def _seeds(seeds: Any) -> list[int]:
     try:
         if is_number(seeds):
             return list(range(integer("seeds", seeds)))
-        found = [integer("A seed", seed, least=0) for seed in seeds]
+        numbers = [integer("A seed", seed, least=0) for seed in seeds]
     except (TypeError, ValueError) as error:
         raise ValueError(message) from error
-    if not found or len(set(found)) < len(found):
+    if not numbers or len(set(numbers)) < len(numbers):
         raise ValueError(message)
-    return found
+    return numbers

@@ -53,12 +53,12 @@ def _check_continued(logger: keras.callbacks.CSVLogger, names: list[str]) -> Non
     if not any(name.startswith("val_") for name in names):
         names = [*names, *(f"val_{name}" for name in names)]  # as Keras's CSVLogger does
     with open(logger.filename, newline="", encoding="utf-8") as file:
-        found = next(csv.reader(file, delimiter=logger.sep), [])
+        header = next(csv.reader(file, delimiter=logger.sep), [])
     columns = ["epoch", *names]
-    if found != columns:
+    if header != columns:
         logger.on_train_end()  # closes the file
         raise ValueError(
             "The file that CSVLogger continues must have the columns of what is logged. Received: "
-            f"{logger.filename!r}, which lacks {sorted(set(columns) - set(found))} and has in addition "
-            f"{sorted(set(found) - set(columns))}, or has them in another order. Choose another file, or append=False."
+            f"{logger.filename!r}, which lacks {sorted(set(columns) - set(header))} and has in addition "
+            f"{sorted(set(header) - set(columns))}, or has them in another order. Choose another file, or append=False."
         )

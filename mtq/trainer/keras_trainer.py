@@ -123,12 +123,12 @@ def fit_arguments(x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dic
         TypeError: `keras.Model.fit` has no such argument.
         ValueError: An argument would have no effect.
     """
-    given = inspect.signature(keras.Model.fit).bind(None, x, *args, **kwargs).arguments
-    given = {name: value for name, value in given.items() if name not in ("self", "x")}
+    arguments = inspect.signature(keras.Model.fit).bind(None, x, *args, **kwargs).arguments
+    arguments = {name: value for name, value in arguments.items() if name not in ("self", "x")}
     refused = _OF_FIT if isinstance(x, Mapping) else {**_OF_FIT, **_OF_ARRAYS}
     for name, (expected, remedy) in refused.items():
-        _check_unused("fit", name, given.get(name, expected), expected, remedy)
-    return given
+        _check_unused("fit", name, arguments.get(name, expected), expected, remedy)
+    return arguments
 
 
 def check_batch_arguments(y: Any, sample_weight: Any, class_weight: Any = None, method: str = "train_on_batch") -> None:
@@ -174,7 +174,7 @@ def check_compile(model: keras.Model, metrics: Any, weighted_metrics: Any) -> No
 
 
 def _defines_own_step(kind: type) -> bool:
-    """Whether a class, or a base class of it below `MultiTaskDQN`, defines a train step of its own."""
+    """Whether a class, or a base class of it below `MultiTaskDQN`, overrides `train_step`."""
     owner = next(base for base in kind.__mro__ if "train_step" in vars(base))
     return not owner.__module__.startswith("mtq.")
 

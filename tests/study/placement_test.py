@@ -139,7 +139,7 @@ def test_shards_have_one_plan(tmp_path):
     StudyFolder(tmp_path).begin({**tiny_study()._plan(), "replicas": 1}, [])
     with StudyFolder(tmp_path).held((0, 2)):
         for other, what in ((tiny_study(seeds=3), "seeds"), (tiny_study(epochs=3), "protocol")):
-            with pytest.raises(ValueError, match=f"another {what}"):
+            with pytest.raises(ValueError, match=f"the same {what}"):
                 other.run_shard(tmp_path, (1, 2), verbose=0)
 
 
@@ -153,7 +153,7 @@ def test_shards_add_arms_to_a_study_that_has_others(tmp_path):
     folder.begin(plan, [])
     folder.begin(plan, [], is_alone=False)  # the second shard of the same
     assert list(folder.plan["arms"]) == ["separate", "again"]
-    with pytest.raises(ValueError, match="another arms"):
+    with pytest.raises(ValueError, match="the same arms"):
         folder.begin({**plan, "arms": {}}, [], is_alone=False)
 
 
@@ -177,7 +177,7 @@ def test_random_scores_outlive_another_beginning_of_the_same_plan(tmp_path):
 def test_runs_on_several_replicas(tmp_path, replicas):
     study = tiny_study(arms=[mtq.study.Arm("shared")], seeds=1)
     study.run(tmp_path / "study", strategy=replicas, verbose=0).write()
-    with pytest.raises(ValueError, match="another replicas"):
+    with pytest.raises(ValueError, match="the same replicas"):
         study.run(tmp_path / "study", verbose=0)
 
 

@@ -92,10 +92,10 @@ def test_a_finished_study_makes_no_run_again(undisturbed):
 
 
 def test_another_plan_is_refused(undisturbed):
-    with pytest.raises(ValueError, match=r"another protocol.*batch_size"):
+    with pytest.raises(ValueError, match=r"the same protocol.*batch_size"):
         tiny_study(batch_size=9).run(undisturbed, verbose=0)
     arms = [mtq.study.Arm("separate", shared_layers=0), mtq.study.Arm("shared", aggregator="mean")]
-    with pytest.raises(ValueError, match="another arm 'shared'"):
+    with pytest.raises(ValueError, match="the same arm 'shared'"):
         tiny_study(arms=arms).run(undisturbed, verbose=0)
 
 

@@ -95,14 +95,14 @@ class Published:
             }
             for ours, theirs in arms.items()
         }
-        known = {
+        by_name = {
             (row["arm"], row["task"]): PublishedFigure(
                 float(row["mean_last_10"]), float(row["std_last_10"]), int(row["runs"])
             )
             for row in _read(figures)
         }
         by_figure = {
-            ours: {task: figure for (arm, task), figure in known.items() if arm == theirs}
+            ours: {task: figure for (arm, task), figure in by_name.items() if arm == theirs}
             for ours, theirs in arms.items()
         }
         return cls(source, by_arm, by_figure)

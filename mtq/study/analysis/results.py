@@ -147,7 +147,7 @@ class Results:
             return np.where(self.is_learnt(self.reference), (values - self.random) / span, np.nan)
 
     def is_learnt(self, name: str) -> np.ndarray:
-        """Says on which tasks an arm's last epochs are better than a random policy by more than the noise.
+        """Returns on which tasks an arm's last epochs are better than a random policy by more than the noise.
 
         Args:
             name: The name of the arm.

@@ -106,9 +106,9 @@ TEST = "two-sided Welch's t-test, never below the permutation test of its t"
 def permutation_p_value(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
     """Computes the p-value of a difference between two arms: the larger of two two-sided tests based on Welch's t.
 
-    Each test makes up for a weakness of the other. The permutation test is exact for arms of equal distribution,
-    whatever that is, even with two runs each; it is too liberal if the smaller arm has the larger spread. Welch's
-    t-test allows for unequal spreads, but relies on nearly normal means. With up to 9,999 partitions the permutation
+    Each test compensates for a weakness of the other. The permutation test is exact for arms of equal distribution, of
+    any kind, even with two runs each; it is too liberal if the smaller arm has the larger spread. Welch's t-test allows
+    for unequal spreads, but relies on nearly normal means. With up to 9,999 partitions the permutation
     test is exhaustive; with more it draws 9,999 at random.
 
     Args:

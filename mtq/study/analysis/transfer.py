@@ -105,9 +105,9 @@ def without_unlearnt(results: Results, rows: list[Transfer]) -> list[Transfer]:
     Returns:
         The rows, in the same order.
     """
-    learnt = {arm.name: dict(zip(results.tasks, results.is_learnt(arm.name), strict=True)) for arm in results.arms}
+    learned = {arm.name: dict(zip(results.tasks, results.is_learnt(arm.name), strict=True)) for arm in results.arms}
 
     def is_evidence(row: Transfer) -> bool:
-        return row.verdict not in (HELPED, HURT) or learnt[row.arm][row.task] or learnt[row.against][row.task]
+        return row.verdict not in (HELPED, HURT) or learned[row.arm][row.task] or learned[row.against][row.task]
 
     return [row if is_evidence(row) else row._replace(verdict=NO_EVIDENCE) for row in rows]

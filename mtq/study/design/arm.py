@@ -61,13 +61,13 @@ class Arm:
             shared_layers = integer(f"shared_layers of arm '{name}'", shared_layers, least=0)
         if parameters_of is not None and not isinstance(parameters_of, str):
             raise ValueError(f"parameters_of of arm '{name}' must be the name of an arm. Received: {parameters_of!r}.")
-        known = [field.name for field in dataclasses.fields(Protocol)]
+        fields = [field.name for field in dataclasses.fields(Protocol)]
         for setting in settings:
-            if setting not in known:
+            if setting not in fields:
                 arguments = ["shared_layers", "width", "parameters_of", "aggregator", "loss_weights"]
                 raise ValueError(
                     f"The settings of arm '{name}' must be known ones. Received: {setting!r}. Give one of: "
-                    f"{', '.join([*arguments, *known])}."
+                    f"{', '.join([*arguments, *fields])}."
                 )
             if setting in _FIXED:
                 raise ValueError(
@@ -129,6 +129,6 @@ class Arm:
 
     def __repr__(self) -> str:
         defaults = Arm("none").get_config()
-        given = {k: v for k, v in self.get_config().items() if k != "name" and v != defaults.get(k, object())}
-        shown = {k: as_text(v) if isinstance(v, dict) and "class_name" in v else repr(v) for k, v in given.items()}
-        return f"Arm({', '.join([repr(self.name), *(f'{key}={value}' for key, value in shown.items())])})"
+        changed = {k: v for k, v in self.get_config().items() if k != "name" and v != defaults.get(k, object())}
+        texts = {k: as_text(v) if isinstance(v, dict) and "class_name" in v else repr(v) for k, v in changed.items()}
+        return f"Arm({', '.join([repr(self.name), *(f'{key}={value}' for key, value in texts.items())])})"

@@ -77,8 +77,8 @@ def similarity_map(summary: Summary) -> Figure | None:
     if not summary.similarity:
         return None
     names = list(dict.fromkeys(row.arm for row in summary.similarity))
-    known = {(row.arm, row.task): row.value for row in summary.similarity}
-    values = np.array([[known[name, task] for task in summary.results.tasks] for name in names])
+    by_arm_and_task = {(row.arm, row.task): row.value for row in summary.similarity}
+    values = np.array([[by_arm_and_task[name, task] for task in summary.results.tasks] for name in names])
     figure, axes = _heat_map(values, names, summary.results.tasks, limit=None)
     _write_values(axes, values, dark=values < 0.5, size=8.5)
     return figure

@@ -94,8 +94,8 @@ def _sharing(arm: ArmResult) -> str:
 
 
 def _settings(arm: ArmResult) -> str:
-    given = {key: value for key, value in arm.settings.items() if key not in _NOT_SETTINGS and value is not None}
-    return ", ".join(f"{key}={as_text(value)}" for key, value in given.items())
+    settings = {key: value for key, value in arm.settings.items() if key not in _NOT_SETTINGS and value is not None}
+    return ", ".join(f"{key}={as_text(value)}" for key, value in settings.items())
 
 
 def _in_short(summary: Summary) -> Iterator[Block]:

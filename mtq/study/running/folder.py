@@ -119,20 +119,20 @@ class StudyFolder:
         outside = [name for name in names if not ARM_NAME.fullmatch(name)]
         if outside:
             raise ValueError(
-                f"study.json must be the plan of a study, with arms whose names name folders. Received: in "
-                f"{str(self.path)!r} {f'an arm {outside[0]!r}' if is_plan else 'something else'}. Give the folder "
+                "study.json must be the plan of a study whose arms have names that are valid for folders. Received: "
+                f"in {str(self.path)!r} {f'an arm {outside[0]!r}' if is_plan else 'something else'}. Give the folder "
                 "that `mtq study --out` or Study.run wrote."
             )
 
-    def _check_same(self, what: str, before: Any, now: Any) -> None:
-        if _without_modules(before) == _without_modules(now):
+    def _check_same(self, entry: str, before: Any, after: Any) -> None:
+        if _without_modules(before) == _without_modules(after):
             return
-        if isinstance(before, dict) and isinstance(now, dict):
-            other = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-            before, now = ({key: plan.get(key) for key in other} for plan in (before, now))
+        if isinstance(before, dict) and isinstance(after, dict):
+            changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+            before, after = ({key: plan.get(key) for key in changed} for plan in (before, after))
         raise ValueError(
-            f"The study in {str(self.path)!r} has another {what}, so runs cannot be added to it. Received: "
-            f"{_short(now)}, where the study has {_short(before)}. Choose another folder, or delete this one."
+            f"A study must keep the same {entry} when runs are added to it. Received: {_short(after)}, where the study "
+            f"in {str(self.path)!r} has {_short(before)}. Choose another folder, or delete that one."
         )
 
     @contextlib.contextmanager

@@ -107,12 +107,12 @@ class WorkerPool:
                 executor.shutdown(wait=True, cancel_futures=True)
 
     def _executor(self) -> futures.Executor:
-        given = (self._work, self._news, self._stop)
+        arguments = (self._work, self._news, self._stop)
         if self._in_threads:
-            return futures.ThreadPoolExecutor(1, initializer=_begin, initargs=given)
+            return futures.ThreadPoolExecutor(1, initializer=_begin, initargs=arguments)
         context = multiprocessing.get_context("spawn")
         with _one_thread_each():
-            executor = futures.ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=given)
+            executor = futures.ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=arguments)
             executor.submit(os.getpid)  # starts the process here, with this environment
         return executor
 
