@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mtq.study.analysis.summary import Summary
 from mtq.study.analysis.transfer import HELPED, HURT, NO_EVIDENCE
-from mtq.study.report.style import DOTS, INK, looks
+from mtq.study.report.style import DOTS, INK, arm_styles
 
 _BLACK, _NO_SCALE = "#111111", "#d0d0d0"
 _DARK = 0.6  # the fraction of a map's range above which its colors are so dark that the text is white
@@ -60,7 +60,7 @@ def cosine_maps(summary: Summary) -> Figure | None:
 
 
 def _mean_cosines(axes: Axes, summary: Summary, seen: dict[str, np.ndarray]) -> None:
-    for name, color, line in looks(summary):
+    for name, color, line in arm_styles(summary):
         if name in seen:
             pairs = np.triu_indices(seen[name].shape[-1], k=1)
             means = [matrix[pairs].mean() for matrix in seen[name]]

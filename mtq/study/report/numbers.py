@@ -78,9 +78,9 @@ def _rows(summary: Summary) -> Iterator[tuple[Any, ...]]:
             mean, half = comparison.published.mean, comparison.published.half_interval
             yield ("published", name, task, "last", mean, mean - half, mean + half, note)
             yield ("published", name, task, "last, tolerance", comparison.tolerance, None, None, "")
-    for row in summary.similarity:
-        note = f"{row.pairs} pairs"
-        yield ("features", row.arm, row.task, "CKA", row.value, None, None, note)
+    for similarity in summary.similarity:
+        note = f"{similarity.pairs} pairs"
+        yield ("features", similarity.arm, similarity.task, "CKA", similarity.value, None, None, note)
     for arm in results.arms:
         if arm.cosines is None:
             continue

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mtq.study.analysis.statistics import Interval
 from mtq.study.analysis.summary import THRESHOLDS, Summary
-from mtq.study.report.style import DOTS, INK, looks, panels
+from mtq.study.report.style import DOTS, INK, arm_styles, panels
 
 
 def learning_curves(summary: Summary, names: Collection[str]) -> Figure:
@@ -23,7 +23,7 @@ def learning_curves(summary: Summary, names: Collection[str]) -> Figure:
     figure, places = panels(len(results.tasks), row_height=2.6)
     for place, (task, axes) in enumerate(zip(results.tasks, places, strict=True)):
         axes.axhline(results.random[place], color=INK, lw=0.8, ls=DOTS, label="random policy")
-        for name, color, line in looks(summary):
+        for name, color, line in arm_styles(summary):
             if name not in names:
                 continue
             intervals = [epoch[place] for epoch in summary.curves[name]]
@@ -51,7 +51,7 @@ def last_scores(summary: Summary) -> Figure:
     results = summary.results
     figure, places = panels(len(results.tasks), row_height=0.9 + 0.28 * len(results.arms), share_y=True)
     for place, (task, axes) in enumerate(zip(results.tasks, places, strict=True)):
-        for row, (name, color, _) in enumerate(looks(summary)):
+        for row, (name, color, _) in enumerate(arm_styles(summary)):
             runs = results[name].last[:, place]
             axes.plot(runs, np.full(len(runs), row + 0.22), "o", ms=2.5, color=color, alpha=0.5, mew=0)
             _whisker(axes, row, summary.figures["last"][name][place], color)
@@ -68,7 +68,7 @@ def aggregates(summary: Summary) -> Figure:
     """Draws each arm's interquartile mean of normalized scores, and the fraction of runs above each score."""
     figure = Figure(figsize=(9.5, 3.0 + 0.12 * len(summary.iqm)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
-    shown = [look for look in looks(summary) if look[0] in summary.iqm]  # (name, color, line)
+    shown = [arm_style for arm_style in arm_styles(summary) if arm_style[0] in summary.iqm]
     for row, (name, color, line) in enumerate(shown):
         _whisker(left, row, summary.iqm[name], color)
         shares, (low, high) = summary.profiles[name]

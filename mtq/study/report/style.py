@@ -38,7 +38,7 @@ def style() -> Any:
     return mpl.rc_context(_STYLE)
 
 
-def looks(summary: Summary) -> list[tuple[str, str, str]]:
+def arm_styles(summary: Summary) -> list[tuple[str, str, str]]:
     """Returns the name, the color and the line style of each arm."""
     return [
         (name, _COLORS[i % len(_COLORS)], _LINES[i // len(_COLORS) % len(_LINES)])
