@@ -1,1 +1,1 @@
-"""Programs that measure mtq beside its peers; each prints a table, and one JSON object as its last line."""
+"""Programs that measure mtq and its peers. Each prints a table, and one JSON object as its last line."""

@@ -1,13 +1,13 @@
-"""How good a policy can be at all on the tasks of `recipes/deramo2020.py`, in discounted returns.
+"""Computes the best possible discounted returns on the tasks of `recipes/deramo2020.py`.
 
     python -m benchmarks.best_possible
 
-In CartPole and InvertedPendulum nothing is better than not to fall; whether that can be done from every start is not
-proved here. CarOnHill always begins in one state and nothing in it is random: all sequences of actions are tried.
-MountainCar's is by value iteration on a grid, with bilinear interpolation: the mean return, over starts, of the policy
-that is greedy for the values found, played in the environment itself. The best is that or above it; how far, the mean
-of the values themselves (`mountain_car_values`) suggests, whose interpolation errs either way and less on finer grids.
-Acrobot, with four numbers of state, is not known. It takes half a minute.
+In CartPole and InvertedPendulum the best is never to fall; whether that is possible from every start is not proved
+here. CarOnHill always starts in the same state and is deterministic, so all sequences of actions are tried. For
+MountainCar, value iteration on a grid with bilinear interpolation gives a policy, whose mean return over the starts is
+measured in the environment itself. The best return is at least that. How far above it may be is suggested by the mean
+of the values (`mountain_car_values`), whose interpolation error has either sign and shrinks on finer grids. The best
+return on Acrobot, whose state has four numbers, is unknown. The program takes half a minute.
 
 The last line is one JSON object.
 """
@@ -27,25 +27,25 @@ from recipes.deramo2020 import tasks
 
 @dataclasses.dataclass
 class Options:
-    """How closely."""
+    """Settings of the computation, which determine its accuracy."""
 
     positions: int = 1_200
-    """Of the grid."""
+    """The number of positions of the grid."""
     velocities: int = 800
-    """Of the grid."""
+    """The number of velocities of the grid."""
     starts: int = 2_000
-    """Evenly over all of MountainCar's starts."""
+    """The number of starts of MountainCar, evenly spaced."""
     tolerance: float = 1e-3
-    """At the largest change of a value by which iteration ends."""
+    """The largest change of a value at which value iteration ends."""
 
 
 def balanced(reward: float, discount: float, steps: int) -> float:
-    """The return of an episode that goes on to its limit."""
+    """Returns the discounted return of an episode with the same reward in each step until its time limit."""
     return reward * (1 - discount**steps) / (1 - discount)
 
 
 def by_all_sequences(dynamics: Dynamics, discount: float) -> float:
-    """The best return of a deterministic environment with one start and a reward at the end of an episode only."""
+    """Returns the best return of a deterministic environment with one start and rewards only at the end of episodes."""
     states = dynamics.initial_state(tf.zeros([1, dynamics.num_random]))
     for step in range(24):
         states = tf.repeat(states, dynamics.num_actions, axis=0)
@@ -58,14 +58,14 @@ def by_all_sequences(dynamics: Dynamics, discount: float) -> float:
 
 
 class ValueIteration:
-    """Values of a deterministic environment whose state is two numbers.
+    """Value iteration for a deterministic environment whose state has two numbers.
 
     Args:
-        dynamics: Of the environment.
-        discount: γ.
-        low: Of the states, `[2]`.
-        high: Likewise.
-        sizes: Points of the grid along both.
+        dynamics: The dynamics of the environment.
+        discount: The discount γ.
+        low: The lower bounds of the states, `[2]`.
+        high: The upper bounds of the states, `[2]`.
+        sizes: The number of grid points along both axes.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ValueIteration:
         self.values = np.zeros(sizes)
 
     def solve(self, tolerance: float) -> None:
-        """Iterates until no value changes by more."""
+        """Iterates until no value changes by more than the tolerance."""
         outcomes = self._outcomes(self.grid)
         change = np.inf
         while change > tolerance:
@@ -86,13 +86,13 @@ class ValueIteration:
             self.values = values
 
     def of(self, states: np.ndarray) -> np.ndarray:
-        """The values of states `[N, 2]`, `[N]`."""
+        """Returns the interpolated values, `[N]`, of states `[N, 2]`."""
         sizes = np.array(self.values.shape)
         places = (states - self.low) / (self.high - self.low) * (sizes - 1)
         return map_coordinates(self.values, places.T, order=1, mode="nearest")
 
     def play(self, states: np.ndarray, steps: int) -> np.ndarray:
-        """The discounted returns, `[N]`, of playing greedily from states `[N, 2]`."""
+        """Returns the discounted returns, `[N]`, of the greedy policy from states `[N, 2]`."""
         returns, is_open = np.zeros(len(states)), np.ones(len(states), bool)
         for step in range(steps):
             outcomes = self._outcomes(states)
@@ -107,10 +107,10 @@ class ValueIteration:
         return returns
 
     def _outcomes(self, states: np.ndarray) -> list[list[np.ndarray]]:
-        """Of each action from all states: the next ones, rewards, and whether it ended there."""
-        many, random = len(states), tf.zeros([len(states), self.dynamics.num_random])
+        """Returns, for each action, the next states, the rewards, and whether the episodes terminate."""
+        number, random = len(states), tf.zeros([len(states), self.dynamics.num_random])
         return [
-            [np.asarray(each) for each in self.dynamics.step(tf.constant(states), tf.fill([many], action), random)]
+            [np.asarray(each) for each in self.dynamics.step(tf.constant(states), tf.fill([number], action), random)]
             for action in range(self.dynamics.num_actions)
         ]
 
@@ -119,7 +119,7 @@ class ValueIteration:
 
 
 def mountain_car(dynamics: Dynamics, discount: float, options: Options) -> tuple[float, float]:
-    """The mean over starts of the returns of the policy found, and of the values that it is greedy for."""
+    """Returns the mean return over the starts of the greedy policy, and the mean of the values it is derived from."""
     low, high = np.array([-1.2, -0.07]), np.array([0.6, 0.07])
     iteration = ValueIteration(dynamics, discount, low, high, (options.positions, options.velocities))
     iteration.solve(options.tolerance)
@@ -130,20 +130,20 @@ def mountain_car(dynamics: Dynamics, discount: float, options: Options) -> tuple
 
 
 def main(options: Options) -> None:
-    """Prints a line for each task."""
-    of = {name: (task.make_environment(), task.discount) for name, task in tasks().items()}
-    cart_pole, gamma = of["cart_pole"]
-    played, values = mountain_car(*of["mountain_car"], options)
-    found = {
+    """Computes and prints the best return of each task."""
+    environments = {name: (task.make_environment(), task.discount) for name, task in tasks().items()}
+    cart_pole, gamma = environments["cart_pole"]
+    played, values = mountain_car(*environments["mountain_car"], options)
+    best_returns = {
         "cart_pole": balanced(1.0, gamma, cart_pole.max_episode_steps),
         "mountain_car": played,
         "mountain_car_values": values,
-        "car_on_hill": by_all_sequences(*of["car_on_hill"]),
+        "car_on_hill": by_all_sequences(*environments["car_on_hill"]),
         "inverted_pendulum": 0.0,
     }
-    for name, best in found.items():
+    for name, best in best_returns.items():
         print(f"{name:20} {best:9.4f}")
-    print(json.dumps({"mtq": mtq.__version__, **dataclasses.asdict(options), "best": found}))
+    print(json.dumps({"mtq": mtq.__version__, **dataclasses.asdict(options), "best": best_returns}))
 
 
 if __name__ == "__main__":

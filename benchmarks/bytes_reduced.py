@@ -1,9 +1,9 @@
-"""How many bytes each replica puts into all-reduces at every update, by network, number of tasks and aggregator.
+"""Counts the bytes that each replica puts into all-reduces in every update, by network, number of tasks and aggregator.
 
     python -m benchmarks.bytes_reduced
 
-`tests/distribution/shards_test.py` holds these numbers to those counted in a step's graph. Over the wire of each of N
-replicas go 2 (N − 1) / N times as many in a ring. The last line is one JSON object.
+`tests/distribution/shards_test.py` compares these numbers with those in the graph of a train step. In a ring of N
+replicas, 2 (N − 1) / N times as many bytes go over the wire of each replica. The last line is one JSON object.
 """
 
 import dataclasses
@@ -28,19 +28,24 @@ _WAYS: dict[str, dict[str, Any]] = {
 
 @dataclasses.dataclass
 class Options:
-    """What is counted."""
+    """Settings of the benchmark."""
 
     networks: str = ",".join(NETWORKS)
-    """By name."""
+    """The names of the networks, separated by commas."""
     tasks: str = "1,5,20,57"
-    """Numbers of tasks."""
+    """The numbers of tasks, separated by commas."""
 
 
 def count(network: str, num_tasks: int, way: str) -> tuple[int, int]:
-    """Makes a model of two replicas.
+    """Creates a model on two replicas and counts its bytes.
+
+    Args:
+        network: The name of the network.
+        num_tasks: The number of tasks T.
+        way: The name of the way in which the tasks are combined.
 
     Returns:
-        Bytes that one replica puts into all-reduces, and the network's parameters.
+        The number of bytes that one replica puts into all-reduces in an update, and the network's parameters.
     """
     shape, backbone = NETWORKS[network]
     tasks = mtq.TaskSet(
@@ -53,19 +58,19 @@ def count(network: str, num_tasks: int, way: str) -> tuple[int, int]:
 
 
 def main(options: Options) -> dict[str, Any]:
-    """Prints a table and returns what the last line of the output holds."""
+    """Prints a table, and returns the content of the last line of the output."""
     rows = []
     print(f"{'network':10}{'tasks':>6}{'parameters':>12}  " + "".join(f"{way + ', MB':>20}" for way in _WAYS))
     for network in options.networks.split(","):
         for num_tasks in map(int, options.tasks.split(",")):
             print(f"[{time.strftime('%H:%M:%S')}] {network}, {num_tasks} tasks …", file=sys.stderr, flush=True)
-            found = {way: count(network, num_tasks, way) for way in _WAYS}
-            parameters = next(iter(found.values()))[1]
-            cells = "".join(f"{bytes_ / 1e6:>20.3f}" for bytes_, _ in found.values())
+            counts = {way: count(network, num_tasks, way) for way in _WAYS}
+            parameters = next(iter(counts.values()))[1]
+            cells = "".join(f"{bytes_ / 1e6:>20.3f}" for bytes_, _ in counts.values())
             print(f"{network:10}{num_tasks:>6}{parameters:>12,}  {cells}", flush=True)
             rows += [
                 {"network": network, "tasks": num_tasks, "parameters": parameters, "way": way, "bytes": bytes_}
-                for way, (bytes_, _) in found.items()
+                for way, (bytes_, _) in counts.items()
             ]
     return {"rows": rows}
 

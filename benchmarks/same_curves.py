@@ -1,11 +1,11 @@
-"""Whether training in-graph and over Gymnasium gives the same learning curves.
+"""Tests whether training in in-graph environments and in Gymnasium's gives the same learning curves.
 
     python -m benchmarks.same_curves
 
-The same network, settings and seeds learn CartPole, Acrobot and MountainCar in the in-graph environments and in
-Gymnasium's; each arm is evaluated in its own. Writes a CSV of every evaluation and a picture of both arms' means with
-their 95 % intervals over the seeds to `--out`. For each task the area under the curve of the two arms is compared by
-Welch's t-test.
+The same network, with the same settings and seeds, learns CartPole, Acrobot and MountainCar in the in-graph
+environments and in Gymnasium's; each arm is evaluated in its own environments. A CSV file of every evaluation and a
+picture of both arms' means with their 95 % intervals over the seeds are written to `--out`. For each task, Welch's
+t-test compares the areas under the curves of the two arms.
 
 The last line is one JSON object.
 """
@@ -30,24 +30,24 @@ _ARMS = {"in_graph": "#0072b2", "gymnasium": "#d55e00"}
 
 @dataclasses.dataclass
 class Options:
-    """What is run."""
+    """Settings of the benchmark."""
 
     seeds: int = 5
-    """Runs of each arm."""
+    """The number of runs of each arm."""
     epochs: int = 12
-    """Each ends with an evaluation."""
+    """The number of epochs, each of which ends with an evaluation."""
     updates_per_epoch: int = 1_000
-    """Of the network."""
+    """The number of updates of the network in each epoch."""
     episodes: int = 20
-    """Of each task at an evaluation."""
+    """The number of episodes of each task in each evaluation."""
     out: str = "runs/same_curves"
-    """Folder for the CSV and the picture."""
+    """The folder for the CSV file and the picture."""
     overwrite: bool = False
-    """Replace the CSV and the picture of an earlier run in that folder."""
+    """Whether to replace the CSV file and the picture of an earlier run in that folder."""
 
 
 def run(arm: str, seed: int, options: Options) -> list[dict[str, float]]:
-    """One run. Returns a row for each evaluation and task."""
+    """Trains one run, and returns a row for each evaluation and task."""
     tasks = mtq.suites.classic_control(num_envs=8, in_graph=arm == "in_graph")
     network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([64, 64]), seed=seed)
     model = mtq.MultiTaskDQN(network, tasks, target_update_period=100, double=True)
@@ -78,7 +78,7 @@ def run(arm: str, seed: int, options: Options) -> list[dict[str, float]]:
 
 
 def compare(rows: list[dict[str, Any]], options: Options) -> dict[str, dict[str, float]]:
-    """For each task both arms' mean area under the curve, their standard deviations over seeds, and Welch's p."""
+    """Returns, for each task, both arms' mean areas under the curve, their standard deviations, and Welch's p-value."""
     from scipy import stats
 
     figures = {}
@@ -91,7 +91,7 @@ def compare(rows: list[dict[str, Any]], options: Options) -> dict[str, dict[str,
 
 
 def draw(rows: list[dict[str, Any]], options: Options, path: Path) -> None:
-    """Both arms' means and 95 % intervals over the seeds."""
+    """Draws both arms' means and 95 % intervals over the seeds."""
     from scipy import stats
 
     names = list(dict.fromkeys(row["task"] for row in rows))
@@ -99,11 +99,11 @@ def draw(rows: list[dict[str, Any]], options: Options, path: Path) -> None:
     half = stats.t.ppf(0.975, options.seeds - 1) / options.seeds**0.5
     epochs = np.arange(1, options.epochs + 1)
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for arm, colour in _ARMS.items():
+        for arm, color in _ARMS.items():
             curves = _curves(rows, arm, name, options)
             mean, margin = curves.mean(axis=0), half * curves.std(axis=0, ddof=1)
-            axis.fill_between(epochs, mean - margin, mean + margin, color=colour, alpha=0.15, lw=0)
-            axis.plot(epochs, mean, color=colour, lw=2, label=arm.replace("_", "-"))
+            axis.fill_between(epochs, mean - margin, mean + margin, color=color, alpha=0.15, lw=0)
+            axis.plot(epochs, mean, color=color, lw=2, label=arm.replace("_", "-"))
         axis.set_title(name)
         axis.set_xlabel(f"epochs of {options.updates_per_epoch:,} updates")
         axis.set_ylabel("greedy return")
@@ -113,18 +113,18 @@ def draw(rows: list[dict[str, Any]], options: Options, path: Path) -> None:
 
 
 def _curves(rows: list[dict[str, Any]], arm: str, name: str, options: Options) -> np.ndarray:
-    of_arm = [row["return"] for row in rows if row["arm"] == arm and row["task"] == name]
-    return np.array(of_arm).reshape(-1, options.epochs)
+    returns = [row["return"] for row in rows if row["arm"] == arm and row["task"] == name]
+    return np.array(returns).reshape(-1, options.epochs)
 
 
 def main(options: Options) -> dict[str, Any]:
-    """Runs both arms, a seed of each in turn."""
+    """Runs both arms, alternating between them from seed to seed, and writes the results."""
     folder, rows = Path(options.out), []
     for place in (folder / "curves.csv", folder / "curves.png"):
         if place.exists() and not options.overwrite:
             raise FileExistsError(
                 f"The folder must not hold the curves of another run. Received: {str(folder)!r}, which has "
-                f"{place.name}. Choose another one (--out), or pass --overwrite."
+                f"{place.name}. Choose another folder (--out), or pass --overwrite."
             )
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(options.seeds):

@@ -1,13 +1,13 @@
-"""What it costs to tell the tasks' gradients apart, and to aggregate them: step time over the plain summed step.
+"""Measures the cost of per-task gradients and their aggregation: the step time relative to a plain summed step.
 
     python -m benchmarks.task_gradients
 
-The plain step is what one would write by hand: one tape over the sum of the losses, the same targets, the same Adam, no
-gradient norms and no logs; with each shared layer called once for all tasks or once for each, whichever is faster, and
-compiled by XLA where the network is dense (of convolutions XLA makes slow code on a CPU). Beside it stands the same
-step with the forward pass of mtq, which XLA compiles well: against that, the other figures are the price of telling the
-gradients apart alone. All steps of one network and number of tasks take turns, and the figures are medians over the
-rounds. Everything takes about half an hour.
+The plain step is what one would write by hand: one tape over the sum of the losses, with the same targets and the same
+Adam, but without gradient norms and logs. Each shared layer is called once for all tasks or once for each, whichever is
+faster. XLA compiles the step if the network is dense; its code for convolutions is slow on a CPU. The table also has
+the same step with the forward pass of mtq, which XLA compiles well: relative to it, the other figures are the cost of
+separating the gradients alone. All steps of a network and a number of tasks take turns, and the figures are medians
+over the rounds. The whole benchmark takes about half an hour.
 
 The last line is one JSON object.
 """
@@ -41,24 +41,24 @@ _PLAIN = (*_BY_HAND, _WITH_OUR_FORWARD_PASS)
 
 @dataclasses.dataclass
 class Options:
-    """What is measured, and for how long."""
+    """Settings of the benchmark."""
 
     networks: str = ",".join(NETWORKS)
-    """By name."""
+    """The names of the networks, separated by commas."""
     tasks: str = "2,5,10,20"
-    """Numbers of tasks."""
+    """The numbers of tasks, separated by commas."""
     aggregators: str = ",".join(mtq.aggregators.names())
-    """By name."""
+    """The names of the aggregators, separated by commas."""
     batch_size: int = 32
-    """Per task."""
+    """The batch size of each task."""
     rounds: int = 7
-    """In each of which every step runs."""
+    """The number of rounds, in each of which every step is measured."""
     seconds: float = 0.15
-    """About how long a step is repeated in one round."""
+    """The approximate number of seconds for which a step is repeated in one round."""
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """Prints a table and returns what the last line of the output holds."""
+    """Prints a table, and returns the content of the last line of the output."""
     rows = []
     aggregators = [name for name in options.aggregators.split(",") if name]
     print(f"{'network':10}{'tasks':>6}  {'aggregator':20}{'ms':>9}{'ratio':>8}{'first call':>12}")
@@ -93,7 +93,7 @@ def _one(
         first[name] = time.perf_counter() - started
     times: dict[str, list[float]] = {name: [] for name in loops}
     repeats = dict.fromkeys(loops, 1)
-    for _ in range(options.rounds + 1):  # the first only sets how often a step is repeated
+    for _ in range(options.rounds + 1):  # the first only determines the number of repetitions
         for name, loop in loops.items():
             started = time.perf_counter()
             loop(repeats[name])
@@ -112,13 +112,13 @@ def _one(
 def make_loop(
     network: str, num_tasks: int, name: str, batch_size: int
 ) -> tuple[Callable[[int], float], mtq.MultiTaskDQN]:
-    """Makes what repeats one step within one graph, always on the same batch.
+    """Creates a function that repeats one step within one graph, always on the same batch.
 
     Args:
-        network: By name.
-        num_tasks: T.
-        name: Of an aggregator, or of one of the plain steps.
-        batch_size: Per task.
+        network: The name of the network.
+        num_tasks: The number of tasks T.
+        name: The name of an aggregator, or of one of the plain steps.
+        batch_size: The batch size of each task.
 
     Returns:
         A function of the number of steps, and the model that it trains.
@@ -131,7 +131,7 @@ def make_loop(
     aggregator = "sum" if name in _PLAIN else name
     model.compile(keras.optimizers.Adam(1e-4), loss="huber", aggregator=aggregator)
     batch = _batch(tasks, batch_size)
-    model.prepare_update()  # as fit does, which checks batches elsewhere
+    model.prepare_update()  # as fit does; fit also checks the batches, which is not part of a step
     if name in _PLAIN:
         step = lambda: _plain_step(model, batch, name)  # noqa: E731
     else:
@@ -141,8 +141,8 @@ def make_loop(
 
     @tf.function(jit_compile=uses_xla or None, autograph=False)
     def loop(times: tf.Tensor) -> tf.Tensor:
-        another = lambda done, _: (done + 1, step())  # noqa: E731
-        return tf.while_loop(lambda done, _: done < times, another, [tf.constant(0), tf.constant(0.0)])[1]
+        body = lambda done, _: (done + 1, step())  # noqa: E731
+        return tf.while_loop(lambda done, _: done < times, body, [tf.constant(0), tf.constant(0.0)])[1]
 
     return lambda times: float(loop(tf.constant(times))), model
 
@@ -169,7 +169,7 @@ def _plain_step(model: mtq.MultiTaskDQN, batch: dict[str, vl.Transition], way: s
 def _forward(
     model: mtq.MultiTaskDQN, network: keras.Model, transitions: dict[str, vl.Transition], field: str, way: str
 ) -> dict[str, Any]:
-    """Backbone and heads; these networks have nothing else."""
+    """Computes the action values; the networks consist only of a backbone and heads."""
     observations = {task: getattr(transition, field) for task, transition in transitions.items()}
     if way == _WITH_OUR_FORWARD_PASS:
         is_target = network is model.target_network
@@ -184,7 +184,7 @@ def _forward(
 
 
 def _batch(tasks: mtq.TaskSet, size: int) -> dict[str, vl.Transition]:
-    """Variables, so that nothing of a step can be computed beforehand."""
+    """Creates a batch of variables, so that no part of a step can be computed when the graph is built."""
     random = np.random.default_rng(0)
 
     def numbers(*shape: int) -> tf.Variable:

@@ -1,9 +1,9 @@
-"""What it costs to look at the tasks' gradients while they are learnt from.
+"""Measures the cost of sampling the tasks' gradients during the training.
 
     python -m benchmarks.telemetry
 
-The classic suite, in-graph, is learnt by two models that take turns: one with `mtq.callbacks.GradientTelemetry` at its
-default period, one without. Figures are medians over the rounds. The last line is one JSON object.
+Two models take turns in learning the classic suite of in-graph tasks: one with `mtq.callbacks.GradientTelemetry` at its
+default period, one without. The figures are medians over the rounds. The last line is one JSON object.
 """
 
 import dataclasses
@@ -22,25 +22,25 @@ import mtq
 
 @dataclasses.dataclass
 class Options:
-    """What is measured, and for how long."""
+    """Settings of the benchmark."""
 
     rounds: int = 9
-    """In each of which both models train."""
+    """The number of rounds, in each of which both models train."""
     updates: int = 10_000
-    """Of each model in a round."""
+    """The number of updates of each model in a round."""
     epochs: int = 5
-    """Among which a round's updates are shared out; the callback writes after each."""
+    """The number of epochs into which the updates of a round are divided; the callback writes after each epoch."""
     every: int = 100
-    """Updates from one look to the next."""
+    """The number of updates from one sample to the next."""
 
 
 def measure(options: Options) -> dict[str, float]:
-    """Prints what it found, and returns it."""
+    """Prints the figures, and returns them."""
     with tempfile.TemporaryDirectory() as directory:
         telemetry = mtq.callbacks.GradientTelemetry(directory, every=options.every)
         arms = {"without": _trainer([], options), "with": _trainer([telemetry], options)}
         seconds: dict[str, list[float]] = {name: [] for name in arms}
-        for train in arms.values():  # traced and compiled
+        for train in arms.values():  # traces and compiles
             train()
         for number in range(options.rounds):
             print(f"[{time.strftime('%H:%M:%S')}] round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
@@ -50,8 +50,8 @@ def measure(options: Options) -> dict[str, float]:
                 seconds[name].append(time.perf_counter() - started)
     medians = {f"{name}_seconds": statistics.median(times) for name, times in seconds.items()}
     figures = {**medians, "cost": medians["with_seconds"] / medians["without_seconds"] - 1}
-    print(f"{options.updates:,} updates without a look: {figures['without_seconds']:.2f} s")
-    print(f"with one every {options.every} updates: {figures['with_seconds']:.2f} s, {figures['cost']:+.1%}")
+    print(f"{options.updates:,} updates without samples: {figures['without_seconds']:.2f} s")
+    print(f"with a sample every {options.every} updates: {figures['with_seconds']:.2f} s, {figures['cost']:+.1%}")
     return figures
 
 

@@ -1,11 +1,12 @@
-"""How many environment steps a second: mtq in-graph and over Gymnasium, tf-agents' DqnAgent, Stable-Baselines3's DQN.
+"""Measures environment steps per second: mtq (in-graph, Gymnasium), tf-agents' DqnAgent and Stable-Baselines3's DQN.
 
     python -m benchmarks.throughput
 
-All do the same work per step: one update of a batch of 32 per task after every 4 environment steps of a task, 2×128
-units, Adam. mtq learns five tasks in one network with gradient normalization on, through `fit`; the others, which learn
-single tasks, CartPole alone. Each system has a process of its own, and they run in turn, several rounds. Figures are
-medians over the rounds. Stable-Baselines3 is looked for in this Python and in .venv-benchmarks (`make benchmark`).
+All systems do the same work per step: one update with a batch of 32 per task after every 4 environment steps of a task,
+with 2×128 units and Adam. mtq learns five tasks in one network with gradient normalization, through `fit`. The other
+systems learn single tasks, so they learn CartPole alone. Each system runs in its own process. The systems take turns
+for several rounds, and the figures are medians over the rounds. Stable-Baselines3 is imported from this Python or from
+.venv-benchmarks (`make benchmark`).
 
 The last line is one JSON object.
 """
@@ -33,48 +34,54 @@ _NAMES = {
     "tf_agents": "tf-agents DqnAgent, as in its tutorials",
     "tf_agents_one_graph": "tf-agents DqnAgent, one tf.function",
     "stable_baselines3": "Stable-Baselines3 DQN",
-    "mtq_update": "mtq, learning alone",
+    "mtq_update": "mtq, updates only",
 }
 
 
 @dataclasses.dataclass
 class Options:
-    """What is measured, and for how long."""
+    """Settings of the benchmark."""
 
     tasks: int = 5
-    """How many tasks mtq learns in one network."""
+    """The number of tasks that mtq learns in one network."""
     num_envs: int = 4
-    """Copies of each environment; also the environment steps of a task per update."""
+    """The number of copies of each environment, and of environment steps of each task per update."""
     batch_size: int = 32
-    """Per task."""
+    """The batch size of each task."""
     rounds: int = 5
-    """In each of which every system runs once."""
+    """The number of rounds, in each of which every system runs once."""
     seconds: float = 3.0
-    """About how long one system runs in one round."""
+    """The approximate number of seconds for which a system runs in one round."""
     systems: str = ",".join(_NAMES)
-    """Which ones, by name."""
+    """The names of the systems, separated by commas."""
     warmup_steps: int = 1_000
-    """Random steps of each task before the first update."""
+    """The number of random environment steps of each task before the first update."""
     steps_per_execution: int = 100
-    """Of `fit`, and of tf-agents in one graph."""
+    """The number of updates per execution of `fit`, and of tf-agents in one graph."""
 
 
 class Worker:
-    """A system in a process of its own."""
+    """A system that runs in its own process.
+
+    Args:
+        name: The name of the system.
+        work: The work that it does.
+        python: The path of the Python that runs it.
+    """
 
     def __init__(self, name: str, work: Work, python: str) -> None:
         command = [python, "-m", "benchmarks.worker", name, json.dumps(dataclasses.asdict(work))]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
-        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  (stays open as long as the process runs)
         self._process = subprocess.Popen(
-            command, cwd=_ROOT, env=environment, text=True, stdin=-1, stdout=-1, stderr=self._said
+            command, cwd=_ROOT, env=environment, text=True, stdin=-1, stdout=-1, stderr=self._stderr
         )
         self.name = name
         self.first = self._answer()
         self.rounds: list[dict[str, float]] = []
 
     def run(self, seconds: float) -> None:
-        """Runs for about so long: as many updates as the last round's speed makes of it."""
+        """Runs for about a number of seconds; the number of updates follows from the speed of the last round."""
         unit = self.first["round_to"]
         last = self.rounds[-1] if self.rounds else {"updates": unit, "seconds": 0.5}
         updates = max(round(seconds * last["updates"] / last["seconds"] / unit), 1) * unit
@@ -83,10 +90,10 @@ class Worker:
     def close(self) -> None:
         """Ends the process."""
         self._process.communicate()
-        self._said.close()
+        self._stderr.close()
 
     def median(self, quantity: str) -> float:
-        """Over the rounds, per second."""
+        """Returns the median over the rounds of a quantity per second."""
         return statistics.median(r[quantity] / r["seconds"] for r in self.rounds[1:] or self.rounds)
 
     def _order(self, updates: int) -> dict[str, float]:
@@ -99,13 +106,13 @@ class Worker:
             if line.startswith("ANSWER "):
                 return json.loads(line.removeprefix("ANSWER "))
         self._process.communicate()
-        self._said.seek(0)
-        with self._said as said:
-            raise RuntimeError(f"{self.name} did not answer. It said:\n{said.read()[-4000:]}")
+        self._stderr.seek(0)
+        with self._stderr as stderr:
+            raise RuntimeError(f"{self.name} did not answer. Its standard error is:\n{stderr.read()[-4000:]}")
 
 
 def python_for(system: str) -> str | None:
-    """The Python in which a system can be imported; None if there is none."""
+    """Returns the path of a Python that can import a system; None if there is none."""
     if system != "stable_baselines3":
         return sys.executable
     for python in (sys.executable, str(_ROOT / ".venv-benchmarks" / "bin" / "python")):
@@ -122,8 +129,11 @@ def python_for(system: str) -> str | None:
 def measure(options: Options) -> dict[str, Any]:
     """Runs the systems in turn.
 
+    Args:
+        options: The settings of the benchmark.
+
     Returns:
-        What the last line of the program's output holds.
+        The content of the last line of the program's output.
     """
     work = Work(
         tasks=options.tasks,
@@ -149,7 +159,7 @@ def _measure(options: Options, work: Work, workers: list[Worker]) -> None:
             continue
         _say(f"setting up {_NAMES[name]} …")
         workers.append(Worker(name, work, python))
-    for number in range(options.rounds + 1):  # one more, whose figures only set how long the others are
+    for number in range(options.rounds + 1):  # the first only determines the numbers of updates
         for worker in workers:
             worker.run(options.seconds if number else options.seconds / 3)
             speed = worker.rounds[-1]["env_steps"] / worker.rounds[-1]["seconds"]
@@ -157,7 +167,7 @@ def _measure(options: Options, work: Work, workers: list[Worker]) -> None:
 
 
 def results(workers: list[Worker], work: Work) -> dict[str, Any]:
-    """Prints the table and returns the figures."""
+    """Prints the table, and returns the figures."""
     speeds = {worker.name: worker.median("env_steps") for worker in workers}
     peers = {"tf_agents": "× tf-agents", "tf_agents_one_graph": "× one graph", "stable_baselines3": "× SB3"}
     print(f"\n{'':42}{'steps/s':>9}{'µs/update':>11}" + "".join(f"{title:>13}" for title in peers.values()), end="")
@@ -168,9 +178,9 @@ def results(workers: list[Worker], work: Work) -> dict[str, Any]:
             line += f"{speeds[worker.name] / speeds[peer]:>12.1f}×" if peer in speeds else f"{'–':>13}"
         print(f"{line}{worker.first['first_call_seconds']:>10.1f} s{worker.rounds[-1]['peak_gib']:>6.2f}")
     print(
-        f"mtq: {work.tasks} task(s) in one network, all of whose steps are counted; of CartPole, Acrobot, MountainCar, "
-        "CarOnHill and\nInvertedPendulum in-graph, of CartPole, Acrobot and MountainCar over Gymnasium. The others: "
-        "CartPole alone."
+        f"mtq: {work.tasks} task(s) in one network; the steps of all tasks are counted. In-graph tasks: CartPole, "
+        "Acrobot, MountainCar,\nCarOnHill and InvertedPendulum; Gymnasium tasks: CartPole, Acrobot and MountainCar. "
+        "The other systems: CartPole alone."
     )
     seconds = {worker.name: 1 / worker.median("updates") for worker in workers}
     return {
@@ -190,8 +200,10 @@ def results(workers: list[Worker], work: Work) -> dict[str, Any]:
     }
 
 
-def _ratios(speeds: dict[str, float], to: str) -> dict[str, float]:
-    return {name: speed / speeds[to] for name, speed in speeds.items() if name != "mtq_update"} if to in speeds else {}
+def _ratios(speeds: dict[str, float], peer: str) -> dict[str, float]:
+    if peer not in speeds:
+        return {}
+    return {name: speed / speeds[peer] for name, speed in speeds.items() if name != "mtq_update"}
 
 
 def _say(text: str) -> None:

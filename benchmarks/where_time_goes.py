@@ -1,11 +1,11 @@
-"""Where the time of mtq's compiled loop goes, and how it grows with tasks, environments and batch size.
+"""Measures the parts of the time of mtq's compiled loop, and its growth with tasks, environments and batch size.
 
     python -m benchmarks.where_time_goes
 
-The split is measured by leaving parts away: a loop that only steps the environments, one that also acts, one that also
-stores, one that also samples, and the whole. A part's time is what its loop takes more than the one before; as XLA runs
-independent parts side by side, that is less than the part would take alone. The growth is measured through `fit`, in a
-process of its own for each setting. `docs/where_time_goes.md` holds the tables.
+The parts are measured by leaving some out: a loop that only steps the environments, one that also acts, one that also
+stores, one that also samples, and the whole loop. The time of a part is the difference between its loop and the loop
+before. Because XLA runs independent parts in parallel, it is less than the part would take alone. The growth is
+measured through `fit`, in a separate process for each setting. `docs/where_time_goes.md` has the tables.
 
 The last line is one JSON object.
 """
@@ -28,26 +28,29 @@ _PARTS = ("step", "act", "store", "sample", "learn")
 
 @dataclasses.dataclass
 class Options:
-    """What is measured."""
+    """Settings of the benchmark."""
 
     tasks: tuple[int, ...] = (1, 2, 5, 10, 20)
-    """Numbers of tasks, with 4 environments and batches of 32 each."""
+    """The numbers of tasks, each with 4 copies of the environment and batches of 32."""
     num_envs: tuple[int, ...] = (1, 4, 16, 64)
-    """Copies of each environment, with 5 tasks, batches of 32, one update per step of the copies."""
+    """The numbers of copies of each environment, with 5 tasks, batches of 32, and one update per step of the copies."""
     batch_sizes: tuple[int, ...] = (8, 32, 128)
-    """With 5 tasks and 4 environments."""
+    """The batch sizes, with 5 tasks and 4 copies of each environment."""
     rounds: int = 7
-    """Whose median is taken."""
+    """The number of rounds; the figures are medians over them."""
     seconds: float = 1.0
-    """About how long a round of the growth is."""
+    """The approximate number of seconds of a round in the measurement of the growth."""
 
 
 def split(rounds: int, updates: int = 400) -> dict[str, float]:
-    """The microseconds of each part in an update of five tasks.
+    """Measures the microseconds of each part in an update of five tasks.
 
     Args:
-        rounds: Loops of each kind; they take turns.
-        updates: In one loop.
+        rounds: The number of rounds, in each of which every loop runs once.
+        updates: The number of updates in one loop.
+
+    Returns:
+        The microseconds per update, by part.
     """
     from benchmarks.systems.mtq_fit import MtqInGraph
 
@@ -64,11 +67,11 @@ def split(rounds: int, updates: int = 400) -> dict[str, float]:
             float(loop())
             taken[part].append((time.perf_counter() - started) / updates * 1e6)
     cumulative = [statistics.median(taken[part]) for part in _PARTS]
-    return {part: now - before for part, now, before in zip(_PARTS, cumulative, [0.0, *cumulative], strict=False)}
+    return {part: total - before for part, total, before in zip(_PARTS, cumulative, [0.0, *cumulative], strict=False)}
 
 
 def _loop(system: Any, parts: set[str], updates: int) -> Callable[[], Any]:
-    """A compiled loop of some parts of an update. What they compute is added up, so that none can be left away."""
+    """Returns a compiled loop of some parts of an update. It sums their results, so that XLA removes none of them."""
     import tensorflow as tf
 
     from mtq.experience.driver import run_together
@@ -102,7 +105,7 @@ def _loop(system: Any, parts: set[str], updates: int) -> Callable[[], Any]:
 
 
 def growth(options: Options) -> list[dict[str, float]]:
-    """A row for each setting: its update's microseconds, the steps per second, the first call, the memory."""
+    """Returns a row for each setting: the time of an update, the speed, the time of the first call, the memory."""
     settings = [Work(tasks=tasks) for tasks in options.tasks]
     settings += [Work(num_envs=num_envs) for num_envs in options.num_envs if num_envs != 4]
     settings += [Work(batch_size=size) for size in options.batch_sizes if size != 32]
@@ -128,7 +131,7 @@ def growth(options: Options) -> list[dict[str, float]]:
 
 
 def main(options: Options) -> dict[str, Any]:
-    """Measures both and prints them as Markdown."""
+    """Measures the parts and the growth, and prints them as Markdown tables."""
     parts = split(options.rounds)
     print("| part | µs per update | share |\n|---|---|---|")
     for part, microseconds in parts.items():

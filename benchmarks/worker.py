@@ -1,6 +1,7 @@
-"""One system in a process of its own, which waits for orders on standard input: `python -m benchmarks.worker NAME`.
+"""The process of one system, which takes orders on standard input: `python -m benchmarks.worker NAME WORK`.
 
-An order is a number of updates. Every answer is a line of JSON: first what the setting up took, then what each run did.
+An order is a number of updates. Each answer is a line of JSON: the first has the durations of the set-up, the others
+the figures of each run.
 """
 
 import importlib
@@ -23,13 +24,18 @@ _SYSTEMS = {
 
 
 def main(name: str, work: str) -> None:
-    """Sets up the system, runs it once, and then as often as it is told to."""
+    """Sets up a system, runs it once, and then once for each order.
+
+    Args:
+        name: The name of the system.
+        work: The fields of `Work`, as JSON.
+    """
     from benchmarks.systems.work import Work
 
     module, class_name = _SYSTEMS[name]
-    found = getattr(importlib.import_module(f"benchmarks.systems.{module}"), class_name)
+    system_class = getattr(importlib.import_module(f"benchmarks.systems.{module}"), class_name)
     started = time.perf_counter()
-    system = found(Work(**json.loads(work)))
+    system = system_class(Work(**json.loads(work)))
     set_up = time.perf_counter()
     system.run(system.round_to)
     _answer(set_up_seconds=set_up - started, first_call_seconds=time.perf_counter() - set_up, round_to=system.round_to)
@@ -41,7 +47,7 @@ def main(name: str, work: str) -> None:
 
 
 def _peak_gib() -> float:
-    """Of this process alone; what `getrusage` says begins on Linux from the parent's."""
+    """Returns the peak memory of this process alone, in GiB; on Linux, `getrusage` starts from the parent's peak."""
     try:
         status = Path("/proc/self/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 2**20

@@ -1,4 +1,4 @@
-"""`python -m mtq.play_export FOLDER TASKS` plays tasks from an export: see `mtq.cli.play_export`."""
+"""`python -m mtq.play_export EXPORT TASKS.json` plays tasks with an exported model; see `mtq.cli.play_export`."""
 
 from mtq.cli.play_export import main
 

@@ -1,9 +1,9 @@
-"""CartPole, Acrobot and MountainCar (with a horizon of 1,000 steps) in one network.
+"""Trains one network on CartPole, Acrobot and MountainCar (with a time limit of 1,000 steps).
 
     python recipes/classic_control.py --seed 0
 
 Writes runs/classic_control (learning_curves.png, metrics.json, TensorBoard, checkpoints) and exports the best
-checkpoint to saved_models/classic_control/1. Scores, command and spread: recipes/README.md.
+model to saved_models/classic_control/1. recipes/README.md has the scores, their spread and the command.
 """
 
 if __name__ == "__main__":
@@ -25,55 +25,63 @@ class Options:
     """Settings of the run."""
 
     seed: int = 0
-    """Of the network, the environments, the exploration and the replay."""
+    """The seed of the network, the environments, the exploration and the replay."""
     epochs: int = 30
-    """Each ends with an evaluation."""
+    """The number of epochs, each of which ends with an evaluation."""
     updates_per_epoch: int = 2_000
-    """Of the network, from one batch of every task each."""
+    """The number of updates of the network in each epoch; each uses one batch of every task."""
     batch_size: int = 64
-    """Per task."""
+    """The batch size of each task."""
     in_graph: bool = True
-    """Train in the in-graph environments and not in Gymnasium's, which have the same dynamics but are slower. The
-    returns from before training and at the end are Gymnasium's in either case."""
+    """Whether to train in the in-graph environments instead of Gymnasium's, which have the same dynamics but are
+    slower. The evaluations before and after the training use Gymnasium's environments in either case."""
     num_envs: int = 8
-    """Copies of each environment, stepped at once."""
+    """The number of copies of each environment, which step together."""
     steps_per_update: float = 2.0
-    """Environment steps of each task per update."""
+    """The number of environment steps of each task per update, the inverse of the replay ratio."""
     learning_rate: float = 5e-4
-    """Of Adam at the start; it falls to a tenth on a cosine."""
+    """The learning rate of Adam at the start; it decays to a tenth along a cosine."""
     aggregator: str = "normalized_sum"
-    """How the tasks' gradients become one update."""
+    """The aggregator that combines the tasks' gradients."""
     target_update_period: int = 100
-    """Updates between two copies to the target network."""
+    """The number of updates between two copies to the target network."""
     n_step: int = 3
-    """Steps that a return spans."""
+    """The number of steps of an n-step return."""
     exploration_steps: int = 20_000
-    """Environment steps of each task in which ε falls from 1 to 0.05."""
+    """The number of environment steps of each task in which ε falls from 1 to 0.05."""
     replay_capacity: int = 20_000
-    """Environment steps of each task that are remembered."""
+    """The capacity of each task's replay buffer, in environment steps."""
     episodes: int = 20
-    """Of each task at each evaluation."""
+    """The number of episodes of each task in each evaluation."""
     out: str = "runs/classic_control"
-    """Folder of the run."""
+    """The folder of the run."""
     export_to: str = "saved_models/classic_control/1"
-    """Folder of the SavedModel."""
+    """The folder of the SavedModel."""
     overwrite: bool = False
-    """Replace a run and an export that are already there."""
+    """Whether to replace a run and an export that are already in these folders."""
     resume: bool = False
-    """Go on from the last checkpoint of a run that is there."""
+    """Whether to resume a run in the folder from its last checkpoint."""
     strategy: str = "auto"
-    """Where: auto, cpu, mirrored, multi_worker (from TF_CONFIG) or tpu."""
+    """The distribution strategy: auto, cpu, mirrored, multi_worker (configured by TF_CONFIG) or tpu."""
     devices: int | None = None
-    """Replicas of the strategy mirrored; without GPUs these are logical CPUs."""
+    """The number of replicas of the strategy mirrored; logical CPUs if there are no GPUs."""
     tpu: str | None = None
-    """Name or address of the TPU, or local."""
+    """The name or address of the TPU, or local."""
     checkpoint_every: int = 1
-    """Epochs from one checkpoint to the next; each holds all that is remembered. 0 for none."""
+    """The number of epochs from one checkpoint to the next, or 0 for none; each checkpoint holds the whole replay
+    buffers."""
 
 
 @mtq.distribution.exit_when_lost()
 def main(options: Options) -> dict[str, Any]:
-    """Trains, evaluates, exports and plays from the export. Returns what metrics.json holds."""
+    """Trains, evaluates and exports the model, and plays an episode of each task with the export.
+
+    Args:
+        options: The settings of the run.
+
+    Returns:
+        The content of `metrics.json`.
+    """
     strategy = mtq.distribution.strategy(options.strategy, devices=options.devices, tpu=options.tpu)
     gymnasium_tasks = mtq.suites.classic_control(num_envs=options.num_envs)
     tasks = mtq.suites.classic_control(num_envs=options.num_envs, in_graph=options.in_graph)
@@ -102,7 +110,7 @@ def main(options: Options) -> dict[str, Any]:
         n_step=options.n_step,
         seed=options.seed,
     )
-    dataset = experience.dataset(options.batch_size)  # before the folder is made, for it may raise
+    dataset = experience.dataset(options.batch_size)  # before the folder is created, because it may raise
     run = mtq.runs.Run(
         options.out,
         dataclasses.asdict(options),

@@ -1,12 +1,13 @@
-"""What sharing does: the DQN experiment of D'Eramo et al. (ICLR 2020) reproduced, and then beaten.
+"""Reproduces the DQN experiment of D'Eramo et al. (ICLR 2020), and compares further arms with it.
 
-    python recipes/deramo2020.py --runs 10               # both published arms
+    python recipes/deramo2020.py --runs 10               # the two published arms
     python recipes/deramo2020.py --runs 10 --beyond all  # and mtq's
 
-Five tasks are learnt by separate networks or by one that shares all but encoders and heads; with `--beyond` in other
-ways too, on the same number of environment steps. Writes runs/deramo2020 (report.html, report.md, numbers.csv), with
-the published curves beside ours. Called again it makes only the runs that are missing: more runs, or the arms beyond.
-Scores, command and what was learnt: recipes/README.md.
+The arms of the paper learn five tasks with separate networks, or with one network that shares all layers but encoders
+and heads. `--beyond` adds arms with other settings and the same number of environment steps. The study is written to
+runs/deramo2020 (report.html, report.md, numbers.csv), with the published curves beside its own. Called again, the
+recipe makes only the missing runs, such as those of more seeds or further arms. recipes/README.md has the scores, the
+command and the conclusions.
 """
 
 if __name__ == "__main__":
@@ -29,48 +30,51 @@ class Options:
     """Settings of the study."""
 
     runs: int = 10
-    """Of each arm, one from each seed."""
+    """The number of runs of each arm, one from each seed."""
     first_seed: int = 0
-    """From which seeds count up."""
+    """The first seed; the others follow it."""
     beyond: list[str] = dataclasses.field(default_factory=list)
-    """Which further arms to make too: mtq, huber, unnormalized, normalized, double, upgrad, famo, matched, one_layer,
-    or all."""
+    """The further arms: mtq, huber, unnormalized, normalized, double, upgrad, famo, matched, one_layer, or all."""
     epochs: int = 50
-    """Each of 1,000 updates, and an evaluation of 2,000 steps of each task. Published are 50."""
+    """The number of epochs, each of which consists of 1,000 updates and an evaluation over 2,000 steps of each task;
+    50 in the paper."""
     workers: int | None = None
-    """Runs that are made at once; by default one per core."""
+    """The number of runs that are made at once; by default the number of cores."""
     out: str = "runs/deramo2020"
-    """Folder of the study."""
+    """The folder of the study."""
     strategy: str = "auto"
-    """Where: auto, cpu, mirrored; or multi_worker: the processes of TF_CONFIG make a shard of the runs each."""
+    """The strategy of each run: auto, cpu or mirrored; with multi_worker, each process of TF_CONFIG makes one shard of
+    the runs."""
     devices: int | None = None
-    """Replicas of the strategy mirrored, which make each run together; without GPUs these are logical CPUs."""
+    """The number of replicas of the strategy mirrored, which make each run together; logical CPUs if there are no
+    GPUs."""
     shard: str | None = None
-    """Make only part I of N of the runs, as I/N from 0; other machines make the others in the same folder."""
+    """The shard of the runs that this machine makes, I/N with I from 0 to N-1; other machines make the other shards in
+    the same folder."""
 
 
 def tasks() -> mtq.TaskSet:
-    """The classic suite, with the paper's horizon for Acrobot."""
+    """Returns the classic suite, with the paper's time limit for Acrobot."""
     classic = mtq.suites.classic()
     acrobot = dataclasses.replace(classic["acrobot"], max_episode_steps=1_000, reference_return=-100.0)
     return mtq.TaskSet([acrobot if name == "acrobot" else task for name, task in classic.items()])
 
 
 def published_arms() -> list[mtq.study.Arm]:
-    """The two of the paper."""
+    """Returns the two arms of the paper."""
     return [
         mtq.study.Arm("separate", shared_layers=0, aggregator="sum"),
-        # The loss is a mean over the stacked batch of all tasks: the mean of their losses.
+        # The paper's loss is a mean over the stacked batch of all tasks, that is, the mean of the tasks' losses.
         mtq.study.Arm("shared", aggregator="mean"),
     ]
 
 
 def arms_beyond() -> list[mtq.study.Arm]:
-    """What mtq has to offer, and what it has to be held against."""
+    """Returns the further arms: mtq's best settings, these without one ingredient, single ingredients, baselines."""
     best: dict[str, Any] = {
-        "width": 2,  # it still has fewer parameters than the separate networks together
+        "width": 2,  # the network still has fewer parameters than the separate networks together
         "aggregator": "normalized_sum",
-        "loss_weights": {**dict.fromkeys(tasks(), 1.0), "mountain_car": 2.0},  # it is found last
+        "loss_weights": {**dict.fromkeys(tasks(), 1.0), "mountain_car": 2.0},  # its goal is found last
         "double": True,
         "n_step": 2,
         "replay_capacity": 20_000,
@@ -82,7 +86,7 @@ def arms_beyond() -> list[mtq.study.Arm]:
     }
     return [
         mtq.study.Arm("mtq", **best, loss="squared"),
-        mtq.study.Arm("huber", **best),  # the protocol's loss: what it costs
+        mtq.study.Arm("huber", **best),  # with the protocol's loss, to measure what it costs
         mtq.study.Arm("unnormalized", **{**best, "aggregator": "sum"}, loss="squared"),
         mtq.study.Arm("normalized", aggregator="normalized_sum"),
         mtq.study.Arm("double", aggregator="mean", double=True),
@@ -101,11 +105,15 @@ COMPARISONS = (
     ("upgrad", "shared"),
     ("matched", "shared"),
 )
-"""The pairs of arms that README and recipes/README compare, besides those with the separate networks."""
+"""The pairs of arms that README and recipes/README compare, in addition to those with the separate networks."""
 
 
 def protocol(epochs: int = 50) -> mtq.study.Protocol:
-    """The paper's settings."""
+    """Returns the protocol with the paper's settings.
+
+    Args:
+        epochs: The number of epochs.
+    """
     return mtq.study.Protocol(
         epochs=epochs,
         updates_per_epoch=1_000,
@@ -125,13 +133,15 @@ def protocol(epochs: int = 50) -> mtq.study.Protocol:
 
 
 def make_network(tasks: mtq.TaskSet, arm: mtq.study.Arm) -> keras.Model:
-    """The paper's: an encoder of 80 units, two layers of 80 that may be shared, the last one a sigmoid's, and a head.
+    """Returns the paper's network for an arm.
 
-    Weights are Xavier's, with a gain of √2 but for the heads; biases uniform as PyTorch draws them.
+    Each task has an encoder of 80 units and a linear head. Between them are two layers of 80 units that may be shared,
+    the second with a sigmoid. Weights are initialized as Xavier's, with a gain of √2 except in the heads; biases are
+    uniform, as PyTorch draws them.
 
     Args:
         tasks: The tasks.
-        arm: Whose `shared_layers` are shared.
+        arm: The arm. Its `width` multiplies the numbers of units, and its `shared_layers` are shared.
     """
     units = mtq.study.scaled(80, arm.width)
 
@@ -148,7 +158,7 @@ def make_network(tasks: mtq.TaskSet, arm: mtq.study.Arm) -> keras.Model:
     hidden = keras.Sequential([layer(units, "relu", "hidden_0"), layer(units, "sigmoid", "hidden_1")], name="backbone")
     network = mtq.networks.shared_q_network(tasks, hidden, encoders, shared_layers=arm.shared_layers)
     for name in tasks:
-        network.get_layer(f"{name}_q_values").bias_initializer = _uniform(units)  # Glorot's kernel is there already
+        network.get_layer(f"{name}_q_values").bias_initializer = _uniform(units)  # its kernel is Glorot's by default
     return network
 
 
@@ -157,7 +167,7 @@ def _uniform(inputs: int) -> keras.initializers.Initializer:
 
 
 def published() -> mtq.study.Published:
-    """The paper's results, of 100 runs of each arm."""
+    """Returns the paper's results, from 100 runs of each arm."""
     return mtq.study.Published.load(
         "D'Eramo et al., Sharing Knowledge in Multi-Task Deep Reinforcement Learning, ICLR 2020; 100 runs of each arm",
         curves=_DATA / "deramo2020_curves.csv",
@@ -167,13 +177,20 @@ def published() -> mtq.study.Published:
 
 
 def main(options: Options) -> mtq.study.Report | None:
-    """Makes the runs that are missing and writes the report; a shard that is not the last to end leaves that to it."""
+    """Makes the missing runs and writes the report.
+
+    Args:
+        options: The settings of the study.
+
+    Returns:
+        The report; None if other shards have still to make some of the runs, the last of which writes the report.
+    """
     strategy, shard = mtq.study.where(options.strategy, options.devices, options.shard)
     beyond = {arm.name: arm for arm in arms_beyond()}
     wanted = list(beyond) if options.beyond == ["all"] else options.beyond
     for name in wanted:
         if name not in beyond:
-            raise ValueError(f"beyond must name arms, {', '.join(beyond)}, or be all. Received: {name!r}.")
+            raise ValueError(f"beyond must be all, or names of {', '.join(beyond)}. Received: {name!r}.")
     arms = [*published_arms(), *(beyond[name] for name in wanted)]
     names = {arm.name for arm in arms}
     study = mtq.study.Study(

@@ -1,9 +1,9 @@
-"""Any of MinAtar's five games in one convolutional network.
+"""Trains one convolutional network on any of MinAtar's five games.
 
     python recipes/minatar.py --games breakout freeway --seed 0
 
-Writes runs/minatar (learning_curves.png, metrics.json, TensorBoard, checkpoints) and exports the best checkpoint to
-saved_models/minatar/1. Scores, command and spread: recipes/README.md.
+Writes runs/minatar (learning_curves.png, metrics.json, TensorBoard, checkpoints) and exports the best model to
+saved_models/minatar/1. recipes/README.md has the scores, their spread and the command.
 """
 
 if __name__ == "__main__":
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# This file has the name of the package that the games come from, and would be found in its place.
+# This file has the same name as the package of the games, and would be imported instead of it.
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
 
 import keras
@@ -28,56 +28,65 @@ class Options:
     """Settings of the run."""
 
     games: list[str] = dataclasses.field(default_factory=lambda: ["breakout", "freeway"])
-    """Any of asterix, breakout, freeway, seaquest and space_invaders."""
+    """The games: any of asterix, breakout, freeway, seaquest and space_invaders."""
     seed: int = 0
-    """Of the network, the environments, the exploration and the replay."""
+    """The seed of the network, the environments, the exploration and the replay."""
     epochs: int = 20
-    """Each ends with an evaluation."""
+    """The number of epochs, each of which ends with an evaluation."""
     updates_per_epoch: int = 4_000
-    """Of the network, from one batch of every game each."""
+    """The number of updates of the network in each epoch; each uses one batch of every game."""
     batch_size: int = 32
-    """Per game."""
+    """The batch size of each game."""
     num_envs: int = 8
-    """Copies of each game, stepped at once."""
+    """The number of copies of each game, which step together."""
     steps_per_update: float = 4.0
-    """Frames of each game per update."""
+    """The number of frames of each game per update, the inverse of the replay ratio."""
     learning_rate: float = 2.5e-4
-    """Of Adam."""
+    """The learning rate of Adam."""
     aggregator: str = "normalized_sum"
-    """How the games' gradients become one update."""
+    """The aggregator that combines the games' gradients."""
     target_update_period: int = 1_000
-    """Updates between two copies to the target network."""
+    """The number of updates between two copies to the target network."""
     n_step: int = 3
-    """Steps that a return spans."""
+    """The number of steps of an n-step return."""
     repeat_exponent: float = 2.0
-    """Of the zeta distribution by which random actions are repeated; Freeway's first points are far away."""
+    """The exponent of the zeta distribution by which random actions are repeated. Freeway's first points are far from
+    the start, so that single random actions rarely reach them."""
     exploration_steps: int = 100_000
-    """Frames of each game in which ε falls from 1 to 0.05."""
+    """The number of frames of each game in which ε falls from 1 to 0.05."""
     replay_capacity: int = 100_000
-    """Frames of each game that are remembered."""
+    """The capacity of each game's replay buffer, in frames."""
     episodes: int = 10
-    """Of each game at each evaluation."""
+    """The number of episodes of each game in each evaluation."""
     out: str = "runs/minatar"
-    """Folder of the run."""
+    """The folder of the run."""
     export_to: str = "saved_models/minatar/1"
-    """Folder of the SavedModel."""
+    """The folder of the SavedModel."""
     overwrite: bool = False
-    """Replace a run and an export that are already there."""
+    """Whether to replace a run and an export that are already in these folders."""
     resume: bool = False
-    """Go on from the last checkpoint of a run that is there."""
+    """Whether to resume a run in the folder from its last checkpoint."""
     strategy: str = "auto"
-    """Where: auto, cpu, mirrored, multi_worker (from TF_CONFIG) or tpu."""
+    """The distribution strategy: auto, cpu, mirrored, multi_worker (configured by TF_CONFIG) or tpu."""
     devices: int | None = None
-    """Replicas of the strategy mirrored; without GPUs these are logical CPUs."""
+    """The number of replicas of the strategy mirrored; logical CPUs if there are no GPUs."""
     tpu: str | None = None
-    """Name or address of the TPU, or local."""
+    """The name or address of the TPU, or local."""
     checkpoint_every: int = 1
-    """Epochs from one checkpoint to the next; each holds all that is remembered. 0 for none."""
+    """The number of epochs from one checkpoint to the next, or 0 for none; each checkpoint holds the whole replay
+    buffers."""
 
 
 @mtq.distribution.exit_when_lost()
 def main(options: Options) -> dict[str, Any]:
-    """Trains, evaluates and exports. Returns what metrics.json holds."""
+    """Trains, evaluates and exports the model.
+
+    Args:
+        options: The settings of the run.
+
+    Returns:
+        The content of `metrics.json`.
+    """
     strategy = mtq.distribution.strategy(options.strategy, devices=options.devices, tpu=options.tpu)
     tasks = mtq.suites.minatar(options.games, num_envs=options.num_envs)
     with strategy.scope():
@@ -101,7 +110,7 @@ def main(options: Options) -> dict[str, Any]:
         n_step=options.n_step,
         seed=options.seed,
     )
-    dataset = experience.dataset(options.batch_size)  # before the folder is made, for it may raise
+    dataset = experience.dataset(options.batch_size)  # before the folder is created, because it may raise
     run = mtq.runs.Run(
         options.out,
         dataclasses.asdict(options),

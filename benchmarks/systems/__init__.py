@@ -1,1 +1,1 @@
-"""What is measured: one system per file, each doing the same `Work` in a process of its own."""
+"""The systems that are measured, one per file; each does the same `Work` in its own process."""

@@ -1,4 +1,4 @@
-"""mtq through `fit`: in-graph, over Gymnasium, and learning alone on a fixed batch."""
+"""mtq through `fit`: with in-graph tasks, with Gymnasium's, and updates only on a fixed batch."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _GYMNASIUM = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "CartPole-v1", "Mou
 
 
 class MtqInGraph:
-    """The tasks of `mtq.suites.classic`, over and over if there are more than five."""
+    """mtq on the in-graph tasks of `mtq.suites.classic`, which are repeated if there are more than five."""
 
     overlap = False
 
@@ -37,13 +37,13 @@ class MtqInGraph:
         self.batches = self.make_batches()
 
     def task(self, i: int) -> mtq.Task:
-        """The task of this number."""
+        """Returns the task with index `i`."""
         suite = list(mtq.suites.classic().values())
-        like = suite[i % len(suite)]
-        return mtq.Task(f"task_{i}", like.environment, discount=like.discount, num_envs=self.work.num_envs)
+        task = suite[i % len(suite)]
+        return mtq.Task(f"task_{i}", task.environment, discount=task.discount, num_envs=self.work.num_envs)
 
     def make_batches(self) -> Any:
-        """What `fit` learns from."""
+        """Returns the batches that `fit` receives."""
         self.experience = mtq.Experience(
             self.tasks,
             self.model,
@@ -56,52 +56,52 @@ class MtqInGraph:
         return self.experience.batches(self.work.batch_size)
 
     def run(self, updates: int) -> None:
-        """As any user would. Checks that it updates as often as it is asked to."""
+        """Calls `fit` as a user would, and checks the number of updates."""
         before = int(self.model.updates)
         self.model.fit(self.batches, steps_per_epoch=updates, verbose=0)
         made = int(self.model.updates) - before
         if made != updates:
-            raise RuntimeError(f"mtq was to make {updates} updates. Made: {made}.")
+            raise RuntimeError(f"mtq must make {updates} updates. It made: {made}.")
 
     def env_steps(self) -> int:
-        """Counted by the experience."""
+        """Returns the number of environment steps that the experience has counted."""
         return sum(self.experience.env_steps.values())
 
 
 class MtqGymnasium(MtqInGraph):
-    """CartPole, Acrobot and MountainCar from Gymnasium, over and over: it has no other such tasks."""
+    """mtq on Gymnasium's CartPole, Acrobot and MountainCar, which are repeated: it has no other comparable tasks."""
 
     def task(self, i: int) -> mtq.Task:
-        """The task of this number."""
+        """Returns the task with index `i`."""
         return mtq.Task(f"task_{i}", _GYMNASIUM[i % len(_GYMNASIUM)], num_envs=self.work.num_envs)
 
 
 class MtqGymnasiumOverlap(MtqGymnasium):
-    """The same with `overlap=True`."""
+    """mtq on Gymnasium's tasks with `overlap=True`."""
 
     overlap = True
 
 
 class MtqUpdate(MtqInGraph):
-    """Learning alone: the same model and `fit`, on one batch that stays."""
+    """Updates only: the same model and `fit`, on one fixed batch."""
 
     def make_batches(self) -> Any:
-        """One batch without end, which `fit` reads from variables as it reads a replay."""
+        """Returns one batch without end, which `fit` reads from variables as it reads a replay buffer."""
         self._updates = 0
         return _FixedBatches(super().make_batches())
 
     def run(self, updates: int) -> None:
-        """Counts what would have been steps."""
+        """Makes updates, and counts them for `env_steps`."""
         super().run(updates)
         self._updates += updates
 
     def env_steps(self) -> int:
-        """None are taken; this many would go with the updates."""
+        """Returns the number of environment steps that would accompany the updates; none are taken."""
         return self._updates * self.work.num_envs * self.work.tasks
 
 
 class _FixedBatches(Batches):
-    """One random batch, in the place of those that are drawn.
+    """A fixed random batch, in place of the batches that the experience draws.
 
     Args:
         batches: Batches of the same tasks and size.
@@ -113,7 +113,7 @@ class _FixedBatches(Batches):
         self._batch = {name: self._transition(task, batches.batch_size, random) for name, task in tasks.items()}
 
     def next_batch(self) -> dict[str, mtq.value_learning.Transition]:
-        """Reads the variables."""
+        """Returns the batch, read from its variables."""
         return tf.nest.map_structure(tf.convert_to_tensor, self._batch)
 
     def _transition(self, task: mtq.Task, size: int, random: np.random.Generator) -> mtq.value_learning.Transition:

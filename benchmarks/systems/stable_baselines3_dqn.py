@@ -8,7 +8,7 @@ from benchmarks.systems.work import Work
 
 
 class StableBaselines3:
-    """One update of one batch after every step of its vector environment, on the CPU."""
+    """Stable-Baselines3 with one update after every step of its vector environment, on the CPU."""
 
     round_to = 1
 
@@ -33,13 +33,13 @@ class StableBaselines3:
         self.model.learn(work.warmup_steps)
 
     def run(self, updates: int) -> None:
-        """Checks that it updates as often as it is asked to."""
+        """Trains, and checks the number of updates."""
         before = self.model._n_updates
         self.model.learn(updates * self.work.num_envs, reset_num_timesteps=False)
         made = self.model._n_updates - before
         if made != updates:
-            raise RuntimeError(f"Stable-Baselines3 was to make {updates} updates. Made: {made}.")
+            raise RuntimeError(f"Stable-Baselines3 must make {updates} updates. It made: {made}.")
 
     def env_steps(self) -> int:
-        """Counted by the model."""
+        """Returns the number of environment steps that the model has counted."""
         return self.model.num_timesteps

@@ -1,4 +1,4 @@
-"""tf-agents' `DqnAgent` on CartPole, as its own tutorials run it, and with one graph around the whole loop."""
+"""tf-agents' `DqnAgent` on CartPole, as in its tutorials, and with one graph around the whole loop."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ with with_legacy_keras():  # tf-agents' networks are of Keras 2
 
 
 class TfAgentsTutorial:
-    """`driver.run` and `agent.train` each a tf.function, called in turn from Python."""
+    """tf-agents as in its tutorials: `driver.run` and `agent.train` are tf.functions, called in turn from Python."""
 
     round_to = 1
 
@@ -59,18 +59,18 @@ class TfAgentsTutorial:
         self.prepare()
 
     def prepare(self) -> None:
-        """Makes the two graphs."""
+        """Creates the functions of the two graphs."""
         self._run, self._train = common.function(self.driver.run), common.function(self.agent.train)
 
     @with_legacy_keras()
     def run(self, updates: int) -> None:
-        """The loop of the tutorials. Checks that it updates as often as it is asked to."""
+        """Runs the training loop, and checks the number of updates."""
         before = int(self.agent.train_step_counter)
         self.loop(updates)
         self.steps += updates * self.work.num_envs
         made = int(self.agent.train_step_counter) - before
         if made != updates:
-            raise RuntimeError(f"tf-agents was to make {updates} updates. Made: {made}.")
+            raise RuntimeError(f"tf-agents must make {updates} updates. It made: {made}.")
 
     def loop(self, updates: int) -> None:
         """Collects and trains in turn."""
@@ -80,7 +80,7 @@ class TfAgentsTutorial:
             self._train(batch)
 
     def env_steps(self) -> int:
-        """By construction: the driver does not tell."""
+        """Returns the number of environment steps, which follows from the updates: the driver does not count them."""
         return self.steps
 
     def _driver(self, policy: Any, num_steps: int) -> Any:
@@ -90,10 +90,10 @@ class TfAgentsTutorial:
 
 
 class TfAgentsOneGraph(TfAgentsTutorial):
-    """Driver, dataset and training in one loop within one tf.function: the fastest way that was found."""
+    """tf-agents with driver, dataset and training in one loop within one tf.function: the fastest way found."""
 
     def prepare(self) -> None:
-        """Makes the one graph."""
+        """Creates the function of the one graph."""
         self.round_to = self.work.steps_per_execution
 
         @tf.function
@@ -106,6 +106,6 @@ class TfAgentsOneGraph(TfAgentsTutorial):
         self._steps = steps
 
     def loop(self, updates: int) -> None:
-        """Runs whole graphs."""
+        """Runs the graph as often as the updates need."""
         for _ in range(updates // self.round_to):
             self._steps()

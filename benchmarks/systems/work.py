@@ -1,4 +1,4 @@
-"""The work that all systems do, and what a system must offer."""
+"""The work that all systems do, and the interface of a system."""
 
 import dataclasses
 from typing import Protocol
@@ -6,38 +6,38 @@ from typing import Protocol
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Deep Q-learning at a fixed ratio: one update per step of a task's copies, that is per `num_envs` of its steps."""
+    """Deep Q-learning with one update per step of a task's copies, that is, per `num_envs` environment steps."""
 
     tasks: int = 5
-    """How many tasks one network learns; systems that learn single tasks learn CartPole alone."""
+    """The number of tasks that one network learns; systems that learn single tasks learn CartPole alone."""
     num_envs: int = 4
-    """Copies of each task's environment; also the steps per update."""
+    """The number of copies of each task's environment, and of environment steps of each task per update."""
     batch_size: int = 32
-    """Per task."""
+    """The batch size of each task."""
     hidden: int = 128
-    """Width of the two hidden layers between a task's observation and its action values."""
+    """The width of the two hidden layers between a task's observation and its action values."""
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """The learning rate of Adam."""
     replay_capacity: int = 50_000
-    """Steps of each task."""
+    """The capacity of each task's replay buffer, in environment steps."""
     warmup_steps: int = 1_000
-    """Random steps of each task before the first update."""
+    """The number of random environment steps of each task before the first update."""
     target_update_period: int = 100
-    """Updates between two copies to the target network."""
+    """The number of updates between two copies to the target network."""
     epsilon: float = 0.1
-    """Of the exploration."""
+    """The exploration rate ε."""
     steps_per_execution: int = 100
-    """Updates per call into the graph, where a system has such a setting."""
+    """The number of updates per call into the graph, if the system has such a setting."""
 
 
 class System(Protocol):
-    """One system, ready to learn."""
+    """A system that is set up and ready to train."""
 
     round_to: int
-    """Updates are run in multiples of this."""
+    """The number whose multiples `run` accepts as numbers of updates."""
 
     def run(self, updates: int) -> None:
-        """Acts, remembers and learns for so many updates."""
+        """Acts, stores transitions and trains for a number of updates."""
 
     def env_steps(self) -> int:
-        """How many steps the environments have taken so far, all tasks together."""
+        """Returns the number of environment steps so far, for all tasks together."""

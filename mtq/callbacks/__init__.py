@@ -1,4 +1,4 @@
-"""Callbacks: what people look at while a model trains, and what guards it."""
+"""Callbacks that evaluate, visualize, save and guard a model during the training."""
 
 from mtq.callbacks.best_checkpoint import BestCheckpoint
 from mtq.callbacks.evaluate_tasks import EvaluateTasks

@@ -1,4 +1,4 @@
-"""Keeping the best model of a run."""
+"""`BestCheckpoint`: saves the best model of a run."""
 
 import math
 from pathlib import Path
@@ -12,19 +12,19 @@ from mtq.trainer.directions import checked_direction
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Saves the model whenever the figure watched is the best so far, or equals it.
+    """Saves the model whenever the monitored quantity is the best so far, or equals the best.
 
-    The file is written beside and renamed, so that there is a whole one at any time, whenever the run is killed.
+    The file is written under another name and renamed, so that it is complete even if the run is killed.
 
     Args:
-        filepath: Ending in `.keras`.
+        filepath: The path of the file, ending in `.keras`.
         monitor: The name of the monitored quantity in the logs.
         mode: `"max"` if higher values are better, `"min"` if lower ones are. `"auto"` infers it for scores, returns,
             losses and TD errors.
 
     Raises:
-        ValueError: mode is none of these, or `"auto"` for a monitor whose direction mtq does not know; or the file does
-            not end in `.keras`.
+        ValueError: `mode` is none of these, or `"auto"` for a monitor whose direction mtq does not know; or the path
+            does not end in `.keras`.
         FileExistsError: The file exists and is not a `.keras` file; an earlier model is replaced.
     """
 
@@ -39,7 +39,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         check_model_place(self.filepath)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves the model if it is the best."""
+        """Saves the model if it is the best so far."""
         value = (logs or {}).get(self.monitor)
         if value is not None and (value >= self.best if self.mode == "max" else value <= self.best):
             self.best = value

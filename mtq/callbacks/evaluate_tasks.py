@@ -1,4 +1,4 @@
-"""Evaluating every task as training goes on."""
+"""`EvaluateTasks`: evaluates every task during the training."""
 
 import dataclasses
 import math
@@ -13,20 +13,20 @@ from mtq.tasks.task import Task, TaskSet, check_tasks
 
 
 class EvaluateTasks(keras.callbacks.Callback):
-    """Plays the greedy policy in environments of its own at the end of epochs, beside a random policy at the start.
+    """Evaluates the greedy policy in separate environments at the end of epochs, and a random policy at the start.
 
-    Adds to the logs, per task, `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"`, and
-    over all tasks `"val_score"`: the mean of the normalized returns, 0 for a random policy and 1 for the tasks'
-    `reference_return`, above which a tenth counts; a reference no better than random is not used. It is what
-    `BestCheckpoint` keeps the best of. In epochs without an evaluation these logs are NaN, so that all epochs have the
-    same keys; callbacks that monitor one of them skip those epochs.
+    For each task it adds `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"` to the logs.
+    For all tasks together it adds `"val_score"`, the mean of the normalized returns: 0 for a random policy, 1 for the
+    tasks' `reference_return`. What exceeds 1 counts a tenth, and a reference that is no better than random is not used.
+    `BestCheckpoint` monitors `"val_score"` by default. In epochs without an evaluation these logs are NaN, so that all
+    epochs have the same keys; callbacks that monitor one of them skip those epochs.
 
     Args:
-        episodes: Of each task, at each evaluation.
-        every: How many epochs apart the evaluations are.
-        seed: Of the environments.
-        tasks: By default the model's; give them where their environments are not Gymnasium ids.
-        verbose: 0 to print no line for each evaluation.
+        episodes: The number of episodes of each task in each evaluation.
+        every: The number of epochs from one evaluation to the next.
+        seed: The seed of the environments.
+        tasks: The tasks; by default the model's own. Give them if their environments are not Gymnasium ids.
+        verbose: The verbosity: 1 prints a line for each evaluation, 0 prints nothing.
     """
 
     adds_logs = is_unique = True
@@ -47,7 +47,7 @@ class EvaluateTasks(keras.callbacks.Callback):
         self.last: dict[str, EpisodeReturns] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Plays the random policy."""
+        """Evaluates the random policy."""
         if self._evaluator is None or self._evaluator.model is not self.model:
             self.tasks = self.model.tasks if self._given is None else self._given
             self._evaluator = Evaluator(self.model, self.tasks, episodes=self.episodes)
@@ -55,7 +55,8 @@ class EvaluateTasks(keras.callbacks.Callback):
             unknown = [name for name, task in self.tasks.items() if task.reference_return is None]
             if self.verbose and unknown:
                 print(
-                    f"No reference return of {', '.join(unknown)}: val_score takes them by the random policy's return."
+                    f"No reference return of {', '.join(unknown)}: val_score normalizes their returns by the random "
+                    "policy's return."
                 )
             useless = [
                 name
@@ -64,13 +65,14 @@ class EvaluateTasks(keras.callbacks.Callback):
             ]
             if useless:
                 warnings.warn(
-                    f"The reference return of {', '.join(useless)} is no better than what a random policy gets: "
-                    "val_score takes them by the random policy's return. Give the task another reference_return.",
+                    f"The reference return of {', '.join(useless)} is no better than a random policy's return: "
+                    "val_score normalizes by the random policy's return instead. Give the task another "
+                    "reference_return.",
                     stacklevel=2,
                 )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Plays the greedy policy, and adds the figures."""
+        """Evaluates the greedy policy and adds the results to the logs."""
         if logs is None or self._evaluator is None:
             return
         if (epoch + 1) % self.every:
@@ -91,34 +93,38 @@ class EvaluateTasks(keras.callbacks.Callback):
             print(f"\nEvaluation over {self.episodes} episodes: {figures}", flush=True)
 
     def score(self, played: dict[str, EpisodeReturns]) -> float:
-        """The mean over tasks of the normalized returns, of which what is above 1 counts a tenth.
+        """Computes the mean over the tasks of the normalized returns, where what exceeds 1 counts a tenth.
 
-        So no task's surplus makes up for what another one lacks, yet of two models that have all they need the better
-        one still scores higher.
+        Thus the surplus of one task hardly compensates for the deficit of another, but of two models that reach all
+        references the better one still scores higher.
+
+        Args:
+            played: The returns of each task, by name.
         """
         assert self.tasks is not None
         scores = []
         for name, task in self.tasks.items():
             has_scale = self._has_scale(task)
-            known = task if has_scale else dataclasses.replace(task, reference_return=None)
-            score = normalized_return(known, played[name].mean, self.random[name].mean)
+            scored_task = task if has_scale else dataclasses.replace(task, reference_return=None)
+            score = normalized_return(scored_task, played[name].mean, self.random[name].mean)
             surplus = max(score - 1.0, 0.0) if has_scale else 0.0
             scores.append(score - 0.9 * surplus)
         return sum(scores) / len(scores)
 
     def _has_scale(self, task: Task) -> bool:
-        """Whether the reference return exceeds a random policy's by more than the noise of that."""
+        """Whether the reference return exceeds the random policy's return by more than its noise."""
         random = self.random[task.name]
         noise = 2 * random.std / math.sqrt(self.episodes)
         return task.reference_return is not None and task.reference_return - random.mean > noise
 
 
 def normalized_return(task: Task, mean: float, random: float) -> float:
-    """`(mean − random) / (reference − random)`.
+    """Normalizes a return: `(mean − random) / (reference − random)`.
 
     Args:
-        task: The task; without a `reference_return` the scale is the size of the random return, or 1 if that is more.
-        mean: The return to be normalized.
+        task: The task. Without a `reference_return` the denominator is the absolute value of the random return, at
+            least 1.
+        mean: The mean return to be normalized.
         random: The mean return of a random policy.
     """
     scale = max(abs(random), 1.0) if task.reference_return is None else abs(task.reference_return - random)

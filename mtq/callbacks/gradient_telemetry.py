@@ -1,4 +1,4 @@
-"""How the tasks' gradients stand to each other."""
+"""`GradientTelemetry`: records how the tasks' gradients relate to each other."""
 
 import csv
 import itertools
@@ -21,21 +21,22 @@ from mtq.task_gradients.log import GradientLog, GradientSnapshot
 
 
 class GradientTelemetry(keras.callbacks.Callback):
-    """Writes the cosines between the tasks' gradients, their norms and weights, and how often they are in conflict.
+    """Records the cosines between the tasks' gradients, their norms and weights, and how often they are in conflict.
 
-    It looks at one update in `every`. After each epoch it adds a line for each look to the directory's `gradients.csv`,
-    and the same numbers to TensorBoard's event files. `gradient_cosines.png`, the mean cosines so far, is drawn anew at
-    most every `seconds`, and at the end. The epoch's logs get `"gradients_in_conflict"`: in what share of the epoch's
-    looks any two tasks' gradients pointed away from each other, NaN without a look.
+    It samples one update in `every`. After each epoch it appends a line for each sample to the directory's
+    `gradients.csv`, and writes the same numbers to TensorBoard's event files. `gradient_cosines.png`, the mean cosines
+    so far, is redrawn at most every `seconds`, and at the end. The epoch's logs receive `"gradients_in_conflict"`, the
+    fraction of the epoch's samples in which the gradients of any two tasks have a negative cosine; NaN if the epoch has
+    no sample.
 
     Args:
-        directory: Where to write; the CSV file of an earlier run of the same tasks is continued.
-        every: Updates from one look to the next.
-        seconds: Between two drawings.
+        directory: The directory for the files. The CSV file of an earlier run of the same tasks is continued.
+        every: The number of updates from one sample to the next.
+        seconds: The number of seconds between two drawings of the picture.
 
     Raises:
-        ValueError: `every` is not an integer of at least 1; when training begins, the directory holds the file of other
-            tasks.
+        ValueError: `every` is not an integer of at least 1; or, when the training starts, the directory holds the CSV
+            file of other tasks.
         FileExistsError: The directory is a file, or its `gradient_cosines.png` is not a PNG.
     """
 
@@ -56,15 +57,18 @@ class GradientTelemetry(keras.callbacks.Callback):
         check_picture_place(self._picture)
 
     def statistics_for(self, model: Any) -> GradientLog:
-        """What the model is to note its gradients in; asked for by `fit` before it is traced.
+        """Returns the log in which the model stores the statistics of its gradients; `fit` calls it before tracing.
+
+        Args:
+            model: The model that is trained.
 
         Raises:
-            ValueError: The model learns on a TPU.
+            ValueError: The model is trained on a TPU.
         """
         if draws_on_host(model.distribute_strategy):
             raise ValueError(
-                "GradientTelemetry must be used on CPUs or GPUs, for what it notes lies on the host. Received: a model "
-                "on a TPU. Leave it out there; the logs have each task's gradient_norm and weight."
+                "GradientTelemetry must be used on CPUs or GPUs, because its log is on the host. Received: a model on "
+                "a TPU. Leave the callback out; the logs have each task's gradient_norm and weight."
             )
         if model is not self._watched:
             self._watched, self._statistics, self.records, self._written = model, None, [], 0
@@ -80,11 +84,11 @@ class GradientTelemetry(keras.callbacks.Callback):
         self._writer = tf.summary.create_file_writer(str(self.directory))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Fetches what was seen in the last execution."""
+        """Fetches the samples of the last execution."""
         self._fetch()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes."""
+        """Writes the samples of the epoch, and adds `"gradients_in_conflict"` to the logs."""
         new = self._write()
         if new and time.monotonic() - self._drawn > self.seconds:
             self.draw()
@@ -93,11 +97,11 @@ class GradientTelemetry(keras.callbacks.Callback):
             logs["gradients_in_conflict"] = float(share)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Draws, and closes TensorBoard's file."""
+        """Draws the picture and closes TensorBoard's file."""
         self.finish()
 
     def finish(self) -> None:
-        """Writes what an unfinished epoch has left; called by `fit` however it ends, for failed runs to be seen."""
+        """Writes the samples of an unfinished epoch and closes the files; `fit` calls it even if the run fails."""
         if self._writer is None:
             return
         self._fetch()
@@ -139,21 +143,21 @@ class GradientTelemetry(keras.callbacks.Callback):
                 csv.writer(file).writerow(header)
             return
         with self._path.open(newline="") as file:
-            found = next(csv.reader(file), [])
-        if found != header:
+            columns = next(csv.reader(file), [])
+        if columns != header:
             raise ValueError(
-                f"{self._path} is of other tasks than {list(self.model.tasks)}: its columns are {found}. "
-                "Give GradientTelemetry another directory."
+                f"gradients.csv must be of the tasks {list(self.model.tasks)}. Received: {str(self._path)!r} with the "
+                f"columns {columns}. Give GradientTelemetry another directory."
             )
 
     def _write(self) -> list[GradientSnapshot]:
-        """Writes and returns what is not written yet."""
+        """Writes the samples that are not written yet, and returns them."""
         names, records = self._names(), self.records[self._written :]
         rows = [(record.update, self._values(record)) for record in records]
         with self._path.open("a", newline="") as file:
             csv.writer(file).writerows([update, *values] for update, values in rows)
         with self._writer.as_default():
-            for update, values in rows:  # one event for all the numbers: an event for each costs more than the update
+            for update, values in rows:  # one event for all numbers: one for each would cost more than the update
                 scalars = zip(names, values, strict=True)
                 summary = tf.compat.v1.Summary(
                     value=[{"tag": f"gradients/{name}", "simple_value": value} for name, value in scalars]
@@ -164,7 +168,7 @@ class GradientTelemetry(keras.callbacks.Callback):
         return records
 
     def draw(self) -> None:
-        """Writes the picture."""
+        """Draws and writes the picture of the mean cosines."""
         tasks = list(self.model.tasks)
         mean = np.mean([record.cosines for record in self.records], axis=0)
         side = 2.5 + 0.7 * len(tasks)

@@ -1,4 +1,4 @@
-"""A picture of a run."""
+"""`LearningCurves`: draws the learning curves of a run."""
 
 import math
 import time
@@ -14,19 +14,19 @@ from mtq.storage.files import as_path
 from mtq.storage.pictures import check_picture_place, save_figure
 from mtq.trainer.stages import RECORDS_LOGS
 
-_GREEDY, _TRAINING, _OTHER = "#0072b2", "#d55e00", "#777777"  # Okabe and Ito's, for all eyes
+_GREEDY, _TRAINING, _OTHER = "#0072b2", "#d55e00", "#777777"  # Okabe and Ito's palette for color vision deficiencies
 
 
 class LearningCurves(keras.callbacks.Callback):
-    """Draws each task's return over the steps of its environments: training, greedy evaluation ± spread, random.
+    """Draws each task's return over its environment steps: in training, in greedy evaluations, and at random.
 
     It plots what `TrainingReturns` and `EvaluateTasks` log. Epochs without an evaluation, and epochs before the first
     episode has ended, are skipped: lines connect the known values. The picture is redrawn at most every `seconds`, and
     at the end.
 
     Args:
-        filepath: Of the PNG.
-        seconds: Between two drawings.
+        filepath: The path of the PNG.
+        seconds: The number of seconds between two drawings of the picture.
 
     Raises:
         FileExistsError: The file exists and is not a PNG; an earlier picture is replaced.
@@ -44,18 +44,18 @@ class LearningCurves(keras.callbacks.Callback):
         check_picture_place(self.filepath)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Takes note of the figures."""
+        """Stores the logs of the epoch, and redraws the picture if it is due."""
         self.rows.append({"epoch": epoch + 1, **(logs or {})})
         if time.monotonic() - self._drawn > self.seconds:
             self.draw()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Draws the whole run."""
+        """Draws the picture of the whole run."""
         if self.rows:
             self.draw()
 
     def draw(self) -> None:
-        """Writes the picture."""
+        """Draws and writes the picture."""
         tasks = self.model.tasks
         columns = min(len(tasks), 3)
         lines = math.ceil(len(tasks) / columns)
@@ -70,7 +70,7 @@ class LearningCurves(keras.callbacks.Callback):
         self._drawn = time.monotonic()
 
     def _known(self, *names: str) -> list[dict[str, float]]:
-        """The rows in which none of these quantities is missing or NaN."""
+        """Returns the rows in which none of these quantities is missing or NaN."""
         return [row for row in self.rows if all(not math.isnan(row.get(name, math.nan)) for name in names)]
 
     def _draw_task(self, axis: Any, name: str, reference: float | None) -> None:
@@ -99,7 +99,7 @@ class LearningCurves(keras.callbacks.Callback):
 
 
 def _distinct(axes: Any) -> tuple[list[Any], list[str]]:
-    """Handles and labels for one legend of several axes, each label once."""
+    """Returns the handles and labels of a common legend of several axes, each label once."""
     entries: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):

@@ -1,4 +1,4 @@
-"""Saving after each epoch what a run needs to go on."""
+"""`SaveCheckpoint`: saves the state from which a run is resumed."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,9 +13,9 @@ class SaveCheckpoint(keras.callbacks.Callback):
     """Saves a checkpoint at the end of epochs. `MultiTaskDQN.fit` calls it after all other callbacks.
 
     Args:
-        checkpoint: A `mtq.checkpoint.Checkpoint`.
-        notes: What is to be saved with it, JSON values.
-        every: How many epochs apart.
+        checkpoint: A `mtq.runs.checkpoint.Checkpoint`.
+        notes: A function that returns the JSON values to be stored with the checkpoint.
+        every: The number of epochs from one checkpoint to the next.
     """
 
     stage = CALLED_LAST
@@ -26,6 +26,6 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self.every = integer("every of SaveCheckpoint", every)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves it."""
+        """Saves a checkpoint if it is due."""
         if (epoch + 1) % self.every == 0:
             self.checkpoint.save(epoch + 1, self.notes())

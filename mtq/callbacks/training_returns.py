@@ -1,4 +1,4 @@
-"""How the tasks do while they are trained on."""
+"""`TrainingReturns`: logs the returns of the episodes that the model is trained on."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import keras
 
 
 class TrainingReturns(keras.callbacks.Callback):
-    """Adds to each epoch's logs the tasks' mean training returns and how many steps their environments have taken.
+    """Adds the mean training return and the number of environment steps of each task to the epoch's logs.
 
-    The logs are `"<task>/return"` (of the episodes that finished within the epoch, exploration included; the last known
-    one where none did) and `"<task>/env_steps"`.
+    The logs are `"<task>/return"`, the mean over the episodes that finished within the epoch, exploration included
+    (if none finished, the last known value), and `"<task>/env_steps"`.
 
     Args:
-        experience: The `Experience` that is trained on.
+        experience: The `Experience` on which the model is trained.
     """
 
     adds_logs = is_unique = True
@@ -20,12 +20,15 @@ class TrainingReturns(keras.callbacks.Callback):
     def __init__(self, experience: Any) -> None:
         super().__init__()
         if not hasattr(experience, "take_mean_returns"):
-            raise ValueError(f"experience of TrainingReturns must be an mtq.Experience. Received: {experience!r}.")
+            raise ValueError(
+                f"experience of TrainingReturns must be an mtq.Experience. Received: {experience!r}. Give the "
+                "experience whose batches fit receives."
+            )
         self.experience = experience
         self.known: dict[str, float] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds the figures."""
+        """Adds the returns and the numbers of steps to the logs."""
         if logs is None:
             return
         finished = self.experience.take_mean_returns()

@@ -1,3 +1,3 @@
-"""The command line. Its modules import TensorFlow only within the commands that need it."""
+"""The command line `mtq`. Its modules import TensorFlow only within the commands that need it."""
 
 from mtq.cli.main import main as main

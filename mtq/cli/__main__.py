@@ -1,4 +1,4 @@
-"""`python -m mtq.cli` is the command `mtq`."""
+"""Runs the command `mtq` as `python -m mtq.cli`."""
 
 import sys
 

@@ -1,6 +1,6 @@
 """The command line: `mtq tasks`, `mtq train`, `mtq evaluate`, `mtq export`, `mtq study`, `mtq report`.
 
-TensorFlow is imported by the commands that need it, so that `mtq --help` answers at once.
+TensorFlow is imported only by the commands that need it, so that `mtq --help` answers immediately.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from mtq.cli.arguments import count
+from mtq.cli.arguments import HelpFormatter, count
 from mtq.cli.quiet import import_tensorflow
 from mtq.cli.study import add_commands
 from mtq.errors import StudyError
@@ -25,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Args:
-        arguments: By default those of the process.
+        arguments: The arguments of the command; by default those of the process.
 
     Returns:
-        0 if all went well, 2 if what was asked for cannot be done; the message is on standard error.
+        The exit status: 0 after success, 2 after an error whose message is on standard error, 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     import_tensorflow()
@@ -46,83 +46,145 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mtq",
-        description="Multi-task deep Q-learning: one network with a shared backbone and a head per task.",
+        description="Multi-task deep Q-learning: one network with a shared backbone and a head for each task.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    tasks = commands.add_parser("tasks", help="list the tasks that mtq brings")
+    tasks = commands.add_parser("tasks", help="list the built-in tasks", description="Lists the built-in tasks.")
     tasks.set_defaults(command=_tasks)
 
     train = commands.add_parser(
         "train",
         help="train one network on several tasks",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Trains one network on several tasks, evaluates it during the training, and saves the best model.",
+        formatter_class=HelpFormatter,
     )
     add = train.add_argument
-    add("--tasks", required=True, help="names from `mtq tasks` or Gymnasium ids, with commas between them")
+    add("--tasks", required=True, help="the tasks: names from `mtq tasks` or Gymnasium ids, separated by commas")
     add(
         "--steps",
         type=count,
         required=True,
-        help="environment steps of each task, rounded up to whole updates",
+        help="the number of environment steps of each task, rounded up to whole updates",
     )
-    add("--out", required=True, help="folder of the run")
-    add("--aggregator", default="normalized_sum", help="how the tasks' gradients become one update")
-    add("--backbone", default=None, choices=["mlp", "minatar_cnn", "nature_cnn"], help="by default what fits the tasks")
-    add("--loss", default="huber", help="squared, huber or a loss of Keras")
-    add("--learning-rate", type=float, default=1e-3, help="of Adam")
-    add("--batch-size", type=count, default=32, help="per task")
-    add("--num-envs", type=count, default=8, help="copies of each environment, stepped at once")
-    add("--steps-per-update", type=float, default=4.0, help="environment steps of each task per update")
-    add("--target-update-period", type=count, default=500, help="updates between copies to the target network")
-    add("--exploration-steps", type=count, default=None, help="in which ε falls from 1 to 0.05; a fifth of --steps")
-    add("--replay-capacity", type=count, default=100_000, help="environment steps remembered of each task")
+    add("--out", required=True, help="the folder of the run")
+    add("--aggregator", default="normalized_sum", help="the aggregator that combines the tasks' gradients")
+    add(
+        "--backbone",
+        default=None,
+        choices=["mlp", "minatar_cnn", "nature_cnn"],
+        help="the backbone of the network; by default the one that suits the tasks' observations",
+    )
+    add("--loss", default="huber", help="the loss of the temporal-difference errors: squared, huber or a loss of Keras")
+    add("--learning-rate", type=float, default=1e-3, help="the learning rate of Adam")
+    add("--batch-size", type=count, default=32, help="the batch size of each task")
+    add("--num-envs", type=count, default=8, help="the number of copies of each environment, which step together")
+    add(
+        "--steps-per-update",
+        type=float,
+        default=4.0,
+        help="the number of environment steps of each task per update, the inverse of the replay ratio",
+    )
+    add(
+        "--target-update-period",
+        type=count,
+        default=500,
+        help="the number of updates between two copies to the target network",
+    )
+    add(
+        "--exploration-steps",
+        type=count,
+        default=None,
+        help="the number of environment steps of each task in which ε falls from 1 to 0.05; by default a fifth of "
+        "--steps",
+    )
+    add(
+        "--replay-capacity",
+        type=count,
+        default=100_000,
+        help="the capacity of each task's replay buffer, in environment steps",
+    )
     add(
         "--warmup-steps",
         type=count,
         default=1_000,
-        help="random environment steps of each task before the first update",
+        help="the number of random environment steps of each task before the first update",
     )
-    add("--double", action="store_true", help="Double DQN")
-    add("--dueling", action="store_true", help="dueling heads")
-    add("--evaluations", type=count, default=20, help="how often to evaluate in all")
-    add("--episodes", type=count, default=20, help="of each task at each evaluation")
-    add("--seed", type=int, default=0, help="of everything")
+    add("--double", action="store_true", help="use the targets of Double DQN")
+    add("--dueling", action="store_true", help="use dueling heads")
+    add("--evaluations", type=count, default=20, help="the number of evaluations during the training")
+    add("--episodes", type=count, default=20, help="the number of episodes of each task in each evaluation")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="the seed of the network, the environments, the exploration, the replay and the evaluations",
+    )
     add("--overwrite", action="store_true", help="replace a run that is already in the folder")
-    add("--resume", action="store_true", help="go on from the last checkpoint of a run in the folder, if there is one")
+    add("--resume", action="store_true", help="resume the run in the folder from its last checkpoint, if there is one")
     add(
         "--checkpoint-every",
         type=int,
         default=1,
-        help="evaluations from one checkpoint to the next; each holds all that is remembered. 0 for none",
+        help="the number of evaluations from one checkpoint to the next, or 0 for none; each checkpoint holds the "
+        "whole replay buffers",
     )
-    add("--strategy", default="auto", help="where: auto, cpu, mirrored, multi_worker (from TF_CONFIG), tpu")
-    add("--devices", type=count, default=None, help="replicas of --strategy mirrored; without GPUs logical CPUs")
-    add("--tpu", default=None, help="name or address of the TPU, or local")
     add(
-        "--seconds-to-meet",
+        "--strategy",
+        default="auto",
+        help="the distribution strategy: auto, cpu, mirrored, multi_worker (configured by TF_CONFIG) or tpu",
+    )
+    add(
+        "--devices",
+        type=count,
+        default=None,
+        help="the number of replicas of --strategy mirrored; logical CPUs if there are no GPUs",
+    )
+    add("--tpu", default=None, help="the name or address of the TPU, or local")
+    add(
+        "--startup-timeout",
         type=count,
         default=300,
-        help="how long the processes of --strategy multi_worker wait for each other at the start",
+        help="the number of seconds for which the processes of --strategy multi_worker wait for each other at startup",
+    )
+    # The former name of --startup-timeout, which scripts may still pass.
+    add(
+        "--seconds-to-meet",
+        dest="startup_timeout",
+        type=count,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
     )
     train.set_defaults(command=_train)
 
-    evaluate = commands.add_parser("evaluate", help="play the best model of a run, greedily")
-    evaluate.add_argument("run", help="folder of the run")
-    evaluate.add_argument("--episodes", type=count, default=20, help="of each task")
-    evaluate.add_argument("--seed", type=int, default=1, help="of the environments")
-    evaluate.add_argument("--json", action="store_true", help="print JSON")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="evaluate the best model of a run",
+        description="Plays episodes with the greedy policy of a run's best model, and with a random policy.",
+        formatter_class=HelpFormatter,
+    )
+    evaluate.add_argument("run", help="the folder of the run")
+    evaluate.add_argument("--episodes", type=count, default=20, help="the number of episodes of each task")
+    evaluate.add_argument("--seed", type=int, default=1, help="the seed of the environments")
+    evaluate.add_argument("--json", action="store_true", help="print the results as JSON")
     evaluate.add_argument(
-        "--trust-imports", action="store_true", help="import modules that the run's file names, which runs their code"
+        "--trust-imports",
+        action="store_true",
+        help="import the modules that the run's files name, which runs their code",
     )
     evaluate.set_defaults(command=_evaluate)
 
-    export = commands.add_parser("export", help="write the best model of a run as a SavedModel for TF Serving")
-    export.add_argument("run", help="folder of the run")
-    export.add_argument("--to", required=True, help="folder to write, by custom NAME/VERSION")
-    export.add_argument("--overwrite", action="store_true", help="replace an export that is already there")
+    export = commands.add_parser(
+        "export",
+        help="export the best model of a run as a SavedModel for TF Serving",
+        description="Exports the best model of a run as a SavedModel for TF Serving.",
+        formatter_class=HelpFormatter,
+    )
+    export.add_argument("run", help="the folder of the run")
+    export.add_argument("--to", required=True, help="the folder of the SavedModel, by convention NAME/VERSION")
+    export.add_argument("--overwrite", action="store_true", help="replace an export that is already in the folder")
     export.set_defaults(command=_export)
 
     add_commands(commands)
@@ -154,7 +216,7 @@ def _tasks(options: argparse.Namespace) -> None:
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     in_graph = ", ".join(f"{mtq.tasks.IN_GRAPH}{name}" for name in mtq.dynamics.BY_NAME)
-    print(f"\nWithout a crossing into Python at each step: {in_graph}.")
+    print(f"\nIn-graph environments, which need no host call at each step: {in_graph}.")
     print("Any Gymnasium id with a discrete action space is a task too, such as LunarLander-v3.")
 
 
@@ -171,7 +233,7 @@ def _train_somewhere(options: argparse.Namespace) -> None:
     import mtq
 
     strategy = mtq.distribution.strategy(
-        options.strategy, devices=options.devices, tpu=options.tpu, seconds_to_meet=options.seconds_to_meet
+        options.strategy, devices=options.devices, tpu=options.tpu, seconds_to_meet=options.startup_timeout
     )
     tasks = mtq.TaskSet([mtq.suites.task(name.strip(), options.num_envs) for name in options.tasks.split(",")])
     aggregator = mtq.aggregators.get(options.aggregator)
@@ -199,7 +261,7 @@ def _train_somewhere(options: argparse.Namespace) -> None:
         steps_per_update=options.steps_per_update,
         seed=options.seed,
     )
-    dataset = experience.dataset(options.batch_size)  # before the folder is made, for it may raise
+    dataset = experience.dataset(options.batch_size)  # before the folder is created, because it may raise
     record = {name: value for name, value in vars(options).items() if name != "command"}
     is_chief = mtq.distribution.is_chief(strategy)
     run = mtq.runs.Run(options.out, record, overwrite=options.overwrite, resume=options.resume, is_chief=is_chief)
@@ -246,7 +308,7 @@ def _export(options: argparse.Namespace) -> None:
     import mtq
 
     mtq.runs.load_best(options.run).export(options.to, overwrite=options.overwrite)
-    print(f"Wrote {options.to}: a SavedModel with a signature per task, and serving_default for all of them.")
+    print(f"Wrote {options.to}: a SavedModel with a signature for each task, and serving_default for all tasks.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`python -m mtq.play_export EXPORT TASKS.json`: plays one episode of each task from an exported SavedModel.
+"""`python -m mtq.play_export EXPORT TASKS.json` plays one episode of each task with an exported SavedModel.
 
-The model is loaded by TensorFlow alone, as a server would; only the environments are ours.
+The model is loaded by TensorFlow alone, as a server would load it; only the environments are mtq's.
 """
 
 import argparse
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mtq.cli.arguments import HelpFormatter
 from mtq.cli.quiet import import_tensorflow
 
 
@@ -16,9 +17,9 @@ def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: boo
     """Plays one greedy episode of each task.
 
     Args:
-        path: Of the SavedModel.
-        tasks_file: The `tasks.json` of a run.
-        seed: Of the environments.
+        path: The folder of the SavedModel.
+        tasks_file: The path of a run's `tasks.json`.
+        seed: The seed of the environments.
         trust_imports: Whether modules named in the tasks file may be imported, which runs their code.
 
     Returns:
@@ -33,7 +34,7 @@ def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: boo
     tasks = load_tasks(tasks_file, trust_imports=trust_imports)
 
     def policy(name: str) -> Any:
-        first_action = tasks[name].spec.first_action  # added by the export; `play` counts from 0
+        first_action = tasks[name].spec.first_action  # the export adds it, whereas `play` counts actions from 0
 
         def actions(observation: np.ndarray) -> np.ndarray:
             return signatures[name](observation=tf.convert_to_tensor(observation))["action"].numpy() - first_action
@@ -47,12 +48,24 @@ def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: boo
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m mtq.play_export", description=__doc__)
-    parser.add_argument("export", help="folder of the SavedModel")
-    parser.add_argument("tasks", help="tasks.json of the run it came from")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--trust-imports", action="store_true", help="import modules that TASKS.json names")
+    """Runs the command.
+
+    Args:
+        arguments: The arguments of the command; by default those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m mtq.play_export",
+        description="Plays one episode of each task with an exported SavedModel.",
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("export", help="the folder of the SavedModel")
+    parser.add_argument("tasks", help="the tasks.json of the run that was exported")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the environments")
+    parser.add_argument(
+        "--trust-imports",
+        action="store_true",
+        help="import the modules that tasks.json names, which runs their code",
+    )
     options = parser.parse_args(arguments)
     import_tensorflow()
     print(f"One episode per task, played by the SavedModel in {options.export}:")

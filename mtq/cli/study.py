@@ -3,15 +3,20 @@
 import argparse
 from typing import Any
 
-from mtq.cli.arguments import count
+from mtq.cli.arguments import HelpFormatter, count
 
 _ARMS = "separate,shared,separate+matched=shared,normalized_sum"
-_EPILOG = """An arm is made of parts joined by +:
-  shared, separate, depth=K     all layers of the backbone are shared, none, or the first K
-  an aggregator or a weighting  normalized_sum, pcgrad, upgrad, ...; famo, gradnorm, ...
-  width=W, matched=ARM          so many times as wide; as many parameters as another arm
-  double, n_step=N, learning_rate=R, loss=squared
-  tau=T, evaluates_target       the target network moves by T at each update; it is evaluated, not the online one
+_EPILOG = """An arm consists of parts that are joined by +:
+  shared, separate, depth=K     share all layers of the backbone, none, or the first K
+  normalized_sum, pcgrad, ...   combine the tasks' gradients by this aggregator
+  famo, gradnorm, ...           weigh the tasks' losses by this weighting
+  width=W                       multiply the width of the network by W
+  matched=ARM                   choose the width that gives as many parameters as the arm ARM
+  double                        use the targets of Double DQN
+  n_step=N, loss=L              use n-step returns; another loss
+  learning_rate=R               use another learning rate of Adam
+  tau=T                         move the target network by the fraction T after each update
+  evaluates_target              evaluate the target network instead of the online network
 
 examples:
   mtq study --tasks cart_pole,acrobot --out runs/study
@@ -21,48 +26,107 @@ examples:
 
 
 def add_commands(commands: Any) -> None:
-    """Adds them to the parser's commands."""
+    """Adds the commands `study` and `report` to a parser.
+
+    Args:
+        commands: The subparsers of the parser of `mtq`.
+    """
     study = commands.add_parser(
         "study",
-        help="find out what sharing a network does for some tasks",
-        description="Trains every arm from every seed and writes report.html, report.md and numbers.csv. Called again, "
-        "it makes only the runs that are missing.",
+        help="measure what sharing a network does to each task",
+        description="Trains every arm from every seed and writes report.html, report.md and numbers.csv.\n"
+        "Called again, it makes only the runs that are missing.",
         epilog=_EPILOG,
-        formatter_class=_Formatter,
+        formatter_class=HelpFormatter,
     )
     add = study.add_argument
-    add("--tasks", required=True, help="names from `mtq tasks` or Gymnasium ids, with commas between them")
-    add("--arms", default=_ARMS, help="what to compare, with commas between them")
-    add("--seeds", type=count, default=10, help="runs of each arm")
-    add("--out", required=True, help="folder of the study")
-    add("--reference", default=None, help="arm that others are compared to; by default the first separate one")
-    add("--compare", default="", help="further pairs of arms to compare, as shared:double,shared:upgrad")
-    add("--workers", type=count, default=None, help="runs at once; by default one per core")
-    add("--num-envs", type=count, default=1, help="copies of each environment, stepped at once")
-    add("--epochs", type=count, default=20, help="each ends with an evaluation")
-    add("--updates-per-epoch", type=count, default=1_000, help="of the network")
-    add("--steps-per-update", type=float, default=1.0, help="environment steps of each task per update")
-    add("--batch-size", type=count, default=32, help="per task")
-    add("--learning-rate", type=float, default=1e-3, help="of Adam")
-    add("--loss", default="huber", help="squared, huber or a loss of Keras")
-    add("--target-update-period", type=count, default=100, help="updates between copies to the target network")
-    add("--replay-capacity", type=count, default=20_000, help="environment steps remembered of each task")
-    add("--warmup-steps", type=count, default=1_000, help="random environment steps of each task at first")
-    add("--exploration-steps", type=count, default=5_000, help="environment steps in which ε falls from 1 to 0.05")
-    add("--episodes", type=count, default=20, help="of each task at each evaluation")
-    add("--evaluation-steps", type=count, default=None, help="instead: steps, for mean discounted returns")
-    add("--strategy", default="auto", help="where: auto, cpu, mirrored; or multi_worker, a --shard by TF_CONFIG")
-    add("--devices", type=count, default=None, help="replicas of --strategy mirrored, which make each run together")
-    add("--shard", default=None, help="make only part I of N, as I/N from 0; other machines make the others in --out")
+    add("--tasks", required=True, help="the tasks: names from `mtq tasks` or Gymnasium ids, separated by commas")
+    add("--arms", default=_ARMS, help="the arms to compare, separated by commas")
+    add("--seeds", type=count, default=10, help="the number of runs of each arm")
+    add("--out", required=True, help="the folder of the study")
+    add(
+        "--reference",
+        default=None,
+        help="the arm that the others are compared to; by default the first that shares no layer",
+    )
+    add("--compare", default="", help="further pairs of arms to compare, such as shared:double,shared:upgrad")
+    add(
+        "--workers",
+        type=count,
+        default=None,
+        help="the number of runs that are made at once; by default the number of cores",
+    )
+    add("--num-envs", type=count, default=1, help="the number of copies of each environment, which step together")
+    add("--epochs", type=count, default=20, help="the number of epochs, each of which ends with an evaluation")
+    add("--updates-per-epoch", type=count, default=1_000, help="the number of updates of the network in each epoch")
+    add(
+        "--steps-per-update",
+        type=float,
+        default=1.0,
+        help="the number of environment steps of each task per update, the inverse of the replay ratio",
+    )
+    add("--batch-size", type=count, default=32, help="the batch size of each task")
+    add("--learning-rate", type=float, default=1e-3, help="the learning rate of Adam")
+    add("--loss", default="huber", help="the loss of the temporal-difference errors: squared, huber or a loss of Keras")
+    add(
+        "--target-update-period",
+        type=count,
+        default=100,
+        help="the number of updates between two copies to the target network",
+    )
+    add(
+        "--replay-capacity",
+        type=count,
+        default=20_000,
+        help="the capacity of each task's replay buffer, in environment steps",
+    )
+    add(
+        "--warmup-steps",
+        type=count,
+        default=1_000,
+        help="the number of random environment steps of each task before the first update",
+    )
+    add(
+        "--exploration-steps",
+        type=count,
+        default=5_000,
+        help="the number of environment steps of each task in which ε falls from 1 to 0.05",
+    )
+    add("--episodes", type=count, default=20, help="the number of episodes of each task in each evaluation")
+    add(
+        "--evaluation-steps",
+        type=count,
+        default=None,
+        help="the number of steps of each task in each evaluation, instead of --episodes; the scores are then mean "
+        "discounted returns",
+    )
+    add(
+        "--strategy",
+        default="auto",
+        help="the strategy of each run: auto, cpu or mirrored; with multi_worker, each process of TF_CONFIG makes one "
+        "shard of the runs",
+    )
+    add(
+        "--devices",
+        type=count,
+        default=None,
+        help="the number of replicas of --strategy mirrored, which make each run together",
+    )
+    add(
+        "--shard",
+        default=None,
+        help="the shard of the runs that this machine makes, I/N with I from 0 to N-1; other machines make the other "
+        "shards in the same --out",
+    )
     study.set_defaults(command=_study)
 
-    report = commands.add_parser("report", help="write the report of a study's finished runs")
-    report.add_argument("study", help="folder of the study")
+    report = commands.add_parser(
+        "report",
+        help="write the report of a study's finished runs",
+        description="Writes the report of a study's finished runs: report.html, report.md and numbers.csv.",
+    )
+    report.add_argument("study", help="the folder of the study")
     report.set_defaults(command=_report)
-
-
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, and the epilog as it is."""
 
 
 def _study(options: argparse.Namespace) -> None:

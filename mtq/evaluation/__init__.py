@@ -1,4 +1,4 @@
-"""Evaluation: episodes, or a number of steps, played by a model or at random."""
+"""Evaluation of policies, greedy or random, over whole episodes or over a fixed number of steps."""
 
 from mtq.evaluation.evaluator import EpisodeReturns, Evaluator, evaluate, evaluate_random, greedy_policy
 from mtq.evaluation.step_evaluator import StepEvaluator

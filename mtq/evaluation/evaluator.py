@@ -1,4 +1,4 @@
-"""Playing whole episodes to see how good a policy is."""
+"""Evaluation of greedy and random policies over whole episodes."""
 
 import functools
 from collections.abc import Callable
@@ -26,20 +26,20 @@ __all__ = ["MAX_STEPS", "EpisodeReturns", "Evaluator", "evaluate", "evaluate_ran
 
 
 class Evaluator:
-    """Plays a model's greedy policy, or a random one, as often as it is asked to; what it compiles it keeps.
+    """Evaluates a model's greedy policy, or a random policy, any number of times without compiling again.
 
-    In-graph tasks are played within the graph.
+    Episodes of in-graph tasks are played within the graph.
 
     Args:
-        model: A `MultiTaskDQN`, or None where only the random policy is played.
-        tasks: By default the model's own; give them where their environments are not Gymnasium ids.
-        episodes: How many of each task; each has a copy of the environment to itself.
-        max_steps: Where an episode is cut off that has not ended, as greedy policies may go on for ever in
-            environments without a time limit.
+        model: A `MultiTaskDQN`, or None if only the random policy is evaluated.
+        tasks: The tasks; by default the model's own. Give them if their environments are not Gymnasium ids.
+        episodes: The number of episodes of each task. Each is played in its own copy of the environment.
+        max_steps: The number of steps after which an unfinished episode is truncated. Greedy policies may otherwise
+            play forever in environments without a time limit.
 
     Raises:
-        ValueError: A task's environment was given as an object, of which there are no further copies; or the model does
-            not know a task.
+        ValueError: A task's environment was given as an object, which cannot be copied; or the model does not know a
+            task.
     """
 
     def __init__(
@@ -59,10 +59,13 @@ class Evaluator:
         self._random: dict[str, Callable[[int], EpisodeReturns]] = {}
 
     def greedy(self, seed: int = 0) -> dict[str, EpisodeReturns]:
-        """Plays the model's best actions, with its weights of now.
+        """Evaluates the greedy policy with the current weights of the model.
 
         Args:
-            seed: Of the environments.
+            seed: The seed of the environments.
+
+        Returns:
+            The returns of the episodes of each task, by name.
         """
         for name, task in self.tasks.items():
             if name not in self._greedy:
@@ -70,10 +73,13 @@ class Evaluator:
         return {name: self._greedy[name](task_seed(self.tasks, name, seed)) for name in self.tasks}
 
     def random(self, seed: int = 0) -> dict[str, EpisodeReturns]:
-        """Plays uniformly random actions, for comparison.
+        """Evaluates a uniformly random policy, for comparison.
 
         Args:
-            seed: Of the environments and the actions.
+            seed: The seed of the environments and the actions.
+
+        Returns:
+            The returns of the episodes of each task, by name.
         """
         for name, task in self.tasks.items():
             if name not in self._random:
@@ -90,7 +96,7 @@ class Evaluator:
 
     def _random_player(self, task: Task) -> Callable[[int], EpisodeReturns]:
         if task.spec.in_graph:
-            # Not by XLA, for what that compiles stays in memory for good, tens of MiB for play of a few seconds.
+            # Without XLA, whose programs are never freed and would take tens of MiB for a few seconds of play.
             act = any_action(task.num_actions)
             return InGraphPlayer(task, act, self._episodes, self._max_steps, jit_compile=False)
         return lambda seed: self._played(task, random_policy(task.num_actions, seed), seed)
@@ -102,20 +108,21 @@ class Evaluator:
 def evaluate(
     model: Any, tasks: TaskSet | None = None, *, episodes: int = 20, seed: int = 0, max_steps: int = MAX_STEPS
 ) -> dict[str, EpisodeReturns]:
-    """Plays the model's greedy policy once in environments of its own; an `Evaluator` does it again and again.
+    """Evaluates the model's greedy policy once, in new environments. Use an `Evaluator` for repeated evaluations.
 
     Args:
         model: A `MultiTaskDQN`.
-        tasks: By default the model's own; give them where their environments are not Gymnasium ids.
-        episodes: How many of each task; each has a copy of the environment to itself.
-        seed: Of the environments.
-        max_steps: Where an episode is cut off that has not ended.
+        tasks: The tasks; by default the model's own. Give them if their environments are not Gymnasium ids.
+        episodes: The number of episodes of each task. Each is played in its own copy of the environment.
+        seed: The seed of the environments.
+        max_steps: The number of steps after which an unfinished episode is truncated.
 
     Returns:
-        The returns of each task.
+        The returns of the episodes of each task, by name.
 
     Raises:
-        ValueError: As `Evaluator`.
+        ValueError: A task's environment was given as an object, which cannot be copied; or the model does not know a
+            task.
     """
     return Evaluator(model, tasks, episodes=episodes, max_steps=max_steps).greedy(seed)
 
@@ -123,26 +130,39 @@ def evaluate(
 def evaluate_random(
     tasks: TaskSet, *, episodes: int = 20, seed: int = 0, max_steps: int = MAX_STEPS
 ) -> dict[str, EpisodeReturns]:
-    """Plays uniformly random actions once, for comparison; arguments and result as of `evaluate`."""
+    """Evaluates a uniformly random policy once, for comparison.
+
+    Args:
+        tasks: The tasks.
+        episodes: The number of episodes of each task. Each is played in its own copy of the environment.
+        seed: The seed of the environments and the actions.
+        max_steps: The number of steps after which an unfinished episode is truncated.
+
+    Returns:
+        The returns of the episodes of each task, by name.
+
+    Raises:
+        ValueError: A task's environment was given as an object, which cannot be copied.
+    """
     return Evaluator(None, tasks, episodes=episodes, max_steps=max_steps).random(seed)
 
 
 def in_inference(path: Any) -> Callable[[Any], Any]:
-    """A network in inference mode, in which layers such as `Dropout` and `RandomFlip` pass their inputs on.
+    """Returns a network in inference mode, in which layers such as `Dropout` and `RandomFlip` have no effect.
 
-    It has to be said: Keras's image augmentation layers augment unless they are told that it is not for training.
+    Inference mode must be explicit: Keras's image augmentation layers augment by default.
 
     Args:
-        path: `observation` → `q_values`, such as `model.paths[name]`.
+        path: A network `observation` → `q_values`, such as `model.paths[name]`.
     """
     return functools.partial(path, training=False)
 
 
 def greedy_policy(path: Callable[[Any], Any]) -> Policy:
-    """The policy that takes the best action: observations `[N, …]` → actions `[N]`.
+    """Returns the greedy policy, a function from observations `[N, …]` to actions `[N]`.
 
     Args:
-        path: `observation` → `q_values`, such as `model.paths[name]`.
+        path: A network `observation` → `q_values`, such as `model.paths[name]`.
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -153,6 +173,12 @@ def greedy_policy(path: Callable[[Any], Any]) -> Policy:
 
 
 def task_seed(tasks: TaskSet, name: str, seed: int) -> int:
-    """A seed for one task, so that no two tasks' environments draw the same numbers."""
+    """Returns the seed of one task, so that the environments of different tasks draw different numbers.
+
+    Args:
+        tasks: The tasks.
+        name: The name of the task.
+        seed: The seed of the evaluation.
+    """
     seed = integer("seed of an evaluation", seed, least=0)
     return stream_seeds(seed, Purpose.EVALUATION, tasks.names.index(name))[0]

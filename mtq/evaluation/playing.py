@@ -1,4 +1,4 @@
-"""Whole episodes and their returns: played from Python, or within a graph where the environment allows it."""
+"""Whole episodes and their returns, played from Python, or within a graph if the environment supports it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,8 +23,8 @@ class EpisodeReturns:
     """The undiscounted, unscaled returns of some episodes.
 
     Attributes:
-        returns: `[episodes]`.
-        lengths: In steps, `[episodes]`.
+        returns: The return of each episode, `[episodes]`.
+        lengths: The number of steps of each episode, `[episodes]`.
     """
 
     returns: np.ndarray
@@ -32,28 +32,31 @@ class EpisodeReturns:
 
     @property
     def mean(self) -> float:
-        """Of the returns."""
+        """The mean of the returns."""
         return float(self.returns.mean())
 
     @property
     def std(self) -> float:
-        """The sample standard deviation of the returns; 0 for a single one."""
+        """The sample standard deviation of the returns; 0 for a single episode."""
         return float(self.returns.std(ddof=1)) if len(self.returns) > 1 else 0.0
 
 
 def play(task: Task, policy: Policy, *, episodes: int, seed: int, max_steps: int = MAX_STEPS) -> EpisodeReturns:
-    """Plays whole episodes, all at once, each in a copy of its own.
+    """Plays whole episodes in parallel, each in its own copy of the environment.
 
     Args:
         task: The task.
-        policy: A function from observations `[episodes, …]` to actions `[episodes]`, which count from 0 whatever number
-            the environment gives its first action.
-        episodes: How many, from 1.
-        seed: Of the environments.
-        max_steps: Where an episode is cut off that has not ended; it counts with what it has until there.
+        policy: A function from observations `[episodes, …]` to actions `[episodes]`. Actions count from 0, whatever
+            number the environment gives its first action.
+        episodes: The number of episodes, at least 1.
+        seed: The seed of the environments.
+        max_steps: The number of steps after which an unfinished episode is truncated. Its rewards so far count.
+
+    Returns:
+        The returns and lengths of the episodes.
 
     Raises:
-        ValueError: There are no episodes to play, or the environment was given as an object.
+        ValueError: `episodes` is below 1, or the environment was given as an object.
     """
     check_playable(task, episodes)
     copies = make_copies(task, episodes, seed)
@@ -70,34 +73,44 @@ def play(task: Task, policy: Policy, *, episodes: int, seed: int, max_steps: int
 
 
 def best_action(path: Callable[[tf.Tensor], tf.Tensor]) -> Act:
-    """Takes the best action in a graph.
+    """Returns a function that selects the greedy action in a graph.
 
     Args:
-        path: `observation` → `q_values`, such as `model.paths[name]`.
+        path: A network `observation` → `q_values`, such as `model.paths[name]`.
     """
     return lambda observation, _: tf.argmax(path(observation), axis=-1, output_type=tf.int32)
 
 
 def any_action(num_actions: int) -> Act:
-    """Takes uniformly random actions in a graph."""
+    """Returns a function that selects uniformly random actions in a graph.
+
+    Args:
+        num_actions: The number of actions A.
+    """
     return lambda _, random: tf.cast(random * num_actions, tf.int32)
 
 
 def random_policy(num_actions: int, seed: int) -> Policy:
-    """Takes uniformly random actions from Python."""
+    """Returns a policy that selects uniformly random actions in Python.
+
+    Args:
+        num_actions: The number of actions A.
+        seed: The seed of the actions.
+    """
     random = np.random.default_rng(seed)
     return lambda observation: random.integers(num_actions, size=len(observation))
 
 
 class InGraphPlayer:
-    """Plays whole episodes of an in-graph task, all at once, without leaving the graph. Compiled once.
+    """Plays whole episodes of an in-graph task in parallel, within one graph that is compiled once.
 
     Args:
         task: The task, whose environment is a `mtq.dynamics.Dynamics`.
-        act: Observations `[episodes, …]` and uniform numbers from 0 to 1 `[episodes]` → actions `[episodes]` int32.
-        episodes: How many, from 1.
-        max_steps: Where an episode is cut off that has not ended; it counts with what it has until there.
-        jit_compile: Whether XLA compiles it.
+        act: A function from observations `[episodes, …]` and uniform numbers from 0 to 1, `[episodes]`, to actions
+            `[episodes]`, int32.
+        episodes: The number of episodes, at least 1.
+        max_steps: The number of steps after which an unfinished episode is truncated. Its rewards so far count.
+        jit_compile: Whether XLA compiles the graph.
     """
 
     def __init__(self, task: Task, act: Act, episodes: int, max_steps: int = MAX_STEPS, jit_compile: bool = True):
@@ -108,7 +121,11 @@ class InGraphPlayer:
         self._play = tf.function(self._episode, autograph=False, jit_compile=jit_compile or None)
 
     def __call__(self, seed: int) -> EpisodeReturns:
-        """Plays. The same seed gives the same episodes."""
+        """Plays the episodes; the same seed gives the same episodes.
+
+        Args:
+            seed: The seed of the environments and of the numbers that `act` receives.
+        """
         returns, lengths = self._play(tf.constant(seed_words(seed)))
         if not np.isfinite(returns).all():
             raise not_finite(self._name)
@@ -135,22 +152,27 @@ class InGraphPlayer:
 
 
 def not_finite(name: str) -> ValueError:
-    """Makes the error for dynamics whose returns are not finite.
+    """Returns the error for dynamics whose returns are not finite.
 
     Args:
-        name: The task's name.
+        name: The name of the task.
     """
     return ValueError(
-        f"The dynamics of task '{name}' must return finite numbers. Received: a return that is not. Fix their step, or "
-        "end the episode before the state overflows."
+        f"The dynamics of task '{name}' must return finite numbers. Received: a return that is not finite. Fix their "
+        "step, or end the episode before the state overflows."
     )
 
 
 def check_playable(task: Task, episodes: int) -> None:
-    """Raises a ValueError unless there can be copies of the task's environment, and there are episodes to play."""
+    """Raises a ValueError unless the task's environment can be copied and there is at least one episode to play.
+
+    Args:
+        task: The task.
+        episodes: The number of episodes.
+    """
     integer("episodes", episodes)
     if is_tf_agents(task.environment):
         raise ValueError(
-            f"Task '{task.name}' cannot be evaluated in environments of its own. Received: {task.environment!r}, an "
-            "object, of which there is one copy. Give the task a callable that makes one."
+            f"Task '{task.name}' must have an environment that can be created again, for evaluations. Received: "
+            f"{task.environment!r}, an object. Give the task a callable that returns an environment."
         )

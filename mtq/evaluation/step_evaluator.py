@@ -18,19 +18,19 @@ Acts = dict[str, Act]
 
 
 class StepEvaluator:
-    """Plays each task for so many steps, episode after episode.
+    """Evaluates policies over a fixed number of steps of each task, episode after episode.
 
-    A task's score is the mean discounted return of the episodes that ended within these steps, by a terminal or a time
-    limit. The last one, if unfinished, does not count; if none finished the score is 0. In-graph tasks are played in
-    one loop, which is compiled once.
+    A task's score is the mean discounted return of the episodes that ended within these steps, in a terminal state or
+    at a time limit. The last episode does not count if it is unfinished; if no episode finished, the score is 0.
+    In-graph tasks are played in one loop, which is compiled once.
 
     Args:
-        model: A `MultiTaskDQN`, or None where only the random policy is played.
-        tasks: By default the model's own.
-        steps: Of each task, from 1.
+        model: A `MultiTaskDQN`, or None if only the random policy is evaluated.
+        tasks: The tasks; by default the model's own.
+        steps: The number of steps of each task, at least 1.
 
     Raises:
-        ValueError: `steps` is below 1, or there can be no copy of a task's environment.
+        ValueError: `steps` is below 1, or a task's environment was given as an object, which cannot be copied.
 
     Reference:
         D'Eramo et al., "Sharing Knowledge in Multi-Task Deep Reinforcement Learning", ICLR 2020, section 5.
@@ -49,13 +49,13 @@ class StepEvaluator:
         self._policies: dict[str, Any] = {}
 
     def greedy(self, seed: int = 0) -> dict[str, float]:
-        """Plays the model's best actions, with its weights of now.
+        """Evaluates the greedy policy with the current weights of the model.
 
         Args:
-            seed: Of the environments.
+            seed: The seed of the environments.
 
         Returns:
-            By task the mean discounted return.
+            The mean discounted return of each task, by name.
         """
         if self._play_greedily is None:
             acts = {name: best_action(in_inference(self.model.paths[name])) for name in self._in_graph}
@@ -69,14 +69,14 @@ class StepEvaluator:
         return {name: scores[name] for name in self.tasks}
 
     def random(self, seed: int = 0, times: int = 1) -> dict[str, float]:
-        """Plays uniformly random actions, for comparison.
+        """Evaluates a uniformly random policy, for comparison.
 
         Args:
-            seed: Of the environments.
-            times: How often each task is played so many steps, from 1; in-graph ones all at once.
+            seed: The seed of the environments and the actions.
+            times: The number of evaluations of each task, at least 1; those of in-graph tasks run in parallel.
 
         Returns:
-            By task the mean discounted return, the mean over all times.
+            The mean discounted return of each task over all evaluations, by name.
 
         Raises:
             ValueError: `times` is below 1.
@@ -85,7 +85,7 @@ class StepEvaluator:
         if times not in self._play_randomly:
             acts = {name: any_action(task.num_actions) for name, task in self._in_graph.items()}
             play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds, times)  # noqa: E731
-            # Not by XLA, for what that compiles stays in memory for good, some 50 MiB for play of a few seconds.
+            # Without XLA, whose programs are never freed and would take some 50 MiB for a few seconds of play.
             self._play_randomly[times] = tf.function(play, autograph=False)
         scores = self._played_in_graph(self._play_randomly[times], seed)
         for name in self.tasks:
@@ -97,7 +97,7 @@ class StepEvaluator:
         if not self._in_graph:
             return {}
         seeds = [task_seed(self.tasks, name, seed) for name in self._in_graph]
-        scores = play(tf.constant([seed_words(one) for one in seeds])).numpy().mean(axis=1)
+        scores = play(tf.constant([seed_words(env_seed) for env_seed in seeds])).numpy().mean(axis=1)
         for name, score in zip(self._in_graph, scores, strict=True):
             if not np.isfinite(score):
                 raise not_finite(name)
@@ -123,7 +123,16 @@ class StepEvaluator:
 
 
 class _Episode(NamedTuple):
-    """Of each copy of a task an open episode, and the sums over those before it; each `[N]`, but the state `[N, S]`."""
+    """The unfinished episode of each of N copies of a task, and the sums over the episodes before it.
+
+    Attributes:
+        state: The state of the environment, `[N, S]`.
+        length: The number of steps so far, `[N]`.
+        factor: The discount factor of the next reward, `[N]`.
+        discounted: The discounted return so far, `[N]`.
+        total: The sum of the discounted returns of the finished episodes, `[N]`.
+        finished: The number of finished episodes, `[N]`.
+    """
 
     state: tf.Tensor
     length: tf.Tensor
@@ -134,7 +143,7 @@ class _Episode(NamedTuple):
 
 
 def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copies: int = 1) -> tf.Tensor:
-    """The mean discounted returns of each copy, `[T, N]`; `seeds` is `[T, 2]`."""
+    """Computes the mean discounted return of each copy of each task, `[T, N]`; `seeds` is `[T, 2]`."""
     dynamics = {name: CheckedDynamics(name, task.make_environment()) for name, task in tasks.items()}
 
     def begin(number: int, name: str) -> _Episode:
@@ -142,28 +151,28 @@ def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copi
         zero = tf.zeros([copies])
         return _Episode(state, tf.zeros([copies], tf.int32), zero + 1, zero, zero, zero)
 
-    def step(done: tf.Tensor, name: str, at: _Episode, seed: tf.Tensor) -> _Episode:
-        of = dynamics[name]
+    def step(done: tf.Tensor, name: str, episode: _Episode, seed: tf.Tensor) -> _Episode:
+        env = dynamics[name]
         seed = fold_in(seed, done)
-        random = stateless_uniform([2, copies, of.num_random + 1], seed)
-        action = acts[name](of.observe(at.state), random[0, :, -1])
-        reached, reward, ended = of.step(at.state, action, random[0, :, :-1])
-        length, discounted = at.length + 1, at.discounted + at.factor * reward
-        if of.max_episode_steps is not None:
-            ended |= length >= of.max_episode_steps
+        random = stateless_uniform([2, copies, env.num_random + 1], seed)
+        action = acts[name](env.observe(episode.state), random[0, :, -1])
+        reached, reward, ended = env.step(episode.state, action, random[0, :, :-1])
+        length, discounted = episode.length + 1, episode.discounted + episode.factor * reward
+        if env.max_episode_steps is not None:
+            ended |= length >= env.max_episode_steps
         return _Episode(
-            tf.where(ended[:, None], of.initial_state(random[1, :, :-1]), reached),
+            tf.where(ended[:, None], env.initial_state(random[1, :, :-1]), reached),
             tf.where(ended, 0, length),
-            tf.where(ended, 1.0, at.factor * tasks[name].discount),
+            tf.where(ended, 1.0, episode.factor * tasks[name].discount),
             tf.where(ended, 0.0, discounted),
-            at.total + tf.where(ended, discounted, 0.0),
-            at.finished + tf.cast(ended, tf.float32),
+            episode.total + tf.where(ended, discounted, 0.0),
+            episode.finished + tf.cast(ended, tf.float32),
         )
 
-    def joint_step(done: tf.Tensor, at: list[_Episode]) -> tuple[tf.Tensor, list[_Episode]]:
+    def joint_step(done: tf.Tensor, episodes: list[_Episode]) -> tuple[tf.Tensor, list[_Episode]]:
         names = enumerate(tasks)
-        return done + 1, [step(done, name, at[number], seeds[number]) for number, name in names]
+        return done + 1, [step(done, name, episodes[number], seeds[number]) for number, name in names]
 
     start = [begin(number, name) for number, name in enumerate(tasks)]
     _, end = tf.while_loop(lambda done, _: done < steps, joint_step, [tf.constant(0), start])
-    return tf.stack([tf.math.divide_no_nan(at.total, at.finished) for at in end])
+    return tf.stack([tf.math.divide_no_nan(episode.total, episode.finished) for episode in end])

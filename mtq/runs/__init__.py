@@ -1,4 +1,4 @@
-"""Runs: a folder in which everything of one training run lies, and nothing is overwritten."""
+"""Training runs, each in its own folder; nothing is overwritten unless the user asks for it."""
 
 from mtq.learning.train_function import steps_per_execution as steps_per_execution
 from mtq.runs.models import load_best as load_best

@@ -1,4 +1,4 @@
-"""Checkpoints from which a whole run goes on: model, optimizer, replays, environments, random numbers."""
+"""Checkpoints from which a run resumes: model, optimizer, replay buffers, environments and random numbers."""
 
 import hashlib
 import json
@@ -23,15 +23,16 @@ _is_ours = matches(*_FILES)
 
 
 class Checkpoint:
-    """The state of a model and its experience, in a folder with the last whole checkpoint and none that is half.
+    """Saves and loads the state of a model and its experience. The folder keeps only complete checkpoints.
 
-    Each process of a run writes what its own replicas remember, the chief the model. When all have, the chief renames
-    the folder that they wrote to. Killed at any moment, the last one or the one before is whole.
+    Each process of a run writes the replay buffers of its own replicas; the chief also writes the model. When all have
+    written, the chief renames the folder. If the run is killed at any moment, either the new checkpoint or the one
+    before it is complete.
 
     Args:
-        folder: Of the run's checkpoints, which all processes of it must be able to write to.
-        model: That is trained.
-        experience: On which.
+        folder: The folder of the run's checkpoints, to which all processes of the run can write.
+        model: The model that is trained.
+        experience: The experience on which the model is trained.
     """
 
     def __init__(self, folder: str | Path, model: Any, experience: Any) -> None:
@@ -40,11 +41,11 @@ class Checkpoint:
         self._strategy, self._worker = model.distribute_strategy, worker_index(model.distribute_strategy)
 
     def save(self, epoch: int, notes: Mapping[str, Any]) -> None:
-        """Writes one. Every process of the run must call it.
+        """Writes a checkpoint. Every process of the run must call it.
 
         Args:
-            epoch: How many are done.
-            notes: JSON values, which `load` returns.
+            epoch: The number of finished epochs.
+            notes: JSON values that are stored with the checkpoint; `load` returns them.
         """
         part = self.folder / f".epoch_{epoch:05d}.part"
         if self._worker == 0:
@@ -63,20 +64,21 @@ class Checkpoint:
                 remove_ours(old, _is_ours)
 
     def load(self, wanted: bool = True) -> dict[str, Any] | None:
-        """Reads the last whole one back. Every process of the run must call it.
+        """Restores the last complete checkpoint. Every process of the run must call it.
 
         Args:
-            wanted: The chief's word: False to begin anew, whatever is there.
+            wanted: Whether to load a checkpoint; False to start again even if there is one. Only the chief's value
+                counts.
 
         Returns:
-            Its notes, with the number of `epoch`s done; None where there is no checkpoint.
+            The notes of the checkpoint with the number of finished epochs, `"epoch"`; None if there is no checkpoint.
 
         Raises:
-            ValueError: It is of another model, other tasks, or another number of processes.
+            ValueError: The checkpoint belongs to another model, other tasks, or another number of replicas.
         """
         whole = self._whole() if wanted and self._worker == 0 else []
         last = int(whole[-1].name.removeprefix("epoch_")) if whole else 0
-        epoch = round(sums(self._strategy, [last])[0])  # what the chief sees, for all
+        epoch = round(sums(self._strategy, [last])[0])  # the chief's value, in all processes
         if not epoch:
             return None
         path = self._place(epoch)
@@ -84,8 +86,8 @@ class Checkpoint:
         replicas = self._strategy.num_replicas_in_sync
         if shards != replicas:
             raise ValueError(
-                f"A run must go on with as many replicas as wrote its checkpoint, {shards}, each of which has a replay "
-                f"of its own. Received: {replicas}."
+                f"A run must be resumed with the number of replicas that wrote its checkpoint, {shards}, because each "
+                f"has its own replay buffer. Received: {replicas}. Start the run on {shards} replicas."
             )
         notes = json.loads((path / "notes.json").read_text())
         _read(path / "model.npz", _model_state(self._model))
@@ -95,7 +97,7 @@ class Checkpoint:
         return notes
 
     def check_shared(self) -> None:
-        """Raises a ValueError, in all processes, if some do not see what the chief writes. All of them must call it."""
+        """Raises a ValueError in all processes if some do not see the chief's files. Every process must call it."""
         if not has_other_processes(self._strategy):
             return
         number = secrets.randbelow(2**50) if self._worker == 0 else 0
@@ -109,9 +111,9 @@ class Checkpoint:
             seen.unlink()
         if blind:
             raise ValueError(
-                f"The folder of a run must be one that all its processes write to. Received: {str(self.folder)!r}, in "
-                f"which {blind:.0f} of them do not see what the chief wrote. Give --out on a file system that all "
-                "machines have mounted at the same place."
+                f"The folder of a run must be shared by all its processes. Received: {str(self.folder)!r}, in which "
+                f"{blind:.0f} of them do not see what the chief wrote. Give --out on a file system that all machines "
+                "have mounted at the same path."
             )
 
     def _check_equal(self, epoch: int) -> None:
@@ -122,9 +124,9 @@ class Checkpoint:
         totals = sums(self._strategy, [*own, 1.0])
         if totals[:-1] != [number * totals[-1] for number in own]:
             raise ArithmeticError(
-                f"All processes of a run must hold the same weights, to the bit. Received after epoch {epoch}: others "
-                f"in process {self._worker} than elsewhere. The checkpoint before is kept. Run the same versions on "
-                "machines of one kind, and start them again with --resume."
+                f"All processes of a run must hold the same weights, to the bit. Received: weights after epoch {epoch} "
+                f"that differ between process {self._worker} and others. The previous checkpoint is kept. Run the same "
+                "versions on machines of the same kind, and start them again with --resume."
             )
 
     def _place(self, epoch: int) -> Path:
@@ -135,7 +137,7 @@ class Checkpoint:
         return sorted(path for path in folders if (path / "model.npz").exists() and (path / "notes.json").exists())
 
     def wait(self) -> None:
-        """Until all processes of the run are here."""
+        """Waits until all processes of the run have called it."""
         sums(self._strategy, [1.0])
 
 
@@ -143,19 +145,19 @@ def _remove_unfinished(part: Path) -> None:
     """Removes the unfinished checkpoint of a run that was killed."""
     if not remove_ours(part, _is_ours):
         raise FileExistsError(
-            f"The place of an unfinished checkpoint must hold nothing else. Received: {str(part)!r}, which holds what "
-            "mtq did not write. Move it, or choose another folder."
+            f"The folder of an unfinished checkpoint must hold nothing else. Received: {str(part)!r}, which holds "
+            "files that mtq did not write. Move them, or choose another folder."
         )
 
 
 def _model_state(model: Any) -> dict[str, Any]:
-    plugged = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
-    variables = [*model.variables, *model.optimizer.variables, *plugged]
+    pluggable_variables = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
+    variables = [*model.variables, *model.optimizer.variables, *pluggable_variables]
     return {f"{number:04d}": variable for number, variable in enumerate(variables)}
 
 
 def _fingerprint(state: Mapping[str, Any]) -> list[float]:
-    """SHA-256 of all bits, as eight integers below 2³², which float64 adds up exactly."""
+    """Computes the SHA-256 of all variables as eight integers below 2³², whose sums are exact in float64."""
     digest = hashlib.sha256()
     for variable in state.values():
         digest.update(np.ascontiguousarray(variable).tobytes())
@@ -175,8 +177,8 @@ def _read(path: Path, state: Mapping[str, Any]) -> None:
         )
         if not alike:
             raise ValueError(
-                f"The checkpoint must be of the same tasks, network and settings. Received: {path}, which holds other "
-                "variables. Start the run as it was started, or another one in another folder."
+                f"The checkpoint must have been written with the same tasks, network and settings. Received: {path}, "
+                "which holds other variables. Start the run with its original options, or a new run in another folder."
             )
         for name, variable in state.items():
             variable.assign(tf.constant(saved[name.replace("/", "|")], variable.dtype))

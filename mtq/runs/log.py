@@ -1,4 +1,4 @@
-"""The rows of a run's `log.csv`, an epoch each."""
+"""The log of a run, `log.csv`, which has a row for each epoch."""
 
 import csv
 import math
@@ -8,7 +8,11 @@ from mtq.storage.files import write_text
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """Reads the rows of a log, one per epoch, as numbers; empty fields and Keras's "NA" become NaN."""
+    """Reads the rows of a log, one per epoch, as numbers; empty fields and Keras's "NA" become NaN.
+
+    Args:
+        path: The path of the log. If it does not exist, there are no rows.
+    """
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -17,7 +21,12 @@ def read_log(path: Path) -> list[dict[str, float]]:
 
 
 def cut_log(path: Path, epochs: int) -> None:
-    """Takes out of a log what came after the checkpoint."""
+    """Removes the rows that were logged after a checkpoint.
+
+    Args:
+        path: The path of the log.
+        epochs: The number of epochs in the checkpoint, whose rows are kept.
+    """
     if path.exists():
         write_text(path, "".join(path.read_text().splitlines(keepends=True)[: epochs + 1 if epochs else 0]))
 

@@ -1,4 +1,4 @@
-"""What a run's folder gives back: its best model, and the tasks that it learnt."""
+"""The best model of a run and its tasks, saved to and loaded from the run's folder."""
 
 import contextlib
 import json
@@ -31,12 +31,12 @@ def save_tasks(tasks: TaskSet, filepath: str | Path) -> None:
 
 
 def load_tasks(filepath: str | Path, *, trust_imports: bool = False) -> TaskSet:
-    """Reads what `save_tasks` wrote.
+    """Reads the tasks that `save_tasks` wrote.
 
     Args:
         filepath: The file to read.
-        trust_imports: Whether environments named `"module:Id"` may be made. Making one imports the module, which runs
-            its code: set this only for files whose author you trust.
+        trust_imports: Whether environments named `"module:Id"` may be created. Creating one imports the module, which
+            runs its code: set this only for files whose author you trust.
 
     Returns:
         The tasks.
@@ -48,7 +48,7 @@ def load_tasks(filepath: str | Path, *, trust_imports: bool = False) -> TaskSet:
         config = json.loads(Path(filepath).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"The file of the tasks must be JSON. Received: {str(filepath)!r}, which is none: {error}. Give the "
+            f"The file of the tasks must be JSON. Received: {str(filepath)!r}, which is not JSON: {error}. Give the "
             "tasks.json of a run."
         ) from error
     with _trust(trust_imports):
@@ -56,15 +56,18 @@ def load_tasks(filepath: str | Path, *, trust_imports: bool = False) -> TaskSet:
 
 
 def load_best(folder: str | Path, *, trust_imports: bool = False) -> Any:
-    """Loads the best model of a run, or the last one where none was evaluated.
+    """Loads the best model of a run, or the last one if no model was evaluated.
 
     Args:
-        folder: Of the run.
-        trust_imports: Whether modules named in the file may be imported, as in `load_tasks`.
+        folder: The folder of the run.
+        trust_imports: Whether modules named in the file may be imported; see `load_tasks`.
+
+    Returns:
+        The `MultiTaskDQN`.
 
     Raises:
-        ValueError: The file is not a saved model, or names classes that are not known.
-        FileNotFoundError: There is no run, or it has not saved a model yet.
+        ValueError: The file is not a saved model, or names unknown classes.
+        FileNotFoundError: The folder holds no run, or the run has not saved a model yet.
     """
     place = as_path("folder of a run", folder)
     for name in ("best.keras", "last.keras"):
@@ -78,8 +81,8 @@ def load_best(folder: str | Path, *, trust_imports: bool = False) -> Any:
                 )
             return model
     raise FileNotFoundError(
-        f"There must be a run with a saved model in the folder. Received: {str(folder)!r}. "
-        "Give the folder that `mtq train --out` wrote."
+        f"The folder of a run must hold a saved model. Received: {str(folder)!r}, which has no best.keras or "
+        "last.keras. Give the folder that `mtq train --out` wrote."
     )
 
 

@@ -1,4 +1,4 @@
-"""Which contents of a folder belong to a run and may be replaced by another run."""
+"""Checks of which files in a folder belong to a run, so that another run may replace them."""
 
 import json
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def run_record(folder: Path) -> dict[str, Any]:
         The content of the file.
 
     Raises:
-        ValueError: There is no such file, or mtq did not write it.
+        ValueError: The file does not exist, or mtq did not write it.
     """
     cause: Exception | None = None
     try:
@@ -38,7 +38,7 @@ def run_record(folder: Path) -> dict[str, Any]:
             return record
         reason = "which another program wrote"
     except FileNotFoundError as error:
-        cause, reason = error, "which is not there"
+        cause, reason = error, "which does not exist"
     except (OSError, ValueError, RecursionError) as error:
         cause, reason = error, f"which cannot be read: {type(error).__name__}: {error}"
     raise ValueError(
@@ -48,7 +48,7 @@ def run_record(folder: Path) -> dict[str, Any]:
 
 
 def check_replaceable(folder: Path, present: Sequence[Path]) -> None:
-    """Checks that the files that a new run would replace were written by a run.
+    """Raises an error unless the files that a new run would replace were written by a run.
 
     Args:
         folder: The folder of the run.
@@ -62,18 +62,18 @@ def check_replaceable(folder: Path, present: Sequence[Path]) -> None:
     except ValueError as error:
         raise FileExistsError(
             f"A run must replace nothing but a run. Received: {str(folder)!r}, which has {present[0].name} but no "
-            "run.json that mtq wrote. Choose another folder, or move what is there."
+            "run.json that mtq wrote. Choose another folder, or move these files."
         ) from error
     for path in present:
         is_ours = _OF_RUNS.get(path.name)
-        other: str | None = None
+        foreign: str | None = None
         if path.is_symlink() or path.is_dir() is (is_ours is None):
-            other = path.name
+            foreign = path.name
         elif is_ours is not None:
             within = stranger(path, is_ours)
-            other = within and f"{path.name}/{within}"
-        if other is not None:
+            foreign = within and f"{path.name}/{within}"
+        if foreign is not None:
             raise FileExistsError(
-                f"A run must replace nothing but a run. Received: {str(folder)!r}, in which mtq did not write {other}. "
-                "Choose another folder, or move that."
+                f"A run must replace nothing but a run. Received: {str(folder)!r}, in which mtq did not write "
+                f"{foreign}. Choose another folder, or move that file."
             )

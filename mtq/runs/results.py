@@ -1,13 +1,13 @@
-"""What a run came to, as a table."""
+"""The table of a run's results."""
 
 from collections.abc import Mapping
 
 
 def results_table(tasks: Mapping[str, Mapping[str, float]]) -> str:
-    """A table of mean returns, a line per task.
+    """Returns a table of mean returns as text, with a line for each task.
 
     Args:
-        tasks: By task what `metrics.json` holds.
+        tasks: The figures of each task: `"random"`, `"before"`, `"after"` and `"after_std"`, as in `metrics.json`.
     """
     width = max(len("task"), *map(len, tasks))
     lines = [f"{'task':<{width}}  {'random':>9}  {'before':>9}  {'after':>9}  {'± SD':>7}"]

@@ -1,4 +1,4 @@
-"""One training run and its folder."""
+"""`Run`: a training run and its folder."""
 
 import sys
 import time
@@ -27,28 +27,30 @@ from mtq.storage.folders import check_folder_place, remove
 from mtq.storage.saving import check_saveable, save_whole
 from mtq.tasks.task import TaskSet
 
-_FRESH = 1_000_003  # added to the seed where episodes must be others than those that the best checkpoint was chosen by
+_FRESH = 1_000_003  # added to the seed for episodes that did not take part in choosing the best checkpoint
 
 
 class Run:
-    """The folder of one run.
+    """A training run and its folder.
 
-    It holds `run.json` (options, command, versions), `tasks.json`, `best.keras` and `last.keras`, `checkpoint/`, from
-    which a run that was cut off goes on, `log.csv` (a row per epoch), `learning_curves.png`, `tensorboard/` and in the
-    end `metrics.json`.
+    The folder holds `run.json` (options, command, versions), `tasks.json`, `best.keras`, `last.keras`, `checkpoint/`
+    (from which an interrupted run is resumed), `log.csv` (a row for each epoch), `learning_curves.png`, `tensorboard/`
+    and, after the training, `metrics.json`.
 
     Args:
-        folder: Where; made if need be.
-        options: What the run was started with, for the record; JSON values.
-        overwrite: Whether a run that is already there is replaced. Anything else in the folder is never removed.
-        resume: Whether one that is there goes on from its last checkpoint.
-        export_to: Where the run's model is to be exported, so that a place already taken is found out now.
-        is_chief: False for all processes of a run but one: the others write nothing but their part of checkpoints.
+        folder: The folder of the run; it is created if it does not exist.
+        options: The options that the run is started with, for the record; JSON values.
+        overwrite: Whether a run that is already in the folder is replaced. Other files in the folder are never removed.
+        resume: Whether a run that is already in the folder is resumed from its last checkpoint.
+        export_to: The folder to which the model will be exported, so that an occupied path is reported before the
+            training.
+        is_chief: Whether this process is the chief of the run. The other processes write only their part of the
+            checkpoints.
 
     Raises:
         FileExistsError: The folder holds a run; with `overwrite`, it holds files of the same names that no run wrote;
-            or the path to export to is taken, or is the run's own.
-        ValueError: The run that is to go on was started with other options; both overwrite and resume are True; or the
+            or the path of the export is occupied, or is one that the run itself writes to.
+        ValueError: The run to be resumed was started with other options; both `overwrite` and `resume` are True; or the
             options are not JSON values.
     """
 
@@ -68,8 +70,8 @@ class Run:
         overwrite, resume = flag("overwrite", overwrite), flag("resume", resume)
         if overwrite and resume:
             raise ValueError(
-                "overwrite and resume must not both be True: a run in the folder is replaced, or it goes on. Received: "
-                "both. Leave one of them out."
+                "overwrite and resume must not both be True: a run in the folder is either replaced or resumed. "
+                "Received: both. Leave one of them out."
             )
         if not flag("is_chief", is_chief):
             return
@@ -86,7 +88,7 @@ class Run:
         if present and not overwrite:
             raise FileExistsError(
                 f"The folder for a run must not hold one already. Received: {str(folder)!r}, which has "
-                f"{present[0].name}. Choose another folder, or pass --resume (resume=True) to go on with that run, or "
+                f"{present[0].name}. Choose another folder, or pass --resume (resume=True) to resume that run, or "
                 "--overwrite (overwrite=True) to replace it."
             )
         if present:
@@ -98,12 +100,12 @@ class Run:
 
     @property
     def best(self) -> Path:
-        """The checkpoint that was best in evaluation."""
+        """The path of the model with the best evaluation."""
         return self.folder / "best.keras"
 
     @property
     def last(self) -> Path:
-        """The model as it was at the end."""
+        """The path of the model at the end of the training."""
         return self.folder / "last.keras"
 
     def train(
@@ -119,24 +121,26 @@ class Run:
         tasks: TaskSet | None = None,
         checkpoint_every: int = 1,
     ) -> dict[str, Any]:
-        """Trains from the beginning or the last checkpoint, and finishes the run.
+        """Trains the model from the start or from the last checkpoint, and finishes the run.
 
-        Every process of the run must call it; the chief evaluates and writes.
+        Every process of the run must call it; only the chief evaluates and writes results.
 
         Args:
-            model: Compiled.
-            experience: What it is trained on.
-            dataset: Of its batches, `experience.dataset(batch_size)`; made before the run's folder, for it may raise.
-            epochs: Each ends with an evaluation.
-            updates_per_epoch: Of the network.
-            episodes: Of each task at each evaluation.
-            seed: Of the run.
-            tasks: In whose environments the returns before training and at the end are; by default the experience's.
-            checkpoint_every: How many epochs apart checkpoints are saved; they hold all that is remembered, two
-                observations a step. 0 for none.
+            model: The compiled model.
+            experience: The experience on which the model is trained.
+            dataset: The batches, `experience.dataset(batch_size)`. Create them before the run, because errors should
+                be raised before the folder is created.
+            epochs: The number of epochs, each of which ends with an evaluation.
+            updates_per_epoch: The number of updates of the network in each epoch.
+            episodes: The number of episodes of each task in each evaluation.
+            seed: The seed of the run.
+            tasks: The tasks in whose environments the model is evaluated before training and at the end; by default the
+                experience's tasks.
+            checkpoint_every: The number of epochs from one checkpoint to the next, or 0 for none. A checkpoint holds
+                the whole replay buffers, two observations for each step.
 
         Returns:
-            What is written to `metrics.json`; nothing for other processes than the chief.
+            The content of `metrics.json`; an empty dict in processes other than the chief.
         """
         epochs, updates_per_epoch = integer("epochs", epochs), integer("updates_per_epoch", updates_per_epoch)
         episodes, seed = integer("episodes", episodes), integer("seed", seed, least=0)
@@ -152,7 +156,7 @@ class Run:
             before = evaluate(model, tasks, episodes=episodes, seed=seed) if self.is_chief else {}
             done = self.resume(checkpoint)
             if done and self.is_chief:
-                print(f"Going on after epoch {done} of {epochs}, from {checkpoint.folder}.")
+                print(f"Resuming after epoch {done} of {epochs}, from {checkpoint.folder}.")
             model.fit(
                 dataset,
                 initial_epoch=done,
@@ -166,17 +170,17 @@ class Run:
             metrics = {}
             if self.is_chief:
                 metrics = self.finish(model, experience, before, episodes=episodes, seed=seed, tasks=tasks)
-            checkpoint.wait()  # or the first to end would look like one that was lost
+            checkpoint.wait()  # otherwise the first process to end would look like a lost one
             return metrics
 
     def resume(self, checkpoint: Checkpoint) -> int:
-        """Reads the last checkpoint back, if there is one. Every process of the run must call it, before `callbacks`.
+        """Restores the last checkpoint, if there is one. Every process of the run must call it, before `callbacks`.
 
         Args:
-            checkpoint: Of the run.
+            checkpoint: The checkpoint of the run.
 
         Returns:
-            How many epochs are done.
+            The number of finished epochs.
         """
         self._notes = checkpoint.load(self._resumes) or {}
         self.started -= self._notes.get("seconds", 0.0)
@@ -193,14 +197,14 @@ class Run:
         checkpoint: Checkpoint | None = None,
         checkpoint_every: int = 1,
     ) -> list[keras.callbacks.Callback]:
-        """The callbacks that fill the folder.
+        """Returns the callbacks that write the files of the folder during the training.
 
         Args:
-            experience: What the model is trained on.
-            episodes: Of each task at the evaluation after each epoch.
-            seed: Of the evaluations.
-            checkpoint: To be saved, if given.
-            checkpoint_every: How many epochs apart.
+            experience: The experience on which the model is trained.
+            episodes: The number of episodes of each task in the evaluation after each epoch.
+            seed: The seed of the evaluations.
+            checkpoint: The checkpoint of the run; None to save none.
+            checkpoint_every: The number of epochs from one checkpoint to the next.
         """
         returns, best = TrainingReturns(experience), BestCheckpoint(self.best)
         curves = LearningCurves(self.folder / "learning_curves.png")
@@ -236,19 +240,21 @@ class Run:
         seed: int = 0,
         tasks: TaskSet | None = None,
     ) -> dict[str, Any]:
-        """Saves the last model, evaluates the best one on episodes it was not chosen by, and prints a table.
+        """Saves the last model, evaluates the best one on fresh episodes, and prints a table of the results.
+
+        The episodes are different from those by which the best model was chosen.
 
         Args:
-            model: As it is at the end of training.
-            experience: What it was trained on.
-            before: The evaluation from before training.
-            episodes: How many fresh ones of each task.
-            seed: Of the run.
-            tasks: In whose environments these are played; by default those of the training.
+            model: The model at the end of the training.
+            experience: The experience on which it was trained.
+            before: The results of the evaluation before the training.
+            episodes: The number of fresh episodes of each task.
+            seed: The seed of the run.
+            tasks: The tasks in whose environments the episodes are played; by default the experience's tasks.
 
         Returns:
-            What is written to `metrics.json`: per task the mean returns of a random policy, before and after; how many
-            steps the environments took in all; and the seconds since the run began.
+            The content of `metrics.json`: for each task the mean returns of a random policy, before and after the
+            training; the number of environment steps and updates in total; and the duration of the run in seconds.
         """
         save_whole(model, self.last)
         best = keras.models.load_model(self.best if self.best.exists() else self.last)
@@ -284,11 +290,11 @@ class Run:
         return [self.folder / name for name in (*names, "tensorboard", "checkpoint", "run.json")]
 
     def _check_export_place(self, place: Path) -> None:
-        """Raises a FileExistsError if the run would write to the place of its export, which must then be empty."""
+        """Raises a FileExistsError if the run would write to the folder of its export, which must be empty."""
         place = place.resolve()
         folder, files = self.folder.resolve(), [path.resolve() for path in self._files()]
         if folder.is_relative_to(place) or any(place.is_relative_to(path) for path in files):
             raise FileExistsError(
                 f"The folder to export to must not be one that the run itself writes to. Received: {str(place)!r}, for "
-                f"the run in {str(self.folder)!r}. Choose another one, such as {str(self.folder / 'export')!r}."
+                f"the run in {str(self.folder)!r}. Choose another folder, such as {str(self.folder / 'export')!r}."
             )

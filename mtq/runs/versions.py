@@ -1,4 +1,4 @@
-"""What made a run: the versions of Python and of what mtq stands on."""
+"""The versions of the software that made a run: Python, mtq and the packages that mtq depends on."""
 
 import functools
 import importlib.metadata
@@ -10,7 +10,7 @@ _PACKAGES = ("tensorflow", "keras", "tf-agents", "gymnasium", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of what mtq stands on."""
+    """Returns the versions of Python, mtq and the packages that mtq depends on, by name."""
     commit = _commit()
     own = f"{_version('mtq-rl')} ({commit})" if commit else _version("mtq-rl")
     return {"python": platform.python_version(), "mtq": own, **{package: _version(package) for package in _PACKAGES}}
@@ -25,10 +25,10 @@ def _version(package: str) -> str:
 
 @functools.cache
 def _commit() -> str:
-    """The commit that this is of, where it lies in a repository, with a + if files were changed since."""
+    """Returns the commit of mtq if it is in a repository, with a + if files have changed since; empty if it is not."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        made_of = [*git, "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
-        return subprocess.run(made_of, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        command = [*git, "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""

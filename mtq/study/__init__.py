@@ -1,4 +1,4 @@
-"""The sharing study: what does a shared network do?"""
+"""Studies: experiments that measure what sharing a network does to each task."""
 
 from mtq.errors import StudyError
 from mtq.study.analysis.published import Published

@@ -1,4 +1,4 @@
-"""`Study`: what a shared network does, as an experiment."""
+"""`Study`: an experiment that measures what sharing a network does to each task."""
 
 import contextlib
 import sys
@@ -25,30 +25,32 @@ from mtq.study.running.installed import check_installed
 from mtq.study.running.memory import give_back_memory
 from mtq.study.running.placement import WHOLE, Shard, check_where, default_workers
 from mtq.study.running.progress import Progress
-from mtq.study.running.run_maker import StudyWork
-from mtq.study.running.workers import Job, LeftToAnother, Workers
+from mtq.study.running.run_maker import RunMaker
+from mtq.study.running.worker_pool import ClaimedElsewhere, Job, WorkerPool
 from mtq.tasks.task import TaskSet, check_tasks
 
 _RANDOM_EVALUATIONS = 20
 
 
 class Study:
-    """Arms × seeds on one set of tasks.
+    """A study that trains several arms from several seeds on one set of tasks, and compares their scores.
 
     Args:
         tasks: The tasks.
-        arms: What is to be compared.
-        protocol: What the arms have in common.
-        seeds: How many runs each arm has, from seeds 0, 1, …; or the seeds. With fewer than ten little can be told.
-        reference: The arm that others are compared to: by default the first in which nothing is shared, or else the
-            first.
+        arms: The arms to compare.
+        protocol: The settings that all arms have in common; by default `Protocol()`.
+        seeds: The number of runs of each arm, from the seeds 0, 1, …; or the seeds themselves. Fewer than ten runs
+            rarely show a difference.
+        reference: The name of the arm that the others are compared to. By default the first arm that shares no layer;
+            if all arms share layers, the first arm.
         comparisons: Further pairs of arms, by name, that the report compares in addition to each arm with the
             reference; for example, an arm without an ingredient and the arm with it.
-        make_network: Makes the network of an arm. It must respect `arm.shared_layers` and, if arms differ in width or
-            are matched by parameters, `arm.width`. For studies that run in processes it must be a function of a module.
+        make_network: A function of the tasks and an arm that returns the arm's network. It must respect
+            `arm.shared_layers` and, if arms differ in width or are matched by parameters, `arm.width`. It must be
+            defined at the top level of a module if the runs are made in processes.
 
     Raises:
-        ValueError: Two arms have one name, an arm refers to one that is not there, or there are no seeds.
+        ValueError: Two arms have the same name, an arm refers to one that does not exist, or there are no seeds.
 
     Example:
         ```python
@@ -85,7 +87,10 @@ class Study:
             raise ValueError(f"protocol of a study must be an mtq.study.Protocol. Received: {protocol!r}.")
         names = [arm.name for arm in arms]
         if not names or len({name.casefold() for name in names}) < len(names):
-            raise ValueError(f"The arms of a study must be one or more, with names of their own. Received: {names}.")
+            raise ValueError(
+                "The arms of a study must be at least one, with different names (upper and lower case count as the "
+                f"same). Received: {names}."
+            )
         self.seeds = _seeds(seeds)
         separate = [arm.name for arm in arms if arm.shared_layers == 0]
         self.reference = reference if reference is not None else [*separate, names[0]][0]
@@ -94,12 +99,12 @@ class Study:
             *((f"parameters_of of {a!r}", a.parameters_of) for a in arms),
         ]:
             if name is not None and name not in names:
-                raise ValueError(f"{role} must name an arm of the study. Received: {name!r}. There are: {names}.")
+                raise ValueError(f"{role} must name an arm of the study. Received: {name!r}. The arms are: {names}.")
         self.comparisons = [tuple(pair) for pair in comparisons]
         for pair in self.comparisons:
             if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(names):
                 raise ValueError(
-                    f"comparisons must be pairs of two arms of the study. Received: {pair!r}. There are: {names}."
+                    f"comparisons must be pairs of two arms of the study. Received: {pair!r}. The arms are: {names}."
                 )
         for arm in arms:
             arm.protocol(self.protocol)
@@ -107,8 +112,8 @@ class Study:
         for name, other in matched.items():
             if other in matched:
                 raise ValueError(
-                    f"parameters_of must name an arm with a width of its own. Received: {other!r} for arm {name!r}, "
-                    f"which itself has parameters_of={matched[other]!r}."
+                    f"parameters_of must name an arm that has no parameters_of itself. Received: {other!r} for arm "
+                    f"{name!r}, where {other!r} has parameters_of={matched[other]!r}."
                 )
         self.arms = self._with_widths({arm.name: arm for arm in arms})
 
@@ -122,24 +127,24 @@ class Study:
     ) -> Report:
         """Makes the runs that the folder does not hold yet.
 
-        A run that is finished is never made again, and one that was cut off is begun anew. Runs may be added later: by
-        more seeds, or more arms, and the same protocol.
+        A finished run is never made again, and an interrupted one is started again. More seeds or more arms with the
+        same protocol can be added later.
 
         Args:
-            folder: Of the study; made if need be.
-            workers: How many runs are made at once; by default as many as there are cores, or one if there is a
+            folder: The folder of the study; it is created if it does not exist.
+            workers: The number of runs that are made at once; by default the number of cores, or 1 if there is a
                 strategy.
-            strategy: On whose replicas, all of this process, each run is made.
-            verbose: 0 for no progress bar.
+            strategy: The strategy on whose replicas each run is made. All of them must belong to this process.
+            verbose: The verbosity: 1 shows a progress bar, 0 shows nothing.
 
         Returns:
-            The report, of all the runs in the folder.
+            The report of all runs in the folder.
 
         Raises:
-            StudyError: Runs failed; the others are kept.
-            ImportError: A package is missing that only studies need.
-            ValueError: The folder holds a study of another kind, or is in use.
-            FileNotFoundError: It holds runs without their `study.json`.
+            StudyError: Some runs failed; the others are kept.
+            ImportError: A package that only studies need is not installed.
+            ValueError: The folder holds a study with another plan, or another process uses it.
+            FileNotFoundError: The folder holds runs without their `study.json`.
         """
         place = StudyFolder(folder)
         self._make_missing(place, WHOLE, workers, strategy, verbose)
@@ -154,35 +159,36 @@ class Study:
         strategy: tf.distribute.Strategy | None = None,
         verbose: int = 1,
     ) -> Report | None:
-        """Makes a part of the runs, while other machines make the others.
+        """Makes one shard of the runs, while other machines make the other shards.
 
         Args:
-            folder: Of the study, that all of them can write to.
-            shard: Which part, from 0, and how many there are; (0, 1) is the whole.
-            workers: As of `run`.
-            strategy: Likewise.
-            verbose: Likewise.
+            folder: The folder of the study, to which all machines can write.
+            shard: The index of the shard, from 0, and the number of shards; (0, 1) is the whole study.
+            workers: The number of runs that are made at once; see `run`.
+            strategy: The strategy on whose replicas each run is made; see `run`.
+            verbose: The verbosity; see `run`.
 
         Returns:
-            The report, if all runs of the study are there; None, and a line that says so, if others have still to be
-            made.
+            The report if all runs of the study are finished; otherwise None, and a line is printed that says how many
+            are missing.
 
         Raises:
-            StudyError: As `run` does.
-            ImportError: Likewise.
-            ValueError: Likewise, or there is no such part.
-            FileNotFoundError: As `run` does.
+            StudyError: Some runs failed; the others are kept.
+            ImportError: A package that only studies need is not installed.
+            ValueError: The folder holds a study with another plan, another process makes this shard, or the shard
+                does not exist.
+            FileNotFoundError: The folder holds runs without their `study.json`.
         """
         place = StudyFolder(folder)
         self._make_missing(place, shard, workers, strategy, verbose)
-        every = self._jobs(WHOLE)
-        missing = [job for job in every if not place.has(job.arm, job.seed)]
+        jobs = self._jobs(WHOLE)
+        missing = [job for job in jobs if not place.has(job.arm, job.seed)]
         if missing:
             if verbose:
                 print(
-                    f"Shard {shard[0]} of {shard[1]} is made; {len(missing)} of {len(every)} runs are missing. The "
+                    f"Shard {shard[0]} of {shard[1]} is finished; {len(missing)} of {len(jobs)} runs are missing. The "
                     "shard that makes the last of them writes the report. "
-                    f"`mtq report {place.path}` writes one of what there is."
+                    f"`mtq report {place.path}` writes a report of the finished runs."
                 )
             return None
         return Report(load_results(place.path), place.path)
@@ -207,14 +213,15 @@ class Study:
                 until_done.enter_context(place.held(shard))
                 place.begin(plan, sys.argv, is_alone)
                 self._play_random(place)
-            for waits in (False, True):  # at last what was left to other processes, which may have been killed
+            # The second pass waits for the runs that other processes claimed, and makes those whose process was killed.
+            for waits in (False, True):
                 jobs = [job for job in self._jobs(shard) if not place.has(job.arm, job.seed)]
                 if waits and jobs and verbose:
-                    print(f"Runs of this part that other processes are at: {len(jobs)}. Waiting for them.")
+                    print(f"Waiting for runs of this shard that other processes are making: {len(jobs)}.")
                 self._make(jobs, place, strategy, workers or default_workers(strategy), verbose, waits)
 
     def _jobs(self, shard: Shard) -> list[Job]:
-        """Those of a shard lie beside each other, so that few of its arms are others' too, which would compile them."""
+        """Returns the jobs of a shard: consecutive ones, so that few arms are compiled by more than one shard."""
         index, number = shard
         jobs = [Job(arm, seed) for arm in self.arms for seed in self.seeds]
         return jobs[index * len(jobs) // number : (index + 1) * len(jobs) // number]
@@ -230,14 +237,14 @@ class Study:
     ) -> None:
         if not jobs:
             return
-        work = StudyWork(self.tasks, self.arms, self.protocol, self.make_network, place, strategy, waits)
+        run_maker = RunMaker(self.tasks, self.arms, self.protocol, self.make_network, place, strategy, waits)
         in_graph = all(task.spec.in_graph for task in self.tasks.values())
         in_threads = in_graph or strategy is not None
         failures: dict[Job, BaseException] = {}
         with Progress(len(jobs), self.protocol.epochs, bool(verbose)) as progress:
-            for job, error in Workers(work, number, in_threads).do(jobs, progress.at):
-                if isinstance(error, LeftToAnother):
-                    progress.left_to_another(job)
+            for job, error in WorkerPool(run_maker, number, in_threads).do(jobs, progress.at):
+                if isinstance(error, ClaimedElsewhere):
+                    progress.claimed_elsewhere(job)
                     continue
                 progress.finished(job, error)
                 place.note_failure(job.arm, job.seed, error)
@@ -247,8 +254,8 @@ class Study:
             lines = [f"  {job.arm}, seed {job.seed}: {error}" for job, error in failures.items()]
             raise StudyError(
                 f"{len(failures)} of {len(jobs)} runs could not be finished:\n" + "\n".join(lines) + "\n"
-                f"The others are kept in {place.path}. Run the study again to make only these, or "
-                f"`mtq report {place.path}` to see what there is."
+                f"The others are kept in {place.path}. Run the study again to make only the failed ones, or "
+                f"`mtq report {place.path}` for a report of the finished ones."
             )
 
     def _plan(self) -> dict[str, Any]:
@@ -264,7 +271,7 @@ class Study:
 
     def _plan_of(self, arm: Arm) -> dict[str, Any]:
         network = self.make_network(self.tasks, arm)
-        make_model(self.tasks, arm, arm.protocol(self.protocol), network)  # what is wrong with it is said now
+        make_model(self.tasks, arm, arm.protocol(self.protocol), network)  # raises the arm's errors before any run
         return {
             **arm.get_config(),
             "parameters": network.count_params(),
@@ -272,16 +279,16 @@ class Study:
         }
 
     def _with_widths(self, arms: dict[str, Arm]) -> dict[str, Arm]:
-        """The arms, with the widths of those that are to have as many parameters as another."""
+        """Returns the arms, where those with `parameters_of` have the width that matches the other's parameters."""
         for name, arm in arms.items():
             if arm.parameters_of is not None:
-                wanted = self.make_network(self.tasks, arms[arm.parameters_of]).count_params()
-                width = matched_width(self.make_network, self.tasks, arm, wanted)
+                num_parameters = self.make_network(self.tasks, arms[arm.parameters_of]).count_params()
+                width = matched_width(self.make_network, self.tasks, arm, num_parameters)
                 arms = {**arms, name: arm.with_width(width)}
         return arms
 
     def _play_random(self, place: StudyFolder) -> None:
-        """The scores of a random policy, which count as 0."""
+        """Writes the scores of a random policy, which are 0 on the normalized scale, unless they are written."""
         path = place.path / "random.json"
         if path.exists():
             return
@@ -290,14 +297,14 @@ class Study:
 
 
 def _seeds(seeds: Any) -> list[int]:
-    """The seeds of a study, from their number or a list of them."""
-    wrong = f"seeds must be how many there are, or different integers of at least 0. Received: {seeds!r}."
+    """Returns the seeds of a study, given their number or the seeds themselves."""
+    message = f"seeds must be their number, or different integers of at least 0. Received: {seeds!r}."
     try:
         if is_number(seeds):
             return list(range(integer("seeds", seeds)))
-        found = [integer("A seed", seed, least=0) for seed in seeds]
+        numbers = [integer("A seed", seed, least=0) for seed in seeds]
     except (TypeError, ValueError) as error:
-        raise ValueError(wrong) from error
-    if not found or len(set(found)) < len(found):
-        raise ValueError(wrong)
-    return found
+        raise ValueError(message) from error
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(message)
+    return numbers

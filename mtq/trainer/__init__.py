@@ -1,1 +1,1 @@
-"""The features of Keras's own trainer and callbacks: each works as in Keras, or is refused by name."""
+"""The features of Keras's trainer and callbacks: each works as in Keras, or is refused with an error."""

@@ -63,15 +63,16 @@ class AuxiliaryLosses:
             loss = tf.add_n(losses) if losses else tf.zeros([])
         sources = [source for _, source in scope.sources]
         if loss_scale is None:
-            of_sources = [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(loss, sources)]
+            by_source = [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(loss, sources)]
         else:
             scaled = tape.gradient(loss, sources, output_gradients=loss_scale)
-            of_sources = [None if g is None else unscaled(g, loss_scale) for g in scaled]
-        found = of_sources[: len(variables)]  # the first source of each variable; then those that layers assigned
-        for (place, _), gradient in list(zip(scope.sources, of_sources, strict=True))[len(variables) :]:
-            [found[place]] = added([found[place]], [gradient])
-        squares = [tf.reduce_sum(tf.square(tf.cast(g, tf.float32))) for g in found if g is not None]
-        return Auxiliary(loss, tf.sqrt(tf.add_n(squares)) if squares else tf.zeros([]), found)
+            by_source = [None if g is None else unscaled(g, loss_scale) for g in scaled]
+        # The first sources are the variables themselves; the others are values that layers assigned to them.
+        gradients = by_source[: len(variables)]
+        for (index, _), gradient in list(zip(scope.sources, by_source, strict=True))[len(variables) :]:
+            [gradients[index]] = added([gradients[index]], [gradient])
+        squares = [tf.reduce_sum(tf.square(tf.cast(g, tf.float32))) for g in gradients if g is not None]
+        return Auxiliary(loss, tf.sqrt(tf.add_n(squares)) if squares else tf.zeros([]), gradients)
 
 
 def added(update: Sequence[tf.Tensor | None], gradients: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
@@ -85,8 +86,8 @@ def added(update: Sequence[tf.Tensor | None], gradients: Sequence[tf.Tensor | No
         The sum for each variable; None where both are None.
     """
     return [
-        other if one is None else one if other is None else one + other
-        for one, other in zip(update, gradients, strict=True)
+        second if first is None else first if second is None else first + second
+        for first, second in zip(update, gradients, strict=True)
     ]
 
 
@@ -110,5 +111,5 @@ def _adds_losses_when_called(network: keras.Model) -> bool:
     try:
         tf.function(call, autograph=False).get_concrete_function(specs)  # traced, never run
     except Exception:
-        return True  # assume that it does; training reports the error, if it is one
+        return True  # assume that losses are added; training will report a real error
     return found[0]

@@ -37,14 +37,14 @@ def in_order(callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) 
         The callbacks in calling order.
 
     Raises:
-        ValueError: Two callbacks would write the same logs, the direction of a monitor is not known, or a
-            callback saves the model and a saved file could not be loaded again.
+        ValueError: Two callbacks would write the same logs, the direction of a monitor is unknown, or a callback saves
+            the model and the saved file could not be loaded.
     """
     for kind in {base for callback in callbacks for base in type(callback).__mro__ if "is_unique" in vars(base)}:
         if sum(isinstance(callback, kind) for callback in callbacks) > 1:
             raise ValueError(
-                f"fit takes one {kind.__name__} among its callbacks, for all of them write the same logs. "
-                "Received: several."
+                f"fit takes one {kind.__name__} among its callbacks, because several would write the same logs. "
+                "Received: several. Remove all but one."
             )
     if any(_saves(callback) for callback in callbacks):
         check_saveable(model)
@@ -59,7 +59,7 @@ def in_order(callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) 
 
 
 def check_callbacks(callbacks: Sequence[Any]) -> None:
-    """Raises a ValueError unless these are different callbacks of Keras, which write different files.
+    """Raises a ValueError unless these are different Keras callbacks that write different files.
 
     Args:
         callbacks: The callbacks that the user gave.
@@ -68,11 +68,14 @@ def check_callbacks(callbacks: Sequence[Any]) -> None:
         check_keras("A callback of fit", callback)
         if not isinstance(callback, keras.callbacks.Callback):
             raise ValueError(
-                f"callbacks of fit must be objects of keras.callbacks.Callback. Received: {callback!r}. Make an object "
-                "of a class, and put several into a list."
+                f"callbacks of fit must be objects of keras.callbacks.Callback. Received: {callback!r}. Create an "
+                "object of a class, and put several objects into a list."
             )
         if any(callback is other for other in callbacks[:number]):
-            raise ValueError(f"callbacks of fit must be given once each. Received: a {type(callback).__name__} twice.")
+            raise ValueError(
+                f"callbacks of fit must be different objects. Received: the same {type(callback).__name__} twice. "
+                "Remove one of them."
+            )
     _check_files(callbacks)
 
 
@@ -93,7 +96,7 @@ def _check_files(callbacks: Sequence[keras.callbacks.Callback]) -> None:
             kind, other = type(callback).__name__, writing.get(os.path.realpath(path))
             if other is not None:
                 raise ValueError(
-                    f"Each callback of fit must write a file of its own. Received: {path!r}, which {other} and {kind} "
+                    f"Each callback of fit must write its own file. Received: {path!r}, which {other} and {kind} "
                     "would both write. Give one of them another path."
                 )
             writing[os.path.realpath(path)] = kind
@@ -107,7 +110,7 @@ def _files(callback: keras.callbacks.Callback) -> Iterator[str]:
 
 
 def _saves(callback: keras.callbacks.Callback) -> bool:
-    """Whether this callback saves the whole model, with its config."""
+    """Whether this callback saves the whole model, including its config."""
     if isinstance(callback, keras.callbacks.ModelCheckpoint):
         return not callback.save_weights_only
     return getattr(callback, "saves_model", False)
@@ -118,6 +121,6 @@ def _saves_by_updates(callback: keras.callbacks.Callback) -> bool:
 
 
 def _is_known(callback: keras.callbacks.Callback) -> bool:
-    """Whether mtq knows what this callback logs: it is mtq's or Keras's own, and calls no code of the user's."""
+    """Whether mtq knows what this callback logs: it belongs to mtq or Keras, and calls no user code."""
     is_ours = type(callback).__module__.split(".")[0] in ("mtq", "keras")
     return is_ours and not isinstance(callback, keras.callbacks.LambdaCallback)

@@ -1,4 +1,4 @@
-"""What the compiled step of a model was made of, and whether the model still consists of it."""
+"""A record of the objects that a model was compiled with, and checks that the model still has them."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ import numpy as np
 from mtq.checks import LARGEST_COUNT, flag, integer, real
 from mtq.keras_internals import flatten_layers, own_trainable_variables
 
-# Attributes of a model that compile sets or that its functions are made of: compile must be called to replace them.
+# Attributes of a model that compile sets or that its functions use: compile must be called after they are replaced.
 _REPLACED = ("optimizer", "loss", "network", "tasks", "weighting", "aggregator", "td_loss")
-# Settings that are read when the functions are traced, which is done anew when they have changed.
+# Settings that are read when the functions are traced, which are traced again after these have changed.
 _TRACED = ("steps_per_execution", "run_eagerly", "jit_compile", "target_update_period", "target_update_tau")
 
 
 class CompiledState:
-    """A record of what a model consisted of when it was compiled.
+    """A record of the objects and settings of a model when it was compiled.
 
     Args:
         model: A `MultiTaskDQN` that has just been compiled.
@@ -31,40 +31,40 @@ class CompiledState:
     def check(self) -> None:
         """Raises a ValueError if something has changed that the compiled step would ignore.
 
-        Looked at are the optimizer and the other objects that the model was compiled with, the trainable weights, and
+        It compares the optimizer and the other objects that the model was compiled with, the trainable weights, and
         the regularizers of weights and activities.
         """
         for name, part in self._parts.items():
-            now = getattr(self._model, name, None)
-            if now is not part:
+            current = getattr(self._model, name, None)
+            if current is not part:
                 raise ValueError(
-                    f"model.{name} must be what the model was compiled with. Received: {now!r}, assigned since. Call "
-                    f"compile again{' with it' if name not in ('network', 'tasks') else ', on a new model'}."
+                    f"model.{name} must be what the model was compiled with. Received: {current!r}, assigned since. "
+                    f"Call compile again{' with it' if name not in ('network', 'tasks') else ', on a new model'}."
                 )
         self._check_trainable()
-        now = _regularizers(self._model.network)
-        changed = [name for name in {**self._regularizers, **now} if self._regularizers.get(name) is not now.get(name)]
+        before, after = self._regularizers, _regularizers(self._model.network)
+        changed = [name for name in {**before, **after} if before.get(name) is not after.get(name)]
         if changed:
             raise ValueError(
                 "The regularizers of the network must be those that it was compiled with. Received: another one of "
-                f"{changed[0]}. Call compile again after regularizers are changed."
+                f"{changed[0]}. Call compile again after changing regularizers."
             )
 
     def _check_trainable(self) -> None:
-        now = {id(variable): variable.path for variable in self._model.network.trainable_variables}
-        if now.keys() == self._paths.keys():
+        current = {id(variable): variable.path for variable in self._model.network.trainable_variables}
+        if current.keys() == self._paths.keys():
             return
-        frozen = [path for key, path in self._paths.items() if key not in now]
-        freed = [path for key, path in now.items() if key not in self._paths]
+        frozen = [path for key, path in self._paths.items() if key not in current]
+        freed = [path for key, path in current.items() if key not in self._paths]
         received = [f"{name} {paths}" for name, paths in (("frozen since:", frozen), ("freed since:", freed)) if paths]
         raise ValueError(
             "The trainable weights of the network must be those that it was compiled with. Received: "
-            f"{'; '.join(received)}. Call compile again after layers are frozen, freed or given LoRA, and "
-            "give a new optimizer where weights came."
+            f"{'; '.join(received)}. Call compile again after freezing or unfreezing layers or enabling LoRA, with a "
+            "new optimizer if there are new trainable weights."
         )
 
     def changed_settings(self) -> list[str]:
-        """The settings of the model that changed since the last call, so that its functions are to be traced anew.
+        """Returns the settings that have changed since the last call, after which functions must be traced again.
 
         Raises:
             ValueError: A setting is out of its range.
@@ -74,7 +74,9 @@ class CompiledState:
 
 
 def check_lora(network: keras.Model) -> None:
-    """Raises a ValueError if both LoRA matrices of a layer are zero, as after Keras has loaded it: it cannot learn.
+    """Raises a ValueError if both LoRA matrices of a layer are zero, so that the layer cannot learn.
+
+    Keras leaves them like this when it loads a network.
 
     Args:
         network: The network that is to be trained.
@@ -85,18 +87,24 @@ def check_lora(network: keras.Model) -> None:
         matrices = [variable for variable in own_trainable_variables(layer) if variable.name.startswith("lora_")]
         if matrices and not any(np.any(np.array(matrix)) for matrix in matrices):
             raise ValueError(
-                f"The LoRA weights of layer '{layer.name}' must not all be zero, for then their gradients are zero for "
-                f"good. Received: zeros of {', '.join(matrix.name for matrix in matrices)}, as Keras leaves them when "
+                f"The LoRA weights of layer '{layer.name}' must not all be zero, because their gradients would stay "
+                f"zero. Received: zeros of {', '.join(matrix.name for matrix in matrices)}, as Keras leaves them when "
                 "it loads a network by itself. Save and load the whole MultiTaskDQN, or assign random numbers to "
                 f"{matrices[0].name}."
             )
 
 
 def traced_settings(model: Any) -> dict[str, Any]:
-    """Returns the settings of a model that are read when its functions are traced, checked.
+    """Checks and returns the settings of a model that are read when its functions are traced.
 
     Args:
         model: A `MultiTaskDQN`.
+
+    Returns:
+        The settings by name.
+
+    Raises:
+        ValueError: A setting is out of its range.
     """
     integer("steps_per_execution", model.steps_per_execution)
     flag("run_eagerly", model.run_eagerly)

@@ -1,4 +1,4 @@
-"""A check that the files of Keras's `CSVLogger`, whose columns are those of the first epoch, hold all logs."""
+"""A check of the files of Keras's `CSVLogger`, whose columns are the logs of the first epoch."""
 
 import csv
 import os
@@ -14,7 +14,7 @@ from mtq.trainer.stages import CHECKS_LOGS
 class CheckColumns(keras.callbacks.Callback):
     """Checks, before `CSVLogger`s write an epoch, that their columns are the quantities in the logs.
 
-    `fit` adds it where it is needed.
+    `fit` adds it if it is needed.
 
     Args:
         loggers: The `CSVLogger`s.
@@ -27,7 +27,7 @@ class CheckColumns(keras.callbacks.Callback):
         self._loggers, self._names = list(loggers), set[str]()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Forgets the quantities of an earlier `fit`."""
+        """Clears the quantities of an earlier `fit`."""
         self._names = set()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -42,7 +42,7 @@ class CheckColumns(keras.callbacks.Callback):
             self._names |= names
             warnings.warn(
                 f"The file of CSVLogger has no column for {late}, which the first epoch did not log. Log a quantity in "
-                "every epoch, NaN where it is not known, from a callback with adds_logs = True.",
+                "every epoch, NaN where it is unknown, from a callback with adds_logs = True.",
                 stacklevel=2,
             )
 
@@ -51,14 +51,14 @@ def _check_continued(logger: keras.callbacks.CSVLogger, names: list[str]) -> Non
     if not logger.append or logger.append_header or not os.path.isfile(logger.filename):
         return
     if not any(name.startswith("val_") for name in names):
-        names = [*names, *(f"val_{name}" for name in names)]  # as Keras does
+        names = [*names, *(f"val_{name}" for name in names)]  # as Keras's CSVLogger does
     with open(logger.filename, newline="", encoding="utf-8") as file:
-        found = next(csv.reader(file, delimiter=logger.sep), [])
+        header = next(csv.reader(file, delimiter=logger.sep), [])
     columns = ["epoch", *names]
-    if found != columns:
+    if header != columns:
         logger.on_train_end()  # closes the file
         raise ValueError(
             "The file that CSVLogger continues must have the columns of what is logged. Received: "
-            f"{logger.filename!r}, which lacks {sorted(set(columns) - set(found))} and has in addition "
-            f"{sorted(set(found) - set(columns))}, or has them in another order. Choose another file, or append=False."
+            f"{logger.filename!r}, which lacks {sorted(set(columns) - set(header))} and has in addition "
+            f"{sorted(set(header) - set(columns))}, or has them in another order. Choose another file, or append=False."
         )

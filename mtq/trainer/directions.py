@@ -1,8 +1,8 @@
-"""Whether higher or lower values of a logged quantity are better."""
+"""The direction in which a logged quantity improves: whether higher or lower values are better."""
 
 
 def direction_of(monitor: str) -> str | None:
-    """Says whether higher or lower values of a logged quantity are better.
+    """Returns whether higher or lower values of a logged quantity are better.
 
     Args:
         monitor: The name of the quantity in the logs, such as `"val_score"` or `"cart_pole/loss"`.
@@ -10,10 +10,10 @@ def direction_of(monitor: str) -> str | None:
     Returns:
         `"max"` if higher values are better, `"min"` if lower ones are, None if mtq does not know.
     """
-    what = monitor.rpartition("/")[2]
-    if monitor == "val_score" or ("/" in monitor and what == "return"):
+    quantity = monitor.rpartition("/")[2]
+    if monitor == "val_score" or ("/" in monitor and quantity == "return"):
         return "max"
-    if monitor in ("loss", "val_loss") or ("/" in monitor and what in ("loss", "td_error")):
+    if monitor in ("loss", "val_loss") or ("/" in monitor and quantity in ("loss", "td_error")):
         return "min"
     return None
 
@@ -38,7 +38,7 @@ def checked_direction(callback: str, monitor: str, mode: str) -> str:
     direction = direction_of(monitor) if mode == "auto" else mode
     if direction not in ("max", "min"):
         raise ValueError(
-            f"mode of {callback} must say whether more or less of {monitor!r} is better. Received: {mode!r}. "
+            f"mode of {callback} must state whether more or less of {monitor!r} is better. Received: {mode!r}. "
             "Pass mode='max' or mode='min'."
         )
     return direction

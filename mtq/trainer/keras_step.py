@@ -14,7 +14,7 @@ from mtq.trainer.task_metrics import OF_EVALUATION, TaskMetrics, UpdateMetrics
 class KerasStep:
     """The auxiliary losses of a network and the loss scale of its optimizer, with the metrics that log them.
 
-    A model that has neither pays nothing for them.
+    A model that has neither bears no cost for them.
 
     Args:
         network: The network to be trained.

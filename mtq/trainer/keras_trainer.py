@@ -13,10 +13,10 @@ _SPLIT = (
     "Give validation_data batches of its own; or play the tasks: mtq.callbacks.EvaluateTasks in fit's callbacks, or "
     "mtq.evaluation.evaluate(model, episodes=10)."
 )
-_WEIGH = "Weigh tasks by compile(loss_weights=…), and rows by what is sampled into the batches."
+_WEIGH = "Weigh tasks by compile(loss_weights=…), and transitions by how often they are sampled into the batches."
 _TARGETS = "Batches are {task: mtq.Transition}; the targets follow from their rewards and next observations."
 _METRICS = (
-    "Losses, values and gradient norms of every task are logged anyway; add others to the logs in a callback, or use "
+    "Losses, values and gradient norms of every task are always logged; add others to the logs in a callback, or use "
     "mtq.callbacks.EvaluateTasks."
 )
 # The arguments of fit that are refused: the value that each must have, and the remedy.
@@ -40,7 +40,7 @@ class KerasTrainer(BuiltModel):
     """A Keras model that refuses the trainer methods and arguments that have no meaning in Q-learning."""
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        """Not supported: each task has a loss of its own, computed from transitions.
+        """Not supported: each task has its own loss, which is computed from transitions.
 
         Raises:
             ValueError: Always.
@@ -73,7 +73,7 @@ class KerasTrainer(BuiltModel):
             shape = sorted(observations) if isinstance(observations, Mapping) else type(observations).__name__
             raise ValueError(
                 f"x of predict must be {{task: observations}} for the tasks {list(self.tasks)}. Received: {shape}"
-                f"{', with transitions' if is_by_task else ''}. Of one task, call model.paths[task](observations)."
+                f"{', with transitions' if is_by_task else ''}. For one task, call model.paths[task](observations)."
             )
         return self(observations, training=False)
 
@@ -98,16 +98,16 @@ def fit_arguments(x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dic
         TypeError: `keras.Model.fit` has no such argument.
         ValueError: An argument would have no effect.
     """
-    given = inspect.signature(keras.Model.fit).bind(None, x, *args, **kwargs).arguments
-    given = {name: value for name, value in given.items() if name not in ("self", "x")}
+    arguments = inspect.signature(keras.Model.fit).bind(None, x, *args, **kwargs).arguments
+    arguments = {name: value for name, value in arguments.items() if name not in ("self", "x")}
     refused = _OF_FIT if isinstance(x, Mapping) else {**_OF_FIT, **_OF_ARRAYS}
     for name, (expected, remedy) in refused.items():
-        _check_unused("fit", name, given.get(name, expected), expected, remedy)
-    return given
+        _check_unused("fit", name, arguments.get(name, expected), expected, remedy)
+    return arguments
 
 
 def check_batch_arguments(y: Any, sample_weight: Any, class_weight: Any = None, method: str = "train_on_batch") -> None:
-    """Raises a ValueError if a batch comes with labels or weights, which would have no effect.
+    """Raises a ValueError if a batch has labels or weights, which would have no effect.
 
     Args:
         y: The labels, which must be None.
@@ -136,28 +136,27 @@ def check_compile(model: keras.Model, metrics: Any, weighted_metrics: Any) -> No
     for name in _NOT_CALLED:
         if getattr(kind, name) is not getattr(KerasTrainer, name):
             raise ValueError(
-                f"{kind.__name__}.{name} must not be overridden unless train_step is. Received: a class that does, "
-                "whose method would never be called. Override train_step, or give compile the loss and a callback "
-                "the metrics."
+                f"{kind.__name__}.{name} must not be overridden unless train_step is. Received: a class that overrides "
+                "it, whose method would never be called. Override train_step, or pass the loss to compile and compute "
+                "metrics in a callback."
             )
     for layer in flatten_layers(model.network):
         if not isinstance(layer, keras.Model) and layer.metrics:
             raise ValueError(
                 f"Layer '{layer.name}' must have no metrics. Received: {[m.name for m in layer.metrics]}, which would "
-                "also count what acting, evaluation and other tasks call the layer for. Compute them in a callback."
+                "also count the calls for acting, evaluation and other tasks. Compute them in a callback."
             )
 
 
 def _defines_own_step(kind: type) -> bool:
-    """Whether a class, or a base class of it below `MultiTaskDQN`, defines a train step of its own."""
+    """Whether a class, or a base class of it below `MultiTaskDQN`, overrides `train_step`."""
     owner = next(base for base in kind.__mro__ if "train_step" in vars(base))
     return not owner.__module__.startswith("mtq.")
 
 
 def _check_unused(method: str, name: str, value: Any, expected: Any, remedy: str) -> None:
-    is_none = value is None or isinstance(
-        value, tf.experimental.Optional
-    )  # Keras passes such an object in place of None
+    # Keras passes an Optional in place of None.
+    is_none = value is None or isinstance(value, tf.experimental.Optional)
     if is_none or (isinstance(value, int | float) and value == expected):
         return
     text = repr(value)
@@ -166,4 +165,4 @@ def _check_unused(method: str, name: str, value: Any, expected: Any, remedy: str
 
 
 def _unsupported(model: keras.Model, method: str, remedy: str) -> ValueError:
-    return ValueError(f"{method} must not be called of a {type(model).__name__}. Received: a call. {remedy}")
+    return ValueError(f"{method} of a {type(model).__name__} must not be called. Received: a call. {remedy}")

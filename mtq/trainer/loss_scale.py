@@ -62,18 +62,18 @@ def check_loss_scale(optimizer: Any) -> None:
     if not is_known:
         raise ValueError(
             "optimizer must scale the loss by loss_scale_factor or be a plain keras.optimizers.LossScaleOptimizer. "
-            f"Received: {kind.__name__}, which scales it in a way of its own. Wrap the optimizer itself once: "
+            f"Received: {kind.__name__}, which scales it differently. Wrap the optimizer itself once: "
             "keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-3))."
         )
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise ValueError(
             f"The optimizer's loss scale must be a positive number. Received: {scale!r}. Give "
-            "loss_scale_factor=1024.0, for example, or none."
+            "loss_scale_factor=1024.0, for example, or None."
         )
 
 
 def loss_scale_of(optimizer: Any) -> tf.Tensor | None:
-    """The loss scale of an optimizer.
+    """Returns the loss scale of an optimizer.
 
     Args:
         optimizer: A Keras optimizer.
@@ -97,9 +97,9 @@ def scaled(gradients: Sequence[tf.Tensor], scale: tf.Tensor) -> list[tf.Tensor]:
 
 
 def is_to_be_skipped(scale: tf.Tensor, losses_are_finite: tf.Tensor, all_is_finite: tf.Tensor) -> tf.Tensor:
-    """Whether an update is skipped because its gradients overflowed on account of the loss scale.
+    """Returns whether an update is skipped because its gradients overflowed due to the loss scale.
 
-    Losses that are not finite themselves have another cause, and so has an overflow at the smallest scale.
+    If the losses themselves are not finite, or the scale is already the smallest, the overflow has another cause.
 
     Args:
         scale: The loss scale, a float32 scalar.
@@ -107,7 +107,7 @@ def is_to_be_skipped(scale: tf.Tensor, losses_are_finite: tf.Tensor, all_is_fini
         all_is_finite: Whether all losses and gradients are finite, a bool scalar.
 
     Returns:
-        A bool scalar.
+        Whether the update is skipped, a bool scalar.
     """
     return tf.logical_and(losses_are_finite, ~all_is_finite) & (scale > _SMALLEST)
 

@@ -18,7 +18,11 @@ _FOLLOWING = (
 
 
 def follows(callback: keras.callbacks.Callback) -> bool:
-    """Whether the behaviour of this callback depends on one logged quantity, its monitor."""
+    """Whether the behavior of this callback depends on one logged quantity, its monitor.
+
+    Args:
+        callback: A Keras callback.
+    """
     if getattr(callback, "follows_monitor", False):
         return True
     return isinstance(callback, _FOLLOWING) and getattr(callback, "save_best_only", True)
@@ -31,14 +35,13 @@ class Monitored(keras.callbacks.Callback):
     improvement, and no later value improves on an initial NaN. With this wrapper, patience counts evaluations.
 
     Args:
-        callback: The callback to wrap, one for which `follows` is true.
-        is_known: Whether all other callbacks are mtq's or Keras's own, so that a missing monitor is an error. If False,
-            a user's callback may add it later, and a missing monitor is only warned about.
+        callback: The callback to wrap, for which `follows` is True.
+        is_known: Whether all other callbacks belong to mtq or Keras, so that a missing monitor is an error. If False,
+            a user's callback may add the monitor later, and a missing monitor only causes a warning.
 
     Raises:
         ValueError: The callback's monitor is not a text; its mode is `"auto"` and mtq does not know whether higher or
-            lower values of the monitor are better; or the callback saves between epochs, where the monitor is not
-            known.
+            lower values of the monitor are better; or the callback saves between epochs, when the monitor is unknown.
     """
 
     def __init__(self, callback: Any, is_known: bool) -> None:
@@ -49,7 +52,7 @@ class Monitored(keras.callbacks.Callback):
         if getattr(callback, "save_freq", "epoch") != "epoch" and not _is_of_updates(callback.monitor):
             raise ValueError(
                 f"save_freq of {self._name} must be 'epoch' to keep the best by {callback.monitor!r}, which is known "
-                f"at the end of epochs only. Received: {callback.save_freq!r}."
+                f"only at the end of epochs. Received: {callback.save_freq!r}. Pass save_freq='epoch'."
             )
 
     def _check_mode(self) -> None:
@@ -66,7 +69,7 @@ class Monitored(keras.callbacks.Callback):
         self.callback.set_model(model)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Resets the record of whether the monitor was seen."""
+        """Resets the count of epochs and the record of whether the monitor was logged."""
         self._seen, self._epochs = False, 0
         self.callback.on_train_begin(logs)
 
@@ -80,7 +83,7 @@ class Monitored(keras.callbacks.Callback):
             self._seen = True
             self.callback.on_epoch_end(epoch, logs)
         elif logs is not None and isinstance(self.callback, keras.callbacks.ReduceLROnPlateau):
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)  # which this callback logs in every epoch
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)  # as the callback does in each epoch
 
     def on_train_end(self, logs: Any = None) -> None:
         """Warns if the monitor was never known."""
@@ -96,10 +99,10 @@ class Monitored(keras.callbacks.Callback):
         monitor = self.callback.monitor
         near = difflib.get_close_matches(monitor, logs, n=1, cutoff=0.5)
         text = (
-            f"monitor of {self._name} must be a name in the logs. Received: {monitor!r}, which is not there at the end "
-            f"of the first epoch. {f'Did you mean {near[0]!r}? ' if near else ''}There are: {sorted(logs)}. "
+            f"monitor of {self._name} must be a name in the logs. Received: {monitor!r}, which is missing at the end "
+            f"of the first epoch. {f'Did you mean {near[0]!r}? ' if near else ''}The logs have: {sorted(logs)}. "
             "mtq.callbacks.EvaluateTasks adds 'val_score' and 'val_<task>/return', mtq.callbacks.TrainingReturns "
-            "'<task>/return'; a callback of your own that adds it comes before, or says adds_logs = True."
+            "'<task>/return'. A callback of your own that adds it must come before, or set adds_logs = True."
         )
         if self._is_known:
             raise ValueError(text)

@@ -10,21 +10,21 @@ from mtq.trainer.loss_scale import is_dynamic
 
 
 def check_trainable(variables: Sequence[keras.Variable]) -> None:
-    """Raises a ValueError unless a network has trainable variables, all of which are trained by their gradients.
+    """Raises a ValueError unless a network has trainable variables and all of them are trained by their gradients.
 
     Args:
         variables: The network's trainable variables.
     """
     if not variables:
         raise ValueError(
-            "The network must have trainable weights. Received: a network all of whose layers are frozen. Set "
-            "layer.trainable = True of those that are to learn, and call compile again."
+            "The network must have trainable weights. Received: a network whose layers are all frozen. Set "
+            "layer.trainable = True for the layers to be trained, and call compile again."
         )
     for variable in variables:
         if getattr(variable, "overwrite_with_gradient", False):
             raise ValueError(
-                f"Weight '{variable.path}' must be trained by its gradient. Received: one of a float8 layer, which its "
-                "gradient overwrites; tasks' gradients cannot be combined for it. Use another dtype policy."
+                f"Weight '{variable.path}' must be trained by its gradient. Received: a weight of a float8 layer, "
+                "which its gradient overwrites; tasks' gradients cannot be combined for it. Use another dtype policy."
             )
 
 
@@ -42,10 +42,10 @@ def build_once(optimizer: Any, variables: Sequence[keras.Variable]) -> None:
     if not optimizer.built and not inner.built:
         optimizer.build(list(variables))
         return
-    own, known = optimizer_keys(inner, variables)
-    fits = own == known if inner.use_ema else own <= known
+    keys, built_keys = optimizer_keys(inner, variables)
+    fits = keys == built_keys if inner.use_ema else keys <= built_keys
     if not optimizer.built or not fits:
         raise ValueError(
             "The optimizer must be new, or one that was built for the network's trainable weights. Received: "
-            f"{type(inner).__name__} '{inner.name}', built for others. Make a new one for this compile."
+            f"{type(inner).__name__} '{inner.name}', built for others. Create a new optimizer for this compile."
         )

@@ -1,3 +1,3 @@
-"""When a callback of mtq is called, among all callbacks of a `fit`: the values of its attribute `stage`."""
+"""The values of the attribute `stage` of a callback, which order the callbacks of a `fit`."""
 
 CHECKS_RUN, ADDS_LOGS, USES_LOGS, CHECKS_LOGS, RECORDS_LOGS, CALLED_LAST = range(6)

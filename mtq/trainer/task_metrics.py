@@ -1,4 +1,4 @@
-"""What is logged of each task's training."""
+"""The metrics that log the training of each task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +11,13 @@ OF_EVALUATION = ("loss", "q_mean", "td_error")
 
 
 class TaskMetrics(keras.metrics.Metric):
-    """Means over an epoch of several quantities of T tasks, in one variable.
+    """The means over an epoch of several quantities of T tasks, whose sums are stored in one variable.
 
-    Results are named `"<task>/<quantity>"`; `"loss"` is the mean over updates of the weighted sum of the tasks'
+    The results are named `"<task>/<quantity>"`. `"loss"` is the mean over updates of the weighted sum of the tasks'
     losses, plus the network's regularization loss if it has one.
 
     Args:
-        tasks: The tasks' names.
+        tasks: The names of the tasks.
         quantities: The names of the quantities.
     """
 
@@ -43,7 +43,7 @@ class TaskMetrics(keras.metrics.Metric):
         self.count.assign_add(1.0)
 
     def result(self) -> dict[str, tf.Tensor]:
-        """The means, scalars by name."""
+        """Returns the means, `{name: float32 scalar}`."""
         means = tf.math.divide_no_nan(tf.convert_to_tensor(self.sums), self.count)
         results = {"loss": tf.math.divide_no_nan(tf.convert_to_tensor(self.total), self.count)}
         for quantity, row in zip(self.quantities, tf.unstack(means), strict=True):
@@ -66,7 +66,11 @@ class UpdateMetrics(keras.metrics.Metric):
         self.count = _variable((), "count")
 
     def update_state(self, quantities: Mapping[str, tf.Tensor]) -> None:  # type: ignore[override]
-        """Adds one update's quantities, `{name: float32 scalar}`; other names are ignored."""
+        """Adds the quantities of one update.
+
+        Args:
+            quantities: The values, `{name: float32 scalar}`; other names are ignored.
+        """
         self.sums.assign_add(tf.stack([quantities[quantity] for quantity in self.quantities]))
         self.count.assign_add(1.0)
 
@@ -77,7 +81,7 @@ class UpdateMetrics(keras.metrics.Metric):
 
 
 def _variable(shape: tuple[int, ...], name: str) -> keras.Variable:
-    """Not summed over the replicas when it is read, as Keras's own metrics are: what it is told is of the whole run."""
+    """Creates a variable that is not summed over replicas when read: unlike Keras's metrics, it gets global values."""
     return keras.Variable(
         "zeros", shape=shape, dtype="float32", name=name, trainable=False, aggregation="only_first_replica"
     )

@@ -57,7 +57,7 @@ def test_an_environment_object_cannot_be_evaluated_beside_training(make_model):
 
     specs = (array_spec.ArraySpec((2,), np.float32), array_spec.BoundedArraySpec((), np.int32, 0, 1))
     tasks = mtq.TaskSet([mtq.Task("object", random_py_environment.RandomPyEnvironment(*specs))])
-    with pytest.raises(ValueError, match="Task 'object' cannot be evaluated in environments of its own"):
+    with pytest.raises(ValueError, match="Task 'object' must have an environment that can be created again"):
         evaluate(make_model(tasks))
 
 

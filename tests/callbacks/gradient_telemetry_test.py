@@ -109,7 +109,7 @@ def test_another_model_starts_anew_and_two_are_refused(tmp_path):
 
 def test_the_file_of_other_tasks_is_not_continued(tmp_path):
     (tmp_path / "gradients.csv").write_text("update,in_conflict,cosine/a/b\n")
-    with pytest.raises(ValueError, match=r"gradients.csv is of other tasks than \['cart_pole', 'acrobot'\]"):
+    with pytest.raises(ValueError, match=r"gradients.csv must be of the tasks \['cart_pole', 'acrobot'\]"):
         learn(tmp_path, True)
     assert (tmp_path / "gradients.csv").read_text() == "update,in_conflict,cosine/a/b\n"
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import mtq
 from mtq import checks as numeric
+from mtq.cli.main import _parser
 from tests.batches import random_batch
 from tests.toy_environments import Corridor
 
@@ -272,3 +273,17 @@ def test_numbers_beyond_what_is_counted(tasks, model):
 def test_verbose(verbose, model, tasks):
     with pytest.raises(ValueError, match=r"verbose of fit must be 'auto', 0, 1 or 2. Received: "):
         model.fit(tf.data.Dataset.from_tensors(random_batch(tasks)), verbose=verbose)
+
+
+def test_the_startup_timeout_has_a_former_name_that_scripts_and_older_runs_may_use(tmp_path, capsys):
+    parse = _parser().parse_args
+    train = ["train", "--tasks", "cart_pole", "--steps", "1", "--out", "x"]
+    assert parse(train).startup_timeout == 300
+    for name in ("--startup-timeout", "--seconds-to-meet"):
+        assert parse([*train, name, "5"]).startup_timeout == 5
+    with pytest.raises(SystemExit):
+        parse(["train", "--help"])
+    assert "--startup-timeout" in (shown := capsys.readouterr().out)
+    assert "--seconds-to-meet" not in shown
+    mtq.runs.Run(tmp_path / "run", {"seed": 0, "seconds_to_meet": 5})
+    mtq.runs.Run(tmp_path / "run", {"seed": 0, "startup_timeout": 7}, resume=True)

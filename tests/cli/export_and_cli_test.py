@@ -121,7 +121,7 @@ def test_the_list_of_tasks(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "nowhere"], "There must be a run with a saved model in the folder. Received: 'nowhere'"),
+        (["evaluate", "nowhere"], "The folder of a run must hold a saved model. Received: 'nowhere'"),
         (["train", "--tasks", "cart_pol", "--steps", "10", "--out", "x"], "Did you mean 'cart_pole'?"),
         (["train", "--tasks", "cart_pole,cart_pole", "--steps", "10", "--out", "x"], "a different name"),
         (
@@ -182,7 +182,7 @@ def test_recipe_minatar(tmp_path):
 def test_the_recipe_named_as_its_package_runs_as_a_script():
     command = [sys.executable, str(ROOT / "recipes" / "minatar.py"), "--help"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "Frames of each game per update." in printed
+    assert "The number of frames of each game per update" in " ".join(printed.split())
 
 
 def test_the_example_of_the_readme(tmp_path, monkeypatch):

@@ -281,7 +281,7 @@ def test_a_study_deletes_nothing_but_of_runs(tmp_path):
 def test_a_study_does_not_lead_out_of_its_folder(tmp_path):
     plan = {"tasks": {"config": {"tasks": []}}, "arms": {"../../x": {}}, "seeds": [0], "protocol": {}, "reference": "x"}
     (tmp_path / "study.json").write_text(json.dumps(plan))
-    with pytest.raises(ValueError, match=r"whose names name folders.*\.\./\.\./x"):
+    with pytest.raises(ValueError, match=r"have names that are valid for folders.*\.\./\.\./x"):
         mtq.study.load_results(tmp_path)
 
 

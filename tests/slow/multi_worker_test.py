@@ -92,7 +92,7 @@ def test_one_is_lost_and_the_run_resumes(number, tmp_path, undisturbed, kind, vi
 def test_one_that_never_starts(tmp_path):
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     tf_config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
-    options = ["--strategy", "multi_worker", "--seconds-to-meet", "5"]
+    options = ["--strategy", "multi_worker", "--startup-timeout", "5"]
     alone = start(arguments(tmp_path / "run", *options), tmp_path / "worker_0.log", tf_config)
     assert wait([alone], BOUND) == [3], log(tmp_path, 0)
     assert "it died, did not start, or could not be reached" in log(tmp_path, 0)

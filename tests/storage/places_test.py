@@ -100,7 +100,12 @@ def test_a_run_that_cannot_begin_replaces_nothing(tmp_path):
 def test_a_run_record_that_cannot_be_read_says_why(tmp_path):
     from mtq.runs.replaceable import run_record
 
-    for data, why in ((None, "not there"), (b"[", "JSONDecodeError"), (b"\xff", "Unicode"), (b"{}", "another program")):
+    for data, why in (
+        (None, "does not exist"),
+        (b"[", "JSONDecodeError"),
+        (b"\xff", "Unicode"),
+        (b"{}", "another program"),
+    ):
         if data is not None:
             (tmp_path / "run.json").write_bytes(data)
         with pytest.raises(ValueError, match=rf"run\.json that mtq wrote.*{why}") as raised:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mtq
-from mtq.study.running.compiled_arm import Program
+from mtq.study.running.compiled_arm import CompiledArm
 from tests.study.tiny import tiny_network, tiny_study
 
 
@@ -28,7 +28,7 @@ def test_losses_of_keras():
         assert mtq.study.Arm("own", loss=as_it_is).settings["loss"] == as_it_is  # or older folders would be refused
     assert mtq.study.Arm("own", loss=keras.losses.Huber(delta=np.float32(2))).settings["loss"]["config"]["delta"] == 2
     again = mtq.study.Arm(**mtq.study.Arm("own", loss=keras.losses.Huber(delta=10.0)).get_config())
-    model = Program(study.tasks, again, again.protocol(study.protocol), tiny_network).model
+    model = CompiledArm(study.tasks, again, again.protocol(study.protocol), tiny_network).model
     assert float(model.td_loss(np.zeros(2, np.float32), np.float32([5, 97]))) == pytest.approx((5**2 / 2 + 920) / 2)
 
 
@@ -70,7 +70,7 @@ def test_losses_whose_config_leaves_something_out_are_refused(loss):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"doubel": True}, "has a setting that there is none of. Received: 'doubel'"),
+        ({"doubel": True}, "settings of arm 'a' must be known ones. Received: 'doubel'"),
         ({"epochs": 3}, "epochs must be the same for all arms"),
         ({"width": 0}, "width of arm 'a' must be above 0"),
         ({"aggregator": "pcgard"}, "pcgrad"),
@@ -105,5 +105,5 @@ def test_arms_as_the_command_line_names_them():
     assert parse_arm("separate+matched=shared").parameters_of == "shared"
     with pytest.raises(ValueError, match=r"Received: 'shard' in 'shard\+double'"):
         parse_arm("shard+double")
-    with pytest.raises(ValueError, match="must say aggregator once"):
+    with pytest.raises(ValueError, match="must set aggregator only once"):
         parse_arm("mean+sum")

@@ -120,9 +120,9 @@ def test_the_map_is_grey_there(report):
 def test_the_report_says_so(report, tmp_path):
     report.write("A title", to=tmp_path)
     text = (tmp_path / "report.md").read_text()
-    assert "by_nobody, by_one: “separate” is no better than random there by more than the noise" in text
-    assert "No arm has learnt by_nobody: differences between arms are no evidence there." in text
-    assert "grey where the reference is no better than random" in text
+    assert "by_nobody, by_one: “separate” does not exceed a random policy by more than the noise" in text
+    assert "No arm has learned by_nobody: differences between arms are no evidence there." in text
+    assert "Grey cells have no scale, because the reference is no better than a random policy" in text
     with (tmp_path / "numbers.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["section"] == "normalized"]
     assert {row["task"] for row in rows if row["value"]} == {"learnt"}

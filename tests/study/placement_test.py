@@ -11,13 +11,13 @@ import pytest
 
 import mtq
 from mtq.storage.files import write_json
-from mtq.study.running.compiled_arm import Program
+from mtq.study.running.compiled_arm import CompiledArm
 from mtq.study.running.folder import StudyFolder
 from mtq.study.running.placement import where
 from mtq.study.running.progress import Progress
 from mtq.study.running.record import RunRecord
-from mtq.study.running.run_maker import StudyWork
-from mtq.study.running.workers import Cancelled, Job
+from mtq.study.running.run_maker import RunMaker
+from mtq.study.running.worker_pool import Cancelled, Job
 from tests.study.tiny import chains, rows, tiny_network, tiny_study
 
 CLUSTER = {"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker", "index": 1}}
@@ -75,14 +75,14 @@ def test_a_run_that_another_process_is_at_is_left_to_it_unless_that_is_killed(tm
         cut_off = folder.place("shared", 0).with_name(".seed_0.1.part")  # by the other process, when it is killed
         cut_off.mkdir()
         ended = threads.submit(leave_it_unmade)
-        monkeypatch.setattr("mtq.study.study.Progress.left_to_another", lambda self, job: left.append(job))
+        monkeypatch.setattr("mtq.study.study.Progress.claimed_elsewhere", lambda self, job: left.append(job))
         monkeypatch.setattr("mtq.study.study.Progress.finished", lambda self, job, error: made.append((job, error)))
         assert study.run_shard(tmp_path, (1, 2), workers=1) is None
         ended.result()
     assert left == [("shared", 0)]
     assert made == [(("shared", 0), None)]
     said = capsys.readouterr().out
-    assert "Runs of this part that other processes are at: 1." in said
+    assert "Waiting for runs of this shard that other processes are making: 1." in said
     assert "1 of 2 runs are missing" in said
     assert not cut_off.exists()
     with folder.claimed("shared", 0) as is_ours:
@@ -92,7 +92,7 @@ def test_a_run_that_another_process_is_at_is_left_to_it_unless_that_is_killed(tm
 
 def test_waiting_for_another_process_can_be_given_up(tmp_path):
     folder, study = StudyFolder(tmp_path), tiny_study(seeds=1)
-    work = StudyWork(study.tasks, study.arms, study.protocol, tiny_network, folder, waits=True)
+    work = RunMaker(study.tasks, study.arms, study.protocol, tiny_network, folder, waits=True)
 
     def give_up(epochs):
         raise Cancelled
@@ -105,7 +105,7 @@ def test_a_run_that_is_not_made_here_is_not_counted():
     progress = Progress(runs=3, epochs=10, shown=False)
     with progress:
         progress.at(Job("a", 0), 0)
-        progress.left_to_another(Job("a", 0))
+        progress.claimed_elsewhere(Job("a", 0))
         progress.finished(Job("a", 1), None)
         bar = progress._bars.tasks[0]
         assert (bar.description, bar.completed, bar.total) == ("run 1 of 2", 10, 20)
@@ -139,7 +139,7 @@ def test_shards_have_one_plan(tmp_path):
     StudyFolder(tmp_path).begin({**tiny_study()._plan(), "replicas": 1}, [])
     with StudyFolder(tmp_path).held((0, 2)):
         for other, what in ((tiny_study(seeds=3), "seeds"), (tiny_study(epochs=3), "protocol")):
-            with pytest.raises(ValueError, match=f"another {what}"):
+            with pytest.raises(ValueError, match=f"the same {what}"):
                 other.run_shard(tmp_path, (1, 2), verbose=0)
 
 
@@ -153,7 +153,7 @@ def test_shards_add_arms_to_a_study_that_has_others(tmp_path):
     folder.begin(plan, [])
     folder.begin(plan, [], is_alone=False)  # the second shard of the same
     assert list(folder.plan["arms"]) == ["separate", "again"]
-    with pytest.raises(ValueError, match="another arms"):
+    with pytest.raises(ValueError, match="the same arms"):
         folder.begin({**plan, "arms": {}}, [], is_alone=False)
 
 
@@ -177,19 +177,19 @@ def test_random_scores_outlive_another_beginning_of_the_same_plan(tmp_path):
 def test_runs_on_several_replicas(tmp_path, replicas):
     study = tiny_study(arms=[mtq.study.Arm("shared")], seeds=1)
     study.run(tmp_path / "study", strategy=replicas, verbose=0).write()
-    with pytest.raises(ValueError, match="another replicas"):
+    with pytest.raises(ValueError, match="the same replicas"):
         study.run(tmp_path / "study", verbose=0)
 
 
 @pytest.mark.thorough
 def test_a_run_on_several_replicas_depends_on_its_seed_alone(replicas):
     protocol = tiny_study().protocol
-    program = Program(chains(), mtq.study.Arm("shared"), protocol, tiny_network, replicas)
-    first, _, again = (program.run(seed) for seed in (0, 1, 0))
+    compiled = CompiledArm(chains(), mtq.study.Arm("shared"), protocol, tiny_network, replicas)
+    first, _, again = (compiled.run(seed) for seed in (0, 1, 0))
     np.testing.assert_array_equal(first.cosines, again.cosines)
     np.testing.assert_array_equal(first.scores, again.scores)
-    assert len(program.experience.shards) == 2
-    alone = Program(chains(), mtq.study.Arm("shared"), protocol, tiny_network).run(0)
+    assert len(compiled.experience.shards) == 2
+    alone = CompiledArm(chains(), mtq.study.Arm("shared"), protocol, tiny_network).run(0)
     assert not np.array_equal(first.cosines, alone.cosines)
 
 

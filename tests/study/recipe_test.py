@@ -68,7 +68,7 @@ def test_commands_study_and_report(tmp_path, capsys, evaluation):
     assert cli.main(["report", str(tmp_path / "study")]) == 0
     assert (tmp_path / "study" / "report.html").exists()
     assert cli.main(["report", str(tmp_path)]) == 2
-    assert "There must be a study in the folder" in capsys.readouterr().err
+    assert "The folder of a study must hold a study" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def write(monkeypatch, tmp_path):
 def test_a_report_replaces_no_files_of_others(name, write, tmp_path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FileExistsError, match=f"must hold none, or one that mtq wrote.*{name}"):
+    with pytest.raises(FileExistsError, match=f"must hold no report, or one that mtq wrote.*{name}"):
         write("aggregates")
     assert content(tmp_path) == {name: b"mine"}
 

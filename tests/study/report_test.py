@@ -13,7 +13,7 @@ from mtq.study.analysis.results import ArmResult, Results
 from mtq.study.design.serialization import loss_config
 from mtq.study.report.document import Picture
 from mtq.study.report.sections import _curves
-from mtq.study.report.style import looks
+from mtq.study.report.style import arm_styles
 
 PLAN = {
     "protocol": {"score": "mean return", "epochs": 4, "loss": loss_config(keras.losses.LogCosh())},
@@ -79,7 +79,7 @@ def test_markdown_has_its_pictures(report):
     assert "| mtq | 0, 1 |" in text
     assert "separate 0–2, 5–6, 9" in text
     assert "| 6 of 7 |" in text
-    assert "shared, seed 3, could not be finished and is missing in all that follows: NonFiniteLossError" in text
+    assert "shared, seed 3, could not be finished and is missing below: NonFiniteLossError" in text
 
 
 def test_losses_are_shown_with_their_arguments(report):
@@ -162,4 +162,4 @@ def test_curves_of_many_arms_are_drawn_a_few_at_a_time_beside_the_reference():
     ]
     assert all(labels[:2] == ["random policy", "separate"] for labels in drawn)
     assert [label for labels in drawn for label in labels[2:]] == names[1:]
-    assert len({colour for _, colour, _ in looks(summary)}) == 9
+    assert len({colour for _, colour, _ in arm_styles(summary)}) == 9

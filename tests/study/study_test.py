@@ -13,7 +13,7 @@ import pytest
 
 import mtq
 from mtq.dynamics import Chain
-from mtq.study.running.compiled_arm import Program, random_scores
+from mtq.study.running.compiled_arm import CompiledArm, random_scores
 from mtq.study.running.folder import StudyFolder
 from tests.study.tiny import chains, rows, tiny_network, tiny_study
 from tests.toy_environments import Corridor
@@ -22,9 +22,9 @@ from tests.toy_environments import Corridor
 def test_a_run_depends_on_its_seed_alone():
     study = tiny_study(restarts_episodes=True, final_learning_rate=1e-4)
     arm = mtq.study.Arm("shared", aggregator="normalized_sum", loss_weights="dynamic_weight_average")
-    program = Program(study.tasks, arm, study.protocol, tiny_network)
-    first, other, again = (program.run(seed) for seed in (0, 1, 0))
-    fresh = Program(study.tasks, arm, study.protocol, tiny_network).run(0)
+    compiled = CompiledArm(study.tasks, arm, study.protocol, tiny_network)
+    first, other, again = (compiled.run(seed) for seed in (0, 1, 0))
+    fresh = CompiledArm(study.tasks, arm, study.protocol, tiny_network).run(0)
     for record in (again, fresh):
         np.testing.assert_array_equal(first.scores, record.scores)
         np.testing.assert_array_equal(first.cosines, record.cosines)
@@ -38,12 +38,12 @@ def test_a_run_depends_on_its_seed_alone():
 def test_scores_by_episodes_of_the_target_network():
     """Of a chain's episodes of 10 steps, ended or cut off: by hand, as the network that plays is known."""
     protocol = tiny_study(evaluation_steps=None, evaluation_episodes=4, evaluates_target=True).protocol
-    program = Program(chains(), mtq.study.Arm("shared"), protocol, tiny_network)
+    compiled = CompiledArm(chains(), mtq.study.Arm("shared"), protocol, tiny_network)
     moves_on = [np.zeros([8, 2]), np.array([0.0, 1.0])]
-    for task in program.tasks:
-        program.model.target_network.get_layer(f"{task}_q_values").set_weights(moves_on)
-        program.model.network.get_layer(f"{task}_q_values").set_weights([moves_on[0], moves_on[1][::-1]])
-    assert program._evaluate(0) == {"a": 1.0, "b": 1.0}
+    for task in compiled.tasks:
+        compiled.model.target_network.get_layer(f"{task}_q_values").set_weights(moves_on)
+        compiled.model.network.get_layer(f"{task}_q_values").set_weights([moves_on[0], moves_on[1][::-1]])
+    assert compiled._evaluate(0) == {"a": 1.0, "b": 1.0}
     scores = random_scores(chains(), protocol, times=20)
     assert 0.9 < scores["a"] < 0.99  # in 5.5 % of episodes fewer than three of ten random steps move on: 0.945
 
@@ -55,9 +55,9 @@ def test_the_network_that_was_evaluated_is_kept(tmp_path):
     study = tiny_study(arms=[arm], seeds=1)
     study.run(tmp_path, workers=1, verbose=0)
     kept = keras.models.load_model(StudyFolder(tmp_path).place("target", 0) / "network.keras", compile=False)
-    program = Program(study.tasks, arm, study.protocol, tiny_network)
-    program.run(0)
-    for name, network in {"target": program.model.target_network, "online": program.model.network}.items():
+    compiled = CompiledArm(study.tasks, arm, study.protocol, tiny_network)
+    compiled.run(0)
+    for name, network in {"target": compiled.model.target_network, "online": compiled.model.network}.items():
         same = [np.array_equal(a, b) for a, b in zip(kept.get_weights(), network.get_weights(), strict=True)]
         assert all(same) == (name == "target")
 
@@ -92,10 +92,10 @@ def test_a_finished_study_makes_no_run_again(undisturbed):
 
 
 def test_another_plan_is_refused(undisturbed):
-    with pytest.raises(ValueError, match=r"another protocol.*batch_size"):
+    with pytest.raises(ValueError, match=r"the same protocol.*batch_size"):
         tiny_study(batch_size=9).run(undisturbed, verbose=0)
     arms = [mtq.study.Arm("separate", shared_layers=0), mtq.study.Arm("shared", aggregator="mean")]
-    with pytest.raises(ValueError, match="another arm 'shared'"):
+    with pytest.raises(ValueError, match="the same arm 'shared'"):
         tiny_study(arms=arms).run(undisturbed, verbose=0)
 
 
@@ -110,7 +110,7 @@ def test_one_seed_has_no_interval_and_says_so(tmp_path, undisturbed):
         shutil.copytree(run, tmp_path / "one" / run.relative_to(undisturbed))
     report = tiny_study(seeds=1).run(tmp_path / "one", workers=1, verbose=0)
     page = report.write().read_text()
-    assert "There is one run only of separate, shared" in page
+    assert "There is only one run of separate, shared" in page
     assert "(one run)" in page
     assert "1 run, no interval" in page
     assert "one run: not tested" in page
@@ -172,11 +172,11 @@ def test_what_is_wrong_with_an_arm_is_said_before_anything_is_written(tmp_path, 
 def test_what_is_drawn_in_updates_is_drawn_from_the_runs_seed():
     study = tiny_study(epochs=1)
     arm = mtq.study.Arm("a", aggregator="random_gradient_weighting", loss_weights="random_loss_weighting")
-    program = Program(study.tasks, arm, study.protocol, tiny_network)
+    compiled = CompiledArm(study.tasks, arm, study.protocol, tiny_network)
     seen = []
     for seed in (0, 1):
-        program.run(seed)
-        seen.append([int(one.stream(0)) for one in (program.model.aggregator, program.model.weighting)])
+        compiled.run(seed)
+        seen.append([int(one.stream(0)) for one in (compiled.model.aggregator, compiled.model.weighting)])
     assert seen[0][0] != seen[1][0]
     assert seen[0][1] != seen[1][1]
 
@@ -197,7 +197,7 @@ def test_weights_that_no_seed_draws_are_refused():
         return keras.Model(inputs, {n: keras.layers.Dense(2, name=f"{n}_q")(body(i)) for n, i in inputs.items()})
 
     study = mtq.study.Study(chains(), [mtq.study.Arm("a")], make_network=with_own)
-    with pytest.raises(ValueError, match="weights can be drawn anew from a seed"):
+    with pytest.raises(ValueError, match="weights can be drawn again from a seed"):
         study._plan()
 
 
@@ -215,10 +215,10 @@ def test_parameters_are_matched():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"arms": [mtq.study.Arm("a"), mtq.study.Arm("a")]}, "names of their own"),
+        ({"arms": [mtq.study.Arm("a"), mtq.study.Arm("a")]}, "with different names"),
         ({"arms": [mtq.study.Arm("a", parameters_of="b")]}, "must name an arm of the study. Received: 'b'"),
-        ({"seeds": 0}, "seeds must be how many"),
-        ({"seeds": [1, 1]}, "seeds must be how many"),
+        ({"seeds": 0}, "seeds must be their number"),
+        ({"seeds": [1, 1]}, "seeds must be their number"),
         ({"arms": [mtq.study.Arm("a", updates_per_epoch=5)]}, "as many environment steps as the others"),
         ({"epochs": 0}, "epochs of a study must be an integer of at least 1"),
     ],

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mtq.study.running.workers import Job, LeftToAnother, Workers, _next_job
+from mtq.study.running.worker_pool import ClaimedElsewhere, Job, WorkerPool, _next_job
 
 
 def test_workers_keep_to_their_arm():
@@ -36,7 +36,7 @@ def test_every_job_is_done_once_and_errors_are_given_back(number):
 
     jobs = [Job(arm, seed) for arm in "abc" for seed in range(4)]
     news = []
-    given = dict(Workers(work, number, in_threads=True).do(jobs, lambda job, epochs: news.append(job)))
+    given = dict(WorkerPool(work, number, in_threads=True).do(jobs, lambda job, epochs: news.append(job)))
     assert sorted(done) == sorted(jobs) == sorted(given)
     assert {job for job, error in given.items() if error is not None} == {Job("b", 1)}
 
@@ -46,13 +46,13 @@ def test_a_worker_whose_run_is_left_to_another_process_helps_with_the_rest():
 
     def work(job, on_epochs):
         if job.arm == "a":
-            raise LeftToAnother
+            raise ClaimedElsewhere
         if job.seed in (0, 3):
             both_at_once.wait()
 
     jobs = [Job("a", 0), *(Job("b", seed) for seed in range(4))]
-    given = dict(Workers(work, 2, in_threads=True).do(jobs, lambda job, epochs: None))
-    assert [type(given[job]) for job in jobs] == [LeftToAnother, *[type(None)] * 4]
+    given = dict(WorkerPool(work, 2, in_threads=True).do(jobs, lambda job, epochs: None))
+    assert [type(given[job]) for job in jobs] == [ClaimedElsewhere, *[type(None)] * 4]
 
 
 def test_jobs_that_run_are_stopped_when_nobody_waits_for_them():
@@ -69,6 +69,6 @@ def test_jobs_that_run_are_stopped_when_nobody_waits_for_them():
         finally:
             ended.set()
 
-    for _ in Workers(work, 2, in_threads=True).do([Job("a", 0), Job("b", 1)], lambda job, epochs: None):
+    for _ in WorkerPool(work, 2, in_threads=True).do([Job("a", 0), Job("b", 1)], lambda job, epochs: None):
         break  # as an interrupt would
     assert ended.wait(10)

@@ -158,7 +158,7 @@ def test_what_is_given_as_keras_gives_it_by_default_is_no_request(model):
 
 @pytest.mark.parametrize("name", [name for name, state in NAMES.items() if state == REFUSED])
 def test_refused_methods(model, name):
-    with pytest.raises(ValueError, match=f"^{name} must not be called of a MultiTaskDQN"):
+    with pytest.raises(ValueError, match=f"^{name} of a MultiTaskDQN must not be called"):
         getattr(model, name)(dataset(model.tasks))
 
 

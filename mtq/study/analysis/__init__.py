@@ -1,1 +1,1 @@
-"""What may be said of a study's runs: statistics, transfer and similarity."""
+"""The analysis of a study's runs: statistics, transfer and similarity."""

@@ -8,10 +8,10 @@ from mtq.study.analysis.statistics import CONFIDENCE
 
 
 def is_learnt(epochs: np.ndarray, random: np.ndarray) -> np.ndarray:
-    """Says on which tasks an arm's scores exceed those of a random policy by more than their noise.
+    """Returns on which tasks an arm's scores exceed those of a random policy by more than their noise.
 
-    The noise is the half-width of the one-sided 95 % confidence bound of the mean over runs, by Student's t; for two
-    runs, whose spread is poorly known, by the normal distribution. For a single run, epochs take the place of runs.
+    The noise is the width of the one-sided 95 % confidence bound of the mean over runs, by Student's t; for two runs,
+    whose spread is poorly known, by the normal distribution. For a single run, epochs take the place of runs.
 
     Args:
         epochs: The scores of the last epochs, `[R, E, T]`.

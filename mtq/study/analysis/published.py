@@ -1,4 +1,4 @@
-"""Published figures to hold a study against."""
+"""Published results with which a study is compared."""
 
 import csv
 import dataclasses
@@ -15,12 +15,12 @@ from mtq.study.analysis.results import ArmResult
 
 
 class PublishedFigure(NamedTuple):
-    """The mean of the last epochs, as published.
+    """The published score of an arm on a task: the mean of the last epochs.
 
     Attributes:
-        mean: Over all runs.
-        std: Of one run.
-        runs: How many there were.
+        mean: The mean over all runs.
+        std: The standard deviation between runs.
+        runs: The number of runs.
     """
 
     mean: float
@@ -29,18 +29,17 @@ class PublishedFigure(NamedTuple):
 
     @property
     def half_interval(self) -> float:
-        """Half the 95 % interval of the mean."""
+        """The half-width of the 95 % interval of the mean."""
         return 1.96 * self.std / self.runs**0.5
 
 
 class Comparison(NamedTuple):
-    """A published figure and ours.
+    """A published figure beside the one of this study.
 
     Attributes:
-        published: What is published.
-        ours: Our mean.
-        runs: Of which so many runs.
-        tolerance: Two standard errors of the mean of so many published runs.
+        published: The published figure.
+        ours: The mean over the runs of this study.
+        runs: The number of runs of this study.
     """
 
     published: PublishedFigure
@@ -49,23 +48,23 @@ class Comparison(NamedTuple):
 
     @property
     def tolerance(self) -> float:
-        """Two standard errors of the mean of as many published runs as ours."""
+        """Two standard errors of the mean of as many published runs as this study has."""
         return 2 * self.published.std / self.runs**0.5
 
     @property
     def agrees(self) -> bool:
-        """Whether ours is within the tolerance."""
+        """Whether the mean of this study is within the tolerance of the published one."""
         return abs(self.ours - self.published.mean) <= self.tolerance
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """Published curves and figures, by the names of the arms of ours that they belong to.
+    """Published curves and figures, by the names of the study's arms to which they correspond.
 
     Attributes:
-        source: Where they were published.
-        curves: For each arm, for each task, the mean score in each epoch from 0 on.
-        figures: For each arm, for each task, the mean of the last epochs.
+        source: The publication.
+        curves: The mean score in each epoch from 0 on, by arm and task.
+        figures: The mean of the last epochs, by arm and task.
     """
 
     source: str
@@ -74,13 +73,13 @@ class Published:
 
     @classmethod
     def load(cls, source: str, curves: Path, figures: Path, arms: Mapping[str, str]) -> "Published":
-        """Reads them.
+        """Reads published curves and figures from CSV files.
 
         Args:
-            source: Where they were published.
-            curves: CSV file with the columns `arm, task, epoch, mean_discounted_return`.
-            figures: CSV file with the columns `arm, task, runs, mean_last_10, std_last_10`.
-            arms: The arms' names in the files, by the names of ours.
+            source: The publication.
+            curves: The path of a CSV file with the columns `arm, task, epoch, mean_discounted_return`.
+            figures: The path of a CSV file with the columns `arm, task, runs, mean_last_10, std_last_10`.
+            arms: The names of the arms in the files, by the names of the study's arms.
         """
         rows = _read(curves)
         by_arm = {
@@ -96,40 +95,59 @@ class Published:
             }
             for ours, theirs in arms.items()
         }
-        known = {
+        by_name = {
             (row["arm"], row["task"]): PublishedFigure(
                 float(row["mean_last_10"]), float(row["std_last_10"]), int(row["runs"])
             )
             for row in _read(figures)
         }
         by_figure = {
-            ours: {task: figure for (arm, task), figure in known.items() if arm == theirs}
+            ours: {task: figure for (arm, task), figure in by_name.items() if arm == theirs}
             for ours, theirs in arms.items()
         }
         return cls(source, by_arm, by_figure)
 
     def save(self, path: Path) -> None:
-        """Writes it as JSON, for the report of a folder to be made again."""
+        """Writes the curves and figures as JSON, so that the report of a folder can be written again.
+
+        Args:
+            path: The path of the file.
+        """
         check_kind(path, "published figures", "file of such figures", lambda file: b'"curves"' in file.read())
         curves = {arm: {task: curve.tolist() for task, curve in tasks.items()} for arm, tasks in self.curves.items()}
         write_json(path, {"source": self.source, "curves": curves, "figures": self.figures})
 
     @classmethod
     def saved(cls, path: Path) -> "Published | None":
-        """Reads what `save` wrote; None if there is nothing."""
+        """Reads the file that `save` wrote; returns None if it does not exist.
+
+        Args:
+            path: The path of the file.
+        """
         if not path.exists():
             return None
         saved = json.loads(path.read_text())
-        curves = {arm: {task: np.array(curve) for task, curve in of.items()} for arm, of in saved["curves"].items()}
+        curves = {
+            arm: {task: np.array(curve) for task, curve in tasks.items()} for arm, tasks in saved["curves"].items()
+        }
         figures = {
-            arm: {task: PublishedFigure(*one) for task, one in of.items()} for arm, of in saved["figures"].items()
+            arm: {task: PublishedFigure(*figure) for task, figure in tasks.items()}
+            for arm, tasks in saved["figures"].items()
         }
         return cls(saved["source"], curves, figures)
 
     def compare(self, arm: ArmResult, tasks: Sequence[str]) -> dict[str, Comparison]:
-        """An arm's mean of the last epochs beside the published one, by task; nothing if ours had other epochs."""
+        """Compares an arm's means of the last epochs with the published ones.
+
+        Args:
+            arm: The results of the arm.
+            tasks: The names of the tasks.
+
+        Returns:
+            The comparisons by task; none if the published runs have another number of epochs.
+        """
         if {len(curve) for curve in self.curves.get(arm.name, {}).values()} != {arm.epochs + 1}:
-            return {}  # of runs of another length
+            return {}
         figures = self.figures.get(arm.name, {})
         means = arm.last.mean(axis=0)
         return {

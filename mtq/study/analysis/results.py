@@ -1,4 +1,4 @@
-"""What a study's folder holds, as arrays."""
+"""The results of a study, read from its folder into arrays."""
 
 import dataclasses
 import json
@@ -17,18 +17,19 @@ LAST = 10
 
 @dataclasses.dataclass(frozen=True)
 class ArmResult:
-    """All finished runs of one arm. R runs, E epochs, T tasks.
+    """All finished runs of one arm: R runs of E epochs on T tasks.
 
     Attributes:
-        name: Of the arm.
-        scores: `[R, E + 1, T]`; row 0 of the epochs is before training.
-        seeds: Of the runs.
-        seconds: That each run took.
-        cosines: Mean cosines between the tasks' gradients, `[E, T, T]`, over all runs; None where nothing is shared.
-        parameters: How many the network has.
-        settings: As the arm was defined.
-        failures: Why runs could not be finished, by seed.
-        origins: Command and versions that made the runs, each that there is once.
+        name: The name of the arm.
+        scores: The scores, `[R, E + 1, T]`; epoch 0 is before training.
+        seeds: The seeds of the runs.
+        seconds: The duration of each run in seconds.
+        cosines: The mean cosines between the tasks' gradients over all runs, `[E, T, T]`; None if the tasks share no
+            weights.
+        parameters: The number of parameters of the network.
+        settings: The settings of the arm, as in the study's plan.
+        failures: The errors that ended unfinished runs, by seed.
+        origins: The commands that made the runs with the versions of the packages, without duplicates.
     """
 
     name: str
@@ -43,12 +44,12 @@ class ArmResult:
 
     @property
     def epochs(self) -> int:
-        """E."""
+        """The number of epochs E."""
         return self.scores.shape[1] - 1
 
     @property
     def runs(self) -> int:
-        """R."""
+        """The number of finished runs R."""
         return len(self.scores)
 
     @property
@@ -63,12 +64,12 @@ class ArmResult:
 
     @property
     def area(self) -> np.ndarray:
-        """Each run's mean over all epochs but the one before training: the area under its curve, `[R, T]`."""
+        """Each run's mean over all epochs after training starts: the area under its curve, `[R, T]`."""
         return self.scores[:, 1:].mean(axis=1)
 
 
 FIGURES = {
-    "last": "mean of the last epochs, ten if there are as many",
+    "last": "mean of the last ten epochs, or of all epochs if there are fewer",
     "final": "last epoch",
     "area": "mean of all epochs (area under the curve)",
 }
@@ -76,14 +77,14 @@ FIGURES = {
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What a study has found out so far.
+    """The results of the runs that a study has finished so far.
 
     Attributes:
-        tasks: Their names.
-        arms: In the order of the study; those without a finished run are left out.
-        reference: Name of the arm that others are compared to.
-        random: A random policy's scores, `[T]`.
-        plan: What the study consists of.
+        tasks: The names of the tasks.
+        arms: The results of the arms, in the order of the study; arms without a finished run are left out.
+        reference: The name of the arm that the others are compared to.
+        random: The scores of a random policy, `[T]`.
+        plan: The plan of the study.
 
     Raises:
         ValueError: A score is not finite.
@@ -103,13 +104,13 @@ class Results:
                 seed = arm.seeds[run] if arm.seeds else run
                 raise ValueError(
                     f"The scores of a study must be finite. Received: {arm.scores[run, epoch, task]} of arm "
-                    f"'{arm.name}', seed {seed}, epoch {epoch}, task '{self.tasks[task]}'. Delete that run and run the "
-                    "study on, which makes it anew."
+                    f"'{arm.name}', seed {seed}, epoch {epoch}, task '{self.tasks[task]}'. Delete that run and start "
+                    "the study again, which repeats it."
                 )
         if self.arms and not np.isfinite(np.asarray(self.random, float)).all():
             raise ValueError(
                 f"The scores of a random policy must be finite. Received: {list(self.random)} of the tasks "
-                f"{list(self.tasks)}. Delete the study's random.json and run the study on, which makes it anew."
+                f"{list(self.tasks)}. Delete the study's random.json and start the study again, which writes it again."
             )
 
     def __getitem__(self, name: str) -> ArmResult:
@@ -117,7 +118,7 @@ class Results:
 
     @property
     def names(self) -> list[str]:
-        """Of the arms."""
+        """The names of the arms."""
         return [arm.name for arm in self.arms]
 
     @property
@@ -127,15 +128,15 @@ class Results:
 
     @property
     def comparisons(self) -> list[tuple[str, str]]:
-        """The further pairs of arms that the study compares, if both arms have finished runs."""
+        """The further pairs of arms that the study compares, where both arms have finished runs."""
         pairs = [(first, second) for first, second in self.plan.get("comparisons", [])]
         return [pair for pair in pairs if set(pair) <= set(self.names)]
 
     def normalized(self, values: np.ndarray) -> np.ndarray:
-        """Scores on a scale on which a random policy has 0, and the reference's mean over its last epochs is 1.
+        """Normalizes scores: 0 is the score of a random policy, 1 the reference's mean over its last epochs.
 
         Args:
-            values: `[…, T]`.
+            values: The scores, `[…, T]`.
 
         Returns:
             The normalized values, `[…, T]`; NaN for tasks on which the reference does not exceed a random policy by
@@ -146,7 +147,7 @@ class Results:
             return np.where(self.is_learnt(self.reference), (values - self.random) / span, np.nan)
 
     def is_learnt(self, name: str) -> np.ndarray:
-        """Says on which tasks an arm's last epochs are better than a random policy by more than the noise.
+        """Returns on which tasks an arm's last epochs are better than a random policy by more than the noise.
 
         Args:
             name: The name of the arm.
@@ -162,14 +163,14 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 def _check_records(name: str, records: list[RunRecord], num_tasks: int) -> None:
-    """Raises a ValueError unless all runs of an arm are that arm's, and their scores have one shape."""
+    """Raises a ValueError unless all records belong to the arm and their scores have the same shape."""
     shape = (len(records[0].scores), num_tasks)
     for record in records:
         if record.arm != name or record.scores.shape != shape:
             raise ValueError(
-                f"The runs of arm '{name}' must have scores of one shape, {shape}. Received: those of seed "
-                f"{record.seed}, which are of arm {record.arm!r} and the shape {record.scores.shape}. Delete that run "
-                "and run the study on, which makes it anew."
+                f"The runs of arm '{name}' must have scores of the same shape, {shape}. Received: the run of seed "
+                f"{record.seed}, of arm {record.arm!r}, with scores of shape {record.scores.shape}. Delete that run "
+                "and start the study again, which repeats it."
             )
 
 
@@ -177,12 +178,12 @@ def load_results(path: str | Path) -> Results:
     """Reads all finished runs of a study.
 
     Args:
-        path: Its folder.
+        path: The folder of the study.
 
     Raises:
-        FileNotFoundError: There is no study, or it has no finished run of its reference yet.
+        FileNotFoundError: The folder holds no study, or the study has no finished run of its reference yet.
         ValueError: `study.json` is not a study's plan, or names an arm whose folder would be outside the study's; or a
-            file of a run is damaged, or of another study.
+            file of a run is damaged or belongs to another study.
     """
     try:
         return _load_results(path)
@@ -196,7 +197,7 @@ def load_results(path: str | Path) -> Results:
         EOFError,
     ) as error:
         raise ValueError(
-            f"The files of a study must be whole, and those that Study.run wrote. Received: in {str(path)!r} one that "
+            f"The files of a study must be complete, and written by Study.run. Received: in {str(path)!r} one that "
             f"fails with {type(error).__name__}: {error}."
         ) from error
 
@@ -228,8 +229,8 @@ def _load_results(path: str | Path) -> Results:
         )
     if plan["reference"] not in [arm.name for arm in arms]:
         raise FileNotFoundError(
-            f"There must be a finished run of the reference, {plan['reference']!r}. Received: {str(path)!r}, which has "
-            f"runs of {[arm.name for arm in arms]}. Run the study on."
+            f"A study must have a finished run of its reference, {plan['reference']!r}. Received: {str(path)!r}, which "
+            f"has runs of {[arm.name for arm in arms]}. Start the study again, which makes the missing runs."
         )
     random = json.loads((folder.path / "random.json").read_text())
     return Results(tasks, arms, plan["reference"], np.array([random[name] for name in tasks]), plan)

@@ -1,4 +1,4 @@
-"""How alike two networks see a task: centred kernel alignment of their features."""
+"""The similarity of two networks' features on a task: centered kernel alignment (CKA)."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +20,10 @@ class Similarity(NamedTuple):
     """The mean CKA between an arm's features and the reference's.
 
     Attributes:
-        arm: Its name; or `BETWEEN_SEEDS`, for runs of the reference that differ in nothing but their seed.
-        task: Whose observations were looked at.
-        value: From 0, nothing in common, to 1, the same up to rotation and scale.
-        pairs: Of networks that this is the mean over.
+        arm: The name of the arm; or `BETWEEN_SEEDS`, for runs of the reference that differ only in their seed.
+        task: The name of the task whose observations the networks received.
+        value: The mean CKA, from 0 (nothing in common) to 1 (the same up to rotation and scale).
+        pairs: The number of pairs of networks in the mean.
     """
 
     arm: str
@@ -33,11 +33,14 @@ class Similarity(NamedTuple):
 
 
 def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
-    """Linear centred kernel alignment, `‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖)` of centred features; 0 where one of them is constant.
+    """Computes linear centered kernel alignment, `‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖)` of centered features.
 
     Args:
-        first: X, `[P, F₁]`, of P observations.
-        second: Y, `[P, F₂]`, of the same.
+        first: The features X of P observations, `[P, F₁]`.
+        second: The features Y of the same observations, `[P, F₂]`.
+
+    Returns:
+        The alignment, from 0 to 1; 0 if the features of one network are constant.
 
     Reference:
         Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019, equation 3.
@@ -48,17 +51,18 @@ def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def similarities(results: Results, path: str | Path) -> list[Similarity]:
-    """Compares the features before the heads: every arm's with those of the reference's run from the next seed.
+    """Compares the features before the heads of every arm with those of the reference.
 
-    Both networks see the same observations, half of them from the one's replay and half from the other's. What the
-    reference has in common with itself from the next seed is the yardstick.
+    Each run of an arm is compared with the reference's run from the next seed. Both networks receive the same
+    observations, half of them from the replay buffer of each run. The similarity of the reference's runs to each other
+    serves as the baseline.
 
     Args:
-        results: Of a study.
-        path: Its folder.
+        results: The results of a study.
+        path: The folder of the study.
 
     Returns:
-        For each task the yardstick, if there are two runs of the reference, and a row for each other arm.
+        For each task a row for the baseline, if there are two runs of the reference, and a row for each other arm.
     """
     views = _Views(StudyFolder(path), results.tasks)
     reference = results[results.reference]
@@ -81,7 +85,7 @@ def similarities(results: Results, path: str | Path) -> list[Similarity]:
 
 
 def _next(seed: int, seeds: list[int]) -> int:
-    """The seed after this one, the first after the last: other weights at the start, whatever the arm."""
+    """Returns the seed after this one, or the first after the last; its run starts from other weights."""
     return next((other for other in seeds if other > seed), seeds[0])
 
 
@@ -92,14 +96,14 @@ def _head_inputs(network: keras.Model, task: str) -> Any:
 
 
 class _Views:
-    """The networks of a study's runs and what they make of observations."""
+    """The networks of a study's runs, which are loaded when they are first compared."""
 
     def __init__(self, folder: StudyFolder, tasks: tuple[str, ...]) -> None:
         self._folder, self._tasks = folder, tasks
         self._loaded: dict[tuple[str, int], tuple[dict[str, np.ndarray], Any]] = {}
 
     def compare(self, arm: str, seed: int, other: str, other_seed: int) -> list[float]:
-        """Of two runs the CKA for each task."""
+        """Computes the CKA of two runs' features for each task."""
         (probes, features), (other_probes, other_features) = self._load(arm, seed), self._load(other, other_seed)
         values = []
         for place, task in enumerate(self._tasks):

@@ -1,4 +1,4 @@
-"""What may be said of a few runs: means with intervals, robust aggregates, and tests."""
+"""Statistics of a few runs: means with intervals, robust aggregates, and tests."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,12 +10,12 @@ RESAMPLES, _BOOTSTRAPS = 9_999, 2_000
 
 
 class Interval(NamedTuple):
-    """A figure and where it may lie.
+    """An estimate with its 95 % interval.
 
     Attributes:
-        value: The figure.
-        low: Lower end of the 95 % interval; None where one run gives no interval.
-        high: Upper end.
+        value: The estimate.
+        low: The lower end of the interval; None if there is only one run.
+        high: The upper end of the interval; None if there is only one run.
     """
 
     value: float
@@ -24,13 +24,13 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: np.ndarray) -> list[Interval]:
-    """The mean over runs and its 95 % interval by Student's t.
+    """Computes means over runs and their 95 % intervals by Student's t.
 
     Args:
-        values: `[R, K]`, of R runs.
+        values: The values of R runs, `[R, K]`.
 
     Returns:
-        K intervals; with one run they have no ends.
+        K intervals; their ends are None if there is only one run.
     """
     from scipy import stats
 
@@ -42,11 +42,11 @@ def mean_interval(values: np.ndarray) -> list[Interval]:
 
 
 def interquartile_mean(values: np.ndarray, seed: int = 0) -> Interval:
-    """The mean of the middle half of all runs' normalized scores, with a 95 % interval by stratified bootstrap.
+    """Computes the mean of the middle half of all normalized scores, with a 95 % interval by stratified bootstrap.
 
     Args:
-        values: `[R, T]`.
-        seed: Of the bootstrap.
+        values: The normalized scores, `[R, T]`.
+        seed: The seed of the bootstrap.
 
     Reference:
         Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021, section 4.
@@ -63,15 +63,15 @@ def interquartile_mean(values: np.ndarray, seed: int = 0) -> Interval:
 
 
 def performance_profile(values: np.ndarray, thresholds: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The share of runs, over all tasks, above each threshold, with 95 % bands by stratified bootstrap.
+    """Computes the fraction of scores above each threshold, with 95 % bands by stratified bootstrap.
 
     Args:
-        values: Normalized scores, `[R, T]`.
-        thresholds: `[K]`.
-        seed: Of the bootstrap.
+        values: The normalized scores, `[R, T]`.
+        thresholds: The thresholds, `[K]`.
+        seed: The seed of the bootstrap.
 
     Returns:
-        Shares `[K]`, and the band's ends `[2, K]`; with one run these are NaN.
+        The fractions, `[K]`, and the ends of the bands, `[2, K]`, which are NaN if there is only one run.
 
     Reference:
         Agarwal et al., NeurIPS 2021, equation 2.
@@ -88,7 +88,7 @@ def performance_profile(values: np.ndarray, thresholds: np.ndarray, seed: int = 
 def _bootstrapped(
     values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The statistic `[K]`, and the ends of its intervals `[2, K]`."""
+    """Returns the statistic, `[K]`, and the ends of its intervals by stratified bootstrap, `[2, K]`."""
     from rliable import library
 
     before = np.random.get_state()
@@ -106,9 +106,9 @@ TEST = "two-sided Welch's t-test, never below the permutation test of its t"
 def permutation_p_value(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
     """Computes the p-value of a difference between two arms: the larger of two two-sided tests based on Welch's t.
 
-    Each test makes up for a weakness of the other. The permutation test is exact for arms of equal distribution,
-    whatever that is, even with two runs each; it is too liberal if the smaller arm has the larger spread. Welch's
-    t-test allows for unequal spreads, but relies on nearly normal means. With up to 9,999 partitions the permutation
+    Each test compensates for a weakness of the other. The permutation test is exact for arms of equal distribution, of
+    any kind, even with two runs each; it is too liberal if the smaller arm has the larger spread. Welch's t-test allows
+    for unequal spreads, but relies on nearly normal means. With up to 9,999 partitions the permutation
     test is exhaustive; with more it draws 9,999 at random.
 
     Args:
@@ -149,10 +149,15 @@ def permutation_p_value(first: np.ndarray, second: np.ndarray, seed: int = 0) ->
 
 
 def corrected(p_values: np.ndarray) -> np.ndarray:
-    """p-values of several tests, raised so that the chance of any false finding stays what it is for one.
+    """Corrects the p-values of several tests by Holm's method.
+
+    The probability of any false positive among the tests is then at most that of a single test.
 
     Args:
-        p_values: Of any shape; NaN where no test was made.
+        p_values: The p-values, of any shape; NaN where no test was made.
+
+    Returns:
+        The corrected p-values, of the same shape.
 
     Reference:
         Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.

@@ -17,21 +17,22 @@ TESTED = ("last", "area")
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Statistics of all arms, by name. E epochs, T tasks.
+    """The statistics of a study.
 
     Attributes:
-        results: What they are of.
-        curves: Mean scores, for each epoch from 0 for each task.
-        figures: By the names of `FIGURES`, then by arm, for each task.
-        normalized: Of the last epochs, for each task.
-        iqm: Interquartile mean over all runs and tasks of these; none where no task has a scale.
-        profiles: Shares of runs above `THRESHOLDS`, and the band around them.
-        transfer: By the names of `TESTED`.
+        results: The results of the study.
+        curves: The mean scores by arm, for each epoch from 0 and each task.
+        figures: The mean figures by the names of `FIGURES` and by arm, for each task.
+        normalized: The mean normalized scores of the last epochs by arm, for each task.
+        iqm: The interquartile mean of the normalized scores of all runs and tasks, by arm; empty if no task has a
+            scale.
+        profiles: The fraction of normalized scores above `THRESHOLDS` with the ends of its band, by arm.
+        transfer: The tests of each arm against the reference, by the names of `TESTED`.
         comparisons: The tests of the study's further pairs of arms, by the names of `TESTED`.
-        similarity: Of the features to those of the reference.
-        why_no_similarity: What was in the way of comparing them, if anything.
-        published: Beside published figures, by arm and task.
-        publication: Where these are from, and their curves.
+        similarity: The similarity of each arm's features to those of the reference.
+        why_no_similarity: The reason why the features could not be compared; empty if there is none.
+        published: The comparisons with published figures, by arm and task.
+        publication: The published results; None if there are none.
     """
 
     results: Results
@@ -49,14 +50,14 @@ class Summary:
 
 
 def summarize(results: Results, path: str | Path | None = None, publication: Published | None = None) -> Summary:
-    """Computes them.
+    """Computes the statistics of a study.
 
     Args:
-        results: Of a study.
-        path: Its folder, in which the trained networks are; without it features are not compared.
-        publication: Published figures to be laid beside.
+        results: The results of the study.
+        path: The folder of the study with the trained networks; None to leave out the comparison of features.
+        publication: The published results with which the study is compared.
     """
-    likeness, why_not = _similarities(results, path)
+    similarity, why_no_similarity = _similarities(results, path)
     normalized = {arm.name: results.normalized(arm.last) for arm in results.arms}
     scaled = {name: values[:, ~np.isnan(values).any(axis=0)] for name, values in normalized.items()}
     scaled = {name: values for name, values in scaled.items() if values.size}
@@ -69,15 +70,15 @@ def summarize(results: Results, path: str | Path | None = None, publication: Pub
         {name: performance_profile(values, THRESHOLDS) for name, values in scaled.items()},
         {figure: without_unlearnt(results, transfer_table(results, figure)) for figure in TESTED},
         {figure: without_unlearnt(results, compare(results, results.comparisons, figure)) for figure in TESTED},
-        likeness,
-        why_not,
+        similarity,
+        why_no_similarity,
         {arm.name: publication.compare(arm, results.tasks) for arm in results.arms} if publication else {},
         publication,
     )
 
 
 def _similarities(results: Results, path: str | Path | None) -> tuple[list[Similarity], str]:
-    """The similarities; or none, and why: networks of a user's own layers may not load in this process."""
+    """Returns the similarities; or none and the reason: networks with a user's own layers may fail to load here."""
     if path is None:
         return [], ""
     try:

@@ -1,4 +1,4 @@
-"""Whether an arm helped or hurt a task, or whether nothing can be said."""
+"""Tests of whether an arm helped or hurt a task, compared with another arm."""
 
 import math
 from collections.abc import Sequence
@@ -17,12 +17,13 @@ class Transfer(NamedTuple):
     """The difference between two arms on one task, and its test.
 
     Attributes:
-        arm: Its name.
-        task: Likewise.
+        arm: The name of the arm.
+        task: The name of the task.
         difference: The arm's mean score minus the other arm's.
-        p: Of the test, before correction; NaN where there was none.
-        p_corrected: For the number of all tests in the table.
-        verdict: `"helped"`, `"hurt"`, `"no evidence"`; or that there was no test, or none that could find anything.
+        p: The p-value of the test before correction; NaN if no test was made.
+        p_corrected: The p-value corrected for the number of tests in the table.
+        verdict: The verdict: `"helped"`, `"hurt"` or `"no evidence"`; `NOT_TESTED` if no test was made, or `TOO_FEW` if
+            no test of so few runs could find a difference.
         against: The name of the other arm.
     """
 
@@ -77,11 +78,11 @@ def compare(results: Results, pairs: Sequence[tuple[str, str]], figure: str = "l
 
 
 def smallest_p_value(runs: int, others: int) -> float:
-    """What the test gives for runs that are all above the others; how far does not matter.
+    """Computes the smallest p-value of the permutation test: that of two arms whose scores do not overlap.
 
     Args:
-        runs: Of one arm.
-        others: Of the other.
+        runs: The number of runs of one arm.
+        others: The number of runs of the other arm.
     """
     return max(2 / math.comb(runs + others, runs), 2 / (RESAMPLES + 1))
 
@@ -104,9 +105,9 @@ def without_unlearnt(results: Results, rows: list[Transfer]) -> list[Transfer]:
     Returns:
         The rows, in the same order.
     """
-    learnt = {arm.name: dict(zip(results.tasks, results.is_learnt(arm.name), strict=True)) for arm in results.arms}
+    learned = {arm.name: dict(zip(results.tasks, results.is_learnt(arm.name), strict=True)) for arm in results.arms}
 
     def is_evidence(row: Transfer) -> bool:
-        return row.verdict not in (HELPED, HURT) or learnt[row.arm][row.task] or learnt[row.against][row.task]
+        return row.verdict not in (HELPED, HURT) or learned[row.arm][row.task] or learned[row.against][row.task]
 
     return [row if is_evidence(row) else row._replace(verdict=NO_EVIDENCE) for row in rows]

@@ -1,1 +1,1 @@
-"""What a study compares: arms and what they have in common."""
+"""The design of a study: its arms and the protocol that they have in common."""

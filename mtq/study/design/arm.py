@@ -1,4 +1,4 @@
-"""One way of sharing a network, to be held against others."""
+"""`Arm`: one of the ways of sharing a network that a study compares."""
 
 import dataclasses
 from typing import Any
@@ -20,19 +20,19 @@ class Arm:
     """One of the ways that a study compares: what is shared, how wide it is, and how the tasks are combined.
 
     Args:
-        name: As tables, pictures and folders name it.
-        shared_layers: How many layers of the backbone the tasks share, counted from its input: 0 for a network of its
-            own for each task, None for all.
-        width: The backbone's and the encoders' width, as a multiple of the study's.
-        parameters_of: The name of another arm. The width is then chosen so that both have, as nearly as can be, as many
-            parameters in all.
-        aggregator: Name of an aggregator, or the object.
-        loss_weights: As `MultiTaskDQN.compile` takes it.
-        settings: Whatever is other than in the study's `Protocol`, by its names, such as `double=True`.
+        name: The name of the arm in tables, pictures and folders.
+        shared_layers: The number of layers of the backbone that the tasks share, counted from its input: 0 for a
+            separate network for each task, None for all layers.
+        width: The width of the backbone and the encoders, as a multiple of the study's.
+        parameters_of: The name of another arm. The width is then chosen so that the two networks have as nearly as
+            possible the same number of parameters.
+        aggregator: The name of an aggregator, or an `Aggregator`.
+        loss_weights: The weights of the tasks' losses; see `MultiTaskDQN.compile`.
+        settings: The settings that differ from the study's `Protocol`, by name, such as `double=True`.
 
     Raises:
-        ValueError: The name or the width cannot be one; there is no such setting, aggregator or loss; or all arms must
-            have the setting in common.
+        ValueError: The name or the width is invalid; a setting, the aggregator or the loss is unknown; or a setting
+            must be the same for all arms.
 
     Example:
         >>> import mtq
@@ -53,26 +53,26 @@ class Arm:
     ) -> None:
         if not isinstance(name, str) or not ARM_NAME.fullmatch(name):
             raise ValueError(
-                "The name of an arm must be of letters, digits, spaces and . _ , = + -, 200 at most, for it names a "
-                f"folder. Received: {name!r}."
+                "The name of an arm must consist of at most 200 letters, digits, spaces and . _ , = + -, and start "
+                f"with a letter or a digit, because it names a folder. Received: {name!r}."
             )
         width = real(f"width of arm '{name}'", width, above=0)
         if shared_layers is not None:
             shared_layers = integer(f"shared_layers of arm '{name}'", shared_layers, least=0)
         if parameters_of is not None and not isinstance(parameters_of, str):
             raise ValueError(f"parameters_of of arm '{name}' must be the name of an arm. Received: {parameters_of!r}.")
-        known = [field.name for field in dataclasses.fields(Protocol)]
+        fields = [field.name for field in dataclasses.fields(Protocol)]
         for setting in settings:
-            if setting not in known:
+            if setting not in fields:
+                arguments = ["shared_layers", "width", "parameters_of", "aggregator", "loss_weights"]
                 raise ValueError(
-                    f"Arm '{name}' has a setting that there is none of. Received: {setting!r}. "
-                    f"There are: {', '.join(['shared_layers', 'width', 'parameters_of', 'aggregator', 'loss_weights'])}"
-                    f", {', '.join(known)}."
+                    f"The settings of arm '{name}' must be known ones. Received: {setting!r}. Give one of: "
+                    f"{', '.join([*arguments, *fields])}."
                 )
             if setting in _FIXED:
                 raise ValueError(
-                    f"{setting} must be the same for all arms, or they cannot be compared. Received one for arm "
-                    f"'{name}'. Set it in the study's Protocol."
+                    f"{setting} must be the same for all arms, which could not be compared otherwise. Received: one "
+                    f"for arm '{name}'. Set it in the study's Protocol."
                 )
         if isinstance(aggregator, str):
             aggregators.get(aggregator)
@@ -84,7 +84,7 @@ class Arm:
         self.settings = settings
 
     def make_loss_weights(self) -> Any:
-        """What `MultiTaskDQN.compile` is to be given, made anew."""
+        """Returns the `loss_weights` for `MultiTaskDQN.compile`, with new objects."""
         if isinstance(self.loss_weights, dict) and "class_name" not in self.loss_weights:
             return {
                 name: deserialize("schedule of a weight", weight, LearningRateSchedule)
@@ -95,25 +95,28 @@ class Arm:
         return self.loss_weights
 
     def protocol(self, common: Protocol) -> Protocol:
-        """The study's protocol with what this arm has otherwise.
+        """Returns the study's protocol with the settings of this arm.
+
+        Args:
+            common: The study's protocol.
 
         Raises:
-            ValueError: The arm would take more or fewer environment steps than others.
+            ValueError: The arm would take more or fewer environment steps than the other arms.
         """
         own = dataclasses.replace(common, **self.settings)
         if own.env_steps != common.env_steps:
             raise ValueError(
                 f"Arm '{self.name}' must take as many environment steps as the others, {common.env_steps} of each "
-                f"task. Received: settings for {own.env_steps}. Change steps_per_update with updates_per_epoch."
+                f"task. Received: settings for {own.env_steps}. Change steps_per_update along with updates_per_epoch."
             )
         return own
 
     def with_width(self, width: float) -> "Arm":
-        """The same arm with another width."""
+        """Returns a copy of the arm with another width."""
         return Arm(**{**self.get_config(), "width": width})
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, as JSON values."""
+        """Returns the arguments of the arm, as JSON values."""
         return {
             "name": self.name,
             "shared_layers": self.shared_layers,
@@ -126,6 +129,6 @@ class Arm:
 
     def __repr__(self) -> str:
         defaults = Arm("none").get_config()
-        given = {k: v for k, v in self.get_config().items() if k != "name" and v != defaults.get(k, object())}
-        shown = {k: as_text(v) if isinstance(v, dict) and "class_name" in v else repr(v) for k, v in given.items()}
-        return f"Arm({', '.join([repr(self.name), *(f'{key}={value}' for key, value in shown.items())])})"
+        changed = {k: v for k, v in self.get_config().items() if k != "name" and v != defaults.get(k, object())}
+        texts = {k: as_text(v) if isinstance(v, dict) and "class_name" in v else repr(v) for k, v in changed.items()}
+        return f"Arm({', '.join([repr(self.name), *(f'{key}={value}' for key, value in texts.items())])})"

@@ -1,4 +1,4 @@
-"""Texts by which a study notices that an environment or a network is not the one its runs were made with."""
+"""Texts by which a study detects that an environment or a network differs from the one its runs were made with."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from mtq.tasks.task import Task
 
 
 def describe_environment(task: Task) -> str:
-    """Describes a task's environment in a text that differs if the environment does, as far as is known.
+    """Returns a text that identifies a task's environment, as far as mtq can tell environments apart.
 
     Args:
         task: The task.
@@ -25,7 +25,7 @@ def describe_environment(task: Task) -> str:
 
 
 def fingerprint(network: keras.Model) -> str:
-    """Computes a text that is the same for networks of the same layers, whatever names Keras gave to these.
+    """Computes a hash that is the same for networks of the same layers, whatever names Keras gave to the layers.
 
     Args:
         network: The network.

@@ -1,4 +1,4 @@
-"""The network of an arm."""
+"""The network of an arm: the default one, and widths that match a number of parameters."""
 
 import functools
 from collections.abc import Callable
@@ -14,13 +14,14 @@ _TOLERANCE = 0.25
 
 
 def default_network(tasks: TaskSet, arm: Arm) -> keras.Model:
-    """Two layers of 128 units for vectors, MinAtar's and Nature DQN's convolutions for small and large images.
+    """Returns the default network of an arm, which depends on the tasks' observations.
 
-    Vectors get an encoder of 128 units for each task, so that separate and shared networks are equally deep.
+    For vectors it has an encoder of 128 units for each task and two layers of 128 units, so that separate and shared
+    networks are equally deep; for small and large images, the convolutions of MinAtar's and the Nature DQN's networks.
 
     Args:
         tasks: The tasks.
-        arm: Whose `width` multiplies these numbers, and whose `shared_layers` are shared.
+        arm: The arm. Its `width` multiplies the numbers of units and channels, and its `shared_layers` are shared.
     """
     name = backbone_for([task.spec.observation_shape for task in tasks.values()])
     if name == "mlp":
@@ -35,21 +36,26 @@ def default_network(tasks: TaskSet, arm: Arm) -> keras.Model:
 
 
 def scaled(units: int, width: float) -> int:
-    """So many times as many units, at least one."""
+    """Returns the number of units multiplied by a width and rounded, at least one.
+
+    Args:
+        units: The number of units at width 1.
+        width: The width of an arm.
+    """
     return max(1, round(units * width))
 
 
 def matched_width(make_network: MakeNetwork, tasks: TaskSet, arm: Arm, num_parameters: int) -> float:
-    """The width at which an arm's network has as many parameters as it should, as nearly as can be.
+    """Computes the width at which the number of parameters of an arm's network is nearest to a given one.
 
     Args:
-        make_network: Makes networks.
+        make_network: A function of the tasks and an arm that returns the arm's network.
         tasks: The tasks.
-        arm: Whose width is wanted.
-        num_parameters: How many there are to be.
+        arm: The arm.
+        num_parameters: The number of parameters that the network should have.
 
     Raises:
-        ValueError: The network's size does not follow the width.
+        ValueError: The size of the network does not follow the width.
     """
 
     @functools.cache
@@ -62,7 +68,7 @@ def matched_width(make_network: MakeNetwork, tasks: TaskSet, arm: Arm, num_param
         if high > 1e4:
             raise ValueError(
                 f"The network of arm '{arm.name}' must grow with arm.width to have {num_parameters} parameters. "
-                f"Received: one of {count(high)} at width {high:g}. Let make_network multiply its widths by arm.width."
+                f"Received: {count(high)} at width {high:g}. Let make_network multiply its widths by arm.width."
             )
     for _ in range(14):
         middle = (low * high) ** 0.5
@@ -70,7 +76,7 @@ def matched_width(make_network: MakeNetwork, tasks: TaskSet, arm: Arm, num_param
     best = min((low, high), key=lambda width: abs(count(width) - num_parameters))
     if abs(count(best) - num_parameters) > _TOLERANCE * num_parameters:
         raise ValueError(
-            f"The network of arm '{arm.name}' must be able to have about {num_parameters} parameters. Received: one of "
-            f"{count(best)} at width {best:.3g}. Let make_network multiply its widths by arm.width."
+            f"The network of arm '{arm.name}' must have about {num_parameters} parameters at some width. Received: at "
+            f"best {count(best)}, at width {best:.3g}. Let make_network multiply its widths by arm.width."
         )
     return best

@@ -1,4 +1,4 @@
-"""Arms as the command line names them."""
+"""The parser of arms that are written as text on the command line."""
 
 from typing import Any
 
@@ -7,39 +7,39 @@ from mtq.study.design.arm import Arm
 
 
 def parse_arm(text: str) -> Arm:
-    """An arm of a text such as `shared`, `normalized_sum+double` or `separate+matched=shared`.
+    """Parses an arm that is written as text, such as `shared`, `normalized_sum+double` or `separate+matched=shared`.
 
-    Parts are joined by `+`, in any order: `shared`, `separate` or `depth=K` says how many layers are shared; an
-    aggregator's or a weighting's name is what it is; `width=W` and `matched=ARM` set the width; `double`, `loss=L`,
-    `n_step=N`, `tau=T`, `evaluates_target` and `learning_rate=R` are settings.
+    The text consists of parts that are joined by `+`, in any order. `shared`, `separate` and `depth=K` set the number
+    of shared layers; the name of an aggregator or a weighting selects it; `width=W` and `matched=ARM` set the width;
+    `double`, `loss=L`, `n_step=N`, `tau=T`, `evaluates_target` and `learning_rate=R` are settings of the protocol.
 
     Args:
-        text: What to read; it becomes the arm's name.
+        text: The text, which becomes the arm's name.
 
     Raises:
-        ValueError: A part means nothing, two say the same thing, or there is no such loss.
+        ValueError: A part is unknown, two parts set the same argument, or the loss is unknown.
     """
     options: dict[str, Any] = {}
     for part in text.split("+"):
         key, _, value = part.strip().partition("=")
         try:
-            option, given = _option(key, value)
+            option, argument = _option(key, value)
         except (KeyError, ValueError) as error:
             raise ValueError(
-                f"An arm must be made of known parts. Received: {part!r} in {text!r}. There are: shared, separate, "
+                f"An arm must be made of known parts. Received: {part!r} in {text!r}. The parts are: shared, separate, "
                 "depth=K, width=W, matched=ARM, double, loss=L, n_step=N, tau=T, evaluates_target, learning_rate=R; "
                 f"the aggregators {', '.join(aggregators.names())}; the weightings {', '.join(weightings.names())}."
             ) from error
         if option in options:
-            raise ValueError(f"An arm must say {option} once. Received: {text!r}.")
-        options[option] = given
+            raise ValueError(f"An arm must set {option} only once. Received: {text!r}. Remove one of its parts.")
+        options[option] = argument
     return Arm(text, **options)
 
 
 def _option(key: str, value: str) -> tuple[str, Any]:
-    """An argument of `Arm` and what it is to be."""
+    """Returns the name of the argument of `Arm` that a part sets, and its value."""
     if value:
-        name, kind = {
+        name, converter = {
             "depth": ("shared_layers", int),
             "width": ("width", float),
             "matched": ("parameters_of", str),
@@ -48,7 +48,7 @@ def _option(key: str, value: str) -> tuple[str, Any]:
             "tau": ("target_update_tau", float),
             "learning_rate": ("learning_rate", float),
         }[key]
-        return name, kind(value)
+        return name, converter(value)
     if key in aggregators.names() or key in aggregators.OLD_NAMES:
         return "aggregator", key
     if key in weightings.names():

@@ -1,4 +1,4 @@
-"""What all runs of a study have in common, unless an arm says otherwise."""
+"""`Protocol`: the settings that all runs of a study have in common, unless an arm overrides them."""
 
 import dataclasses
 import math
@@ -29,36 +29,41 @@ _FLAGS = ("double", "restarts_episodes", "evaluates_target")
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How long, from how much experience, and by what settings every network of a study learns.
+    """The settings by which every network of a study is trained and evaluated.
 
     Args:
-        epochs: Each ends with an evaluation; there is one more before the first.
-        updates_per_epoch: Of the network, from one batch of every task each.
-        batch_size: B, of each task.
-        steps_per_update: Environment steps of each task per update.
-        learning_rate: Of Adam.
-        final_learning_rate: To which it falls on a cosine until the last update; by default it stays.
-        loss: Of the temporal-difference errors, a name, or a loss of Keras, which is kept as its config.
-        double: Double DQN's targets.
-        n_step: Steps that a return spans.
-        target_update_period: Updates between two copies to the target network.
-        target_update_tau: If given, the target network instead moves this part of the way after each update.
-        replay_capacity: Environment steps of each task that are remembered.
-        warmup_steps: Random environment steps of each task before the first update.
-        initial_epsilon: ε after these.
-        final_epsilon: ε from `exploration_steps` on.
-        exploration_steps: In which ε falls, on a line, in environment steps of a task.
-        repeat_exponent: If given, random actions are repeated, as `mtq.exploration.EpsilonGreedy` says.
-        restarts_episodes: Whether every epoch begins with new episodes; those that are open then count as truncated.
-        evaluation_episodes: Greedy episodes of each task at every evaluation. The score is their mean return.
-        evaluation_steps: If given, instead so many greedy steps of each task. The score is the mean discounted return
-            of the episodes that ended within them, and 0 if none did: give more steps than the longest episode has.
-        evaluates_target: Whether the target network plays in evaluations, and not the online one. With a small
-            `target_update_tau` it is a running mean of the online network.
-        cosines_every: Updates between two looks at the cosines of the tasks' gradients.
+        epochs: The number of epochs. Each ends with an evaluation; there is one more before the first epoch.
+        updates_per_epoch: The number of updates of the network in each epoch. Each uses one batch of every task.
+        batch_size: The batch size B of each task.
+        steps_per_update: The number of environment steps of each task per update, the inverse of the replay ratio.
+        learning_rate: The learning rate of Adam.
+        final_learning_rate: The learning rate at the last update, to which it decays along a cosine; None for a
+            constant learning rate.
+        loss: The loss of the temporal-difference errors: a name, or a loss of Keras, which is stored as its config.
+        double: Whether targets are those of Double DQN.
+        n_step: The number of steps of an n-step return.
+        target_update_period: The number of updates between two copies to the target network.
+        target_update_tau: If given, the fraction of the way that the target network instead moves towards the online
+            network after each update.
+        replay_capacity: The capacity of each task's replay buffer, in environment steps.
+        warmup_steps: The number of random environment steps of each task before the first update.
+        initial_epsilon: The exploration rate ε after the warm-up.
+        final_epsilon: The exploration rate ε after `exploration_steps`.
+        exploration_steps: The number of environment steps of a task in which ε decays linearly.
+        repeat_exponent: The exponent of the zeta distribution by which random actions are repeated; None for no
+            repetition. See `mtq.exploration.EpsilonGreedy`.
+        restarts_episodes: Whether every epoch starts new episodes. Unfinished episodes then count as truncated.
+        evaluation_episodes: The number of greedy episodes of each task in every evaluation. The score is their mean
+            return.
+        evaluation_steps: If given, the number of greedy steps of each task in every evaluation, instead of episodes.
+            The score is the mean discounted return of the episodes that ended within them, and 0 if none ended: give
+            more steps than the longest episode has.
+        evaluates_target: Whether evaluations use the target network instead of the online network. With a small
+            `target_update_tau` the target network is a running mean of the online network.
+        cosines_every: The number of updates between two samples of the cosines of the tasks' gradients.
 
     Raises:
-        ValueError: A setting is out of its range, or there is no such loss.
+        ValueError: A setting is out of its range, or the loss is unknown.
     """
 
     epochs: int = 20
@@ -104,17 +109,18 @@ class Protocol:
             object.__setattr__(self, name, _kept(getattr(self, name), number))
         if self.replay_capacity < self.batch_size:
             raise ValueError(
-                f"replay_capacity of a study must hold a batch of {self.batch_size}. Received: {self.replay_capacity}."
+                f"replay_capacity of a study must be at least the batch size, {self.batch_size}. Received: "
+                f"{self.replay_capacity}. Raise replay_capacity or lower batch_size."
             )
 
     @property
     def env_steps(self) -> int:
-        """Environment steps of each task in one run, the warm-up's not included."""
+        """The number of environment steps of each task in one run, without the warm-up."""
         return math.floor(self.epochs * self.updates_per_epoch * self.steps_per_update)
 
     @property
     def score(self) -> str:
-        """What an evaluation reports."""
+        """A description of the score that an evaluation reports."""
         if self.evaluation_steps is None:
             return f"mean return of {self.evaluation_episodes} greedy episodes"
         return (
@@ -122,7 +128,7 @@ class Protocol:
         )
 
     def optimizer(self) -> keras.optimizers.Optimizer:
-        """A new optimizer."""
+        """Returns a new optimizer: Adam with the learning rate or its schedule."""
         rate: Any = self.learning_rate
         if self.final_learning_rate is not None:
             updates = self.epochs * self.updates_per_epoch
@@ -130,11 +136,11 @@ class Protocol:
         return keras.optimizers.Adam(rate, epsilon=1e-8)
 
     def exploration(self) -> exploration.Exploration:
-        """ε over a task's environment steps."""
+        """Returns the exploration: ε-greedy, where ε is a function of a task's environment steps."""
         epsilon = exploration.linear(self.initial_epsilon, self.final_epsilon, self.exploration_steps)
         return exploration.EpsilonGreedy(epsilon, repeat_exponent=self.repeat_exponent)
 
 
 def _kept(given: Any, number: int | float) -> int | float:
-    """The value that was given if it is one of Python's own, so that plans of studies begun before stay the same."""
+    """Returns the given value if it is a number of Python, so that plans of older studies stay the same."""
     return given if type(given) in (int, float) and given == number and not isinstance(number, int) else number

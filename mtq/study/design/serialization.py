@@ -1,4 +1,4 @@
-"""What is pluggable in an arm, as JSON values, of which every run makes an object of its own; and as text."""
+"""Configs of an arm's aggregator, weights and loss, from which every run makes new objects; and their texts."""
 
 import inspect
 import json
@@ -14,10 +14,13 @@ _NUMBERS = (-1e3, -30.0, -3.0, -1.0, -0.3, 0.0, 0.1, 0.5, 0.9, 1.0, 2.0, 10.0, 1
 
 
 def as_config(pluggable: Any) -> Any:
-    """An aggregator, a weighting, or weights of losses by task: names and None as they are, objects as configs.
+    """Converts an aggregator, a weighting, or weights of the tasks' losses to JSON values.
 
     Args:
-        pluggable: A name, an object, or a dict of objects and numbers.
+        pluggable: A name or None, which are returned unchanged; an object; or a dict of objects and numbers by task.
+
+    Returns:
+        The names, numbers and configs.
     """
     if pluggable is None or isinstance(pluggable, str):
         return pluggable
@@ -27,51 +30,52 @@ def as_config(pluggable: Any) -> Any:
 
 
 def loss_config(loss: Any) -> Any:
-    """A loss: names and configs as they are, a loss of Keras as its config without its name.
+    """Converts a loss to JSON values: a loss of Keras to its config without its name.
 
-    Losses of one's own are refused: they would have to be made again in threads and processes that may not know them.
+    A user's own losses are refused, because every run makes the loss again, in threads and processes where its class
+    may not be registered.
 
     Args:
-        loss: As `MultiTaskDQN.compile` takes it.
+        loss: A name or a config, which are returned unchanged, or a loss of Keras.
 
     Raises:
-        ValueError: There is no such loss, it is not one of Keras, or its config does not hold all its arguments.
+        ValueError: The loss is unknown, is not one of Keras, or its config does not hold all its arguments.
     """
     if isinstance(loss, str | dict) and not _is_registered(loss):
         TDLoss(loss)
         return loss
     if not _is_of_keras(loss):
         raise ValueError(
-            "loss of a study must be a name or a loss of Keras, for every run makes it anew, in a thread or a process "
-            f"of its own. Received: {loss!r}."
+            "loss of a study must be a name or a loss of Keras, because every run makes it again, in its own thread or "
+            f"process. Received: {loss!r}."
         )
     config = _config_that_makes_it(loss)
     if config is None:
         raise ValueError(
-            "loss of a study must be one of which Keras's config holds all arguments, for every run makes it anew from "
-            f"that. Received: {loss!r}. Give another loss, or the same with its defaults."
+            "loss of a study must be one whose Keras config holds all arguments, because every run makes it again from "
+            f"the config. Received: {loss!r}. Give another loss, or the same with its defaults."
         )
     return config
 
 
 def as_text(config: Any) -> str:
-    """A setting as a reader would write it.
+    """Returns the text of a setting for a report, such as `Huber(delta=10.0)`.
 
     Args:
-        config: As `as_config` and `loss_config` return it.
+        config: A config that `as_config` or `loss_config` returned.
     """
     if not isinstance(config, dict):
         return str(config)
     if "class_name" not in config:
-        return f"{{{', '.join(f'{name}: {as_text(one)}' for name, one in config.items())}}}"
+        return f"{{{', '.join(f'{name}: {as_text(weight)}' for name, weight in config.items())}}}"
     arguments = config["config"]
-    if isinstance(arguments, str):  # a function's, which is its name
+    if isinstance(arguments, str):  # the config of a function is its name
         return arguments
     return f"{config['class_name']}({', '.join(f'{k}={v}' for k, v in arguments.items() if k != 'name')})"
 
 
 def _is_registered(loss: Any) -> bool:
-    """Whether it is the config of a loss of one's own."""
+    """Whether this is the config of a user's own loss."""
     return isinstance(loss, dict) and ">" in str(loss.get("registered_name"))
 
 
@@ -82,14 +86,14 @@ def _is_of_keras(loss: Any) -> bool:
 
 
 def _config_that_makes_it(loss: Any) -> Any:
-    """None if what it makes is another."""
+    """Returns the config of a loss; None if the loss that it makes is a different one."""
     try:
         config = TDLoss(loss).serialize()
         if isinstance(loss, keras.losses.Loss):
             config["config"] = {key: value for key, value in config["config"].items() if key != "name"}
         json.dumps(config)
         made = TDLoss(config).loss
-    except (TypeError, ValueError):  # of one that wraps something else
+    except (TypeError, ValueError):  # raised for a loss that wraps another object
         return None
     return config if made is loss or _are_alike(made, loss) else None
 

@@ -1,4 +1,4 @@
-"""A report as blocks, which HTML and Markdown are made of."""
+"""The blocks of a report, which are rendered as HTML and as Markdown."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,33 +8,45 @@ from matplotlib.figure import Figure
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """Begins a section."""
+    """The heading of a section.
+
+    Attributes:
+        text: The text of the heading.
+    """
 
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """Plain text."""
+    """A paragraph of plain text.
+
+    Attributes:
+        text: The text of the paragraph.
+    """
 
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Text as it is typed."""
+    """Preformatted text, such as a command.
+
+    Attributes:
+        text: The text, which is shown unchanged.
+    """
 
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of text.
+    """A table of text.
 
     Attributes:
-        header: Of the columns.
-        rows: As long as the header; the first cell names the row.
-        marks: Names for cells that are to stand out, by row and column: `"good"` or `"bad"`.
+        header: The headers of the columns.
+        rows: The cells of each row, one for each column; the first cell is the name of the row.
+        marks: The marks of cells that are highlighted, `"good"` or `"bad"`, by the indices of row and column.
     """
 
     header: Sequence[str]
@@ -44,12 +56,12 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure.
+    """A figure with its caption.
 
     Attributes:
-        name: Of its file.
-        figure: What is drawn.
-        caption: What is to be seen.
+        name: The name of the file, without its extension.
+        figure: The figure.
+        caption: The caption, which is also the text for screen readers.
     """
 
     name: str

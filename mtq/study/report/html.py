@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else."""
+"""The report as one self-contained HTML page."""
 
 import html
 import io
@@ -27,15 +27,15 @@ th:first-child, td:first-child { text-align: left; }
 td.long { white-space: normal; text-align: left; min-width: 18rem; }
 td.good { background: var(--good); } td.bad { background: var(--bad); }
 """
-_LONG = 60  # characters, of a cell whose text may go over several lines
+_LONG = 60  # the number of characters above which the text of a cell may wrap
 
 
 def as_html(title: str, blocks: Sequence[Block]) -> str:
-    """The page.
+    """Renders a report as an HTML page.
 
     Args:
-        title: Of the report.
-        blocks: Its content.
+        title: The title of the report.
+        blocks: The blocks of the report.
     """
     body = "\n".join(_block(block) for block in blocks)
     return (
@@ -73,12 +73,12 @@ def _table(table: Table) -> str:
 
 
 def _svg(picture: Picture) -> str:
-    """The figure as SVG whose ink takes the page's colour."""
+    """Renders a figure as SVG, whose black becomes the text color of the page."""
     buffer = io.StringIO()
     picture.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
-    prefix = picture.name  # ids must be of one picture only
+    prefix = picture.name  # makes the ids unique among the pictures of the page
     text = re.sub(r'id="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)

@@ -1,4 +1,4 @@
-"""Pictures of what stands in matrices: transfer, gradients' cosines, the likeness of features."""
+"""Figures of matrices: transfer, the cosines of the gradients, and the similarity of features."""
 
 import itertools
 import math
@@ -10,14 +10,14 @@ from matplotlib.ticker import MaxNLocator
 
 from mtq.study.analysis.summary import Summary
 from mtq.study.analysis.transfer import HELPED, HURT, NO_EVIDENCE
-from mtq.study.report.style import DOTS, INK, looks
+from mtq.study.report.style import DOTS, INK, arm_styles
 
 _BLACK, _NO_SCALE = "#111111", "#d0d0d0"
-_DARK = 0.6  # the part of a map's range from which its colours want white letters
+_DARK = 0.6  # the fraction of a map's range above which its colors are so dark that the text is white
 
 
 def transfer_map(summary: Summary) -> Figure:
-    """By how much each arm's last epochs are above the reference's, in normalized scores, and what the test says."""
+    """Draws the difference of each arm to the reference, in normalized scores of the last epochs, and the verdict."""
     results = summary.results
     rows = {(row.arm, row.task): row for row in summary.transfer["last"]}
     arms = [arm.name for arm in results.others]
@@ -29,13 +29,13 @@ def transfer_map(summary: Summary) -> Figure:
         sign = {HELPED: "helped ", HURT: "hurt "}.get(verdict, "")
         has_scale = not np.isnan(values[i, j])
         text = f"{sign}{_rounded(values[i, j]):+.2f}" if has_scale else sign.strip() or NO_EVIDENCE
-        colour = "white" if abs(values[i, j]) > _DARK * limit else _BLACK
-        axes.text(j, i, text, ha="center", va="center", fontsize=8.5, weight="bold" if sign else None, color=colour)
+        color = "white" if abs(values[i, j]) > _DARK * limit else _BLACK
+        axes.text(j, i, text, ha="center", va="center", fontsize=8.5, weight="bold" if sign else None, color=color)
     return figure
 
 
 def cosine_maps(summary: Summary) -> Figure | None:
-    """The mean cosines between the tasks' gradients over all of training, and their mean in each epoch."""
+    """Draws the mean cosines between the tasks' gradients over the whole training, and their mean in each epoch."""
     tasks = summary.results.tasks
     seen = {arm.name: arm.cosines for arm in summary.results.arms if arm.cosines is not None}
     if not seen or len(tasks) < 2:
@@ -60,11 +60,11 @@ def cosine_maps(summary: Summary) -> Figure | None:
 
 
 def _mean_cosines(axes: Axes, summary: Summary, seen: dict[str, np.ndarray]) -> None:
-    for name, colour, line in looks(summary):
+    for name, color, line in arm_styles(summary):
         if name in seen:
             pairs = np.triu_indices(seen[name].shape[-1], k=1)
             means = [matrix[pairs].mean() for matrix in seen[name]]
-            axes.plot(range(1, len(means) + 1), means, color=colour, ls=line, label=name)
+            axes.plot(range(1, len(means) + 1), means, color=color, ls=line, label=name)
     axes.axhline(0, color=INK, lw=0.8, ls=DOTS)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -73,26 +73,26 @@ def _mean_cosines(axes: Axes, summary: Summary, seen: dict[str, np.ndarray]) -> 
 
 
 def similarity_map(summary: Summary) -> Figure | None:
-    """How alike the features are to those of the reference."""
+    """Draws the similarity of each arm's features to those of the reference; returns None if there is none."""
     if not summary.similarity:
         return None
     names = list(dict.fromkeys(row.arm for row in summary.similarity))
-    known = {(row.arm, row.task): row.value for row in summary.similarity}
-    values = np.array([[known[name, task] for task in summary.results.tasks] for name in names])
+    by_arm_and_task = {(row.arm, row.task): row.value for row in summary.similarity}
+    values = np.array([[by_arm_and_task[name, task] for task in summary.results.tasks] for name in names])
     figure, axes = _heat_map(values, names, summary.results.tasks, limit=None)
     _write_values(axes, values, dark=values < 0.5, size=8.5)
     return figure
 
 
 def _rounded(value: float) -> float:
-    """To two digits, of which none is "-0.00"."""
+    """Rounds to two decimals, and turns -0.0 into 0.0."""
     return round(float(value), 2) + 0.0
 
 
 def _write_values(axes: Axes, values: np.ndarray, dark: np.ndarray, size: float) -> None:
     for (i, j), value in np.ndenumerate(values):
-        colour = "white" if dark[i, j] else _BLACK
-        axes.text(j, i, f"{_rounded(value):.2f}", ha="center", va="center", fontsize=size, color=colour)
+        color = "white" if dark[i, j] else _BLACK
+        axes.text(j, i, f"{_rounded(value):.2f}", ha="center", va="center", fontsize=size, color=color)
 
 
 def _heat_map(
@@ -103,7 +103,7 @@ def _heat_map(
     if limit is None:
         axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     else:
-        axes.set_facecolor(_NO_SCALE)  # which shows where a value is NaN
+        axes.set_facecolor(_NO_SCALE)  # visible where a value is NaN
         axes.imshow(values, cmap="PRGn", vmin=-limit, vmax=limit, aspect="auto")
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)

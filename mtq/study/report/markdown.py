@@ -1,4 +1,4 @@
-"""A report as Markdown, with its pictures beside it."""
+"""The report as Markdown, which refers to its pictures in a folder."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ from mtq.study.report.document import Block, Code, Heading, Paragraph, Picture, 
 
 
 def as_markdown(title: str, blocks: Sequence[Block], pictures: str) -> str:
-    """The text.
+    """Renders a report as Markdown.
 
     Args:
-        title: Of the report.
-        blocks: Its content.
-        pictures: Folder of the pictures, as seen from the text.
+        title: The title of the report.
+        blocks: The blocks of the report.
+        pictures: The folder of the pictures, relative to the Markdown file.
     """
     return f"# {title}\n" + "\n".join(_block(block, pictures) for block in blocks)
 

@@ -16,14 +16,14 @@ COLUMNS = ("section", "arm", "task", "of", "value", "low", "high", "note")
 
 
 def write_numbers(summary: Summary, path: Path) -> None:
-    """Writes them, a row each.
+    """Writes every number of a report to a CSV file, one row each.
 
-    Columns: the section of the report, arm, task, what the number is of (an epoch, a seed, another task …), the value,
-    the ends of its 95 % interval where it has one, and a remark.
+    The columns are the section of the report, the arm, the task, the subject of the number (`of`: an epoch, a seed,
+    another task …), the value, the ends of its 95 % interval if it has one, and a note.
 
     Args:
-        summary: What to write.
-        path: Of the file.
+        summary: The statistics of the study.
+        path: The path of the file.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -42,8 +42,8 @@ def _rows(summary: Summary) -> Iterator[tuple[Any, ...]]:
     results = summary.results
     tasks = results.tasks
 
-    def of_interval(section: str, arm: str, task: str, of: Any, interval: Interval) -> tuple[Any, ...]:
-        return (section, arm, task, of, *interval, "")
+    def interval_row(section: str, arm: str, task: str, subject: Any, interval: Interval) -> tuple[Any, ...]:
+        return (section, arm, task, subject, *interval, "")
 
     for task, value in zip(tasks, results.random, strict=True):
         yield ("random policy", "", task, "", float(value), None, None, "")
@@ -55,32 +55,32 @@ def _rows(summary: Summary) -> Iterator[tuple[Any, ...]]:
         for name, intervals in by_arm.items():
             runs = getattr(results[name], figure)
             for place, task in enumerate(tasks):
-                yield of_interval("figures", name, task, figure, intervals[place])
+                yield interval_row("figures", name, task, figure, intervals[place])
                 if len(runs) > 1:
                     yield ("figures", name, task, f"{figure}, SD", float(runs[:, place].std(ddof=1)), None, None, "")
                 for seed, run in zip(results[name].seeds, runs, strict=True):
                     yield ("runs", name, task, f"{figure}, seed {seed}", float(run[place]), None, None, "")
     for name, intervals in summary.normalized.items():
         for place, task in enumerate(tasks):
-            yield of_interval("normalized", name, task, "last", intervals[place])
+            yield interval_row("normalized", name, task, "last", intervals[place])
     for name, interval in summary.iqm.items():
-        yield of_interval("interquartile mean", name, "", "last", interval)
+        yield interval_row("interquartile mean", name, "", "last", interval)
     for section, tables in (("transfer", summary.transfer), ("comparisons", summary.comparisons)):
         for figure, rows in tables.items():
             for row in rows:
-                of = figure if section == "transfer" else f"{figure}, against {row.against}"
-                yield (section, row.arm, row.task, f"{of}, difference", row.difference, None, None, row.verdict)
-                yield (section, row.arm, row.task, f"{of}, p", row.p, None, None, "")
-                yield (section, row.arm, row.task, f"{of}, p corrected", row.p_corrected, None, None, "")
+                subject = figure if section == "transfer" else f"{figure}, against {row.against}"
+                yield (section, row.arm, row.task, f"{subject}, difference", row.difference, None, None, row.verdict)
+                yield (section, row.arm, row.task, f"{subject}, p", row.p, None, None, "")
+                yield (section, row.arm, row.task, f"{subject}, p corrected", row.p_corrected, None, None, "")
     for name, by_task in summary.published.items():
         for task, comparison in by_task.items():
             note = "within two standard errors" if comparison.agrees else "outside"
             mean, half = comparison.published.mean, comparison.published.half_interval
             yield ("published", name, task, "last", mean, mean - half, mean + half, note)
             yield ("published", name, task, "last, tolerance", comparison.tolerance, None, None, "")
-    for likeness in summary.similarity:
-        note = f"{likeness.pairs} pairs"
-        yield ("features", likeness.arm, likeness.task, "CKA", likeness.value, None, None, note)
+    for similarity in summary.similarity:
+        note = f"{similarity.pairs} pairs"
+        yield ("features", similarity.arm, similarity.task, "CKA", similarity.value, None, None, note)
     for arm in results.arms:
         if arm.cosines is None:
             continue
@@ -93,7 +93,7 @@ def _rows(summary: Summary) -> Iterator[tuple[Any, ...]]:
     for name, epochs in summary.curves.items():
         for epoch, intervals in enumerate(epochs):
             for task, interval in zip(tasks, intervals, strict=True):
-                yield of_interval("curves", name, task, f"epoch {epoch}", interval)
+                yield interval_row("curves", name, task, f"epoch {epoch}", interval)
     if summary.publication is not None:
         for name, curves in summary.publication.curves.items():
             for task, curve in curves.items():

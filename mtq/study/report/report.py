@@ -27,13 +27,14 @@ _TITLE = "What sharing the network does"
 
 
 class Report:
-    """What a study has found, to be read.
+    """The report of a study, as an HTML page, as Markdown and as a CSV file.
 
     Args:
-        results: Of the study.
-        path: Its folder, where the trained networks are and the report is written. Without it the networks' features
-            are not compared.
-        publication: Published figures to be laid beside; by default those of the report that was made here before.
+        results: The results of the study.
+        path: The folder of the study, which holds the trained networks and to which the report is written. Without it
+            the networks' features are not compared.
+        publication: The published results with which the study is compared; by default those of an earlier report in
+            the folder.
     """
 
     def __init__(self, results: Results, path: str | Path | None = None, publication: Published | None = None) -> None:
@@ -45,31 +46,35 @@ class Report:
 
     @functools.cached_property
     def summary(self) -> Summary:
-        """Every statistic in it."""
+        """The statistics of the report."""
         return summarize(self.results, self.path, self.publication)
 
     def write(self, title: str | None = None, to: str | Path | None = None) -> Path:
         """Writes `report.html`, `report.md` with its `figures/`, and `numbers.csv`; replaces an earlier report.
 
         Args:
-            title: Of the report; by default that of the one it replaces, or "What sharing the network does".
-            to: Another folder to write to.
+            title: The title of the report; by default that of the report it replaces, or "What sharing the network
+                does".
+            to: The folder to which the report is written; by default the folder of the study.
 
         Returns:
-            Where `report.html` is.
+            The path of `report.html`.
 
         Raises:
-            ValueError: There is no folder to write to.
-            FileExistsError: The folder is a file, or has files with a report's names that no report wrote.
+            ValueError: Neither the report nor this call was given a folder.
+            FileExistsError: The path is a file, or the folder has files with a report's names that no report wrote.
         """
         if to is None and self.path is None:
-            raise ValueError("to must say where the report is written, as it was made without a path. Received: None.")
+            raise ValueError(
+                "to must be the folder to which the report is written, because the report was made without a path. "
+                "Received: None. Pass to=."
+            )
         check_installed()
         folder = as_path("folder of a report", to if to is not None else self.path)
         check_folder_place(folder, "folder of a report")
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as until_written:
-            if self.path is not None and folder.resolve() == self.path.resolve():  # another shard may end too
+            if self.path is not None and folder.resolve() == self.path.resolve():  # another shard may write too
                 until_written.enter_context(locked(folder / ".lock_report", waits=True))
             self._write(title or _title_in(folder / _MARKDOWN) or _TITLE, folder)
         return folder / "report.html"
@@ -87,7 +92,7 @@ class Report:
 
 
 def _title_in(markdown: Path) -> str:
-    """Of a report that is there, or nothing."""
+    """Returns the title of a report; empty if the file does not exist."""
     if not markdown.exists():
         return ""
     return markdown.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").strip()
@@ -105,8 +110,8 @@ def _check_free(folder: Path, blocks: Sequence[Block]) -> set[str]:
     taken = [name for name in (_NUMBERS, _HTML, _MARKDOWN, *pictures) if (folder / name).exists()]
     if taken:
         raise FileExistsError(
-            f"The folder for a report must hold none, or one that mtq wrote. Received: {str(folder)!r}, which has "
-            f"{taken[0]} but no report's {_NUMBERS}. Choose another folder (to=), or move what is there."
+            f"The folder for a report must hold no report, or one that mtq wrote. Received: {str(folder)!r}, which has "
+            f"{taken[0]} but no {_NUMBERS} of a report. Choose another folder (to=), or move these files."
         )
     return set()
 
@@ -121,7 +126,7 @@ def _text(path: Path) -> str:
 
 def _save_pictures(blocks: Sequence[Block], folder: Path, replaced: set[str]) -> None:
     pictures = {block.name: block.figure for block in blocks if isinstance(block, Picture)}
-    for of_more_arms in replaced - pictures.keys():
-        (folder / f"{of_more_arms}.png").unlink(missing_ok=True)
+    for name in replaced - pictures.keys():  # of an earlier report with more arms
+        (folder / f"{name}.png").unlink(missing_ok=True)
     for name, figure in pictures.items():
         save_figure(figure, folder / f"{name}.png")

@@ -1,4 +1,4 @@
-"""What a report says, section by section."""
+"""The sections of a report."""
 
 import math
 import shlex
@@ -15,24 +15,27 @@ from mtq.study.report.document import Block, Code, Heading, Paragraph, Picture, 
 from mtq.study.report.verdict_table import verdict_table
 
 _CAPTIONS = {
-    "learning_curves": "Mean score of each task over the epochs; bands are 95 % intervals of the mean.",
-    "last_scores": f"Mean of the last epochs, {LAST} if there are as many: a bar is its 95 % interval, a dot a run, a "
-    "diamond a published mean.",
-    "aggregates": "Left: interquartile mean of all runs and tasks. Right: performance profile. 95 % by bootstrap.",
-    "transfer": "Difference to the reference in normalized scores; words where the corrected test finds a difference; "
-    "grey where the reference is no better than random, and there is no scale.",
-    "cosines": "Above: mean cosine between the tasks' gradients over the shared layers. Below: mean of all pairs.",
-    "similarity": "CKA between the features before the heads of each arm and of the reference, on like observations.",
+    "learning_curves": "The mean score of each task over the epochs; bands are 95 % intervals of the mean.",
+    "last_scores": f"The mean of the last {LAST} epochs, or of all epochs if there are fewer. Bars are 95 % intervals, "
+    "small dots are runs, diamonds are published means.",
+    "aggregates": "Left: the interquartile mean of all runs and tasks. Right: the performance profile. Intervals and "
+    "bands are 95 % by bootstrap.",
+    "transfer": "The difference to the reference in normalized scores. A word marks differences that the corrected "
+    "test finds. Grey cells have no scale, because the reference is no better than a random policy there.",
+    "cosines": "Above: the mean cosine between the tasks' gradients over the shared layers. Below: the mean of all "
+    "pairs in each epoch.",
+    "similarity": "The CKA between the features before the heads of each arm and those of the reference, on the same "
+    "observations.",
 }
-_CURVES_TOGETHER = 3  # beside the reference
+_CURVES_TOGETHER = 3  # the number of arms in a figure beside the reference
 _NOT_SETTINGS = {"name", "parameters", "network", "width", "parameters_of", "shared_layers"}
 
 
 def blocks_of(summary: Summary) -> list[Block]:
-    """The whole report.
+    """Returns the blocks of a whole report.
 
     Args:
-        summary: Of the study.
+        summary: The statistics of the study.
     """
     parts = (
         _arms,
@@ -54,7 +57,7 @@ def _arms(summary: Summary) -> Iterator[Block]:
     results = summary.results
     yield Paragraph(
         f"Arms: {len(results.arms)}. Tasks: {', '.join(results.tasks)}. Score: {results.plan['protocol']['score']}. "
-        "All arms take the same number of environment steps. What others are compared to, the reference, is "
+        "All arms take the same number of environment steps. The reference, to which the other arms are compared, is "
         f"“{results.reference}”."
     )
     rows = [
@@ -68,15 +71,15 @@ def _arms(summary: Summary) -> Iterator[Block]:
         )
         for arm in results.arms
     ]
-    yield Table(("arm", "shared", "parameters", "otherwise", "runs", "time of a run"), rows)
+    yield Table(("arm", "shared", "parameters", "settings", "runs", "time per run"), rows)
     for arm in results.arms:
-        for seed, why in arm.failures.items():
-            yield Paragraph(f"{arm.name}, seed {seed}, could not be finished and is missing in all that follows: {why}")
-    short = [arm.name for arm in results.arms if arm.runs == 1]
-    if short:
+        for seed, reason in arm.failures.items():
+            yield Paragraph(f"{arm.name}, seed {seed}, could not be finished and is missing below: {reason}")
+    single = [arm.name for arm in results.arms if arm.runs == 1]
+    if single:
         yield Paragraph(
-            f"There is one run only of {', '.join(short)}: nothing is known of how much runs differ, so its figures "
-            "have no intervals and are not tested. Give the study more seeds."
+            f"There is only one run of {', '.join(single)}. The variation between runs is unknown, so the figures have "
+            "no intervals and are not tested. Give the study more seeds."
         )
 
 
@@ -91,20 +94,20 @@ def _sharing(arm: ArmResult) -> str:
 
 
 def _settings(arm: ArmResult) -> str:
-    given = {key: value for key, value in arm.settings.items() if key not in _NOT_SETTINGS and value is not None}
-    return ", ".join(f"{key}={as_text(value)}" for key, value in given.items())
+    settings = {key: value for key, value in arm.settings.items() if key not in _NOT_SETTINGS and value is not None}
+    return ", ".join(f"{key}={as_text(value)}" for key, value in settings.items())
 
 
 def _in_short(summary: Summary) -> Iterator[Block]:
     results = summary.results
     if not results.others:
         return
-    yield Heading("In short")
+    yield Heading("Summary")
     by_arm: dict[str, list[Transfer]] = {}
     for row in summary.transfer["last"]:
         by_arm.setdefault(row.arm, []).append(row)
     for name, rows in by_arm.items():
-        said = []
+        findings = []
         for verdict, words in (
             (HELPED, HELPED),
             (HURT, HURT),
@@ -113,8 +116,8 @@ def _in_short(summary: Summary) -> Iterator[Block]:
         ):
             tasks = [row.task for row in rows if row.verdict == verdict]
             if tasks:
-                said.append(f"{words} {', '.join(tasks)}")
-        text = "; ".join(said) if said else NOT_TESTED
+                findings.append(f"{words} {', '.join(tasks)}")
+        text = "; ".join(findings) if findings else NOT_TESTED
         iqm = f" Interquartile mean {_interval(summary.iqm[name])}." if name in summary.iqm else ""
         yield Paragraph(f"{name}, against {results.reference}: {text}.{iqm}")
 
@@ -151,12 +154,12 @@ def _published(summary: Summary) -> Iterator[Block]:
     if not rows:
         return
     assert summary.publication is not None
-    yield Heading("Beside the published figures")
+    yield Heading("Comparison with published results")
     yield Paragraph(
-        f"Source: {summary.publication.source}. Mean of the last epochs; the tolerance is two standard errors of "
-        "the mean of as many published runs as there are of ours."
+        f"Source: {summary.publication.source}. The figures are means of the last epochs. The tolerance is two "
+        "standard errors of the mean of as many published runs as this study has."
     )
-    header = ("arm and task", "published, 95 %", "ours", "difference", "tolerance", "within")
+    header = ("arm and task", "published, 95 %", "this study", "difference", "tolerance", "within")
     yield Table(header, rows, marks)
 
 
@@ -178,25 +181,25 @@ def _aggregates(summary: Summary) -> Iterator[Block]:
     results = summary.results
     yield Heading("All tasks together")
     yield Paragraph(
-        f"Normalized scores: 0 is a random policy's, 1 the mean of “{results.reference}”, of the last epochs. The "
-        "interquartile mean leaves out the lowest and the highest quarter of all runs. Intervals take this scale as "
-        "given."
+        "Normalized scores of the last epochs: 0 is the score of a random policy, 1 the mean of "
+        f"“{results.reference}”. The interquartile mean leaves out the lowest and the highest quarter of all scores. "
+        "The intervals do not include the uncertainty of the scale."
     )
     missing = [
         task
-        for task, one in zip(results.tasks, summary.normalized[results.reference], strict=True)
-        if math.isnan(one.value)
+        for task, interval in zip(results.tasks, summary.normalized[results.reference], strict=True)
+        if math.isnan(interval.value)
     ]
     if missing:
         yield Paragraph(
-            f"{', '.join(missing)}: “{results.reference}” is no better than random there by more than the noise of its "
-            f"runs, so there is no scale, and the task is left out (“–” in the table).{_by_nobody(summary)}"
+            f"{', '.join(missing)}: “{results.reference}” does not exceed a random policy by more than the noise of "
+            f"its runs, so there is no scale, and the task is left out (“–” in the table).{_by_nobody(summary)}"
         )
     if not summary.iqm:
         return
     yield Picture("aggregates", score_figures.aggregates(summary), _CAPTIONS["aggregates"])
     rows = [
-        (name, _interval(summary.iqm[name]), *(_interval(one) for one in summary.normalized[name]))
+        (name, _interval(summary.iqm[name]), *(_interval(interval) for interval in summary.normalized[name]))
         for name in summary.iqm
     ]
     yield Table(("arm", "interquartile mean", *results.tasks), rows)
@@ -204,9 +207,9 @@ def _aggregates(summary: Summary) -> Iterator[Block]:
 
 def _by_nobody(summary: Summary) -> str:
     results = summary.results
-    learnt = [results.is_learnt(name) for name in results.names]
-    tasks = [task for task, one in zip(results.tasks, zip(*learnt, strict=True), strict=True) if not any(one)]
-    return f" No arm has learnt {', '.join(tasks)}: differences between arms are no evidence there." if tasks else ""
+    learned = [results.is_learnt(name) for name in results.names]
+    tasks = [task for task, by_arm in zip(results.tasks, zip(*learned, strict=True), strict=True) if not any(by_arm)]
+    return f" No arm has learned {', '.join(tasks)}: differences between arms are no evidence there." if tasks else ""
 
 
 def _transfer(summary: Summary) -> Iterator[Block]:
@@ -247,14 +250,14 @@ def _similarity(summary: Summary) -> Iterator[Block]:
     figure = map_figures.similarity_map(summary)
     if figure is None and not summary.why_no_similarity:
         return
-    yield Heading("Do the networks see alike?")
+    yield Heading("Are the networks' features similar?")
     if figure is None:
         yield Paragraph(summary.why_no_similarity)
         return
     if any(row.arm == BETWEEN_SEEDS for row in summary.similarity):
         yield Paragraph(
-            f"The row “{BETWEEN_SEEDS}” is the yardstick: networks that were trained in the same way and differ in "
-            "their seed. Lower numbers than that mean features of another kind."
+            f"The row “{BETWEEN_SEEDS}” is the baseline: networks that were trained in the same way and differ only in "
+            "their seed. Lower values than these mean features of a different kind."
         )
     yield Picture("similarity", figure, _CAPTIONS["similarity"])
 
@@ -267,7 +270,7 @@ def _made(summary: Summary) -> Iterator[Block]:
     for command in dict.fromkeys(shlex.join(["python", *origin["command"]]) for origin in origins):
         yield Code(command)
     yield Paragraph(
-        f"{sum(arm.runs for arm in results.arms)} runs, {seconds / 60:.0f} minutes of them all together. Seeds: "
+        f"{sum(arm.runs for arm in results.arms)} runs, which took {seconds / 60:.0f} minutes in total. Seeds: "
         + "; ".join(f"{arm.name} {_ranges(arm.seeds)}" for arm in results.arms)
         + "."
     )
@@ -276,7 +279,7 @@ def _made(summary: Summary) -> Iterator[Block]:
     packages = dict.fromkeys(package for origin in origins for package in origin["versions"])
     rows = [(p, ", ".join(dict.fromkeys(origin["versions"].get(p, "?") for origin in origins))) for p in packages]
     yield Table(("package", "version"), rows)
-    yield Paragraph("Every number of this page is in numbers.csv.")
+    yield Paragraph("Every number on this page is in numbers.csv.")
 
 
 def _capitalized(text: str) -> str:
@@ -284,7 +287,7 @@ def _capitalized(text: str) -> str:
 
 
 def _ranges(seeds: list[int]) -> str:
-    """`0–3, 7`."""
+    """Returns a text of the seeds, such as `0–3, 7`."""
     parts: list[list[int]] = []
     for seed in seeds:
         if parts and seed == parts[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""How a report's pictures look."""
+"""The style of a report's pictures."""
 
 import math
 from typing import Any
@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from mtq.study.analysis.summary import Summary
 
-INK = "#111213"  # black that pages may put their own colour in the place of
+INK = "#111213"  # the black that an HTML page replaces by its text color
 DOTS = (0, (1, 3))
-_COLOURS = (  # Okabe and Ito's, and from the ninth arm on Paul Tol's
+_COLORS = (  # Okabe and Ito's palette; from the ninth arm on Paul Tol's
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f"),
     *("#882255", "#332288", "#999933", "#aa4499"),
 )
-_LINES = ("-", "-.", ":")  # dashed is what was published
+_LINES = ("-", "-.", ":")  # dashed lines are left for published curves
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mtq",
@@ -34,20 +34,29 @@ _STYLE = {
 
 
 def style() -> Any:
-    """A context in which figures are drawn and written."""
+    """Returns a context in which figures are drawn and saved in the report's style."""
     return mpl.rc_context(_STYLE)
 
 
-def looks(summary: Summary) -> list[tuple[str, str, str]]:
-    """For each arm its name, colour and line."""
+def arm_styles(summary: Summary) -> list[tuple[str, str, str]]:
+    """Returns the name, the color and the line style of each arm."""
     return [
-        (name, _COLOURS[i % len(_COLOURS)], _LINES[i // len(_COLOURS) % len(_LINES)])
+        (name, _COLORS[i % len(_COLORS)], _LINES[i // len(_COLORS) % len(_LINES)])
         for i, name in enumerate(summary.results.names)
     ]
 
 
 def panels(number: int, row_height: float, share_y: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels, three in a row."""
+    """Creates a figure with panels, three in a row.
+
+    Args:
+        number: The number of panels.
+        row_height: The height of a row in inches.
+        share_y: Whether the panels share their vertical axis.
+
+    Returns:
+        The figure, and the axes of its panels.
+    """
     columns = min(number, 3)
     lines = math.ceil(number / columns)
     figure = Figure(figsize=(3.3 * columns, row_height * lines + 0.6), layout="constrained")

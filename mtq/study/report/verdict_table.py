@@ -11,20 +11,20 @@ _MARKS = {HELPED: "good", HURT: "bad"}
 def verdict_table(
     rows: Sequence[Transfer], tasks: Sequence[str], name: Callable[[Transfer], str], header: str
 ) -> Table:
-    """Makes a table with a line for each arm or pair of arms and a column for each task.
+    """Creates a table with a row for each arm or pair of arms and a column for each task.
 
     Args:
-        rows: The results of the tests, line by line, each line in the order of the tasks.
+        rows: The results of the tests, row by row, each row in the order of the tasks.
         tasks: The names of the tasks.
-        name: A function that returns the first cell of a line, given any of its tests.
+        name: A function that returns the first cell of a row, given any of the row's tests.
         header: The header of the first column.
     """
     cells, marks = [], {}
     for line, first in enumerate(range(0, len(rows), len(tasks))):
-        of_line = rows[first : first + len(tasks)]
-        cells.append((name(of_line[0]), *map(_text, of_line)))
+        tests = rows[first : first + len(tasks)]
+        cells.append((name(tests[0]), *map(_text, tests)))
         marks.update(
-            {(line, column): _MARKS[row.verdict] for column, row in enumerate(of_line, 1) if row.verdict in _MARKS}
+            {(line, column): _MARKS[test.verdict] for column, test in enumerate(tests, 1) if test.verdict in _MARKS}
         )
     return Table((header, *tasks), cells, marks)
 

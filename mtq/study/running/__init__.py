@@ -1,1 +1,1 @@
-"""How the runs of a study are made, and what is kept of them."""
+"""The making of a study's runs, and the files that store them."""

@@ -1,4 +1,4 @@
-"""One arm of a study, compiled once and run from seed after seed."""
+"""`CompiledArm`: an arm of a study that is compiled once and run from several seeds."""
 
 import sys
 import time
@@ -27,17 +27,18 @@ _PROBES = 256
 _SLOWEST_EXECUTION = 1_000
 
 
-class Program:
-    """An arm's model, its experience and its evaluation. They are traced and compiled in the first run, for all runs.
+class CompiledArm:
+    """The model, the experience and the evaluation of an arm.
 
-    A run depends on its seed alone, and not on the runs before it.
+    They are traced and compiled in the first run, and reused by the later ones. A run depends only on its seed, not on
+    the runs before it.
 
     Args:
         tasks: The tasks.
         arm: The arm.
         common: The study's protocol.
-        make_network: Makes the arm's network.
-        strategy: On whose replicas; by default where TensorFlow chooses.
+        make_network: A function of the tasks and the arm that returns the arm's network.
+        strategy: The strategy on whose replicas the runs are made; by default the current strategy of TensorFlow.
     """
 
     def __init__(
@@ -70,34 +71,39 @@ class Program:
         self._variables = _all_variables(self.model)
         self._at_start = [np.array(variable) for variable in self._variables]
         every = min(protocol.cosines_every, protocol.updates_per_epoch)
-        looks = -(-self.model.steps_per_execution // every) + 1
-        has_shared = any(len(of) > 1 for of in self.model.paths.tasks_of(self.model.network.trainable_variables))
-        self._cosines = GradientLog(len(tasks), every, looks) if has_shared else None
+        capacity = -(-self.model.steps_per_execution // every) + 1
+        users = self.model.paths.tasks_of(self.model.network.trainable_variables)
+        has_shared = any(len(tasks_of_variable) > 1 for tasks_of_variable in users)
+        self._cosines = GradientLog(len(tasks), every, capacity) if has_shared else None
 
     def run(self, seed: int, on_execution: Callable[[int], None] = lambda epochs: None) -> RunRecord:
-        """Learns from the beginning.
+        """Trains the network from new weights and evaluates it.
 
         Args:
-            seed: Of the network's weights, the environments, the exploration, the sampling and the evaluations.
-            on_execution: Called between executions with how many epochs are done; may raise to end the run.
+            seed: The seed of the network's weights, the environments, the exploration, the sampling and the
+                evaluations.
+            on_execution: A function that is called between executions with the number of finished epochs. It may raise
+                an exception to end the run.
 
         Returns:
-            What came of it.
+            The record of the run.
 
         Raises:
-            NonFiniteLossError: A task's loss was not finite.
+            NonFiniteLossError: The loss of a task was not finite.
         """
-        began = time.monotonic()
-        of_network, of_experience, of_evaluation, of_update = stream_seeds(seed, Purpose.STUDY, count=4)
+        started = time.monotonic()
+        network_seed, experience_seed, evaluation_seed, update_seed = stream_seeds(seed, Purpose.STUDY, count=4)
         for variable, value in zip(self._variables, self._at_start, strict=True):
             variable.assign(value)
-        initialize(self.model.network, of_network)
+        initialize(self.model.network, network_seed)
         self.model.sync_target_network()
         for pluggable in (self.model.weighting, self.model.aggregator):
-            pluggable.use_stream(of_update % 2**32)
-        self.experience.reset(of_experience)
+            pluggable.use_stream(update_seed % 2**32)
+        self.experience.reset(experience_seed)
         self.experience.prepare()
-        watch = _Watch(lambda epoch: self._evaluate(of_evaluation + epoch), self._restart, self._cosines, on_execution)
+        watch = _Watch(
+            lambda epoch: self._evaluate(evaluation_seed + epoch), self._restart, self._cosines, on_execution
+        )
         self.model.fit(
             self._batches,
             epochs=self.protocol.epochs,
@@ -107,11 +113,11 @@ class Program:
         )
         scores = np.array([[epoch[name] for name in self.tasks] for epoch in watch.scores])
         cosines = np.array(watch.cosines) if self._cosines is not None else None
-        seconds, origin = time.monotonic() - began, {"command": sys.argv, "versions": versions()}
+        seconds, origin = time.monotonic() - started, {"command": sys.argv, "versions": versions()}
         return RunRecord(self.arm.name, seed, scores, cosines, self._probes(), seconds, origin)
 
     def _probes(self) -> dict[str, np.ndarray]:
-        """Observations that the run remembers of each task, evenly from the oldest to the newest."""
+        """Returns observations of each task from the replay buffer, evenly spaced from the oldest to the newest."""
         probes = {}
         for name, replay in self.experience.replays.items():
             rows = np.linspace(0, replay.num_frames() - 1, _PROBES).astype(np.int64)
@@ -120,22 +126,23 @@ class Program:
 
 
 def make_model(tasks: TaskSet, arm: Arm, protocol: Protocol, network: keras.Model) -> MultiTaskDQN:
-    """The compiled model of an arm.
+    """Returns the compiled model of an arm.
 
     Args:
         tasks: The tasks.
         arm: The arm.
-        protocol: The arm's own.
-        network: Likewise.
+        protocol: The protocol of the arm: the study's protocol with the arm's settings.
+        network: The network of the arm.
 
     Raises:
-        ValueError: A setting of the arm means nothing, or the network cannot be drawn anew from a seed.
+        ValueError: A setting of the arm is invalid, or the network's weights cannot be drawn again from a seed.
     """
     unknown = undrawable(network)
     if unknown:
         raise ValueError(
-            f"The network of arm '{arm.name}' must be one whose weights can be drawn anew from a seed. Received: one "
-            f"with {', '.join(unknown)}, for which the layer has no initializer `<variable>_initializer`."
+            f"The network of arm '{arm.name}' must be one whose weights can be drawn again from a seed. Received: one "
+            f"with {', '.join(unknown)}, for which the layer has no initializer. Give the layer an attribute "
+            "`<variable>_initializer`."
         )
     model = MultiTaskDQN(
         network,
@@ -155,25 +162,28 @@ def make_model(tasks: TaskSet, arm: Arm, protocol: Protocol, network: keras.Mode
 
 
 def random_scores(tasks: TaskSet, protocol: Protocol, times: int) -> dict[str, float]:
-    """The mean scores of a random policy.
+    """Computes the mean scores of a random policy.
 
     Args:
         tasks: The tasks.
-        protocol: Says how they are evaluated.
-        times: How many evaluations there are.
+        protocol: The protocol, which defines an evaluation.
+        times: The number of evaluations.
+
+    Returns:
+        The mean score of each task, by name.
     """
     if protocol.evaluation_steps is not None:
         return StepEvaluator(None, tasks, steps=protocol.evaluation_steps).random(times=times)
     evaluator = Evaluator(None, tasks, episodes=protocol.evaluation_episodes)
-    played = [evaluator.random(seed) for seed in range(times)]
-    return {name: float(np.mean([of[name].mean for of in played])) for name in tasks}
+    evaluations = [evaluator.random(seed) for seed in range(times)]
+    return {name: float(np.mean([evaluation[name].mean for evaluation in evaluations])) for name in tasks}
 
 
 Evaluate = Callable[[int], dict[str, float]]
 
 
 def _evaluation(player: "MultiTaskDQN | _TargetPlays", protocol: Protocol) -> Evaluate:
-    """The scores of a player's greedy policy as a function of a seed."""
+    """Returns a function of a seed that computes the scores of the player's greedy policy."""
     if protocol.evaluation_steps is not None:
         return StepEvaluator(player, player.tasks, steps=protocol.evaluation_steps).greedy
     greedy = Evaluator(player, player.tasks, episodes=protocol.evaluation_episodes).greedy
@@ -181,7 +191,7 @@ def _evaluation(player: "MultiTaskDQN | _TargetPlays", protocol: Protocol) -> Ev
 
 
 class _TargetPlays:
-    """A model whose target network plays."""
+    """A view of a model whose policy is that of the target network, for evaluations."""
 
     def __init__(self, model: MultiTaskDQN) -> None:
         self.network, self.paths = model.target_network, model.target_paths
@@ -189,7 +199,7 @@ class _TargetPlays:
 
 
 class _Watch(keras.callbacks.Callback):
-    """Evaluates before the first epoch and after each, and takes note of the gradients' cosines."""
+    """Evaluates before the first epoch and after each epoch, and collects the cosines of the tasks' gradients."""
 
     def __init__(
         self,
@@ -207,11 +217,11 @@ class _Watch(keras.callbacks.Callback):
         self.cosines: list[np.ndarray] = []
 
     def statistics_for(self, model: Any) -> GradientLog | None:
-        """What the model is to note its gradients in."""
+        """Returns the log in which the model stores the statistics of its gradients."""
         return self._statistics
 
     def finish(self) -> None:
-        """Called by `fit` however it ends; leaves nothing for a next run."""
+        """Empties the log, so that the next run starts without entries; called by `fit` however it ends."""
         if self._statistics is not None:
             self._statistics.fetch()
 
@@ -221,17 +231,17 @@ class _Watch(keras.callbacks.Callback):
         self.scores.append(self._evaluate(0))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Begins new episodes, if each epoch does."""
+        """Starts new episodes, if the protocol restarts them in each epoch."""
         self._restart()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Fetches what was seen in an execution."""
+        """Fetches the cosines of an execution, and reports the number of finished epochs."""
         if self._statistics is not None:
             self._seen += [record.cosines for record in self._statistics.fetch()]
         self._on_execution(self._epochs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Evaluates."""
+        """Evaluates the network, and stores the mean cosines of the epoch."""
         self._epochs = epoch + 1
         self.scores.append(self._evaluate(self._epochs))
         if self._seen:
@@ -241,5 +251,5 @@ class _Watch(keras.callbacks.Callback):
 
 
 def _all_variables(model: MultiTaskDQN) -> list[Any]:
-    of_plugged = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
-    return [*model.variables, *model.optimizer.variables, *of_plugged]
+    pluggable_variables = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
+    return [*model.variables, *model.optimizer.variables, *pluggable_variables]

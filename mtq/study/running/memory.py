@@ -1,4 +1,4 @@
-"""Keeping a study small in memory."""
+"""Functions that return unused memory to the system while a study runs."""
 
 import contextlib
 import ctypes
@@ -8,21 +8,21 @@ import threading
 from collections.abc import Iterator
 
 _SECONDS_BETWEEN = 0.25
-_TRIMS_PER_COLLECTION = 16  # of Python's garbage, of which tracing leaves much, and which takes a while
+_TRIMS_PER_COLLECTION = 16  # Python's garbage is collected less often: tracing leaves much, and collecting it is slow
 
 
 def give_back_memory() -> None:
-    """Gives what compiling took for a while, hundreds of MiB, back to the system, where the C library can."""
+    """Returns free memory, hundreds of MiB after compiling, to the system, if the C library supports it."""
     gc.collect()
     _trim()
 
 
 @contextlib.contextmanager
 def giving_back_memory() -> Iterator[None]:
-    """Gives back what is free again and again meanwhile, so that the compiler's passes do not add up.
+    """Returns free memory to the system repeatedly within the context, so that the compiler's passes do not add up.
 
-    Settings of the C library that do the same (fewer arenas, lower thresholds) stay for good, and make updates up to
-    twice as slow.
+    Settings of the C library with the same effect (fewer arenas, lower thresholds) cannot be undone, and make updates
+    up to twice as slow.
     """
     is_over = threading.Event()
 

@@ -8,17 +8,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from mtq.study.running.workers import Job
+from mtq.study.running.worker_pool import Job
 
 
 class Progress:
-    """Shows how many runs are made, which are being made, and how long the rest will take.
+    """A display of the number of finished runs and of the time that the remaining ones will take.
 
-    Where the output is not a terminal, a line is printed for each finished run.
+    If the output is not a terminal, a line is printed for each finished run.
 
     Args:
-        runs: How many there are to make.
-        epochs: Of each.
+        runs: The number of runs to make.
+        epochs: The number of epochs of each run.
         shown: Whether anything is printed.
     """
 
@@ -31,7 +31,7 @@ class Progress:
             MofNCompleteColumn(),
             TextColumn("epochs,"),
             TimeElapsedColumn(),
-            TextColumn("gone,"),
+            TextColumn("elapsed,"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=self._console,
@@ -52,21 +52,23 @@ class Progress:
     ) -> None:
         self._bars.stop()
         if kind is KeyboardInterrupt:
-            self._console.print(f"Stopped after {self._title()}. Finished runs are kept; start again to go on.")
+            self._console.print(
+                f"Stopped after {self._title()}. Finished runs are kept; start the study again to resume."
+            )
 
     def at(self, job: Job, epochs: int) -> None:
-        """A run has so many epochs behind it."""
+        """Shows the number of finished epochs of a run."""
         self._bars.advance(self._all, epochs - self._done.get(job, 0))
         self._done[job] = epochs
 
-    def left_to_another(self, job: Job) -> None:
-        """A run is not made here."""
+    def claimed_elsewhere(self, job: Job) -> None:
+        """Removes a run that another process makes."""
         self._runs -= 1
         self._bars.advance(self._all, -self._done.pop(job, 0))
         self._bars.update(self._all, description=self._title(), total=self._runs * self._epochs)
 
     def finished(self, job: Job, error: BaseException | None) -> None:
-        """A run is over."""
+        """Shows that a run has ended, with its error if it failed."""
         self._finished += 1
         self.at(job, self._epochs)
         self._bars.update(self._all, description=self._title())
@@ -74,8 +76,8 @@ class Progress:
             self._console.print(f"[red]{escape(f'{job.arm}, seed {job.seed} failed: {error}')}[/red]")
         elif self._shown and not self._console.is_terminal:
             task = self._bars.tasks[0]
-            gone, left = ("?" if s is None else f"{s / 60:.1f} min" for s in (task.elapsed, task.time_remaining))
-            self._console.print(f"{self._title()}: {job.arm}, seed {job.seed} ({gone} gone, about {left} left)")
+            elapsed, left = ("?" if s is None else f"{s / 60:.1f} min" for s in (task.elapsed, task.time_remaining))
+            self._console.print(f"{self._title()}: {job.arm}, seed {job.seed} ({elapsed} elapsed, about {left} left)")
 
     def _title(self) -> str:
         return f"run {self._finished} of {self._runs}"

@@ -1,4 +1,4 @@
-"""What came of one run, and where it is kept."""
+"""`RunRecord`: the results of one run, and the files that store them."""
 
 import dataclasses
 import json
@@ -16,16 +16,17 @@ is_of_a_run = matches(r"network\.keras", r"arrays\.npz", r"scores\.json")
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
-    """What came of one run. T tasks, E epochs.
+    """The results of one run. T is the number of tasks, E the number of epochs.
 
     Attributes:
-        arm: Its name.
-        seed: Of the run.
-        scores: `[E + 1, T]`; the first row is the untrained network's.
-        cosines: Mean cosines between the tasks' gradients in each epoch, `[E, T, T]`; None where nothing is shared.
-        probes: Observations that the run came by, for each task `[P, …]`.
-        seconds: That it took.
-        origin: Command and versions that made it.
+        arm: The name of the arm.
+        seed: The seed of the run.
+        scores: The score of each task before the first epoch and after each epoch, `[E + 1, T]`.
+        cosines: The mean cosines between the tasks' gradients in each epoch, `[E, T, T]`; None if the tasks share no
+            weights.
+        probes: Observations from the run's replay buffer, `{task: [P, …]}`.
+        seconds: The duration of the run in seconds.
+        origin: The command that made the run, and the versions of the packages.
     """
 
     arm: str
@@ -37,10 +38,10 @@ class RunRecord:
     origin: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def save(self, folder: Path, network: Any) -> None:
-        """Writes it beside its place and renames it, so that there is a whole run or none.
+        """Writes the record. The files are written elsewhere and then renamed, so that a run is complete or absent.
 
         Args:
-            folder: Its place: `scores.json`, `network.keras` and `arrays.npz` will lie there.
+            folder: The folder of the run, which will contain `scores.json`, `network.keras` and `arrays.npz`.
             network: The trained network that was evaluated, a `keras.Model`.
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,7 @@ class RunRecord:
                 os.replace(new, folder)
             except OSError:
                 if not (folder / "scores.json").exists():
-                    raise  # if not, another process, cut loose from a killed study, was first
+                    raise  # otherwise another process, left over from a killed study, has finished the run first
 
     def _write(self, folder: Path, network: Any) -> None:
         network.save(folder / "network.keras")
@@ -68,7 +69,11 @@ class RunRecord:
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
-        """Reads what `save` wrote."""
+        """Reads the record that `save` wrote.
+
+        Args:
+            folder: The folder of the run.
+        """
         record = json.loads((folder / "scores.json").read_text())
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
             cosines = arrays.get("cosines")

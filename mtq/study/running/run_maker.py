@@ -1,4 +1,4 @@
-"""Making one run of a study, in whatever thread or process."""
+"""`RunMaker`: makes the runs of a study, in a thread or a process."""
 
 import contextlib
 import threading
@@ -10,28 +10,29 @@ import tensorflow as tf
 from mtq.study.design.arm import Arm
 from mtq.study.design.network import MakeNetwork
 from mtq.study.design.protocol import Protocol
-from mtq.study.running.compiled_arm import Program
+from mtq.study.running.compiled_arm import CompiledArm
 from mtq.study.running.folder import StudyFolder
 from mtq.study.running.memory import giving_back_memory
-from mtq.study.running.workers import Job, LeftToAnother
+from mtq.study.running.worker_pool import ClaimedElsewhere, Job
 from mtq.tasks.task import TaskSet
 
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_ATTEMPTS = 0.5
 _compiling = threading.Lock()
 _here = threading.local()
 
 
-class StudyWork:
-    """Makes runs and writes them down. A worker keeps what it compiled for the last arm.
+class RunMaker:
+    """A function that makes a run and writes its record. Each worker keeps the `CompiledArm` of its last run.
 
     Args:
         tasks: The tasks.
-        arms: By name.
-        protocol: The study's.
-        make_network: Makes the network of an arm.
-        place: Where runs are kept.
-        strategy: On whose replicas each run is made; cannot be taken to another process.
-        waits: Whether to wait for other processes that are at a run, and to make it if they are killed.
+        arms: The arms, by name.
+        protocol: The study's protocol.
+        make_network: A function of the tasks and an arm that returns the arm's network.
+        place: The folder of the study.
+        strategy: The strategy on whose replicas each run is made. With a strategy, the runs cannot be made in other
+            processes.
+        waits: Whether to wait while another process makes the run, and to make it here if that process is killed.
     """
 
     def __init__(
@@ -49,14 +50,15 @@ class StudyWork:
         self._waits = waits
 
     def __call__(self, job: Job, on_epochs: Callable[[int], None]) -> None:
-        """Makes a run.
+        """Makes a run and writes its record.
 
         Args:
-            job: Which one.
-            on_epochs: Called between executions with how many epochs are done, and while waiting; may raise.
+            job: The arm and the seed of the run.
+            on_epochs: A function that is called with the number of finished epochs, between executions and while
+                waiting. It may raise an exception to end the run.
 
         Raises:
-            LeftToAnother: Another process has made it, or is at it.
+            ClaimedElsewhere: Another process has made the run, or is making it.
         """
         while True:
             with self._place.claimed(job.arm, job.seed) as is_ours:
@@ -64,29 +66,29 @@ class StudyWork:
                     self._make(job, on_epochs)
                     return
             if not self._waits or self._place.has(job.arm, job.seed):
-                raise LeftToAnother
+                raise ClaimedElsewhere
             on_epochs(0)
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
 
     def _make(self, job: Job, on_epochs: Callable[[int], None]) -> None:
-        known = getattr(_here, "program", None)
-        if known is not None and known.arm is self._arms[job.arm]:
-            self._run(known, job, on_epochs)
+        compiled = getattr(_here, "compiled", None)
+        if compiled is not None and compiled.arm is self._arms[job.arm]:
+            self._run(compiled, job, on_epochs)
             return
-        _here.program = known = None
+        _here.compiled = compiled = None
         with contextlib.ExitStack() as until_compiled:
-            until_compiled.enter_context(_compiling)  # one at a time, for it takes a few hundred MiB for a while
+            until_compiled.enter_context(_compiling)  # one at a time: compiling needs a few hundred MiB while it lasts
             until_compiled.enter_context(giving_back_memory())
 
             def on_execution(epochs: int) -> None:
-                until_compiled.close()  # after the first execution; then there is nothing to close any more
+                until_compiled.close()  # has an effect after the first execution only
                 on_epochs(epochs)
 
             arm = self._arms[job.arm]
-            program = Program(self._tasks, arm, self._protocol, self._make_network, self._strategy)
-            self._run(program, job, on_execution)
-        _here.program = program
+            compiled = CompiledArm(self._tasks, arm, self._protocol, self._make_network, self._strategy)
+            self._run(compiled, job, on_execution)
+        _here.compiled = compiled
 
-    def _run(self, program: Program, job: Job, on_epochs: Callable[[int], None]) -> None:
-        record = program.run(job.seed, on_epochs)
-        record.save(self._place.place(job.arm, job.seed), program.evaluated_network)
+    def _run(self, compiled: CompiledArm, job: Job, on_epochs: Callable[[int], None]) -> None:
+        record = compiled.run(job.seed, on_epochs)
+        record.save(self._place.place(job.arm, job.seed), compiled.evaluated_network)

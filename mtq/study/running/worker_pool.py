@@ -1,4 +1,4 @@
-"""Running many runs at once, one per worker."""
+"""`WorkerPool`: several workers, each of which makes one run at a time."""
 
 import collections
 import concurrent.futures as futures
@@ -13,42 +13,43 @@ from typing import Any, NamedTuple
 
 
 class Job(NamedTuple):
-    """One run.
+    """A run that is to be made.
 
     Attributes:
-        arm: Name of the arm. A worker keeps what it compiled for the last one.
-        seed: Of the run.
+        arm: The name of the arm. A worker keeps what it compiled for its last arm.
+        seed: The seed of the run.
     """
 
     arm: str
     seed: int
 
 
-_WORTH_COMPILING = 4  # runs left; for what is compiled besides stays in memory, some 300 MiB
+# The number of runs left from which another worker compiles the same arm too: each compiled arm takes some 300 MiB.
+_WORTH_COMPILING = 4
 
 
 class Cancelled(Exception):  # noqa: N818
-    """Raised within a run that is no longer wanted."""
+    """Raised within a run to end it, when the pool is stopped."""
 
 
-class LeftToAnother(Exception):  # noqa: N818
-    """Raised in the place of a run that another process has made, or is at."""
+class ClaimedElsewhere(Exception):  # noqa: N818
+    """Raised instead of making a run that another process has made, or is making."""
 
 
 Work = Callable[[Job, Callable[[int], None]], None]
 
 
-class Workers:
-    """Does jobs, each worker one after the other.
+class WorkerPool:
+    """A pool of workers, each of which makes one run after the other.
 
-    In-graph tasks leave Python for seconds at a time, so threads serve them and share what TensorFlow and its compiler
-    take of memory. Environments in Python need a process for each worker.
+    Runs of in-graph tasks release Python for seconds at a time, so threads suffice for them, which share the memory of
+    TensorFlow and its compiler. Environments in Python need a process for each worker.
 
     Args:
-        work: Does a job, and calls its second argument with how many epochs of it are done. To run in processes, it
-            must be picklable.
-        number: Of workers.
-        in_threads: Whether they are threads, not processes.
+        work: A function that makes the run of a job, and calls its second argument with the number of finished epochs.
+            It must be picklable if the workers are processes.
+        number: The number of workers.
+        in_threads: Whether the workers are threads; otherwise they are processes.
     """
 
     def __init__(self, work: Work, number: int, in_threads: bool) -> None:
@@ -60,14 +61,14 @@ class Workers:
     def do(
         self, jobs: Sequence[Job], on_news: Callable[[Job, int], None]
     ) -> Iterator[tuple[Job, BaseException | None]]:
-        """Does all jobs. A worker goes on with its last job's arm as long as there are some left.
+        """Makes the runs of all jobs. A worker keeps to the arm of its last job while that arm has jobs left.
 
         Args:
-            jobs: What to do.
-            on_news: Called with a job and how many of its epochs are done.
+            jobs: The jobs.
+            on_news: A function that is called with a job and the number of its finished epochs.
 
         Yields:
-            Each job when it is done, with the exception that ended it or None.
+            Each job when it has ended, with the exception that ended it or None.
         """
         left = list(jobs)
         running: dict[futures.Future[None], tuple[int, Job, str | None]] = {}
@@ -91,13 +92,13 @@ class Workers:
                 for future in done:
                     worker, job, arm_before = running.pop(future)
                     error = future.exception()
-                    if isinstance(error, LeftToAnother):  # it has compiled nothing for that arm
+                    if isinstance(error, ClaimedElsewhere):  # the worker has compiled nothing for that arm
                         last_arm.pop(worker)
                         if arm_before is not None:
                             last_arm[worker] = arm_before
                     if isinstance(error, futures.BrokenExecutor):
                         executors[worker] = self._executor()
-                        error = ChildProcessError("its process was killed or crashed; was there memory enough?")
+                        error = ChildProcessError("its process was killed or crashed, perhaps for lack of memory.")
                     begin(worker)
                     yield job, error
         finally:
@@ -106,13 +107,13 @@ class Workers:
                 executor.shutdown(wait=True, cancel_futures=True)
 
     def _executor(self) -> futures.Executor:
-        given = (self._work, self._news, self._stop)
+        arguments = (self._work, self._news, self._stop)
         if self._in_threads:
-            return futures.ThreadPoolExecutor(1, initializer=_begin, initargs=given)
+            return futures.ThreadPoolExecutor(1, initializer=_begin, initargs=arguments)
         context = multiprocessing.get_context("spawn")
         with _one_thread_each():
-            executor = futures.ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=given)
-            executor.submit(os.getpid)  # the process begins here, with this environment
+            executor = futures.ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=arguments)
+            executor.submit(os.getpid)  # starts the process here, with this environment
         return executor
 
     def _tell(self, on_news: Callable[[Job, int], None]) -> None:
@@ -122,9 +123,10 @@ class Workers:
 
 
 def _next_job(left: Sequence[Job], last_arm: dict[int, str], worker: int) -> Job | None:
-    """One of the arm that the worker knows; else of an arm that no other worker is at; else of that with most left.
+    """Returns the next job of a worker, or None if it has nothing to do.
 
-    None if another worker will be done with the rest before this one could have compiled what it needs.
+    In this order: a job of the arm that the worker has compiled, of an arm that no other worker has, or of the arm with
+    the most jobs left. None if the other workers would finish the rest before this one had compiled its arm.
     """
     others = {arm for number, arm in last_arm.items() if number != worker}
     for wanted in (lambda job: job.arm == last_arm.get(worker), lambda job: job.arm not in others):
@@ -146,12 +148,12 @@ def _begin(work: Work, news: Any, stop: Any) -> None:
     _here.work, _here.news, _here.stop = work, news, stop
     parent = multiprocessing.parent_process()
     if parent is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began it says when to stop
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides when to stop
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: Any) -> None:
-    """Ends this process when the one that began it is gone."""
+    """Ends this process when its parent process has ended."""
     parent.join()
     os._exit(1)
 
@@ -167,7 +169,7 @@ def _do(job: Job) -> None:
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """TensorFlow in a process that begins meanwhile has one thread, as there is a process for each core."""
+    """Gives TensorFlow one thread in processes that start within the context, because each core has a process."""
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
