@@ -6,17 +6,17 @@ import tensorflow as tf
 from mtq.task_gradients import TaskGradients
 
 
-def summed_losses(aggregator, weigh, steps=300, learning_rate=0.02):
+def remaining_excess(aggregator, weigh, steps=300, learning_rate=0.02):
     """Gradient descent on two tasks.
 
     Args:
-        aggregator: Built for two tasks and three shared numbers.
-        weigh: `losses, updates, gradients` → weights.
-        steps: How many.
-        learning_rate: Of plain gradient descent.
+        aggregator: The aggregator, built for two tasks and three shared numbers.
+        weigh: A function `losses, updates, gradients` → weights.
+        steps: The number of steps.
+        learning_rate: The learning rate of plain gradient descent.
 
     Returns:
-        The sum of the two losses at every step, `[steps]`.
+        The fraction of the summed loss above its least possible value that is left in the end.
     """
     random = np.random.default_rng(0)
     inputs = tf.constant(random.normal(size=(2, 16, 3)), tf.float32)
@@ -38,4 +38,15 @@ def summed_losses(aggregator, weigh, steps=300, learning_rate=0.02):
             variable.assign_sub(learning_rate * direction)
         return tf.reduce_sum(losses)
 
-    return np.array([step(tf.constant(n, tf.int64)) for n in range(steps)])
+    losses = [float(step(tf.constant(n, tf.int64))) for n in range(steps)]
+    least = _least_summed_loss(inputs.numpy(), targets.numpy())
+    return (losses[-1] - least) / (losses[0] - least)
+
+
+def _least_summed_loss(inputs, targets):
+    """By least squares over the shared numbers and both tasks' own."""
+    tasks, rows, _ = inputs.shape
+    own = np.repeat(np.eye(tasks), rows, axis=0)
+    matrix, values = np.concatenate([inputs.reshape(tasks * rows, -1), own], axis=1), targets.ravel()
+    solution = np.linalg.lstsq(matrix, values, rcond=None)[0]
+    return float(np.sum((matrix @ solution - values) ** 2) / rows)

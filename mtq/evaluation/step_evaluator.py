@@ -144,18 +144,46 @@ class _Episode(NamedTuple):
 
 def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copies: int = 1) -> tf.Tensor:
     """Computes the mean discounted return of each copy of each task, `[T, N]`; `seeds` is `[T, 2]`."""
-    dynamics = {name: CheckedDynamics(name, task.make_environment()) for name, task in tasks.items()}
+    games = [_Game(task, acts[name], copies, seeds[number]) for number, (name, task) in enumerate(tasks.items())]
 
-    def begin(number: int, name: str) -> _Episode:
-        state = dynamics[name].initial_state(stateless_uniform([copies, dynamics[name].num_random], seeds[number]))
-        zero = tf.zeros([copies])
-        return _Episode(state, tf.zeros([copies], tf.int32), zero + 1, zero, zero, zero)
+    def joint_step(done: tf.Tensor, episodes: list[_Episode]) -> tuple[tf.Tensor, list[_Episode]]:
+        return done + 1, [game.step(done, episode) for game, episode in zip(games, episodes, strict=True)]
 
-    def step(done: tf.Tensor, name: str, episode: _Episode, seed: tf.Tensor) -> _Episode:
-        env = dynamics[name]
-        seed = fold_in(seed, done)
-        random = stateless_uniform([2, copies, env.num_random + 1], seed)
-        action = acts[name](env.observe(episode.state), random[0, :, -1])
+    start = [game.begin() for game in games]
+    _, end = tf.while_loop(lambda done, _: done < steps, joint_step, [tf.constant(0), start])
+    return tf.stack([tf.math.divide_no_nan(episode.total, episode.finished) for episode in end])
+
+
+class _Game:
+    """One task that is played in N copies within a graph.
+
+    Args:
+        task: The task.
+        act: The function that selects actions.
+        copies: N.
+        seed: The seed of all random numbers, `[2]`.
+    """
+
+    def __init__(self, task: Task, act: Act, copies: int, seed: tf.Tensor) -> None:
+        self._act, self._copies, self._seed, self._discount = act, copies, seed, task.discount
+        self._env = CheckedDynamics(task.name, task.make_environment())
+
+    def begin(self) -> _Episode:
+        """Begins an episode in every copy."""
+        random = stateless_uniform([self._copies, self._env.num_random], self._seed)
+        zero = tf.zeros([self._copies])
+        return _Episode(self._env.initial_state(random), tf.zeros([self._copies], tf.int32), zero + 1, zero, zero, zero)
+
+    def step(self, done: tf.Tensor, episode: _Episode) -> _Episode:
+        """Takes a step in every copy, and begins the next episode where one has ended.
+
+        Args:
+            done: The number of steps before this one.
+            episode: The episodes before the step.
+        """
+        env = self._env
+        random = stateless_uniform([2, self._copies, env.num_random + 1], fold_in(self._seed, done))
+        action = self._act(env.observe(episode.state), random[0, :, -1])
         reached, reward, ended = env.step(episode.state, action, random[0, :, :-1])
         length, discounted = episode.length + 1, episode.discounted + episode.factor * reward
         if env.max_episode_steps is not None:
@@ -163,16 +191,8 @@ def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copi
         return _Episode(
             tf.where(ended[:, None], env.initial_state(random[1, :, :-1]), reached),
             tf.where(ended, 0, length),
-            tf.where(ended, 1.0, episode.factor * tasks[name].discount),
+            tf.where(ended, 1.0, episode.factor * self._discount),
             tf.where(ended, 0.0, discounted),
             episode.total + tf.where(ended, discounted, 0.0),
             episode.finished + tf.cast(ended, tf.float32),
         )
-
-    def joint_step(done: tf.Tensor, episodes: list[_Episode]) -> tuple[tf.Tensor, list[_Episode]]:
-        names = enumerate(tasks)
-        return done + 1, [step(done, name, episodes[number], seeds[number]) for number, name in names]
-
-    start = [begin(number, name) for number, name in enumerate(tasks)]
-    _, end = tf.while_loop(lambda done, _: done < steps, joint_step, [tf.constant(0), start])
-    return tf.stack([tf.math.divide_no_nan(episode.total, episode.finished) for episode in end])

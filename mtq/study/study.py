@@ -81,40 +81,17 @@ class Study:
     ) -> None:
         self.tasks, self.protocol, self.make_network = tasks, protocol or Protocol(), make_network
         check_tasks("tasks of a study", tasks)
-        if isinstance(arms, Arm) or not all(isinstance(arm, Arm) for arm in arms):
-            raise ValueError(f"arms of a study must be a list of mtq.study.Arm. Received: {arms!r}.")
         if not isinstance(self.protocol, Protocol):
             raise ValueError(f"protocol of a study must be an mtq.study.Protocol. Received: {protocol!r}.")
-        names = [arm.name for arm in arms]
-        if not names or len({name.casefold() for name in names}) < len(names):
-            raise ValueError(
-                "The arms of a study must be at least one, with different names (upper and lower case count as the "
-                f"same). Received: {names}."
-            )
+        names = _names(arms)
         self.seeds = _seeds(seeds)
         separate = [arm.name for arm in arms if arm.shared_layers == 0]
         self.reference = reference if reference is not None else [*separate, names[0]][0]
-        for role, name in [
-            ("reference", self.reference),
-            *((f"parameters_of of {a!r}", a.parameters_of) for a in arms),
-        ]:
-            if name is not None and name not in names:
-                raise ValueError(f"{role} must name an arm of the study. Received: {name!r}. The arms are: {names}.")
-        self.comparisons = [tuple(pair) for pair in comparisons]
-        for pair in self.comparisons:
-            if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(names):
-                raise ValueError(
-                    f"comparisons must be pairs of two arms of the study. Received: {pair!r}. The arms are: {names}."
-                )
+        _check_named("reference", self.reference, names)
+        self.comparisons = _pairs(comparisons, names)
+        _check_matched(arms, names)
         for arm in arms:
             arm.protocol(self.protocol)
-        matched = {arm.name: arm.parameters_of for arm in arms if arm.parameters_of is not None}
-        for name, other in matched.items():
-            if other in matched:
-                raise ValueError(
-                    f"parameters_of must name an arm that has no parameters_of itself. Received: {other!r} for arm "
-                    f"{name!r}, where {other!r} has parameters_of={matched[other]!r}."
-                )
         self.arms = self._with_widths({arm.name: arm for arm in arms})
 
     def run(
@@ -294,6 +271,48 @@ class Study:
             return
         write_json(path, random_scores(self.tasks, self.protocol, _RANDOM_EVALUATIONS))
         give_back_memory()
+
+
+def _names(arms: Any) -> list[str]:
+    """Returns the names of a study's arms, after checking that they are arms with different names."""
+    if isinstance(arms, Arm) or not all(isinstance(arm, Arm) for arm in arms):
+        raise ValueError(f"arms of a study must be a list of mtq.study.Arm. Received: {arms!r}.")
+    names = [arm.name for arm in arms]
+    if not names or len({name.casefold() for name in names}) < len(names):
+        raise ValueError(
+            "The arms of a study must be at least one, with different names (upper and lower case count as the "
+            f"same). Received: {names}."
+        )
+    return names
+
+
+def _check_named(role: str, name: str, names: list[str]) -> None:
+    """Raises a ValueError unless a name is that of an arm of the study."""
+    if name not in names:
+        raise ValueError(f"{role} must name an arm of the study. Received: {name!r}. The arms are: {names}.")
+
+
+def _pairs(comparisons: Iterable[tuple[str, str]], names: list[str]) -> list[tuple[str, ...]]:
+    """Returns the pairs of arms to compare, after checking that each names two different arms."""
+    pairs = [tuple(pair) for pair in comparisons]
+    for pair in pairs:
+        if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(names):
+            raise ValueError(
+                f"comparisons must be pairs of two arms of the study. Received: {pair!r}. The arms are: {names}."
+            )
+    return pairs
+
+
+def _check_matched(arms: Sequence[Arm], names: list[str]) -> None:
+    """Raises a ValueError unless every `parameters_of` names an arm with a width of its own."""
+    matched = {arm.name: arm.parameters_of for arm in arms if arm.parameters_of is not None}
+    for name, other in matched.items():
+        _check_named(f"parameters_of of {name!r}", other, names)
+        if other in matched:
+            raise ValueError(
+                f"parameters_of must name an arm that has no parameters_of itself. Received: {other!r} for arm "
+                f"{name!r}, where {other!r} has parameters_of={matched[other]!r}."
+            )
 
 
 def _seeds(seeds: Any) -> list[int]:

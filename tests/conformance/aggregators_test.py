@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import mtq
 from mtq.task_gradients import TaskGradients
-from tests.toy import summed_losses
+from tests.toy import remaining_excess
 
 SCALES = [1.0, *(pytest.param(scale, marks=pytest.mark.thorough) for scale in (1e-12, 1e12))]
 
@@ -102,21 +102,22 @@ def shared(update):
     return np.concatenate([np.ravel(update[0]), np.ravel(update[1])])
 
 
-def mean_update(aggregator, rows, weights, draws):
-    """Of the shared variables, over what is drawn at several updates."""
+def updates(aggregator, rows, weights, draws):
+    """The updates of the shared variables, `[draws, numbers]`."""
     build(aggregator, len(rows))
     compiled = tf.function(lambda n: aggregator(gradients(rows), tf.constant(weights), n)[:2], autograph=False)
-    return np.mean([shared(compiled(tf.constant(n, tf.int64))) for n in range(draws)], axis=0)
+    return np.stack([shared(compiled(tf.constant(n, tf.int64))) for n in range(draws)])
 
 
 @pytest.mark.thorough
 def test_permuting_the_tasks_changes_nothing(name, aggregator):
-    """In the mean, where it is random."""
+    """In the mean, where it is random: to five standard errors of the difference of means."""
     rows, order, weights = random_rows(4), [2, 0, 3, 1], np.array([1.0, 2.0, 0.5, 3.0], np.float32)
-    draws, tolerance = (400, 0.25) if name in RANDOM else (1, 1e-4)
-    first = mean_update(aggregator, rows, weights, draws)
-    second = mean_update(aggregator, rows[order], weights[order], draws)
-    np.testing.assert_allclose(first, second, rtol=0, atol=tolerance * np.abs(first).max())
+    draws = 400 if name in RANDOM else 1
+    first, second = updates(aggregator, rows, weights, draws), updates(aggregator, rows[order], weights[order], draws)
+    error = 5 * np.sqrt((first.var(axis=0) + second.var(axis=0)) / draws)
+    allowed = np.maximum(error, 1e-4 * np.abs(first).max())
+    assert np.all(np.abs(first.mean(axis=0) - second.mean(axis=0)) <= allowed)
 
 
 def test_a_task_of_weight_zero_has_no_say(name, aggregator):
@@ -233,9 +234,9 @@ def test_compiles_and_traces_once(aggregator):
 
 
 @pytest.mark.thorough
-def test_the_summed_loss_of_a_toy_falls(aggregator):
-    losses = summed_losses(build(aggregator, 2, 3), lambda losses, updates, gradients: tf.ones(2))
-    assert losses[-1] < 0.7 * losses[0]
+def test_descent_comes_near_the_least_summed_loss_of_a_toy(aggregator):
+    """Within 3 %: MGDA, which is the furthest away, stops at a Pareto point 2.0 % above; the sum reaches 6e-8."""
+    assert remaining_excess(build(aggregator, 2, 3), lambda losses, updates, gradients: tf.ones(2)) < 0.03
 
 
 def test_an_unknown_scope():

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import mtq
 from mtq.task_gradients import TaskGradients
-from tests.toy import summed_losses
+from tests.toy import remaining_excess
 from tests.toy_environments import Corridor, CountingEnvironment
 
 WEIGHTINGS = {
@@ -101,12 +101,13 @@ def test_compiles_and_traces_once(weighting):
 
 
 @pytest.mark.thorough
-def test_the_summed_loss_of_a_toy_falls_beside_an_aggregator(weighting):
+def test_descent_comes_near_the_least_summed_loss_of_a_toy(weighting):
     tasks, aggregator = make_tasks(), mtq.aggregators.get("pcgrad")
     aggregator.build(2, 3)
     initial = tf.constant(weighting.initial_weights(tasks), tf.float32)
-    losses = summed_losses(aggregator, lambda losses, n, gradients: weighting(initial, losses, n, tasks, gradients))
-    assert losses[-1] < 0.7 * losses[0]
+    weigh = lambda losses, n, gradients: weighting(initial, losses, n, tasks, gradients)  # noqa: E731
+    is_schedule = isinstance(weighting, mtq.weightings.Schedule)  # the weights fall, and with them the steps
+    assert remaining_excess(aggregator, weigh) < (0.5 if is_schedule else 0.03)
 
 
 def test_every_name_makes_one(two_tasks):

@@ -58,7 +58,6 @@ def test_the_warm_up_leaves_the_weights_as_they_were():
     source.prepare()
     source.prepare()  # once is enough
     assert int(model.updates) == 0
-    assert tasks.names == ("cart_pole", "mountain_car")
     for old, new in zip(before, model.network.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
