@@ -30,14 +30,14 @@ class Options:
     """The number of updates of each model in a round."""
     epochs: int = 5
     """The number of epochs into which the updates of a round are divided; the callback writes after each epoch."""
-    every: int = 100
+    update_freq: int = 100
     """The number of updates from one sample to the next."""
 
 
 def measure(options: Options) -> dict[str, float]:
     """Prints the figures, and returns them."""
     with tempfile.TemporaryDirectory() as directory:
-        telemetry = mtq.callbacks.GradientTelemetry(directory, every=options.every)
+        telemetry = mtq.callbacks.GradientTelemetry(directory, update_freq=options.update_freq)
         arms = {"without": _trainer([], options), "with": _trainer([telemetry], options)}
         seconds: dict[str, list[float]] = {name: [] for name in arms}
         for train in arms.values():  # traces and compiles
@@ -51,7 +51,7 @@ def measure(options: Options) -> dict[str, float]:
     medians = {f"{name}_seconds": statistics.median(times) for name, times in seconds.items()}
     figures = {**medians, "cost": medians["with_seconds"] / medians["without_seconds"] - 1}
     print(f"{options.updates:,} updates without samples: {figures['without_seconds']:.2f} s")
-    print(f"with a sample every {options.every} updates: {figures['with_seconds']:.2f} s, {figures['cost']:+.1%}")
+    print(f"with a sample every {options.update_freq} updates: {figures['with_seconds']:.2f} s, {figures['cost']:+.1%}")
     return figures
 
 

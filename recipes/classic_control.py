@@ -97,7 +97,6 @@ def main(options: Options) -> dict[str, Any]:
         )
     epsilon = mtq.exploration.linear(1.0, 0.05, options.exploration_steps)
     experience = mtq.Experience(
-        tasks,
         model,
         exploration={
             "cart_pole": epsilon,
@@ -110,7 +109,7 @@ def main(options: Options) -> dict[str, Any]:
         n_step=options.n_step,
         seed=options.seed,
     )
-    dataset = experience.dataset(options.batch_size)  # before the folder is created, because it may raise
+    batches = experience.batches(options.batch_size)  # before the folder is created, because it may raise
     run = mtq.runs.Run(
         options.out,
         dataclasses.asdict(options),
@@ -122,7 +121,7 @@ def main(options: Options) -> dict[str, Any]:
     metrics = run.train(
         model,
         experience,
-        dataset,
+        batches,
         epochs=options.epochs,
         updates_per_epoch=options.updates_per_epoch,
         episodes=options.episodes,

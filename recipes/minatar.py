@@ -99,7 +99,6 @@ def main(options: Options) -> dict[str, Any]:
             steps_per_execution=mtq.runs.steps_per_execution(options.updates_per_epoch),
         )
     experience = mtq.Experience(
-        tasks,
         model,
         exploration=mtq.exploration.EpsilonGreedy(
             mtq.exploration.linear(1.0, 0.05, options.exploration_steps), options.repeat_exponent
@@ -110,7 +109,7 @@ def main(options: Options) -> dict[str, Any]:
         n_step=options.n_step,
         seed=options.seed,
     )
-    dataset = experience.dataset(options.batch_size)  # before the folder is created, because it may raise
+    batches = experience.batches(options.batch_size)  # before the folder is created, because it may raise
     run = mtq.runs.Run(
         options.out,
         dataclasses.asdict(options),
@@ -122,7 +121,7 @@ def main(options: Options) -> dict[str, Any]:
     metrics = run.train(
         model,
         experience,
-        dataset,
+        batches,
         epochs=options.epochs,
         updates_per_epoch=options.updates_per_epoch,
         episodes=options.episodes,

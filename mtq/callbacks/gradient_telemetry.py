@@ -23,7 +23,7 @@ from mtq.task_gradients.log import GradientLog, GradientSnapshot
 class GradientTelemetry(keras.callbacks.Callback):
     """Records the cosines between the tasks' gradients, their norms and weights, and how often they are in conflict.
 
-    It samples one update in `every`. After each epoch it appends a line for each sample to the directory's
+    It samples one update in `update_freq`. After each epoch it appends a line for each sample to the directory's
     `gradients.csv`, and writes the same numbers to TensorBoard's event files. `gradient_cosines.png`, the mean cosines
     so far, is redrawn at most every `seconds`, and at the end. The epoch's logs receive `"gradients_in_conflict"`, the
     fraction of the epoch's samples in which the gradients of any two tasks have a negative cosine; NaN if the epoch has
@@ -31,32 +31,32 @@ class GradientTelemetry(keras.callbacks.Callback):
 
     Args:
         directory: The directory for the files. The CSV file of an earlier run of the same tasks is continued.
-        every: The number of updates from one sample to the next.
+        update_freq: The number of updates from one sample to the next.
         seconds: The number of seconds between two drawings of the picture.
 
     Raises:
-        ValueError: `every` is not an integer of at least 1; or, when the training starts, the directory holds the CSV
+        ValueError: `update_freq` is not an integer of at least 1; or, when training starts, the directory holds the CSV
             file of other tasks.
         FileExistsError: The directory is a file, or its `gradient_cosines.png` is not a PNG.
     """
 
     adds_logs = True
 
-    def __init__(self, directory: str | Path, every: int = 100, seconds: float = 30.0) -> None:
+    def __init__(self, directory: str | Path, update_freq: int = 100, seconds: float = 30.0) -> None:
         super().__init__()
         self.directory = as_path("directory of GradientTelemetry", directory)
-        self.every = integer("every of GradientTelemetry", every)
+        self.update_freq = integer("update_freq of GradientTelemetry", update_freq)
         self.seconds = real("seconds of GradientTelemetry", seconds, least=0)
         self.records: list[GradientSnapshot] = []
         self._written = 0
         self._drawn = time.monotonic()
-        self._statistics: GradientLog | None = None
+        self._log: GradientLog | None = None
         self._watched: Any = None
         self._writer: Any = None
         check_folder_place(self.directory, "directory of GradientTelemetry")
         check_picture_place(self._picture)
 
-    def statistics_for(self, model: Any) -> GradientLog:
+    def gradient_log_for(self, model: Any) -> GradientLog:
         """Returns the log in which the model stores the statistics of its gradients; `fit` calls it before tracing.
 
         Args:
@@ -71,11 +71,11 @@ class GradientTelemetry(keras.callbacks.Callback):
                 "a TPU. Leave the callback out; the logs have each task's gradient_norm and weight."
             )
         if model is not self._watched:
-            self._watched, self._statistics, self.records, self._written = model, None, [], 0
-        capacity = -(-model.steps_per_execution // self.every) + 1
-        if self._statistics is None or self._statistics.capacity < capacity:
-            self._statistics = GradientLog(len(model.tasks), self.every, capacity)
-        return self._statistics
+            self._watched, self._log, self.records, self._written = model, None, [], 0
+        capacity = -(-model.steps_per_execution // self.update_freq) + 1
+        if self._log is None or self._log.capacity < capacity:
+            self._log = GradientLog(len(model.tasks), self.update_freq, capacity)
+        return self._log
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Opens the files."""
@@ -112,8 +112,8 @@ class GradientTelemetry(keras.callbacks.Callback):
         self._writer = None
 
     def _fetch(self) -> None:
-        if self._statistics is not None:
-            self.records += self._statistics.fetch()
+        if self._log is not None:
+            self.records += self._log.fetch()
 
     @property
     def _path(self) -> Path:

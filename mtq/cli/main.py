@@ -253,7 +253,6 @@ def _train_somewhere(options: argparse.Namespace) -> None:
             steps_per_execution=mtq.runs.steps_per_execution(updates_per_epoch),
         )
     experience = mtq.Experience(
-        tasks,
         model,
         exploration=mtq.exploration.linear(1.0, 0.05, options.exploration_steps or max(1, options.steps // 5)),
         replay_capacity=options.replay_capacity,
@@ -261,14 +260,14 @@ def _train_somewhere(options: argparse.Namespace) -> None:
         steps_per_update=options.steps_per_update,
         seed=options.seed,
     )
-    dataset = experience.dataset(options.batch_size)  # before the folder is created, because it may raise
+    batches = experience.batches(options.batch_size)  # before the folder is created, because it may raise
     record = {name: value for name, value in vars(options).items() if name != "command"}
     is_chief = mtq.distribution.is_chief(strategy)
     run = mtq.runs.Run(options.out, record, overwrite=options.overwrite, resume=options.resume, is_chief=is_chief)
     run.train(
         model,
         experience,
-        dataset,
+        batches,
         epochs=epochs,
         updates_per_epoch=updates_per_epoch,
         episodes=options.episodes,

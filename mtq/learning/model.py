@@ -589,10 +589,10 @@ class MultiTaskDQN(KerasTrainer):
         """Lets a callback that asks for it see the gradients, from the next tracing on, and returns it."""
         given = getattr(callbacks, "callbacks", callbacks)
         given = given if isinstance(given, list | tuple) else [given]
-        asking = [callback for callback in given if hasattr(callback, "statistics_for")]
+        asking = [callback for callback in given if hasattr(callback, "gradient_log_for")]
         if len(asking) > 1:
             raise ValueError("fit takes one GradientTelemetry among its callbacks. Received: several.")
-        statistics = asking[0].statistics_for(self) if asking and self.compiled else None
+        statistics = asking[0].gradient_log_for(self) if asking and self.compiled else None
         if statistics is not self.gradient_log:
             self.gradient_log = statistics
             self._forget_functions()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from mtq.callbacks import BestCheckpoint, EvaluateTasks, LearningCurves, SaveCheckpoint, TrainingReturns
 from mtq.checks import flag, integer
@@ -112,7 +111,7 @@ class Run:
         self,
         model: Any,
         experience: Any,
-        dataset: tf.data.Dataset,
+        batches: Any,
         *,
         epochs: int,
         updates_per_epoch: int,
@@ -128,8 +127,8 @@ class Run:
         Args:
             model: The compiled model.
             experience: The experience on which the model is trained.
-            dataset: The batches, `experience.dataset(batch_size)`. Create them before the run, because errors should
-                be raised before the folder is created.
+            batches: The batches, `experience.batches(batch_size)`. Create them before the run, because errors should be
+                raised before the folder is created.
             epochs: The number of epochs, each of which ends with an evaluation.
             updates_per_epoch: The number of updates of the network in each epoch.
             episodes: The number of episodes of each task in each evaluation.
@@ -158,7 +157,7 @@ class Run:
             if done and self.is_chief:
                 print(f"Resuming after epoch {done} of {epochs}, from {checkpoint.folder}.")
             model.fit(
-                dataset,
+                batches,
                 initial_epoch=done,
                 epochs=epochs,
                 steps_per_epoch=updates_per_epoch,

@@ -17,7 +17,7 @@ def learn(directory, in_graph, every=10, steps_per_execution=20, epochs=2, jit_c
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), seed=0), tasks)
     model.compile("adam", steps_per_execution=steps_per_execution, jit_compile=jit_compile)
     dataset = mtq.Experience(tasks, model, warmup_steps=20).dataset(8)
-    telemetry = mtq.callbacks.GradientTelemetry(directory, every=every)
+    telemetry = mtq.callbacks.GradientTelemetry(directory, update_freq=every)
     history = model.fit(dataset, steps_per_epoch=60, epochs=epochs, verbose=0, callbacks=[telemetry])
     return model, dataset, telemetry, history
 
@@ -85,7 +85,7 @@ def test_a_run_that_fails_is_seen(tmp_path):
     tasks = mtq.TaskSet([mtq.Task("cart_pole", "in_graph/CartPole")])
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8])), tasks)
     model.compile("adam", steps_per_execution=20, jit_compile=False)
-    telemetry = mtq.callbacks.GradientTelemetry(tmp_path, every=10)
+    telemetry = mtq.callbacks.GradientTelemetry(tmp_path, update_freq=10)
     dataset = mtq.Experience(tasks, model, warmup_steps=20).dataset(8)
     with pytest.raises(KeyboardInterrupt):
         model.fit(dataset, steps_per_epoch=100, verbose=0, callbacks=[Fails(), telemetry])
@@ -115,5 +115,5 @@ def test_the_file_of_other_tasks_is_not_continued(tmp_path):
 
 
 def test_every_must_be_a_whole_number(tmp_path):
-    with pytest.raises(ValueError, match=r"every of GradientTelemetry must be an integer of at least 1. Received: 0"):
-        mtq.callbacks.GradientTelemetry(tmp_path, every=0)
+    with pytest.raises(ValueError, match=r"update_freq of GradientTelemetry must be an integer .* Received: 0"):
+        mtq.callbacks.GradientTelemetry(tmp_path, update_freq=0)

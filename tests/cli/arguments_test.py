@@ -77,7 +77,7 @@ INTEGERS = {
     "every of EvaluateTasks": calling(mtq.callbacks.EvaluateTasks, "every"),
     "seed of EvaluateTasks": calling(mtq.callbacks.EvaluateTasks, "seed"),
     "every of SaveCheckpoint": lambda value, *_: mtq.callbacks.SaveCheckpoint(None, every=value),
-    "every of GradientTelemetry": lambda value, *_: mtq.callbacks.GradientTelemetry("x", every=value),
+    "update_freq of GradientTelemetry": lambda value, *_: mtq.callbacks.GradientTelemetry("x", update_freq=value),
     "episodes": lambda value, tasks, model: mtq.evaluation.evaluate(model, tasks, episodes=value),
     "max_steps": lambda value, tasks, model: mtq.evaluation.evaluate(model, tasks, max_steps=value),
     "seed of an evaluation": lambda value, tasks, model: mtq.evaluation.evaluate(model, tasks, seed=value),

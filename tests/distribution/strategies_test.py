@@ -116,4 +116,4 @@ def test_telemetry_is_not_for_a_tpu(replicated, tmp_path, monkeypatch):
     _, model = replicated
     monkeypatch.setattr("mtq.callbacks.gradient_telemetry.draws_on_host", lambda strategy: True)
     with pytest.raises(ValueError, match="GradientTelemetry must be used on CPUs or GPUs"):
-        mtq.callbacks.GradientTelemetry(tmp_path).statistics_for(model)
+        mtq.callbacks.GradientTelemetry(tmp_path).gradient_log_for(model)

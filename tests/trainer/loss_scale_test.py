@@ -141,7 +141,7 @@ def test_a_skipped_update_leaves_no_state_behind(overflow, remembers, replicas, 
         model.compile(optimizer, loss_weights=weighting, aggregator=aggregator(factor), jit_compile=False)
     batch = {n: b._replace(reward=30.0 * b.reward) for n, b in random_batch(tasks).items()}
     dataset = tf.data.Dataset.from_tensors(batch).repeat()
-    telemetry = mtq.callbacks.GradientTelemetry(tmp_path, every=1)
+    telemetry = mtq.callbacks.GradientTelemetry(tmp_path, update_freq=1)
     before = state_of(model)
     model.fit(dataset, steps_per_epoch=1, verbose=0, callbacks=[telemetry] if looks else None)
     assert not telemetry.records

@@ -216,7 +216,7 @@ class _Watch(keras.callbacks.Callback):
         self.scores: list[dict[str, float]] = []
         self.cosines: list[np.ndarray] = []
 
-    def statistics_for(self, model: Any) -> GradientLog | None:
+    def gradient_log_for(self, model: Any) -> GradientLog | None:
         """Returns the log in which the model stores the statistics of its gradients."""
         return self._statistics
 
