@@ -183,8 +183,14 @@ def load_state(layer: Any, store: Any, path: str) -> None:
         layer: A Keras layer or model.
         store: The store that Keras passes `load_own_variables`.
         path: The place in the file, such as `"layers/functional"`.
+
+    Raises:
+        ValueError: The file has other layers there.
     """
-    saving_lib._load_state(layer, store, None, path, visited_saveables=set())
+    errors: dict[int, tuple[Any, Exception]] = {}
+    saving_lib._load_state(layer, store, None, path, visited_saveables=set(), failed_saveables=set(), error_msgs=errors)
+    for _, error in errors.values():
+        raise error
 
 
 def has_path(store: Any, path: str) -> bool:
