@@ -23,7 +23,7 @@ _MODULES = {
     "exploration": "mtq.experience.exploration",
     "networks": "mtq.networks",
     "runs": "mtq.runs",
-    "spaces": "mtq.tasks",  # the name before 0.2
+    "spaces": "mtq.tasks",  # its earlier name
     "study": "mtq.study",
     "suites": "mtq.tasks.suites",
     "tasks": "mtq.tasks",

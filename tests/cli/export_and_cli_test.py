@@ -178,7 +178,7 @@ def test_the_example_of_the_readme(tmp_path, monkeypatch):
     small = small.replace("episodes=20", "episodes=1")
     assert small != code
     exec(compile(small, "README.md", "exec"), {})
-    assert (tmp_path / "runs/classic/model.keras").exists()
+    assert (tmp_path / "runs/classic/best.keras").exists()
     assert (tmp_path / "saved_models/classic/1/saved_model.pb").exists()
 
 
