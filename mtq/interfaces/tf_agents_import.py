@@ -71,7 +71,7 @@ def with_legacy_keras() -> Iterator[None]:
     before = [vars(module).get(name, _MISSING) for module, name in places]
     os.environ[_VARIABLE] = "1"
     try:
-        # TensorFlow Probability reads the attribute of TensorFlow and the environment variable; tf-agents uses tf.keras.
+        # TensorFlow Probability reads TensorFlow's attribute and the environment variable; tf-agents uses tf.keras.
         legacy_keras = importlib.import_module("tf_keras")
         for module, name in places:
             setattr(module, name, legacy_keras if name == "keras" else True)
