@@ -158,8 +158,8 @@ def unlock(layer: Any) -> None:
 class BuiltModel(keras.Model):
     """A model that its constructor builds, so that the trainer does not have to build it from a first batch.
 
-    Within a `tf.distribute` strategy, Keras takes a first batch even if the model is built. That batch is lost, and with
-    several processes taking it fails.
+    Within a `tf.distribute` strategy, Keras takes a first batch even if the model is built. That batch is lost, and
+    taking it fails with several processes.
     """
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
@@ -290,9 +290,8 @@ def apply_without_sum(optimizer: Any, gradients: Sequence[tf.Tensor], variables:
     Raises:
         RuntimeError: This version of Keras sums gradients in another way.
     """
-    is_called = not (
-        optimizer.gradient_accumulation_steps and tf.executing_eagerly()
-    )  # with accumulation, not called at every step
+    # With gradient accumulation, eager steps do not all call it.
+    is_called = not (optimizer.gradient_accumulation_steps and tf.executing_eagerly())
     is_called = is_called and _applies_as_keras(optimizer)
     with _replaced(optimizer, "_all_reduce_sum_gradients", lambda pairs: pairs, is_called):
         optimizer.apply(gradients, variables)

@@ -93,9 +93,7 @@ def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[
             row = _range(getattr(batch[name], role), low, high, batch[name].action)
             subject = f"The {role} of a batch of task {name} must"  # without quotes, which TensorFlow would escape
             # TensorFlow appends the tensors to the text, so what was received comes last.
-            value_text = (
-                f"{subject} be {_wanted(low, high)}. Fix the dataset. Received: values from minimum to maximum:"
-            )
+            value_text = f"{subject} be {_wanted(low, high)}. Fix the dataset. Received: minimum and maximum:"
             rows_text = f"{subject} have as many rows as the action, and at least one. Fix the dataset."
             assertions.append(tf.debugging.Assert(tf.reduce_all(row[2:4] > 0), [value_text, row[0], row[1]]))
             assertions.append(tf.debugging.Assert(tf.reduce_all(row[4:] > 0), [rows_text]))
@@ -106,7 +104,7 @@ def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[
 def _range(values: tf.Tensor, low: np.ndarray, high: np.ndarray, action: tf.Tensor) -> tf.Tensor:
     """Returns the lowest and the highest value, and four flags, `[6]` float32.
 
-    The flags are 1 if all values are finite, if all are within the bounds, if there are as many rows as in `action`, and
+    The flags are 1 if all values are finite, if all are within the bounds, if `action` has the same number of rows, and
     if there is at least one row.
     """
     rows = tf.shape(values)[0]

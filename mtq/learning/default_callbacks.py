@@ -153,7 +153,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         """Returns the part of the message that says whether the network's weights are finite."""
         path = self._non_finite_weight()
         if path is None:
-            return "The network's weights are finite, because the update was not applied. Earlier checkpoints are unchanged."
+            return "The network's weights are still finite, and earlier checkpoints are unchanged."
         return f"The network's weight '{path}' is not finite either. {_OF_WEIGHTS}"
 
     def _non_finite_weight(self) -> str | None:
