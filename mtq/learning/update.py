@@ -148,7 +148,7 @@ class Update:
     def _combine_where_finite(
         self, gradients: TaskGradients, quantities: Quantities
     ) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
-        """Combines the gradients if they are finite. Overflows are routine with a loss scale, and solvers fail on them."""
+        """Combines the gradients if they are finite. With a loss scale, overflows are routine; solvers fail on them."""
         variables = self._variables
 
         def combine() -> tuple[tf.Tensor, list[tf.Tensor]]:
