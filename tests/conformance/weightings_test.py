@@ -1,4 +1,4 @@
-"""What every weighting promises."""
+"""Tests of the properties of every weighting."""
 
 import keras
 import numpy as np
@@ -45,7 +45,7 @@ def weighting(request):
 
 
 def gradients(losses):
-    """Of the lengths of the losses, over one shared variable and one of each task."""
+    """Gradients proportional to the losses, for one shared variable and one private variable of each task."""
     rows = tf.constant([[1.0, 2.0, -1.0], [0.5, -2.0, 1.0]]) * tf.convert_to_tensor(losses, tf.float32)[:, None]
     return TaskGradients([[rows[0], tf.ones(1), None], [rows[1], None, tf.ones(1)]])
 
