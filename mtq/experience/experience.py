@@ -263,7 +263,7 @@ class Experience:
 
 def _in_order(model: Any, tasks: Any) -> tuple[Any, TaskSet]:
     """Returns the model and the tasks, whichever order they were passed in, after checking that they fit."""
-    if isinstance(model, TaskSet):
+    if isinstance(model, TaskSet) or hasattr(tasks, "paths"):
         model, tasks = tasks, model
     if not hasattr(model, "paths"):
         raise ValueError(f"model of experience must be an mtq.MultiTaskDQN. Received: {model!r}.")
