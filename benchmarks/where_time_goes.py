@@ -89,7 +89,7 @@ def _loop(system: Any, parts: set[str], updates: int) -> Callable[[], Any]:
         else:
             stepped = [driver.env.step_and_restart(tf.convert_to_tensor(actions)) for driver in drivers]
             return [current.observation for _, current in stepped]
-        batch = experience.replicas[0].sample(system.work.batch_size)
+        batch = experience.replicas[0].sample(system.work.batch_size).batch
         if "learn" in parts:
             system.model.train_step(batch)
         return tf.nest.flatten(batch) if "sample" in parts else [drivers[-1].read().observation]

@@ -31,6 +31,26 @@ class Transition(NamedTuple):
     next_observation: tf.Tensor
 
 
+class WeightedTransition(NamedTuple):
+    """A batch of transitions whose rows count with weights, such as the importance weights of prioritized replay.
+
+    Attributes:
+        observation: As of `Transition`.
+        action: As of `Transition`.
+        reward: As of `Transition`.
+        discount: As of `Transition`.
+        next_observation: As of `Transition`.
+        weight: The factors of the rows' losses, `[B]` float32.
+    """
+
+    observation: tf.Tensor
+    action: tf.Tensor
+    reward: tf.Tensor
+    discount: tf.Tensor
+    next_observation: tf.Tensor
+    weight: tf.Tensor
+
+
 def q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor) -> tf.Tensor:
     """Computes the targets of deep Q-learning, `y = r + γ · max_a q(s', a)`, with gradients stopped.
 

@@ -13,7 +13,7 @@ from mtq.environments.in_graph import InGraphEnvironment
 from mtq.environments.specs import action_spec, observation_spec
 from mtq.experience.memory import memory_spec
 from mtq.experience.replay import Replay
-from mtq.experience.sampler import Sampler
+from mtq.experience.sampler import Sampler, Selection, UniformSampler
 from mtq.interfaces import TFPolicy, own, time_step_spec
 from tests.interop import needs_tf_agents, tf_agents
 
@@ -154,7 +154,7 @@ class Newest(Sampler):
         self.seen.assign(step)
 
     def select(self, batch_size, first, number):
-        return tf.fill([batch_size], first + number - 1), tf.zeros([batch_size], tf.int64)
+        return Selection(tf.fill([batch_size], first + number - 1), tf.zeros([batch_size], tf.int64))
 
     def state(self):
         return [self.seen]
@@ -168,6 +168,61 @@ def test_a_sampler_of_ones_own():
     np.testing.assert_array_equal(batch.observation, np.tile(newest, [4, 1]))
     assert int(experience.replays["chain"].sampler.seen) == 5  # ten steps of the warm-up, and two more, of two copies
     assert "chain/replay/2" in experience.replicas[0].state()
+
+
+class Weighted(UniformSampler):
+    """Selects uniformly, with weights of 0 for every other row, and keeps the errors that it is told."""
+
+    has_weights = needs_errors = True
+
+    def build(self, length, num_envs, seed):
+        super().build(length, num_envs, seed)
+        self.errors, self.steps = tf.Variable(tf.zeros([8])), tf.Variable(tf.zeros([8], tf.int64))
+
+    def select(self, batch_size, first, number):
+        weight = tf.constant([0.0, 2.0] * (batch_size // 2))
+        return super().select(batch_size, first, number)._replace(weight=weight)
+
+    def update(self, selection, errors):
+        self.errors.assign(errors)
+        self.steps.assign(selection.step)
+
+
+def errors_by_hand(model, name, batch):
+    q_t = model.target_paths[name](batch.next_observation).numpy()
+    q_tm1 = model.paths[name](batch.observation).numpy()
+    return batch.reward + batch.discount * q_t.max(axis=1) - q_tm1[np.arange(len(q_tm1)), batch.action]
+
+
+@pytest.mark.parametrize("environment", ["in_graph/Chain", "FrozenLake-v1"])
+@pytest.mark.parametrize("loss", ["squared", "huber", keras.losses.MeanSquaredError(), "mse"])
+def test_weights_count_in_the_loss_and_errors_come_back(environment, loss):
+    tasks = mtq.TaskSet([mtq.Task("a", environment, num_envs=2)])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), seed=0), tasks)
+    model.compile(keras.optimizers.SGD(0.0), loss=loss)
+    experience = mtq.Experience(model, warmup_steps=40, sampler=Weighted, steps_per_update=2)
+    batches = []
+
+    def noted(batch):
+        tf.py_function(lambda *fields: batches.append([field.numpy() for field in fields]), list(batch["a"]), [])
+        return batch
+
+    logs = model.fit(experience.batches(8).map(noted), steps_per_epoch=1, verbose=0).history
+    batch = mtq.value_learning.WeightedTransition(*batches[-1])
+    np.testing.assert_array_equal(batch.weight, [0, 2] * 4)
+    errors = errors_by_hand(model, "a", batch)
+    sampler = experience.replays["a"].sampler
+    np.testing.assert_allclose(sampler.errors, errors, rtol=1e-4, atol=1e-6)
+    assert int(tf.reduce_max(sampler.steps)) <= 21
+    kind = np.where(np.abs(errors) <= 1, errors**2 / 2, np.abs(errors) - 0.5) if loss == "huber" else errors**2
+    assert logs["a/loss"][0] == pytest.approx(np.mean(kind * batch.weight), rel=1e-4)
+    assert logs["a/td_error"][0] == pytest.approx(np.abs(errors).mean(), rel=1e-4)
+
+
+def test_a_sampler_that_needs_errors_is_drawn_from_by_fit_alone():
+    experience = mtq.Experience(model_of(chain()), warmup_steps=10, sampler=Weighted)
+    with pytest.raises(ValueError, match="Batches whose sampler needs the errors of each update must be drawn by fit"):
+        next(iter(experience.batches(8)))
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,13 @@ def own_names(tree):
 
 @functools.cache
 def allowed_names():
-    """The private names of mtq itself, `os._exit`, and the documented `_replace` of named tuples."""
-    return {"_exit", "_replace", *(name for tree in modules().values() for name in own_names(tree))} - private_names()
+    """The private names of mtq itself, `os._exit`, and the documented `_replace` and `_fields` of named tuples."""
+    return {
+        "_exit",
+        "_replace",
+        "_fields",
+        *(name for tree in modules().values() for name in own_names(tree)),
+    } - private_names()
 
 
 def private_uses(tree, source):

@@ -9,6 +9,8 @@ import tensorflow as tf
 from mtq import value_learning as vl
 from mtq.distribution.replicas import replica_number
 from mtq.environments.errors import environment_errors, kept
+from mtq.experience.replica_experience import Drawn
+from mtq.experience.sampler import Sampler
 from mtq.tasks import Task
 
 Batch = dict[str, vl.Transition]
@@ -58,17 +60,42 @@ class Batches:
         """
         return Batches(self.experience, self.batch_size, (*self._functions, function))
 
-    def next_batch(self) -> Batch:
+    def draw(self) -> Drawn:
         """Takes the environment steps that are due, then draws this replica's batch.
 
         For use in a graph, after the warm-up.
+
+        Returns:
+            The batch, and the selections of the samplers.
         """
-        replicas = self.experience.replicas
-        return self._applied(replicas[replica_number() % len(replicas)].next_batch(self._num_rows))
+        drawn = self._replica().next_batch(self._num_rows)
+        return drawn._replace(batch=self._applied(drawn.batch))
+
+    def next_batch(self) -> Batch:
+        """The batch of `draw`."""
+        return self.draw().batch
 
     def next_batches(self) -> list[Batch]:
         """Calls `next_batch` for every replica of this process. For use in the cross-replica context."""
-        return [self._applied(replica.next_batch(self._num_rows)) for replica in self.experience.replicas]
+        return [self._applied(replica.next_batch(self._num_rows).batch) for replica in self.experience.replicas]
+
+    def update_samplers(self, selections: Any, errors: dict[str, tf.Tensor]) -> None:
+        """Passes this replica's samplers the errors of an update. For use in a graph.
+
+        Args:
+            selections: The selections that `draw` returned.
+            errors: The temporal-difference errors of the rows, `{task: [B]}`.
+        """
+        self._replica().update_samplers(selections, errors)
+
+    @property
+    def needs_errors(self) -> bool:
+        """Whether a sampler needs the errors of each update."""
+        return self.experience.replicas[0].needs_errors
+
+    def _replica(self) -> Any:
+        replicas = self.experience.replicas
+        return replicas[replica_number() % len(replicas)]
 
     def __iter__(self) -> Iterator[Batch]:
         """Yields batches, each drawn eagerly."""
@@ -78,6 +105,12 @@ class Batches:
                 f"The batches of {experience.num_replicas} replicas must be drawn by fit, each in its own replica. "
                 "Received: a loop over the batches, or a dataset made of them. Pass the object that "
                 "Experience.batches returned to fit."
+            )
+        if self.needs_errors:
+            raise ValueError(
+                "Batches whose sampler needs the errors of each update must be drawn by fit, in its graph. Received: a "
+                "loop over the batches, or a dataset made of them. Pass the object that Experience.batches returned to "
+                "fit, without run_eagerly."
             )
         uses_xla = experience.compilable and experience.model.uses_xla
         if uses_xla not in self._compiled:
@@ -118,7 +151,7 @@ class Batches:
 
         @tf.function(autograph=False)
         def sample() -> Batch:
-            return functions(experience.replicas[0].sample(self._num_rows))
+            return functions(experience.replicas[0].sample(self._num_rows).batch)
 
         def batches() -> Iterator[Batch]:
             kept(experience.prepare, in_graph=True)()
@@ -137,10 +170,13 @@ class Batches:
             batch = function(batch)
         return batch
 
-    def _spec(self, task: Task) -> vl.Transition:
+    def _spec(self, task: Task) -> Any:
         observation = tf.TensorSpec([self._num_rows, *task.spec.observation_shape], task.spec.observation_dtype)
         number = tf.TensorSpec([self._num_rows], tf.float32)
-        return vl.Transition(observation, tf.TensorSpec([self._num_rows], tf.int32), number, number, observation)
+        transition = vl.Transition(observation, tf.TensorSpec([self._num_rows], tf.int32), number, number, observation)
+        sampler = getattr(self.experience.replays[task.name], "sampler", None)
+        has_weights = isinstance(sampler, Sampler) and sampler.has_weights
+        return vl.WeightedTransition(*transition, number) if has_weights else transition
 
     def _checked(self) -> Iterator[Batch]:
         """Yields batches for `as_dataset`. `kept` stores exceptions, because TensorFlow passes on only their text."""

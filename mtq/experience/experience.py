@@ -224,7 +224,7 @@ class Experience:
         """
         replica = self.replicas[replica_number() % len(self.replicas)]
         replica.warm_up()
-        return replica.next_batch(num_rows)
+        return replica.next_batch(num_rows).batch
 
     @property
     def is_warm(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from mtq.experience.memory import Memory, Packing
-from mtq.experience.sampler import Sampler, UniformSampler
+from mtq.experience.sampler import Sampler, Selection, UniformSampler
 from mtq.interfaces import ReplayBuffer
 
 
@@ -15,10 +15,12 @@ class Draw(NamedTuple):
     Attributes:
         rows: The row numbers of the steps in the table, `[B, n]` int64.
         needs_coming: Whether any of the steps is not stored yet, a bool scalar.
+        selection: The selection of the sampler.
     """
 
     rows: tf.Tensor
     needs_coming: tf.Tensor
+    selection: Selection
 
 
 class Replay(ReplayBuffer):
@@ -86,10 +88,11 @@ class Replay(ReplayBuffer):
         """
         newest = self._last_step.read_value() + coming
         oldest = tf.maximum(newest - self._length + 1, 0)
-        start, copy = self.sampler.select(batch_size, oldest, newest - num_steps + 2 - oldest)
-        steps = start[:, None] + tf.range(num_steps, dtype=tf.int64)
-        rows = steps % self._length + copy[:, None] * self._length  # [B, n]
-        return Draw(rows, tf.reduce_any(start + num_steps - 1 > newest - coming))
+        selection = self.sampler.select(batch_size, oldest, newest - num_steps + 2 - oldest)
+        steps = selection.step[:, None] + tf.range(num_steps, dtype=tf.int64)
+        rows = steps % self._length + selection.copy[:, None] * self._length  # [B, n]
+        needs_coming = tf.reduce_any(selection.step + num_steps - 1 > newest - coming)
+        return Draw(rows, needs_coming, selection)
 
     def take(self, draw: Draw) -> Memory:
         """Returns the steps that `draw` selected, `[B, n, …]`."""

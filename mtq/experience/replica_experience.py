@@ -4,11 +4,10 @@ import dataclasses
 import fractions
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from mtq import value_learning as vl
 from mtq.environments.gymnasium_environment import GymnasiumEnvironment
 from mtq.environments.in_graph import InGraphEnvironment
 from mtq.experience.collection_statistics import CollectionStatistics
@@ -17,7 +16,7 @@ from mtq.experience.exploration import EpsilonGreedy
 from mtq.experience.memory import memory_spec
 from mtq.experience.policy import EpsilonGreedyPolicy
 from mtq.experience.replay import Replay
-from mtq.experience.sampler import Sampler
+from mtq.experience.sampler import Sampler, Selection
 from mtq.experience.transitions import as_transitions
 from mtq.interfaces import ReplayBuffer, TFPolicy
 from mtq.random_numbers import Purpose, stream_seeds
@@ -26,6 +25,18 @@ from mtq.tasks import Task, TaskSet
 MakeReplay = Callable[[Any, int, int], ReplayBuffer]
 MakePolicy = Callable[[Task, Callable[[tf.Tensor], tf.Tensor]], TFPolicy]
 MakeSampler = Callable[[], Sampler]
+
+
+class Drawn(NamedTuple):
+    """A batch, and what its rows were selected by.
+
+    Attributes:
+        batch: The batch `{task: Transition}`.
+        selections: The selections of the samplers, by task. Replays that are not mtq's have none.
+    """
+
+    batch: dict[str, Any]
+    selections: dict[str, Selection]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,7 +201,7 @@ class ReplicaExperience:
                 self.drivers[name].env.reseed(environment_seed)
                 self.drivers[name].write(self.drivers[name].env.reset())
 
-    def next_batch(self, num_rows: int) -> dict[str, vl.Transition]:
+    def next_batch(self, num_rows: int) -> Drawn:
         """Takes the environment steps that are due before the next update, then samples a batch of every task.
 
         For use in a graph, after the warm-up.
@@ -199,20 +210,46 @@ class ReplicaExperience:
             num_rows: The number of rows of each task.
 
         Returns:
-            The batch `{task: Transition}`.
+            The batch `{task: Transition}`, and the selections of the samplers.
         """
         return self._next_batch(num_rows, self._num_batches.assign_add(1))
 
-    def sample(self, num_rows: int) -> dict[str, vl.Transition]:
+    def sample(self, num_rows: int) -> Drawn:
         """Samples a batch of every task from the stored steps. For use in a graph.
 
         Args:
             num_rows: The number of rows of each task.
 
         Returns:
-            The batch `{task: Transition}`.
+            The batch `{task: Transition}`, and the selections of the samplers.
         """
-        return {name: self._sample(name, num_rows) for name in self.tasks}
+        batch, selections = {}, {}
+        for name, replay in self.replays.items():
+            if isinstance(replay, Replay):
+                draw = replay.draw(num_rows, self.share.n_step)
+                selections[name] = draw.selection
+                batch[name] = as_transitions(self.tasks[name], replay.take(draw), draw.selection.weight)
+            else:
+                steps, _ = replay.get_next(num_rows, self.share.n_step)
+                batch[name] = as_transitions(self.tasks[name], steps)
+        return Drawn(batch, selections)
+
+    def update_samplers(self, selections: Mapping[str, Selection], errors: Mapping[str, tf.Tensor]) -> None:
+        """Passes the samplers that need them the errors of an update. For use in a graph.
+
+        Args:
+            selections: The selections for the batch of the update, by task.
+            errors: The temporal-difference errors of the rows, `{task: [B]}`.
+        """
+        for name, selection in selections.items():
+            sampler = self.replays[name].sampler
+            if sampler.needs_errors:
+                sampler.update(selection, errors[name])
+
+    @property
+    def needs_errors(self) -> bool:
+        """Whether a sampler needs the errors of each update."""
+        return any(isinstance(replay, Replay) and replay.sampler.needs_errors for replay in self.replays.values())
 
     @property
     def is_warm(self) -> bool:
@@ -225,20 +262,20 @@ class ReplicaExperience:
             run_together(drivers, tf.where(self._is_warm, 0, self.share.warmup_rounds(num_envs)))
         self._is_warm.assign(True)
 
-    def _after_all_steps(self, num_rows: int, number: tf.Tensor) -> dict[str, vl.Transition]:
+    def _after_all_steps(self, num_rows: int, number: tf.Tensor) -> Drawn:
         """Takes all steps that are due, then samples the batch."""
         for num_envs, drivers in self._drivers_by_num_envs().items():
             run_together(drivers, self.share.steps_due(num_envs, number))
         return self.sample(num_rows)
 
-    def _before_the_last_step(self, num_rows: int, number: tf.Tensor) -> dict[str, vl.Transition]:
+    def _before_the_last_step(self, num_rows: int, number: tf.Tensor) -> Drawn:
         """Samples the batch, then takes the last step. TensorFlow can run the update concurrently with that step."""
         take_last_steps = self._all_but_the_last_steps(number)
-        batch = self.sample(num_rows)
+        drawn = self.sample(num_rows)
         take_last_steps()
-        return batch
+        return drawn
 
-    def _beside_the_last_step(self, num_rows: int, number: tf.Tensor) -> dict[str, vl.Transition]:
+    def _beside_the_last_step(self, num_rows: int, number: tf.Tensor) -> Drawn:
         """Reads the batch before the last step if it does not contain that step, else after it.
 
         The draw shows beforehand whether the batch contains the last step. If not, the update does not depend on that
@@ -249,9 +286,12 @@ class ReplicaExperience:
         nothing = lambda: tf.constant(False)  # noqa: E731
         is_needed = tf.reduce_any([draw.needs_coming for draw in draws.values()])
         tf.cond(is_needed, take_last_steps, nothing)
-        batch = {name: as_transitions(self.tasks[name], self.replays[name].take(draw)) for name, draw in draws.items()}
+        batch = {
+            name: as_transitions(self.tasks[name], self.replays[name].take(draw), draw.selection.weight)
+            for name, draw in draws.items()
+        }
         tf.cond(is_needed, nothing, take_last_steps)
-        return batch
+        return Drawn(batch, {name: draw.selection for name, draw in draws.items()})
 
     def _all_but_the_last_steps(self, number: tf.Tensor) -> Callable[[], tf.Tensor]:
         """Takes all steps that are due except the last, and selects the actions for the last step.
@@ -271,14 +311,6 @@ class ReplicaExperience:
             return tf.constant(True)
 
         return take_last_steps
-
-    def _sample(self, name: str, num_rows: int) -> vl.Transition:
-        replay = self.replays[name]
-        if isinstance(replay, Replay):
-            steps = replay.take(replay.draw(num_rows, self.share.n_step))
-        else:
-            steps, _ = replay.get_next(num_rows, self.share.n_step)
-        return as_transitions(self.tasks[name], steps)
 
     def _end_episodes(self, name: str) -> None:
         """Marks the newest steps as the last of their episodes, so that no return spans the break."""

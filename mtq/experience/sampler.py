@@ -1,77 +1,105 @@
-"""Samplers, which select the stored steps from which the transitions of a batch start."""
+"""Samplers, which select the stored steps that a batch starts from."""
 
 import abc
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from mtq.random_numbers import make_generator, reseed
 
 
-class Sampler(tf.Module, abc.ABC):
-    """The base class of samplers, which select the steps from which the transitions of a batch start.
+class Selection(NamedTuple):
+    """The starts of the transitions of a batch.
 
-    Each replay buffer has its own sampler. Steps are counted from the start of the run, separately for each of the N
-    copies of the environment. A subclass creates its variables in `build` and returns them from `state`.
+    Attributes:
+        step: The numbers of the steps, counted from the beginning of the run in each copy, `[B]` int64.
+        copy: The numbers of the copies of the environment, `[B]` int64.
+        weight: The factors of the transitions' losses, `[B]` float32; None if all count the same.
     """
 
+    step: tf.Tensor
+    copy: tf.Tensor
+    weight: tf.Tensor | None = None
+
+
+class Sampler(tf.Module, abc.ABC):
+    """Selects the steps from which the transitions of a batch start.
+
+    Each replay has its own sampler, which is made by calling the class. N is the number of copies of the environment.
+    With in-graph tasks all methods but `build`, `reset` and `state` are compiled by XLA, so they need static shapes.
+
+    Attributes:
+        has_weights: Whether `select` returns weights. Batches are then `WeightedTransition`s.
+        needs_errors: Whether `update` is to be called after each update of the network. Only `fit` does so.
+    """
+
+    has_weights = False
+    needs_errors = False
+
     def build(self, length: int, num_envs: int, seed: int) -> None:
-        """Creates the variables. Called once, before any step is stored.
+        """Creates the variables. Called once, before the first step is stored.
 
         Args:
             length: The number of steps that are stored of each copy.
-            num_envs: The number of copies of the environment, N.
+            num_envs: N.
             seed: The seed of the random numbers.
         """
 
     def added(self, step: tf.Tensor) -> None:
-        """Called in a graph after one step of every copy was stored.
+        """Called after a step of every copy was stored, in the graph. It replaces the step `length` before it.
 
         Args:
             step: The number of the step, an int64 scalar.
         """
 
     @abc.abstractmethod
-    def select(self, batch_size: int, first: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Selects the steps from which transitions start, with replacement. For use in a graph.
+    def select(self, batch_size: int, first: tf.Tensor, number: tf.Tensor) -> Selection:
+        """Selects starts, with replacement, in the graph.
 
         Args:
-            batch_size: The number of transitions, B.
-            first: The number of the oldest step from which a transition can start, an int64 scalar.
-            number: The number of consecutive steps of each copy, beginning with `first`, from which a transition can
-                start, an int64 scalar.
+            batch_size: B.
+            first: The oldest step that a transition can start from, an int64 scalar.
+            number: The number of steps, from `first` on, that a transition can start from in each copy, an int64
+                scalar. With environments in Python the last of them may be stored, and `added` called, only
+                afterwards.
+        """
 
-        Returns:
-            The numbers of the steps and of their copies, `[B]` int64 each.
+    def update(self, selection: Selection, errors: tf.Tensor) -> None:
+        """Called after an update of the network, in the graph, if `needs_errors`.
+
+        Args:
+            selection: What `select` returned for the batch of the update.
+            errors: The temporal-difference errors of its rows, `[B]` float32.
         """
 
     def reset(self, seed: int) -> None:
-        """Clears the variables, and sets the seed of the random numbers.
+        """Sets all variables to their first values, and draws from another seed.
 
         Args:
-            seed: The seed of the random numbers.
+            seed: The seed, as for `build`.
         """
 
     def state(self) -> list[tf.Variable]:
-        """Returns the variables for checkpoints, always in the same order."""
+        """The variables that a checkpoint must contain, always in the same order."""
         return []
 
 
 class UniformSampler(Sampler):
-    """Selects every step from which a transition can start with the same probability."""
+    """Selects every possible start with the same probability."""
 
     def build(self, length: int, num_envs: int, seed: int) -> None:
         """Creates the random generator."""
         self._num_envs, self._random = num_envs, make_generator(seed)
 
-    def select(self, batch_size: int, first: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Selects steps uniformly, with replacement."""
+    def select(self, batch_size: int, first: tf.Tensor, number: tf.Tensor) -> Selection:
+        """Selects starts uniformly."""
         drawn = self._random.uniform([batch_size], 0, number * self._num_envs, tf.int64)
-        return first + drawn // self._num_envs, drawn % self._num_envs
+        return Selection(first + drawn // self._num_envs, drawn % self._num_envs)
 
     def reset(self, seed: int) -> None:
-        """Sets the seed of the random generator."""
+        """Draws from another seed."""
         reseed(self._random, seed)
 
     def state(self) -> list[tf.Variable]:
-        """Returns the state of the random generator."""
+        """The state of the random generator."""
         return [self._random.state]

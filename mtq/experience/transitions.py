@@ -7,12 +7,13 @@ from mtq.experience.memory import Memory
 from mtq.tasks import Task
 
 
-def as_transitions(task: Task, steps: Memory) -> vl.Transition:
+def as_transitions(task: Task, steps: Memory, weight: tf.Tensor | None = None) -> vl.Transition | vl.WeightedTransition:
     """Converts steps to transitions: scales and clips rewards, multiplies discounts by γ, and computes n-step returns.
 
     Args:
         task: The task, with its `reward_scale`, `reward_clip` and `discount`.
         steps: The consecutive steps, a `Memory` of `[B, n, …]`.
+        weight: The factors of the transitions' losses, `[B]` float32; None if all count the same.
 
     Returns:
         The transitions, `[B, …]`. Their returns span n steps, or fewer where the episode ends earlier.
@@ -23,7 +24,9 @@ def as_transitions(task: Task, steps: Memory) -> vl.Transition:
     discount = steps.discount * task.discount
     observation, action = steps.observation[:, 0], steps.action[:, 0]
     if reward.shape[1] == 1:
-        return vl.Transition(observation, action, reward[:, 0], discount[:, 0], steps.next_observation[:, 0])
-    returns, discounts, position = vl.n_step_returns(reward, discount, steps.is_last)
-    bootstrap = tf.gather(steps.next_observation, position, axis=1, batch_dims=1)
-    return vl.Transition(observation, action, returns, discounts, bootstrap)
+        returns, discounts, bootstrap = reward[:, 0], discount[:, 0], steps.next_observation[:, 0]
+    else:
+        returns, discounts, position = vl.n_step_returns(reward, discount, steps.is_last)
+        bootstrap = tf.gather(steps.next_observation, position, axis=1, batch_dims=1)
+    transition = vl.Transition(observation, action, returns, discounts, bootstrap)
+    return transition if weight is None else vl.WeightedTransition(*transition, weight)

@@ -12,8 +12,6 @@ from mtq.environments.errors import kept
 from mtq.tasks.observation_spaces import LARGEST, scaling_bounds, with_rounding
 from mtq.tasks.task import Task, TaskSet
 
-_ROLES = ("observation", "action", "reward", "discount", "next_observation")
-
 
 def as_transition(task: Task, given: Any) -> vl.Transition:
     """Checks the dtypes and shapes of one task's part of a batch, and casts them to the task's dtypes.
@@ -29,19 +27,20 @@ def as_transition(task: Task, given: Any) -> vl.Transition:
         ValueError: The entry is not a `Transition`, or a field has the wrong dtype, shape or number of rows. The
             message names the task and the field.
     """
-    if not isinstance(given, vl.Transition):
+    kind = type(given)
+    if kind not in (vl.Transition, vl.WeightedTransition):
         raise ValueError(
             f"A batch must hold a Transition for task '{task.name}'. Received: {type(given).__name__}. "
             "Make mtq.Transition(observation, action, reward, discount, next_observation)."
         )
-    fields = {role: _field(task, role, getattr(given, role)) for role in _ROLES}
+    fields = {role: _field(task, role, getattr(given, role)) for role in kind._fields}
     sizes = {role: field.shape[0] for role, field in fields.items() if field.shape[0] is not None}
     if len(set(sizes.values())) > 1:
         raise ValueError(
             f"All fields of a batch of task '{task.name}' must have the same number of rows. Received: {sizes}. "
             "Batch them together."
         )
-    return vl.Transition(**fields)
+    return kind(**fields)
 
 
 def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
@@ -63,7 +62,7 @@ def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
     ranges, names = [], []
     for name, task in tasks.items():
         transition = as_transition(task, batch[name])
-        for role, limits in _limits(task).items():
+        for role, limits in _limits(task, transition).items():
             ranges.append(_range(getattr(transition, role), *limits, transition.action))
             names.append((name, role, *limits))
     rows = tf.stack(ranges)
@@ -89,7 +88,7 @@ def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[
     """
     assertions = []
     for name, task in tasks.items():
-        for role, (low, high) in _limits(task).items():
+        for role, (low, high) in _limits(task, batch[name]).items():
             row = _range(getattr(batch[name], role), low, high, batch[name].action)
             subject = f"The {role} of a batch of task {name} must"  # without quotes, which TensorFlow would escape
             # TensorFlow appends the tensors to the text, so what was received comes last.
@@ -98,7 +97,7 @@ def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[
             assertions.append(tf.debugging.Assert(tf.reduce_all(row[2:4] > 0), [value_text, row[0], row[1]]))
             assertions.append(tf.debugging.Assert(tf.reduce_all(row[4:] > 0), [rows_text]))
     with tf.control_dependencies(assertions):
-        return {name: vl.Transition(*map(tf.identity, transition)) for name, transition in batch.items()}
+        return {name: type(transition)(*map(tf.identity, transition)) for name, transition in batch.items()}
 
 
 def _range(values: tf.Tensor, low: np.ndarray, high: np.ndarray, action: tf.Tensor) -> tf.Tensor:
@@ -150,7 +149,7 @@ def _text(bound: np.ndarray) -> str:
     return f"[{entries}{', …' if bound.size > 8 else ''}]"
 
 
-def _limits(task: Task) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _limits(task: Task, transition: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Returns the bounds of each field. Those of observations are the bounds from which the network scales them."""
     spec = task.spec
     action_limits, reward_limits, discount_limits = (0.0, spec.num_actions - 1.0), (-LARGEST, LARGEST), (0.0, 1.0)
@@ -158,10 +157,10 @@ def _limits(task: Task) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     observation_limits = with_rounding(*bounds, is_integer=spec.observation_dtype == "uint8")
     limits = (action_limits, reward_limits, discount_limits, observation_limits, observation_limits)
     fields = ("action", "reward", "discount", "observation", "next_observation")
-    return {
-        role: (np.asarray(low, np.float32), np.asarray(high, np.float32))
-        for role, (low, high) in zip(fields, limits, strict=True)
-    }
+    by_field: dict[str, Any] = dict(zip(fields, limits, strict=True))
+    if isinstance(transition, vl.WeightedTransition):
+        by_field["weight"] = (0.0, LARGEST)
+    return {role: (np.asarray(low, np.float32), np.asarray(high, np.float32)) for role, (low, high) in by_field.items()}
 
 
 def _field(task: Task, role: str, value: Any) -> tf.Tensor:

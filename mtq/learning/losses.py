@@ -26,22 +26,32 @@ class TDLoss:
     def __init__(self, loss: Any) -> None:
         self.loss = loss if isinstance(loss, str) and loss in _BY_NAME else _keras_loss(loss)
 
-    def __call__(self, targets: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    def __call__(self, targets: tf.Tensor, values: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
         """Computes the mean loss over a batch.
 
         Args:
             targets: The targets, `[B]` float32.
             values: The values of the chosen actions, `[B]` float32.
+            weight: The factors of the rows' losses, `[B]` float32; None if all count the same.
 
         Returns:
             The mean loss, a float32 scalar.
         """
         if isinstance(self.loss, str):
-            return tf.reduce_mean(_BY_NAME[self.loss](targets - values))
+            losses = _BY_NAME[self.loss](targets - values)
+            return tf.reduce_mean(losses if weight is None else losses * weight)
         # The dtype of the user's loss may be another.
-        loss = tf.cast(tf.reduce_mean(self.loss(targets[:, None], values[:, None])), tf.float32)
+        loss = tf.cast(tf.reduce_mean(self._keras_losses(targets[:, None], values[:, None], weight)), tf.float32)
         # Keras sums the losses of the replicas, so its losses divide by their number. mtq averages them instead.
         return loss * num_replicas() if num_replicas() > 1 and self._is_reduced() else loss
+
+    def _keras_losses(self, targets: tf.Tensor, values: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
+        loss: Any = self.loss
+        if weight is None:
+            return loss(targets, values)
+        if isinstance(loss, keras.losses.Loss):
+            return loss(targets, values, sample_weight=weight)
+        return tf.reshape(loss(targets, values), [-1]) * tf.cast(weight, values.dtype)
 
     def _is_reduced(self) -> bool:
         """Returns whether the loss is a Keras loss that reduces a batch to one number."""

@@ -395,6 +395,17 @@ class MultiTaskDQN(KerasTrainer):
         Returns:
             The logs, the means over the epoch so far of the quantities of `TaskMetrics`.
         """
+        return self.learn(batch)[0]
+
+    def learn(self, batch: Batch) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Makes one update, as `train_step` does, and also returns the temporal-difference errors.
+
+        Args:
+            batch: The batch, `{task: Transition}`.
+
+        Returns:
+            The logs, and the errors of the rows before the update, `{task: [B]}` float32.
+        """
         batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)  # from train_on_batch, a tuple
         check_batch_arguments(y, sample_weight, method="a batch")
         batch = self._checked_batch(batch)
@@ -404,11 +415,12 @@ class MultiTaskDQN(KerasTrainer):
                 self._prepare_first_update()
         variables = self.network.trainable_variables
         scale = self.keras_step.loss_scale()
-        gradients, quantities = self.q_learning.gradients(
+        learned = self.q_learning.gradients(
             batch, self.td_loss, variables, use_im2col=self.compiles_update and is_on_cpu(), loss_scale=scale
         )
         observations = {name: batch[name].observation for name in self.tasks}
-        return self.make_update()(gradients, quantities, self.keras_step.auxiliary(observations, scale))
+        auxiliary = self.keras_step.auxiliary(observations, scale)
+        return self.make_update()(learned.gradients, learned.quantities, auxiliary), learned.errors
 
     def make_update(self) -> Update:
         """Returns the update with the optimizer, the weighting and the aggregator of `compile`."""

@@ -1,8 +1,8 @@
 """Deep Q-learning on a batch of every task: targets, losses, and the gradient of each task's loss."""
 
 import contextlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -15,6 +15,20 @@ from mtq.networks.paths import TaskPaths
 from mtq.task_gradients import TaskGradients, TaskGradientTape
 
 Batch = Mapping[str, vl.Transition]
+
+
+class Learned(NamedTuple):
+    """What a batch says about a network.
+
+    Attributes:
+        gradients: The gradients of the tasks' losses.
+        quantities: The quantities `loss`, `q_mean` and `td_error`, `[T]` float32 each.
+        errors: The temporal-difference errors of the rows, `{task: [B]}` float32.
+    """
+
+    gradients: TaskGradients
+    quantities: dict[str, tf.Tensor]
+    errors: dict[str, tf.Tensor]
 
 
 class QLearning:
@@ -80,11 +94,8 @@ class QLearning:
         targets = self.targets(batch)
         q_tm1 = self.q_values({name: batch[name].observation for name in self._names})
         chosen = {name: vl.select_actions(q_tm1[name], batch[name].action) for name in self._names}
-        return {
-            "loss": tf.stack([td_loss(targets[name], chosen[name]) for name in self._names]),
-            "q_mean": tf.stack([tf.reduce_mean(q_tm1[name]) for name in self._names]),
-            "td_error": tf.stack([tf.reduce_mean(tf.abs(targets[name] - chosen[name])) for name in self._names]),
-        }
+        losses = [td_loss(targets[name], chosen[name], _weight(batch[name])) for name in self._names]
+        return _quantities(losses, q_tm1, {name: targets[name] - chosen[name] for name in self._names})
 
     def gradients(
         self,
@@ -94,7 +105,7 @@ class QLearning:
         *,
         use_im2col: bool = False,
         loss_scale: tf.Tensor | None = None,
-    ) -> tuple[TaskGradients, dict[str, tf.Tensor]]:
+    ) -> Learned:
         """Computes the gradient of each task's loss on a batch, with the network in training mode.
 
         Args:
@@ -106,17 +117,37 @@ class QLearning:
                 scaling. The returned gradients are unscaled.
 
         Returns:
-            The gradients, and the quantities `loss`, `q_mean` and `td_error`, `[T]` float32 each.
+            The gradients, the quantities and the errors.
         """
         targets = self.targets(batch, use_im2col=use_im2col)
-        losses, chosen = [], []
+        losses, errors = [], {}
         with TaskGradientTape(variables, self._paths, use_im2col) as tape:
             observations = {name: batch[name].observation for name in self._names}
             q_tm1 = self._online(observations, training=True, call_layer=tape)
             for name in self._names:
-                chosen.append(vl.select_actions(q_tm1[name], batch[name].action))
-                losses.append(td_loss(targets[name], chosen[-1]))
-        q_means = [tf.reduce_mean(q_tm1[name]) for name in self._names]
-        td_means = [tf.reduce_mean(tf.abs(targets[n] - q)) for n, q in zip(self._names, chosen, strict=True)]
-        gradients = tape.gradients(losses, loss_scale)
-        return gradients, {"loss": tf.stack(losses), "q_mean": tf.stack(q_means), "td_error": tf.stack(td_means)}
+                chosen = vl.select_actions(q_tm1[name], batch[name].action)
+                losses.append(td_loss(targets[name], chosen, _weight(batch[name])))
+                errors[name] = targets[name] - chosen
+        quantities = _quantities(losses, q_tm1, errors)
+        return Learned(tape.gradients(losses, loss_scale), quantities, errors)
+
+
+def _quantities(
+    losses: Sequence[tf.Tensor], q_tm1: Mapping[str, tf.Tensor], errors: Mapping[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """Computes the quantities of `mtq.trainer.task_metrics.OF_EVALUATION`, `[T]` float32 each: means over the rows.
+
+    Args:
+        losses: The tasks' losses, T float32 scalars.
+        q_tm1: The action values, `{task: [B, A]}`.
+        errors: The temporal-difference errors, `{task: [B]}`.
+    """
+    return {
+        "loss": tf.stack(losses),
+        "q_mean": tf.stack([tf.reduce_mean(q_values) for q_values in q_tm1.values()]),
+        "td_error": tf.stack([tf.reduce_mean(tf.abs(of_task)) for of_task in errors.values()]),
+    }
+
+
+def _weight(transition: Any) -> tf.Tensor | None:
+    return transition.weight if isinstance(transition, vl.WeightedTransition) else None

@@ -74,6 +74,11 @@ def make_train_function(model: Any, batches: Batches | None = None, has_own_logs
     if batches is None:
         return _loop_over_iterator(model)
     strategy = model.distribute_strategy
+    if batches.needs_errors and (has_own_logs or draws_on_host(strategy)):
+        raise ValueError(
+            "A sampler that needs the errors of each update must be used with MultiTaskDQN's own train_step, and not "
+            f"on a TPU. Received: {type(model).__name__} on {type(strategy).__name__}. Use another sampler."
+        )
     if strategy.num_replicas_in_sync == 1 and not draws_on_host(strategy):
         jit_compile = batches.experience.compilable and model.uses_xla
         return _loop_in_graph(model, batches, jit_compile, has_own_logs)
@@ -114,8 +119,20 @@ def _loop_in_graph(model: Any, batches: Batches, jit_compile: bool, has_own_logs
 
     Both halves of a step are traced into one graph, in which automatic control dependencies make them alternate.
     """
-    learn = tf.function(model.train_step, autograph=False, jit_compile=_compiles_update(model) or None)
-    return _train_function(model, batches, lambda: learn(batches.next_batch()), jit_compile, has_own_logs)
+    compiles = _compiles_update(model) or None
+    if batches.needs_errors:
+        learn = tf.function(model.learn, autograph=False, jit_compile=compiles)
+        return _train_function(model, batches, lambda: _learn_and_tell(learn, batches), jit_compile, has_own_logs)
+    train_step = tf.function(model.train_step, autograph=False, jit_compile=compiles)
+    return _train_function(model, batches, lambda: train_step(batches.next_batch()), jit_compile, has_own_logs)
+
+
+def _learn_and_tell(learn: Callable[[Any], tuple[Logs, dict[str, tf.Tensor]]], batches: Batches) -> Logs:
+    """Makes one update from a batch, and passes the samplers the errors of its rows."""
+    drawn = batches.draw()
+    logs, errors = learn(drawn.batch)
+    batches.update_samplers(drawn.selections, errors)
+    return logs
 
 
 def _loop_of_replicas(model: Any, batches: Batches, has_own_logs: bool) -> TrainFunction:
@@ -126,6 +143,8 @@ def _loop_of_replicas(model: Any, batches: Batches, has_own_logs: bool) -> Train
         if draws_on_host(strategy):
             batch = per_replica(strategy, batches.next_batches())
             return first(strategy, strategy.run(model.train_step, args=(batch,)))
+        if batches.needs_errors:
+            return first(strategy, strategy.run(lambda: _learn_and_tell(model.learn, batches)))
         return first(strategy, strategy.run(lambda: model.train_step(batches.next_batch())))
 
     return _train_function(model, batches, learn, jit_compile=False, has_own_logs=has_own_logs)

@@ -17,6 +17,7 @@ from mtq.task_gradients.variable_gradients import SeparateGradients
 from mtq.tasks import TaskSet
 from mtq.trainer.auxiliary_losses import Auxiliary, added
 from mtq.trainer.loss_scale import apply_where_finite, is_dynamic, is_to_be_skipped, loss_scale_of, scaled
+from mtq.trainer.task_metrics import OF_EVALUATION
 from mtq.weightings import Weighting
 
 Quantities = Mapping[str, tf.Tensor]
@@ -106,7 +107,7 @@ class Update:
             return 0
         num_tasks = len(self._tasks)
         copies = [len(tasks) for tasks in paths.tasks_of(self._variables)]
-        quantities = 3 * num_tasks  # the loss, the mean value and the mean error
+        quantities = len(OF_EVALUATION) * num_tasks  # the loss, the mean value and the mean error
         regularized = 0
         if has_auxiliary:
             quantities += len(_AUXILIARY)

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-QUANTITIES = ("loss", "q_mean", "td_error", "gradient_norm", "weight")
-OF_EVALUATION = ("loss", "q_mean", "td_error")
+OF_EVALUATION = ("loss", "q_mean", "td_error")  # means over the rows of a batch
+QUANTITIES = (*OF_EVALUATION, "gradient_norm", "weight")
 
 
 class TaskMetrics(keras.metrics.Metric):
