@@ -51,7 +51,7 @@ test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
 test-own-interfaces: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal --without-tf-agents
+	$(BIN)/python -m pytest -n 2 --dist worksteal --without-tf-agents $(TESTS)
 
 test-workers: setup
 	$(BIN)/python -m pytest -m slow tests/slow/multi_worker_test.py -k "2 and killed or end_where"

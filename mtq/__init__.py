@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Public names, and the modules that hold them. A module's own name stands for the module.
+# The public modules by name, and the public classes with the modules that define them.
 _MODULES = {
     "aggregators": "mtq.aggregators",
     "callbacks": "mtq.callbacks",
@@ -23,7 +23,7 @@ _MODULES = {
     "exploration": "mtq.experience.exploration",
     "networks": "mtq.networks",
     "runs": "mtq.runs",
-    "spaces": "mtq.tasks",  # the name before 0.2
+    "spaces": "mtq.tasks",  # its earlier name
     "study": "mtq.study",
     "suites": "mtq.tasks.suites",
     "tasks": "mtq.tasks",
@@ -39,7 +39,7 @@ _CLASSES = {
     "TaskSet": "mtq.tasks",
     "Transition": "mtq.value_learning",
 }
-_COMMANDS = {"mtq.cli", "mtq.play_export", "mtq.cli.play_export"}  # as `python -m` runs them
+_COMMANDS = {"mtq.cli", "mtq.play_export", "mtq.cli.play_export"}  # the modules that `python -m` runs
 __all__ = sorted([*_CLASSES, *_MODULES])
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def __dir__() -> list[str]:
 
 
 def _is_command() -> bool:
-    """Whether this process is a command of mtq, such as `mtq --help`, which answers before TensorFlow is imported."""
+    """Whether this process is a command of mtq. `mtq --help` and others answer before TensorFlow is imported."""
     program = Path(sys.argv[0]).name if sys.argv else ""
     return program in ("mtq", "mtq.exe") or (program == "-m" and not _COMMANDS.isdisjoint(sys.orig_argv))
 

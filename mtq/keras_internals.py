@@ -1,7 +1,7 @@
-"""The private names of Keras, TensorFlow and Gymnasium that mtq relies on, all in this module.
+"""All uses of private names of Keras, TensorFlow and Gymnasium.
 
-`tests/keras_internals_test.py` has a test for each, which fails if the name vanishes or behaves otherwise. The versions
-that are allowed (`setup.cfg`) are those that it passes with: `make test-versions`.
+`tests/keras_internals_test.py` has a test for each name, which fails if the name is removed or behaves differently. It
+passes with the versions that `setup.cfg` allows, which `make test-versions` checks.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from keras.src.saving import saving_lib, serialization_lib
 from keras.src.saving.keras_saveable import KerasSaveable
 from tensorflow.python.eager import context
 
-# The modules of `tf.keras` where it is Keras 2.
+# The names of the modules to which the objects of Keras 2 belong.
 TF_KERAS_MODULES = ("tf_keras", "tensorflow.python.keras", "tensorflow.keras")
 # The attribute of the module `tensorflow` that says whether `tf.keras` is Keras 2.
 USES_LEGACY_KERAS = "_tf_uses_legacy_keras"
@@ -32,9 +32,9 @@ class LayerCall(NamedTuple):
 
     Attributes:
         layer: The layer or operation.
-        args: Its arguments, with `keras.KerasTensor`s among them.
-        kwargs: Its keyword arguments.
-        outputs: The tensors that it returns, flat.
+        args: The arguments, among them `keras.KerasTensor`s.
+        kwargs: The keyword arguments, among them `keras.KerasTensor`s.
+        outputs: The tensors that the call returns, flattened.
     """
 
     layer: Any
@@ -48,10 +48,10 @@ class LayerCall(NamedTuple):
         return [leaf for leaf in keras.tree.flatten((self.args, self.kwargs)) if isinstance(leaf, keras.KerasTensor)]
 
     def with_inputs(self, values: Sequence[Any]) -> tuple[Any, Any]:
-        """The arguments and keyword arguments with other values in the places of the tensors.
+        """Returns the arguments and keyword arguments with other values in place of the tensors.
 
         Args:
-            values: A value for each of `inputs`.
+            values: The values, one for each of `inputs`.
         """
         remaining = iter(values)
         fill = lambda leaf: next(remaining) if isinstance(leaf, keras.KerasTensor) else leaf  # noqa: E731
@@ -60,7 +60,7 @@ class LayerCall(NamedTuple):
 
 
 def calls_of(model: keras.Model) -> list[LayerCall]:
-    """The calls of a functional model, each after those whose outputs it needs.
+    """Returns the layer calls of a functional model, each after the calls whose outputs it needs.
 
     Args:
         model: A functional model.
@@ -73,7 +73,7 @@ def calls_of(model: keras.Model) -> list[LayerCall]:
 
 
 def output_shapes(layer: Any) -> list[tuple[int | None, ...]]:
-    """The shape of the first output of each symbolic call of a layer; none where only another layer calls it.
+    """Returns the shape of the first output of each symbolic call of a layer. A call within another layer is not one.
 
     Args:
         layer: A Keras layer.
@@ -82,27 +82,27 @@ def output_shapes(layer: Any) -> list[tuple[int | None, ...]]:
 
 
 def is_functional(layer: Any) -> bool:
-    """Whether a layer is a functional model, possibly of a subclass."""
+    """Returns whether a layer is a functional model, possibly of a subclass."""
     return isinstance(layer, Functional)
 
 
 def is_plain_functional(layer: Any) -> bool:
-    """Whether a layer is a functional model that is computed call by call: one whose `call` is not overridden."""
+    """Returns whether a layer is a functional model whose `call` is not overridden."""
     return getattr(type(layer), "call", None) is Functional.call
 
 
 def flatten_layers(layer: Any, include_self: bool = True) -> list[Any]:
-    """A layer and all layers inside it, at any depth, from the outside inwards.
+    """Returns a layer and all layers inside it, at any depth, outer layers first.
 
     Args:
         layer: A Keras layer or model.
-        include_self: Whether the layer itself is one of them.
+        include_self: Whether to include the layer itself.
     """
     return list(layer._flatten_layers(include_self=include_self))
 
 
 def direct_layers(layer: Any) -> list[Any]:
-    """The layers that a layer holds itself, without those inside them.
+    """Returns the layers directly inside a layer, without those inside them.
 
     Args:
         layer: A Keras layer or model.
@@ -111,7 +111,7 @@ def direct_layers(layer: Any) -> list[Any]:
 
 
 def supports_jit(layer: Any) -> bool:
-    """Whether XLA can compile a layer and all layers inside it.
+    """Returns whether XLA can compile a layer and all layers inside it.
 
     Args:
         layer: A Keras layer or model.
@@ -120,7 +120,7 @@ def supports_jit(layer: Any) -> bool:
 
 
 def own_trainable_variables(layer: Any) -> list[keras.Variable]:
-    """The variables that a layer made to be trained, frozen or not, without those of layers inside it.
+    """Returns a layer's own trainable variables, frozen or not, without those of the layers inside it.
 
     Args:
         layer: A Keras layer or model.
@@ -129,7 +129,7 @@ def own_trainable_variables(layer: Any) -> list[keras.Variable]:
 
 
 def own_variables(layer: Any) -> list[keras.Variable]:
-    """All variables that a layer made, those to be trained first, without those of layers inside it.
+    """Returns a layer's own variables, trainable ones first, without those of the layers inside it.
 
     Args:
         layer: A Keras layer or model.
@@ -138,7 +138,7 @@ def own_variables(layer: Any) -> list[keras.Variable]:
 
 
 def own_metrics(layer: Any) -> list[keras.metrics.Metric]:
-    """The metrics that are attributes of a layer, without those of layers inside it.
+    """Returns a layer's own metrics, without those of the layers inside it.
 
     Args:
         layer: A Keras layer or model.
@@ -147,7 +147,7 @@ def own_metrics(layer: Any) -> list[keras.metrics.Metric]:
 
 
 def unlock(layer: Any) -> None:
-    """Lets a layer be given further variables, which Keras forbids once a layer is built or quantized.
+    """Allows variables to be added to a layer, which Keras forbids after the layer is built or quantized.
 
     Args:
         layer: A Keras layer or model.
@@ -156,14 +156,14 @@ def unlock(layer: Any) -> None:
 
 
 class BuiltModel(keras.Model):
-    """A model that is built by its constructor, so that the trainer does not have to build it with a first batch.
+    """A model that its constructor builds, so that the trainer does not have to build it from a first batch.
 
-    Within a `tf.distribute` strategy Keras looks for a first batch even if the model is built. That batch is then lost,
-    and with several processes it fails.
+    Within a `tf.distribute` strategy, Keras takes a first batch even if the model is built. That batch is lost, and
+    taking it fails with several processes.
     """
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Does nothing."""
+        """Does nothing, because the model is built."""
 
 
 class Saveable(KerasSaveable):
@@ -173,16 +173,16 @@ class Saveable(KerasSaveable):
     """
 
     def _obj_type(self) -> str:
-        return "Loss"  # the kind of object of which Keras expects the fewest attributes
+        return "Loss"  # the type of object of which Keras expects the fewest attributes
 
 
 def load_state(layer: Any, store: Any, path: str) -> None:
-    """Loads a layer, and all layers inside it, from some place in a file of weights.
+    """Loads a layer and all layers inside it from a path in a file of weights.
 
     Args:
         layer: A Keras layer or model.
-        store: The store that Keras passes `load_own_variables`.
-        path: The place in the file, such as `"layers/functional"`.
+        store: The store that Keras passes to `load_own_variables`.
+        path: The path in the file, such as `"layers/functional"`.
 
     Raises:
         ValueError: The file has other layers there.
@@ -194,32 +194,32 @@ def load_state(layer: Any, store: Any, path: str) -> None:
 
 
 def has_path(store: Any, path: str) -> bool:
-    """Whether a file of weights has a place of this name.
+    """Returns whether a path exists in a file of weights.
 
     Args:
-        store: The store that Keras passes `load_own_variables`. One that is not a file has no places.
-        path: The place in the file.
+        store: The store that Keras passes to `load_own_variables`. A store that is not a file has no paths.
+        path: The path in the file.
     """
     return path in getattr(store, "h5_file", ())
 
 
 @contextlib.contextmanager
 def unsafe_deserialization() -> Iterator[None]:
-    """A context manager in which objects with Python code are made from their configs, for configs of no file."""
+    """A context manager that allows configs with Python code, for configs that were not read from a file."""
     with serialization_lib.SafeModeScope(False):
         yield
 
 
 def has_default_seed(value: Any) -> bool:
-    """Whether something is an initializer that was given no seed, and has drawn its `seed` itself."""
+    """Returns whether a value is an initializer that was created without a seed, and so drew its `seed` itself."""
     return isinstance(value, keras.initializers.Initializer) and vars(value).get("_init_seed", 0) is None
 
 
 @contextlib.contextmanager
 def global_seed(seed: int) -> Iterator[None]:
-    """A context manager in which the random numbers that Keras draws without a seed follow from this one.
+    """A context manager that sets the seed of Keras's global generator, which is used where no seed is given.
 
-    Afterwards Keras's global generator continues where it was.
+    Afterwards, the generator continues from its earlier state.
 
     Args:
         seed: The seed.
@@ -233,7 +233,7 @@ def global_seed(seed: int) -> Iterator[None]:
 
 
 def batches_since_saving(checkpoint: keras.callbacks.ModelCheckpoint) -> int:
-    """How many batches a `ModelCheckpoint(save_freq=n)` has counted since it last saved.
+    """Returns how many batches a `ModelCheckpoint(save_freq=n)` has counted since it last saved.
 
     Args:
         checkpoint: The callback.
@@ -242,24 +242,24 @@ def batches_since_saving(checkpoint: keras.callbacks.ModelCheckpoint) -> int:
 
 
 def strategy_of(optimizer: Any, default: tf.distribute.Strategy) -> tf.distribute.Strategy:
-    """The `tf.distribute` strategy in whose scope an optimizer was made.
+    """Returns the `tf.distribute` strategy in whose scope an optimizer was created.
 
     Args:
         optimizer: A Keras optimizer.
-        default: The strategy that is returned for an object without one.
+        default: The strategy to return if the optimizer has none.
     """
     return getattr(optimizer, "_distribution_strategy", default)
 
 
 def optimizer_keys(optimizer: Any, variables: Sequence[keras.Variable]) -> tuple[set[Any], set[Any]]:
-    """The keys by which an optimizer tells variables apart.
+    """Returns the keys by which an optimizer identifies variables.
 
     Args:
         optimizer: A Keras optimizer that is built.
-        variables: Variables of a network.
+        variables: Some variables of a network.
 
     Returns:
-        The keys of these variables, and those of the variables that the optimizer was built for.
+        The keys of these variables, and the keys of the variables for which the optimizer was built.
     """
     return {optimizer._var_key(variable) for variable in variables}, set(optimizer._trainable_variables_indices)
 
@@ -267,15 +267,15 @@ def optimizer_keys(optimizer: Any, variables: Sequence[keras.Variable]) -> tuple
 def apply_outside_of_replicas(
     optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]
 ) -> None:
-    """`optimizer.apply` in the cross-replica context, which Keras would otherwise try to enter from a replica.
+    """Calls `optimizer.apply` in the cross-replica context, which Keras would otherwise try to enter from a replica.
 
     Args:
         optimizer: A Keras optimizer.
         gradients: The gradients.
-        variables: The variables, which are changed on every replica.
+        variables: The variables, which are updated on every replica.
 
     Raises:
-        RuntimeError: Keras updates variables in another way than it did.
+        RuntimeError: This version of Keras updates variables in another way.
     """
 
     def call_at_once(function: Any, strategy: tf.distribute.Strategy, *args: Any, **kwargs: Any) -> Any:
@@ -286,17 +286,18 @@ def apply_outside_of_replicas(
 
 
 def apply_without_sum(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
-    """`optimizer.apply` in a replica, without the sum of the gradients over the replicas.
+    """Calls `optimizer.apply` in a replica, without summing the gradients over the replicas.
 
     Args:
         optimizer: A Keras optimizer.
         gradients: The gradients, the same on every replica.
-        variables: The variables, which are changed on every replica.
+        variables: The variables, which are updated on every replica.
 
     Raises:
-        RuntimeError: Keras sums gradients in another way than it did.
+        RuntimeError: This version of Keras sums gradients in another way.
     """
-    is_called = not (optimizer.gradient_accumulation_steps and tf.executing_eagerly())  # then not at every step
+    # With gradient accumulation, eager steps do not all call it.
+    is_called = not (optimizer.gradient_accumulation_steps and tf.executing_eagerly())
     is_called = is_called and _applies_as_keras(optimizer)
     with _replaced(optimizer, "_all_reduce_sum_gradients", lambda pairs: pairs, is_called):
         optimizer.apply(gradients, variables)
@@ -307,7 +308,7 @@ def _applies_as_keras(optimizer: Any) -> bool:
 
 
 class _Switch:
-    """A function in the place of another, which it calls except in the threads that ask for a replacement."""
+    """A wrapper of a function that calls a replacement in those threads that have set one."""
 
     def __init__(self, original: Callable[..., Any], is_inherited: bool) -> None:
         self.original, self.is_inherited = original, is_inherited
@@ -324,7 +325,7 @@ class _Switch:
 
 @contextlib.contextmanager
 def _replaced(owner: Any, name: str, replacement: Callable[..., Any], is_called: bool) -> Iterator[None]:
-    """A context manager in which this thread, and no other, calls another function in the place of one.
+    """A context manager that replaces a function for this thread, and for no other.
 
     Args:
         owner: The object or module of which the function is an attribute.
@@ -333,7 +334,7 @@ def _replaced(owner: Any, name: str, replacement: Callable[..., Any], is_called:
         is_called: Whether the function must be called within the context.
 
     Raises:
-        RuntimeError: There is no such function, or it was not called.
+        RuntimeError: The function does not exist, or was not called although it must be.
     """
     switch = _install(owner, name)
     switch.local.replacement, switch.local.calls = replacement, 0
@@ -348,10 +349,10 @@ def _replaced(owner: Any, name: str, replacement: Callable[..., Any], is_called:
 
 def _install(owner: Any, name: str) -> _Switch:
     with _lock:
-        found = getattr(owner, name, None)
-        if not callable(found):
+        function = getattr(owner, name, None)
+        if not callable(function):
             raise RuntimeError(_changed(name, "does not exist"))
-        switch = found if isinstance(found, _Switch) else _Switch(found, name not in vars(owner))
+        switch = function if isinstance(function, _Switch) else _Switch(function, name not in vars(owner))
         switch.num_users += 1
         setattr(owner, name, switch)
     return switch
@@ -368,28 +369,29 @@ def _uninstall(owner: Any, name: str, switch: _Switch) -> None:
             setattr(owner, name, switch.original)
 
 
-def _changed(name: str, what: str) -> str:
+def _changed(name: str, problem: str) -> str:
     return (
-        f"Optimizers of Keras must update variables by {name}. Received: Keras {keras.__version__} with TensorFlow "
-        f"{tf.__version__}, in which it {what}. Install versions of both that mtq's setup.cfg allows."
+        f"Keras optimizers must update variables by {name}. Received: Keras {keras.__version__} with TensorFlow "
+        f"{tf.__version__}, in which it {problem}. Install versions of both that mtq's setup.cfg allows."
     )
 
 
 def operations_are_watched() -> bool:
-    """Whether every operation is passed to a callback, as by `tf.debugging.enable_check_numerics`."""
+    """Returns whether every operation is passed to a callback, as after `tf.debugging.enable_check_numerics`."""
     return bool(context.context().op_callbacks)
 
 
 def configure_coordination(
     sizes: Mapping[str, int], *, register_seconds: int, heartbeat_seconds: int, shutdown_seconds: int
 ) -> None:
-    """Sets how long the processes of a run wait for each other. To be called before TensorFlow is initialized.
+    """Sets the timeouts of TensorFlow's coordination service. Call this before TensorFlow is initialized.
 
     Args:
-        sizes: The number of processes of each job, `{"chief": 1, "worker": 3}`. The first of the first job leads.
-        register_seconds: How long they wait until all have started.
-        heartbeat_seconds: How long a process may be silent before it counts as lost.
-        shutdown_seconds: How long they wait until all have ended.
+        sizes: The number of processes of each job, such as `{"chief": 1, "worker": 3}`. The first process of the first
+            job is the leader.
+        register_seconds: The time within which all processes must start, in seconds.
+        heartbeat_seconds: The time without a sign of life after which a process counts as lost, in seconds.
+        shutdown_seconds: The time that a process waits at its end for all others to end, in seconds.
     """
     context.context().configure_coordination_service(
         service_type="standalone",
@@ -401,14 +403,14 @@ def configure_coordination(
     service = context.context().coordination_service
     for name, number in sizes.items():
         service.coordinated_job_list.add(name=name, num_tasks=number)
-    # Otherwise the leader registers at once, and then waits an hour for the devices of the others.
+    # Otherwise the leader registers at once, and then waits for an hour for the devices of the other processes.
     service.cluster_register_with_barrier = True
 
 
 def time_limit(wrapper: Any) -> int:
-    """The number of steps after which a `gymnasium.wrappers.TimeLimit` ends an episode.
+    """Returns the number of steps after which a `gymnasium.wrappers.TimeLimit` ends an episode.
 
-    Its public `spec` is a copy, which does not change if the limit is changed later.
+    Its public `spec` is a copy, which does not change when the limit is changed later.
 
     Args:
         wrapper: The wrapper.

@@ -54,8 +54,9 @@ class Stateful(Saveable):
     def stream(self, seed: int, place: int = 0) -> int | tf.Tensor:
         """Returns the seed of the random numbers to draw now.
 
-        It depends on the configured seed, the class, the place and the number given to `use_stream`. Different classes,
-        and different places of one class, never share random numbers, whatever their seeds.
+        It depends on the configured seed, the class, the place and the number given to `use_stream`. As long as the sum
+        of seed and number is from 0 to 2³¹ − 1, different classes and different places of one class never share random
+        numbers, unless the CRC-32 checksums of their names collide. With larger seeds they may.
 
         Args:
             seed: The configured seed.

@@ -9,7 +9,7 @@ import mtq
 from mtq.learning import model as model
 from tests.toy_environments import Corridor, CountingEnvironment
 
-LOGICAL_CPUS = 4  # for tests with several replicas; all else takes place on the first
+LOGICAL_CPUS = 4  # for tests with several replicas; all other tests use the first
 
 _cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(_cpu, [tf.config.LogicalDeviceConfiguration()] * LOGICAL_CPUS)
@@ -20,10 +20,12 @@ _is_optimized = [False]
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--optimized", action="store_true", help="let TensorFlow optimize every test's graphs, as users do"
+        "--optimized",
+        action="store_true",
+        help="let TensorFlow optimize every test's graphs, as it does for users",
     )
     parser.addoption(
-        "--without-tf-agents", action="store_true", help="use mtq's own interfaces, as where tf-agents is not installed"
+        "--without-tf-agents", action="store_true", help="use mtq's own interfaces, as if tf-agents were not installed"
     )
 
 
@@ -40,10 +42,11 @@ def _optimize(is_optimized):
 
 @pytest.fixture(autouse=True, scope="session")
 def _xla_only_where_it_is_on():
-    """XLA takes ten seconds to compile what a small test then runs for milliseconds, and Grappler a fifth of a test.
+    """Disables XLA, and `_optimized` Grappler, except in the tests that are marked for them.
 
-    Without them the graph computes the same. What they make of it is the matter of tests that are marked `xla`; slow
-    ones and subprocesses have them too.
+    XLA takes ten seconds to compile a graph that a small test then runs for milliseconds, and Grappler takes a fifth of
+    a test's time. Without them the graph computes the same. Tests that are marked `xla` check the optimized graphs;
+    slow tests and subprocesses use both too.
     """
     pays = model.xla_pays
     with pytest.MonkeyPatch.context() as patched:
@@ -60,9 +63,10 @@ def _optimized(request, _xla_only_where_it_is_on):
 
 
 def pytest_collection_finish():
-    """Tracing makes many objects that live on, and with Python's own settings a tenth of the time goes into that.
+    """Makes garbage collection rarer.
 
-    What was imported is looked at no more, and the rest less often.
+    Tracing creates many long-lived objects. With Python's default settings, a tenth of the time is spent on collecting
+    garbage. Imported objects are excluded from it, and the others are collected less often.
     """
     gc.collect()
     gc.freeze()
@@ -70,10 +74,10 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """The names of the tests are the same in every process, or pytest-xdist collects them and runs none."""
-    of_one_process = [item.nodeid for item in items if " at 0x" in item.nodeid]
-    if of_one_process:
-        raise pytest.UsageError(f"tests named by an address in memory: {of_one_process}")
+    """Checks that tests have the same names in every process. Otherwise pytest-xdist collects them and runs none."""
+    unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if unstable:
+        raise pytest.UsageError(f"Names of tests must not contain an address in memory. Received: {unstable}.")
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import sys
 
 import gymnasium
 import numpy as np
+import pytest
 
 import mtq
 
@@ -113,6 +114,7 @@ CASES = {
 }
 
 
+@pytest.mark.thorough
 def test_requests_that_do_not_fit_are_refused_and_the_process_lives(tmp_path):
     exports = []
     for case, make in CASES.items():

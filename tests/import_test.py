@@ -50,6 +50,7 @@ def test_any_order_of_imports_and_tf_keras_stays_what_it_was(order, tmp_path):
     assert result.stdout == "MultiTaskDQN\n", result.stderr
 
 
+@pytest.mark.thorough
 def test_a_session_in_which_keras_has_been_used_and_one_that_goes_on_with_it():
     used = """
 import tensorflow as tf
@@ -81,6 +82,7 @@ print(mtq.interfaces.HAS_TF_AGENTS)
     assert result.stdout == f"{importlib.util.find_spec('tf_agents') is not None}\n"
 
 
+@pytest.mark.thorough
 def test_tf_agents_can_be_imported_after_mtq_and_its_users_get_the_notice_of_gym():
     if importlib.util.find_spec("tf_agents") is None:  # without importing it, which would fail
         pytest.skip("tf-agents is not installed")
@@ -92,6 +94,7 @@ def test_tf_agents_can_be_imported_after_mtq_and_its_users_get_the_notice_of_gym
     assert "warning: " not in result.stderr.lower().replace("warning: all log messages before absl", "")
 
 
+@pytest.mark.thorough
 def test_what_learns_and_serves_does_not_load_tf_agents():
     result = python(
         "import mtq, sys; mtq.MultiTaskDQN; mtq.callbacks; mtq.runs; mtq.suites; import mtq.export; "

@@ -177,8 +177,8 @@ def test_a_sampler_of_ones_own():
         ({"sampler": lambda: "uniform"}, "sampler must be a function without arguments that returns a Sampler"),
         ({"replay": lambda *_: "none"}, "replay must be a function .* that returns a replay buffer"),
         ({"policy": lambda *_: "none"}, "policy must be a function .* that returns a policy"),
-        ({"policy": Always, "exploration": 0.1}, "exploration must be left out where policy is given"),
-        ({"replay": Replay, "sampler": Newest}, "sampler must be left out where replay is given"),
+        ({"policy": Always, "exploration": 0.1}, "exploration must be left out if policy is given"),
+        ({"replay": Replay, "sampler": Newest}, "sampler must be left out if replay is given"),
     ],
 )
 def test_what_is_no_part_is_refused(arguments, message):

@@ -1,4 +1,4 @@
-"""The way of the data is one direction: a module imports only what comes before it."""
+"""The layers of mtq: a module imports only modules of its own layer or of lower ones."""
 
 import ast
 import functools
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "mtq"
-# From the bottom to the top, the way of the data: a name stands for a module or for all modules of a package.
+# From the lowest layer to the highest, in the order of the data flow. A layer is a module or a package.
 LAYERS = [
     "errors",
     "keras_internals",
@@ -50,7 +50,7 @@ def modules():
 
 
 def imported(tree):
-    """Full names of what a module imports, wherever in it."""
+    """The full names of a module's imports, at any place in it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -101,7 +101,7 @@ def test_a_cycle_would_be_found():
 
 def test_tf_agents_stays_in_its_place():
     direct = {module for module, tree in modules().items() for name in imported(tree) if name.startswith("tf_agents")}
-    assert not direct  # it is imported by name in interfaces/tf_agents_import
+    assert not direct  # interfaces/tf_agents_import imports it by name
     assert {layer(module) for module, name in edges() if layer(name) == "interfaces"} - {"interfaces"} == NEED_TF_AGENTS
 
 
@@ -115,7 +115,7 @@ def test_no_file_of_ours_uses_tf_keras():
 
 @functools.cache
 def private_names():
-    """The names that `tests/keras_internals_test.py` lists, without importing what it imports."""
+    """The names that `tests/keras_internals_test.py` lists, read without importing that module."""
     tree = ast.parse((Path(__file__).parent / "keras_internals_test.py").read_text())
     lists = [
         node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets) == "PRIVATE"
@@ -128,7 +128,7 @@ def is_of_self(node):
 
 
 def own_names(tree):
-    """The functions of a module, and the attributes that its classes assign themselves."""
+    """The names of a module's functions, and of the attributes that its classes assign on `self` or `cls`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             yield node.name
@@ -143,7 +143,7 @@ def allowed_names():
 
 
 def private_uses(tree, source):
-    """The private names of others that a module uses, overrides or looks up by their text."""
+    """The private names of other packages that a module uses, overrides or looks up as strings."""
     yield from re.findall(r"keras\.src|tensorflow\.python|__internal__", source)
     own = set(own_names(tree))
     for node in ast.walk(tree):

@@ -68,6 +68,7 @@ def test_a_run_gives_back_its_model_and_tasks():
     assert int(mtq.runs.load_best(DATA / "run").updates) > 0
 
 
+@pytest.mark.thorough
 def test_a_study_goes_on_and_makes_only_the_runs_that_are_missing(tmp_path):
     skip_unless_readable(DATA / "study" / "runs" / "shared" / "seed_0" / "network.keras")
     shutil.copytree(DATA / "study", tmp_path / "study")

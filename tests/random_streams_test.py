@@ -51,6 +51,7 @@ def test_what_counts_as_a_common_window():
     assert not have_a_window_in_common(np.array([make_generator(seed).state for seed in (3, 4)]))
 
 
+@pytest.mark.thorough
 def test_no_two_of_ten_thousand_streams_share_a_window():
     seeds = seeds_of_experience(range(150), range(4), num_tasks=6)  # environments, samplers and policies
     states = np.array([np.asarray(make_generator(seed).state) for seed in seeds])

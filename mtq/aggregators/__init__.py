@@ -69,7 +69,7 @@ _BY_NAME: dict[str, type[Aggregator]] = {
     "sum": Sum,
     "upgrad": UPGrad,
 }
-# Names from before 0.2, which `get` still accepts.
+# Earlier names, which `get` still accepts.
 OLD_NAMES = {"random_weighting": "random_gradient_weighting"}
 RandomWeighting = RandomGradientWeighting
 

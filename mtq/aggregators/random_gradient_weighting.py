@@ -10,7 +10,7 @@ from mtq.checks import integer
 from mtq.random_numbers import stateless_normal
 
 
-@keras.saving.register_keras_serializable("mtq", name="RandomWeighting")  # the class's name before 0.2
+@keras.saving.register_keras_serializable("mtq", name="RandomWeighting")  # the class's earlier name
 class RandomGradientWeighting(GramAggregator):
     """The update `Σ_i c_i w_i g_i` with `c = softmax(z)`, where z is drawn from a normal distribution at each update.
 
@@ -25,7 +25,7 @@ class RandomGradientWeighting(GramAggregator):
     """
 
     needs_cosines = False
-    stream_name = "RandomWeighting"  # so that the random numbers are those of the class's name before 0.2
+    stream_name = "RandomWeighting"  # so that the random numbers are those of the class's earlier name
 
     def __init__(self, scope: str = "shared", seed: int = 0) -> None:
         super().__init__(scope)

@@ -233,7 +233,7 @@ def _train_somewhere(options: argparse.Namespace) -> None:
     import mtq
 
     strategy = mtq.distribution.strategy(
-        options.strategy, devices=options.devices, tpu=options.tpu, seconds_to_meet=options.startup_timeout
+        options.strategy, devices=options.devices, tpu=options.tpu, startup_timeout=options.startup_timeout
     )
     tasks = mtq.TaskSet([mtq.suites.task(name.strip(), options.num_envs) for name in options.tasks.split(",")])
     aggregator = mtq.aggregators.get(options.aggregator)

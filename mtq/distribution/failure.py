@@ -11,24 +11,24 @@ from mtq.distribution.tf_config import Cluster
 from mtq.errors import WorkerLostError
 from mtq.keras_internals import configure_coordination
 
-# The timeouts of registration at the start (the default of `seconds_to_meet`), of heartbeats, and of the shutdown.
-SECONDS_TO_MEET, SECONDS_WITHOUT_A_SIGN, SECONDS_TO_PART = 300, 30, 60
+# The timeouts of registration at the start (the default of `startup_timeout`), of heartbeats, and of the shutdown.
+STARTUP_TIMEOUT, SECONDS_WITHOUT_A_SIGN, SECONDS_TO_PART = 300, 30, 60
 EXIT_CODE = 3
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 _PERHAPS_LOST = (tf.errors.InternalError, tf.errors.CancelledError, tf.errors.FailedPreconditionError)
 _SIGNS = ("/job:", "heartbeat", "oordination", "ollective", "peer")
 
 
-def set_timeouts(cluster: Cluster, seconds_to_meet: int = SECONDS_TO_MEET) -> None:
+def set_timeouts(cluster: Cluster, startup_timeout: int = STARTUP_TIMEOUT) -> None:
     """Sets the timeouts of TensorFlow's coordination service. Call it before TensorFlow is initialized.
 
     Args:
         cluster: The processes of the run.
-        seconds_to_meet: The time in seconds for which the processes wait for each other at the start.
+        startup_timeout: The time in seconds for which the processes wait for each other at the start.
     """
     configure_coordination(
         cluster.sizes,
-        register_seconds=seconds_to_meet,
+        register_seconds=startup_timeout,
         heartbeat_seconds=SECONDS_WITHOUT_A_SIGN,
         shutdown_seconds=SECONDS_TO_PART,
     )

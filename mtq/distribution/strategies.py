@@ -5,15 +5,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from mtq.checks import is_whole
-from mtq.distribution.failure import SECONDS_TO_MEET, set_timeouts, worker_errors
+from mtq.checks import integer, is_whole
+from mtq.distribution.failure import STARTUP_TIMEOUT, set_timeouts, worker_errors
 from mtq.distribution.tf_config import read_tf_config
 
 NAMES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
 
 
 def strategy(
-    name: str = "auto", *, devices: int | None = None, tpu: str | None = None, seconds_to_meet: int = SECONDS_TO_MEET
+    name: str = "auto", *, devices: int | None = None, tpu: str | None = None, startup_timeout: int = STARTUP_TIMEOUT
 ) -> tf.distribute.Strategy:
     """Creates the strategy that places a run on devices. Create the network, model and optimizer in its `scope()`.
 
@@ -26,7 +26,7 @@ def strategy(
         devices: The number of replicas of `"mirrored"`; by default the number of GPUs. If it exceeds the number of
             GPUs, logical CPUs are used instead, for tests.
         tpu: The name or address of the TPU, or `"local"`; by default the value of the environment variable `TPU_NAME`.
-        seconds_to_meet: The time in seconds for which the processes of `"multi_worker"` wait for each other at the
+        startup_timeout: The time in seconds for which the processes of `"multi_worker"` wait for each other at the
             start, an integer of at least 1.
 
     Returns:
@@ -60,14 +60,13 @@ def strategy(
         )
     if devices is not None and tpu is not None:
         raise ValueError(f"devices or tpu must be None. Received: {devices} and {tpu!r}. Give only one of them.")
-    if not is_whole(seconds_to_meet) or seconds_to_meet < 1:
-        raise ValueError(f"seconds_to_meet must be an integer of at least 1. Received: {seconds_to_meet!r}.")
+    startup_timeout = integer("startup_timeout", startup_timeout)
     if name == "auto":
         name = _best(devices, tpu)
     if name == "mirrored":
         return tf.distribute.MirroredStrategy(_mirrored_devices(devices))
     if name == "multi_worker":
-        return _multi_worker(seconds_to_meet)
+        return _multi_worker(startup_timeout)
     if name == "tpu":
         return _tpu(tpu)
     if name == "cpu":
@@ -126,14 +125,14 @@ def _logical_cpus(wanted: int) -> int:
     return wanted
 
 
-def _multi_worker(seconds_to_meet: int) -> tf.distribute.Strategy:
+def _multi_worker(startup_timeout: int) -> tf.distribute.Strategy:
     cluster = read_tf_config()
     if cluster is None:
         raise ValueError(
             "strategy='multi_worker' needs the environment variable TF_CONFIG, which names the processes of the run. "
             "Received: none. See docs/scaling.md for how to set it under Kubernetes and Slurm."
         )
-    set_timeouts(cluster, seconds_to_meet)
+    set_timeouts(cluster, startup_timeout)
     with worker_errors():
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()

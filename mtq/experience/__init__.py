@@ -1,1 +1,1 @@
-"""Experience: environments are stepped by a policy, and what came of it is stored and sampled."""
+"""Experience: acting in environments with a policy, and storing and sampling the steps."""

@@ -1,4 +1,4 @@
-"""Batches of an experience, drawn within a graph by `fit`, or one after the other by a loop or a dataset."""
+"""Batches of an experience, drawn within a graph by `fit`, or eagerly by a loop or a dataset."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,24 +12,24 @@ from mtq.environments.errors import environment_errors, kept
 from mtq.tasks import Task
 
 Batch = dict[str, vl.Transition]
-_readers: list[Any] = []  # the models whose `fit` reads a dataset at the moment
+_readers: list[Any] = []  # the models whose `fit` is reading a dataset
 
 
 class Batches:
-    """Batches `{task: Transition}` without end, each drawn when it is asked for and not before.
+    """An endless iterable of batches `{task: Transition}`, each drawn only when it is requested.
 
-    `Experience.batches` returns it. `fit` draws from it within its own graph. A loop over it draws eagerly. All methods
-    of `tf.data.Dataset`, such as `take`, can be called on it and return datasets; `fit` trains on these too, but more
-    slowly, because every batch then passes through Python.
+    `Experience.batches` returns it. `fit` draws from it within its own graph; a loop over it draws eagerly. All methods
+    of `tf.data.Dataset`, such as `take`, can be called on it and return datasets. `fit` trains on these too, but more
+    slowly, because every batch then takes a host call.
 
     Args:
         experience: The experience.
-        batch_size: B, of each task, over all replicas.
-        functions: Functions that are applied to each batch, in this order.
+        batch_size: The number of rows of each task, B, over all replicas.
+        functions: The functions that are applied to each batch, in this order.
 
     Attributes:
         experience: The experience.
-        batch_size: B.
+        batch_size: The number of rows of each task, B, over all replicas.
 
     Example:
         >>> import mtq
@@ -48,33 +48,36 @@ class Batches:
         self._compiled: dict[bool, Any] = {}
 
     def map(self, function: Callable[[Batch], Batch]) -> "Batches":
-        """Applies a function to every batch, within the graph in which it is drawn.
+        """Applies a function to every batch, within the graph in which the batch is drawn.
 
         Args:
             function: A function `{task: Transition}` → `{task: Transition}` of TensorFlow operations.
 
         Returns:
-            Further batches of the same experience.
+            The mapped batches of the same experience.
         """
         return Batches(self.experience, self.batch_size, (*self._functions, function))
 
     def next_batch(self) -> Batch:
-        """Takes the steps that are due and draws a batch of this replica. For use in a graph, after the warm-up."""
+        """Takes the environment steps that are due, then draws this replica's batch.
+
+        For use in a graph, after the warm-up.
+        """
         replicas = self.experience.replicas
         return self._applied(replicas[replica_number() % len(replicas)].next_batch(self._num_rows))
 
     def next_batches(self) -> list[Batch]:
-        """Does the same for every replica of this process, outside of the replicas."""
+        """Calls `next_batch` for every replica of this process. For use in the cross-replica context."""
         return [self._applied(replica.next_batch(self._num_rows)) for replica in self.experience.replicas]
 
     def __iter__(self) -> Iterator[Batch]:
-        """Draws batches eagerly."""
+        """Yields batches, each drawn eagerly."""
         experience = self.experience
         if experience.num_replicas > 1:
             raise ValueError(
                 f"The batches of {experience.num_replicas} replicas must be drawn by fit, each in its own replica. "
-                "Received: a loop over the batches, or a dataset made of them. Pass fit what Experience.batches "
-                "returned."
+                "Received: a loop over the batches, or a dataset made of them. Pass the object that "
+                "Experience.batches returned to fit."
             )
         uses_xla = experience.compilable and experience.model.uses_xla
         if uses_xla not in self._compiled:
@@ -88,7 +91,7 @@ class Batches:
 
     @property
     def element_spec(self) -> dict[str, vl.Transition]:
-        """The shapes and types of a batch, as `tf.data.Dataset.element_spec`."""
+        """The shapes and dtypes of a batch, like `tf.data.Dataset.element_spec`."""
         spec = {name: self._spec(task) for name, task in self.experience.tasks.items()}
         if not self._functions:
             return spec
@@ -96,19 +99,20 @@ class Batches:
         return tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), outputs)
 
     def as_dataset(self) -> tf.data.Dataset:
-        """The batches as a `tf.data.Dataset`, which draws none ahead of time."""
+        """Returns the batches as a `tf.data.Dataset`, which draws none of them ahead of time."""
         options = tf.data.Options()
         options.autotune.enabled = False
-        options.experimental_optimization.inject_prefetch = False  # it would run ahead of the policy
+        options.experimental_optimization.inject_prefetch = False  # prefetching would run ahead of the policy
         options.experimental_optimization.apply_default_optimizations = False
         options.deterministic = True
         dataset = tf.data.Dataset.from_generator(self._checked, output_signature=self.element_spec)
         return _without_end(dataset).with_options(options)
 
     def stored(self) -> tf.data.Dataset:
-        """Batches sampled from what is stored, without end: no environment is stepped, but for a warm-up not yet done.
+        """Returns an endless dataset of batches that are sampled from the stored steps.
 
-        `evaluate` and `validation_data` read these.
+        No environment is stepped, except for the warm-up if it has not been done yet. `evaluate` and `validation_data`
+        read this dataset.
         """
         experience, functions = self.experience, self._applied
 
@@ -139,7 +143,7 @@ class Batches:
         return vl.Transition(observation, tf.TensorSpec([self._num_rows], tf.int32), number, number, observation)
 
     def _checked(self) -> Iterator[Batch]:
-        """Draws batches for a dataset, whose errors TensorFlow passes on as text."""
+        """Yields batches for `as_dataset`. `kept` stores exceptions, because TensorFlow passes on only their text."""
         batches = iter(self)
         draw = kept(lambda: next(batches), in_graph=True)
         check = kept(lambda: check_model(self.experience, _readers), in_graph=True)
@@ -149,16 +153,16 @@ class Batches:
 
 
 def _without_end(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """A dataset of a generator, which TensorFlow takes to be one that might end, as one of infinite cardinality."""
+    """Returns a generator's dataset with infinite cardinality. TensorFlow takes the cardinality to be unknown."""
     return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
 @contextlib.contextmanager
 def read_by(model: Any) -> Iterator[None]:
-    """A context manager in which a model's `fit` reads a dataset, which may hold batches of an experience.
+    """A context manager in which a model's `fit` reads a dataset that may hold batches of an experience.
 
     Args:
-        model: The model.
+        model: The model that is being trained.
     """
     _readers.append(model)
     try:
@@ -168,15 +172,16 @@ def read_by(model: Any) -> Iterator[None]:
 
 
 def check_model(experience: Any, models: list[Any]) -> None:
-    """Raises a ValueError if batches of an experience are drawn for other models than its own.
+    """Raises a ValueError if the batches of an experience are drawn for models other than its own.
 
     Args:
         experience: The experience.
-        models: The models that are trained at the moment.
+        models: The models that are being trained.
     """
     if models and all(experience.model is not model for model in models):
         raise ValueError(
             "The batches must come from an Experience made with the model that is fitted, because an experience acts "
-            f"with its model's weights. Received: one made with another model, '{experience.model.name}', whose "
-            "weights this fit would not change. Make an mtq.Experience(model) with this model, also after load_model."
+            f"with its model's weights. Received: an Experience made with another model, '{experience.model.name}', "
+            "whose weights this fit would not change. Make an mtq.Experience(model) with this model, also after "
+            "load_model."
         )

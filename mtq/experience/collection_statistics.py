@@ -1,4 +1,4 @@
-"""Statistics of one task's training episodes."""
+"""Statistics of one task's training episodes: environment steps and returns."""
 
 import tensorflow as tf
 
@@ -6,13 +6,13 @@ from mtq.experience.memory import Memory
 
 
 class CollectionStatistics(tf.Module):
-    """Counts steps and adds up the returns of finished episodes.
+    """Counts environment steps, and adds up the returns of finished episodes.
 
     Args:
         num_envs: N, the number of copies of the environment.
 
     Attributes:
-        steps: The variable with the number of steps so far, over all copies.
+        steps: The variable that holds the number of environment steps so far, over all copies.
     """
 
     def __init__(self, num_envs: int) -> None:
@@ -24,7 +24,14 @@ class CollectionStatistics(tf.Module):
         self._finished = tf.Variable(tf.zeros([2]), trainable=False)
 
     def __call__(self, memory: Memory) -> tf.Tensor:
-        """Counts one step of all copies, `Memory` of `[N, …]`."""
+        """Counts one step of every copy.
+
+        Args:
+            memory: The steps, a `Memory` of `[N, …]`.
+
+        Returns:
+            The number of environment steps so far, an int64 scalar.
+        """
         returns = self._running + memory.reward
         ended = tf.cast(memory.is_last, tf.float32)
         self._finished.assign_add(tf.stack([tf.reduce_sum(ended), tf.reduce_sum(ended * returns)]))
@@ -37,11 +44,11 @@ class CollectionStatistics(tf.Module):
             variable.assign(tf.zeros_like(variable))
 
     def drop_open_episodes(self) -> None:
-        """Sets the returns of open episodes to zero."""
+        """Sets the returns of the open episodes to zero."""
         self._running.assign(tf.zeros_like(self._running))
 
     def take_finished(self) -> tuple[float, float]:
-        """Returns the number of episodes that finished since the last call, and the sum of their returns."""
+        """Returns the number of episodes that have finished since the last call, and the sum of their returns."""
         number, total = self._finished.numpy().tolist()
         self._finished.assign(tf.zeros([2]))
         return number, total

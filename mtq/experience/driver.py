@@ -1,4 +1,4 @@
-"""Drivers on tf-agents' interface, which step the tasks' environments and pass each step to observers."""
+"""Drivers with tf-agents' interface, which step the tasks' environments and pass each step to observers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,26 +14,26 @@ Observer = Callable[[Memory], object]
 
 
 class StepDriver(Driver):
-    """Takes steps in all N copies of one task's environment at once. Every step is N transitions.
+    """Steps all N copies of one task's environment at once, so that every step yields N transitions.
 
-    tf-agents' `DynamicStepDriver` also stores the step from the end of one episode to the start of the next, which is
-    not a transition, and so cannot keep an exact number of transitions per update.
+    tf-agents' `DynamicStepDriver` also stores the step from the end of one episode to the start of the next. That step
+    is not a transition, so the number of transitions per update would not be exact.
 
     Args:
-        environment: The environment.
-        policy: The policy that selects actions. If it has methods `reset(seed)` and `state()`, which returns its
-            variables, they are called when the experience is reset, and for checkpoints.
-        observers: Functions that are called with the `Memory` `[N, …]` of every step.
+        environment: The environment, with N copies.
+        policy: The policy that selects actions. If it has a method `reset(seed)`, it is called when the experience is
+            reset. If it has a method `state()`, which returns variables, checkpoints contain them.
+        observers: The functions that are called with the `Memory` of `[N, …]` of every step.
     """
 
     def __init__(self, environment: AutoresetEnvironment, policy: TFPolicy, observers: Sequence[Observer]) -> None:
         super().__init__(environment, policy, observers)
         first = environment.reset()
-        self._reward, self._discount = first.reward, first.discount  # fixed: no policy of mtq uses them
+        self._reward, self._discount = first.reward, first.discount  # constant, because no policy of mtq uses them
         self._current = tuple(tf.Variable(tensor, trainable=False) for tensor in (first.step_type, first.observation))
 
     def reset(self, environment_seed: int, policy_seed: int) -> None:
-        """Begins again with other random numbers.
+        """Starts again with other random numbers.
 
         Args:
             environment_seed: The seed of the environment.
@@ -45,37 +45,37 @@ class StepDriver(Driver):
         self.write(self.env.reset())
 
     def state(self) -> list[tf.Variable]:
-        """The variables that the next step depends on. Environments in Python have further state."""
-        of_policy: list[Any] = self.policy.state() if hasattr(self.policy, "state") else []
-        return [*self._current, *of_policy, *self.env.state()]
+        """Returns the variables that the next step depends on. Environments in Python have further state."""
+        policy_state: list[Any] = self.policy.state() if hasattr(self.policy, "state") else []
+        return [*self._current, *policy_state, *self.env.state()]
 
     def restart(self) -> None:
-        """Begins a new episode in every copy."""
+        """Starts a new episode in every copy."""
         self.write(self.env.restart())
 
     def read(self) -> TimeStep:
-        """Returns the time step to act on."""
+        """Returns the time step from which the next action is selected."""
         step_type, observation = self._current
         return TimeStep(
             tf.convert_to_tensor(step_type), self._reward, self._discount, tf.convert_to_tensor(observation)
         )
 
     def write(self, current: TimeStep) -> None:
-        """Sets the time step to act on."""
+        """Sets the time step from which the next action is selected."""
         for variable, tensor in zip(self._current, (current.step_type, current.observation), strict=True):
             variable.assign(tensor)
 
     def run(self, num_steps: tf.Tensor | int = 1) -> None:  # type: ignore[override]
-        """Takes steps in all copies, in a graph or eagerly.
+        """Steps all copies, in a graph or eagerly.
 
         Args:
-            num_steps: The number of steps, each of which is N environment steps.
+            num_steps: The number of steps; each is N environment steps.
         """
         run_together([self], num_steps)
 
 
 def run_together(drivers: Sequence[StepDriver], num_steps: tf.Tensor | int = 1) -> None:
-    """Takes joint steps: in each, every driver's policy acts, then all environments are stepped.
+    """Takes joint steps. In each, every driver's policy selects its actions, then all environments are stepped.
 
     Args:
         drivers: The drivers of several tasks.
@@ -96,15 +96,15 @@ def run_together(drivers: Sequence[StepDriver], num_steps: tf.Tensor | int = 1) 
 
 
 def act_together(drivers: Sequence[StepDriver]) -> Callable[[], None]:
-    """Selects the next actions of all drivers, and leaves the step itself for later.
+    """Selects the next actions of all drivers, without taking the step.
 
-    Operations that do not depend on the step may be computed while it is taken.
+    Operations that do not depend on the step can then run concurrently with it.
 
     Args:
         drivers: The drivers of several tasks.
 
     Returns:
-        A function that takes the step.
+        A function without arguments that takes the step.
     """
     current = _read(drivers)
     actions = _act(drivers, current)
@@ -126,7 +126,7 @@ def _act(drivers: Sequence[StepDriver], current: list[TimeStep]) -> list[tf.Tens
 
 
 def _step(drivers: Sequence[StepDriver], current: list[TimeStep], actions: list[tf.Tensor]) -> list[TimeStep]:
-    """Steps all environments, those in Python by one host call, and passes the results to the observers."""
+    """Steps all environments, those in Python with a single host call, and passes the steps to the observers."""
     results = step_together([driver.env for driver in drivers], actions)
     observed = []
     for driver, time_step, action, (ended, _) in zip(drivers, current, actions, results, strict=True):

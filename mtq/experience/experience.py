@@ -1,4 +1,4 @@
-"""Experience: acts in the tasks' environments, stores what happens, and yields batches to learn from."""
+"""`Experience`: acts in the tasks' environments, stores the steps, and yields batches to train on."""
 
 import fractions
 import math
@@ -20,51 +20,51 @@ from mtq.keras_internals import supports_jit
 from mtq.tasks import Task, TaskSet, check_tasks
 
 _SMALLEST_RATIO = 1e-4
-_LONG_WARM_UP = 5_000  # steps, from which on compiling the warm-up by XLA takes less time than it saves
+_LONG_WARM_UP = 5_000  # from so many steps, XLA saves more time in the warm-up than it takes to compile it
 
 
 class Experience:
     """Acts in every task's environments with the model's own policy, stores the steps, and yields batches.
 
-    Collection and learning take strict turns: before every update, each task's environments take `steps_per_update`
-    steps with the current weights. Before the first update they take `warmup_steps` more with random actions. The last
-    step of environments in Python may be taken while the update is computed, but only where the batch does not contain
-    that step: all numbers are those of strict turns, to the bit.
+    Collection and learning strictly alternate: before every update, each task's environments take `steps_per_update`
+    steps with the current weights. Before the first update they also take `warmup_steps` steps with random actions. The
+    last step of environments in Python may be taken concurrently with the update, but only if the batch does not
+    contain that step. All numbers are those of strict alternation, to the bit.
 
-    With several replicas (`mtq.distribution`), each replica has environments, seeds and replays of its own. All numbers
-    here are those of the whole run, of which every replica takes an even part. Each replica has `num_envs` copies of
-    every environment.
+    With several replicas (`mtq.distribution`), each replica has its own environments, seeds and replay buffers. All
+    numbers here are those of the whole run, and every replica does an equal share of it. Each replica has `num_envs`
+    copies of every environment.
 
     Args:
         model: The `MultiTaskDQN` that acts and learns.
-        tasks: The tasks; by default the model's. Give them if their environments were left out of a saved model, or if
-            training is to use other environments of the same shapes. `Experience(tasks, model)` works too.
-        exploration: The probability ε of a random action: a number, a `keras.optimizers.schedules` schedule over the
-            steps of a task's environments after the warm-up, a `mtq.exploration.EpsilonGreedy`, or a dict of them by
+        tasks: The tasks; by default those of the model. Pass them if their environments were left out of a saved model,
+            or to train with other environments of the same shapes. `Experience(tasks, model)` works too.
+        exploration: The probability ε of a random action: a number, a `keras.optimizers.schedules` schedule over a
+            task's environment steps after the warm-up, a `mtq.exploration.EpsilonGreedy`, or a dict of them by
             task. By default `mtq.exploration.linear()`, from 1 to 0.05 in 10,000 steps.
-        replay_capacity: The number of steps that are stored of each task.
-        warmup_steps: The number of random steps of each task before the first update. It is rounded up to a multiple of
-            the task's `num_envs`.
+        replay_capacity: The number of environment steps that are stored of each task.
+        warmup_steps: The number of environment steps of each task with random actions before the first update, rounded
+            up to a multiple of the task's `num_envs`.
         steps_per_update: The number of environment steps of each task per update, over all copies: the inverse of the
-            replay ratio. It may be a fraction, such as 0.25 for four updates per step. After u updates each copy of a
-            task has taken ⌊u · steps_per_update / num_envs⌋ steps, and those of the warm-up.
+            replay ratio. It may be a fraction, such as 0.25 for four updates per environment step. After u updates each
+            copy has taken ⌊u · steps_per_update / num_envs⌋ steps in addition to those of the warm-up.
         n_step: The number of steps that the returns in a batch span.
         overlap: If True, always run the last environment step concurrently with the update. The batch then never
-            contains that step. Actions are still those of the newest weights, and the same seed gives the same bits,
-            though others than without it. `steps_per_update` must be a multiple of every task's `num_envs`. It changes
-            nothing if all tasks are in-graph.
+            contains that step. Actions still follow from the newest weights. The same seed gives the same bits, but not
+            those of `overlap=False`. `steps_per_update` must be a multiple of every task's `num_envs`. The setting has
+            no effect if all tasks are in-graph.
         seed: The seed of the environments, the exploration and the sampling. The same seed gives the same bits.
-        sampler: A function without arguments that makes the sampler of a replay, a
+        sampler: A function without arguments that returns the sampler of one replay buffer, a
             `mtq.experience.sampler.Sampler`. By default sampling is uniform.
-        replay: A function `(spec, num_envs, capacity)` that makes a replay buffer on tf-agents' interface, such as
+        replay: A function `(spec, num_envs, capacity)` that returns a replay buffer with tf-agents' interface, such as
             `lambda spec, num_envs, capacity: TFUniformReplayBuffer(spec, num_envs, max_length=capacity // num_envs)`.
-            It stores steps, as `spec` describes them. By default `mtq.experience.replay.Replay`.
-        policy: A function `(task, network)` that makes the policy of a task on tf-agents' interface, in place of the
-            ε-greedy one. `network` maps `observation [N, …]` to `q_values [N, A]`.
+            It stores the steps that `spec` describes. By default `mtq.experience.replay.Replay`.
+        policy: A function `(task, network)` that returns the policy of a task, with tf-agents' interface, in place of
+            the ε-greedy one. `network` maps `observation [N, …]` to `q_values [N, A]`.
 
     Raises:
-        ValueError: A setting is out of its range, the tasks are not the model's, or an environment is broken. The
-            message names the task and the remedy.
+        ValueError: A setting is out of its range, the tasks are not those of the model, or an environment is invalid.
+            The message names the task and the remedy.
 
     Example:
         >>> import mtq
@@ -105,9 +105,9 @@ class Experience:
         share = _share(self.num_replicas, steps_per_update, replay_capacity, warmup_steps, n_step, overlap)
         if overlap and not share.has_whole_steps(tasks):
             raise ValueError(
-                f"steps_per_update must be a multiple of every task's num_envs{_times(self.num_replicas)} where "
+                f"steps_per_update must be a multiple of every task's num_envs{_times(self.num_replicas)} if "
                 f"overlap=True. Received: {steps_per_update}, for "
-                f"{ ({name: task.num_envs for name, task in tasks.items()}) }."
+                f"{ ({name: task.num_envs for name, task in tasks.items()}) }. Change steps_per_update or num_envs."
             )
         explorations = exploration_lib.by_task(exploration, tasks)
         for task in tasks.values():
@@ -121,56 +121,59 @@ class Experience:
                 self.replicas.append(ReplicaExperience(tasks, model.paths, explorations, share, parts, seed, number))
         self._batches: dict[int, Batches] = {}
         self._warm_up: Any = None
-        is_ours = replay is None and policy is None
-        in_graph = is_ours and all(task.spec.in_graph for task in tasks.values())
+        has_default_parts = replay is None and policy is None
+        in_graph = has_default_parts and all(task.spec.in_graph for task in tasks.values())
         self.compilable = in_graph and supports_jit(model.network)
 
     @property
     def num_replicas(self) -> int:
-        """The number of replicas of the run, in all processes."""
+        """The number of replicas of the run, over all processes."""
         return self._strategy.num_replicas_in_sync
 
     @property
     def replays(self) -> dict[str, ReplayBuffer]:
-        """The replay of each task, of the first replica of this process."""
+        """The replay buffer of each task, for the first replica of this process."""
         return self.replicas[0].replays
 
     @property
     def statistics(self) -> dict[str, CollectionStatistics]:
-        """The statistics of each task, of the first replica of this process."""
+        """The statistics of each task, for the first replica of this process."""
         return self.replicas[0].statistics
 
     @property
     def env_steps(self) -> dict[str, int]:
-        """The number of steps that each task's environments have taken, in all replicas, including the warm-up."""
+        """The number of environment steps of each task so far, over all replicas and including the warm-up."""
         return {name: self.num_replicas * int(statistics.steps) for name, statistics in self.statistics.items()}
 
     def take_mean_returns(self) -> dict[str, float | None]:
-        """Each task's mean return over the training episodes since the last call, None where none has finished.
+        """Computes each task's mean return over the training episodes that have finished since the last call.
 
-        Returns are undiscounted and unscaled, as the environments give rewards. With several processes each must call
-        this, and receives the means of the whole run.
+        With several processes, every process must call this, and receives the means of the whole run.
+
+        Returns:
+            The mean returns by task, undiscounted sums of the environment's own rewards; None where no episode has
+            finished.
         """
         finished = [
             [replica.statistics[name].take_finished() for replica in self.replicas] for name in self.tasks
         ]  # [T, replicas, 2]
-        numbers = sums(self._strategy, [sum(number for number, _ in of_task) for of_task in finished])
-        totals = sums(self._strategy, [sum(total for _, total in of_task) for of_task in finished])
+        numbers = sums(self._strategy, [sum(number for number, _ in replicas) for replicas in finished])
+        totals = sums(self._strategy, [sum(total for _, total in replicas) for replicas in finished])
         return {
             name: total / number if number else None
             for name, number, total in zip(self.tasks, numbers, totals, strict=True)
         }
 
     def restart(self) -> None:
-        """Begins new episodes in all environments. Open episodes count as truncated, and not among the returns."""
+        """Starts new episodes in all environments. Open episodes are truncated, and their returns are not counted."""
         for replica in self.replicas:
             replica.restart()
 
     def reset(self, seed: int) -> None:
-        """Removes everything that was stored, and begins again as if made with this seed. Compiled functions are kept.
+        """Removes all stored steps, and starts again as if created with this seed. Compiled functions are kept.
 
         Args:
-            seed: The seed, as the constructor takes it.
+            seed: The seed of the environments, the exploration and the sampling.
 
         Raises:
             ValueError: The seed is not an integer of at least 0.
@@ -180,16 +183,18 @@ class Experience:
             replica.reset(seed)
 
     def batches(self, batch_size: int = 32) -> Batches:
-        """Batches without end, each drawn when it is asked for and not before. `fit` draws them within its own graph.
+        """Returns an endless iterable of batches, each drawn only when it is requested.
+
+        `fit` draws the batches within its own graph.
 
         Args:
-            batch_size: B, of each task, over all replicas.
+            batch_size: The number of rows of each task, B, over all replicas.
 
         Returns:
-            Batches `{task: Transition}`; see `mtq.experience.batches.Batches`.
+            The batches `{task: Transition}`, an `mtq.experience.batches.Batches`.
 
         Raises:
-            ValueError: The replay cannot hold a batch, or B is not a multiple of the number of replicas.
+            ValueError: The replay buffer cannot hold a batch, or B is not a multiple of the number of replicas.
         """
         batch_size = integer("batch_size", batch_size)
         check_batch_size(batch_size, self._strategy)
@@ -202,16 +207,20 @@ class Experience:
         return self._batches.setdefault(batch_size, Batches(self, batch_size))
 
     def dataset(self, batch_size: int = 32) -> Batches:
-        """Another name for `batches`."""
+        """Returns the same as `batches`. The name is that of earlier versions."""
         return self.batches(batch_size)
 
     def next_batch(self, num_rows: int) -> dict[str, vl.Transition]:
-        """Takes the steps that are due before the next update, then samples every task, after the warm-up if need be.
+        """Takes the environment steps that are due before the next update, then samples a batch of every task.
 
-        For use in a graph, or eagerly. In a replica it is that replica's environments that are stepped.
+        The first call also takes the steps of the warm-up. For use in a graph, or eagerly. Within a replica, only that
+        replica's environments are stepped.
 
         Args:
-            num_rows: The number of rows of each task.
+            num_rows: The number of rows of each task in this replica.
+
+        Returns:
+            The batch `{task: Transition}`.
         """
         replica = self.replicas[replica_number() % len(self.replicas)]
         replica.warm_up()
@@ -219,27 +228,27 @@ class Experience:
 
     @property
     def is_warm(self) -> bool:
-        """Whether the warm-up is done."""
+        """Whether the warm-up has been done."""
         return self.replicas[0].is_warm
 
     def prepare(self) -> None:
-        """Takes the steps of the warm-up, if they were not taken yet. For use outside of graphs."""
+        """Takes the steps of the warm-up, unless they have been taken. For use outside graphs."""
         if self.is_warm:
             return
         if self._warm_up is None:
-            on_one_device = len(self.replicas) == 1  # which is all that XLA can reach
+            on_one_device = len(self.replicas) == 1  # XLA cannot reach more than one
             uses_xla = self.warmup_steps > _LONG_WARM_UP and on_one_device and self.compilable and self.model.uses_xla
             warm_up = tf.function(self.warm_up, autograph=False, jit_compile=uses_xla or None)
             self._warm_up = warm_up.get_concrete_function()
         self._warm_up()
 
     def warm_up(self) -> None:
-        """Takes the steps of the warm-up, if they were not taken yet. For use in a graph."""
+        """Takes the steps of the warm-up, unless they have been taken. For use in a graph."""
         for replica in self.replicas:
             replica.warm_up()
 
     def check_schedules(self) -> None:
-        """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. Call it outside graphs."""
+        """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. For use outside graphs."""
         for replica in self.replicas:
             replica.check_schedules()
 
@@ -248,13 +257,13 @@ class Experience:
             copies = task.num_envs * share.num_replicas
             raise ValueError(
                 f"warmup_steps must give each of the {copies} copies of task '{task.name}' at least n_step = "
-                f"{self.n_step} steps. Received: {self.warmup_steps}. Give {self.n_step * copies} or more."
+                f"{self.n_step} steps. Received: {self.warmup_steps}. Pass {self.n_step * copies} or more."
             )
 
 
 def _in_order(model: Any, tasks: Any) -> tuple[Any, TaskSet]:
-    """The model and the tasks, in whichever order they were given."""
-    if isinstance(model, TaskSet):
+    """Returns the model and the tasks, whichever order they were passed in, after checking that they fit."""
+    if isinstance(model, TaskSet) or hasattr(tasks, "paths"):
         model, tasks = tasks, model
     if not hasattr(model, "paths"):
         raise ValueError(f"model of experience must be an mtq.MultiTaskDQN. Received: {model!r}.")
@@ -262,8 +271,8 @@ def _in_order(model: Any, tasks: Any) -> tuple[Any, TaskSet]:
     check_tasks("tasks of experience", tasks)
     if set(tasks) != set(model.tasks):
         raise ValueError(
-            f"The tasks of experience must be the model's. Received: {list(tasks)}, where the model has "
-            f"{list(model.tasks)}. Leave tasks out, or make both from one TaskSet."
+            f"The tasks of experience must be the model's, {list(model.tasks)}. Received: {list(tasks)}. Leave tasks "
+            "out, or make both from one TaskSet."
         )
     for name, task in tasks.items():
         if task.spec != model.tasks[name].spec:
@@ -277,15 +286,16 @@ def _in_order(model: Any, tasks: Any) -> tuple[Any, TaskSet]:
 def _parts(replay: Any, sampler: Any, policy: Any, exploration: Any) -> Parts:
     for role, value in (("replay", replay), ("sampler", sampler), ("policy", policy)):
         if value is not None and not callable(value):
-            raise ValueError(f"{role} of experience must be a function or class that makes one. Received: {value!r}.")
+            raise ValueError(f"{role} of experience must be a function or class that returns one. Received: {value!r}.")
     if replay is not None and sampler is not None:
         raise ValueError(
-            "sampler must be left out where replay is given: a replay of your own samples by itself. Received: both."
+            "sampler must be left out if replay is given, because a replay of your own samples by itself. Received: "
+            "both. Leave out one of them."
         )
     if policy is not None and exploration is not None:
         raise ValueError(
-            "exploration must be left out where policy is given: a policy of your own explores by itself. Received: "
-            "both."
+            "exploration must be left out if policy is given, because a policy of your own explores by itself. "
+            "Received: both. Leave out one of them."
         )
     return Parts(replay, sampler, policy)
 
@@ -302,24 +312,24 @@ def _share(
     return Share(num_replicas, steps, capacity, warmup, n_step, overlap)
 
 
-def _check_same_learning(task: Task, of_model: Task) -> None:
-    """Raises a ValueError if a task of the experience and the model's own of this name are not the same problem.
+def _check_same_learning(task: Task, model_task: Task) -> None:
+    """Raises a ValueError if a task of the experience and the model's task of the same name are different problems.
 
     Args:
         task: The task of the experience.
-        of_model: The task of the model, which evaluations and files of the model use.
+        model_task: The task of the model, which its evaluations and files use.
     """
     settings = ["discount", "reward_scale", "reward_clip", "max_episode_steps"]
-    if isinstance(task.environment, str) and isinstance(of_model.environment, str):
+    if isinstance(task.environment, str) and isinstance(model_task.environment, str):
         settings.append("environment")
     for setting in settings:
-        here, there = getattr(task, setting), getattr(of_model, setting)
-        if here != there:
+        value, model_value = getattr(task, setting), getattr(model_task, setting)
+        if value != model_value:
             raise ValueError(
-                f"{setting} of task '{task.name}' must be that of the model's task, {there!r}. Received: {here!r}. "
-                "Make both from one TaskSet; mtq.MultiTaskDQN(model.network, tasks) is the model with other tasks."
+                f"{setting} of task '{task.name}' must be that of the model's task, {model_value!r}. Received: "
+                f"{value!r}. Make both from one TaskSet, or pass mtq.MultiTaskDQN(model.network, tasks) as the model."
             )
 
 
-def _times(replicas: int) -> str:
-    return f" times {replicas} replicas" if replicas > 1 else ""
+def _times(num_replicas: int) -> str:
+    return f" times {num_replicas} replicas" if num_replicas > 1 else ""

@@ -1,4 +1,4 @@
-"""Exploration: how often a task's policy acts at random."""
+"""Exploration: how often a task's policy selects a random action."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 @dataclasses.dataclass(frozen=True)
 class EpsilonGreedy:
-    """A random action with probability ε, else the action with the largest value.
+    """ε-greedy exploration: a random action with probability ε, else the action with the largest value.
 
     Args:
-        epsilon: The probability ε, or a schedule of it over the steps of the task's environments after the warm-up.
-        repeat_exponent: The exponent of the zeta distribution `P(n) ∝ n^(−repeat_exponent)` of the number n of times
-            that a random action is repeated, at most until the episode ends; None for no repeats. Repeats find rewards
-            that are many equal actions away, as in MountainCar. The paper uses 2.
+        epsilon: The probability ε, or a schedule of it over the task's environment steps after the warm-up.
+        repeat_exponent: The exponent of the zeta distribution `P(n) ∝ n^(−repeat_exponent)`, where n is the number of
+            steps for which a random action is taken, at most until the episode ends; None for a single step. Repeats
+            find rewards that are many equal actions away, as in MountainCar. The paper uses 2.
 
     Raises:
         ValueError: ε is not a probability, or the exponent is not above 1.
@@ -46,11 +46,11 @@ class EpsilonGreedy:
             object.__setattr__(self, "repeat_exponent", exponent)
 
     def at(self, step: tf.Tensor) -> tf.Tensor:
-        """Returns ε, a float32 scalar.
+        """Returns ε at a step, a float32 scalar.
 
         Args:
-            step: The number of steps since the warm-up, an integer scalar. It is negative during the warm-up, where ε
-                is 1.
+            step: The number of environment steps since the warm-up, an integer scalar. It is negative during the
+                warm-up, where ε is 1.
         """
         epsilon = self.epsilon(step) if callable(self.epsilon) else self.epsilon
         return tf.where(step < 0, 1.0, tf.cast(epsilon, tf.float32))
@@ -62,12 +62,12 @@ Exploration: TypeAlias = Schedule | EpsilonGreedy | Mapping[str, Schedule | Epsi
 def linear(
     initial: float = 1.0, final: float = 0.05, steps: int = 10_000
 ) -> keras.optimizers.schedules.PolynomialDecay:
-    """A schedule of ε that decreases linearly and is constant afterwards.
+    """Returns a schedule in which ε decreases linearly, and is constant afterwards.
 
     Args:
         initial: The value of ε at the first step after the warm-up.
         final: The value of ε from `steps` on.
-        steps: The number of environment steps of one task in which ε decreases.
+        steps: The number of environment steps of one task over which ε decreases.
 
     Raises:
         ValueError: `initial` or `final` is not a probability, or `steps` not a positive integer.
@@ -77,14 +77,14 @@ def linear(
 
 
 def by_task(exploration: Exploration, tasks: TaskSet) -> dict[str, EpsilonGreedy]:
-    """Returns how each task is explored.
+    """Returns the exploration of each task.
 
     Args:
         exploration: A probability, a schedule, an `EpsilonGreedy`, a dict of them by task, or None for `linear()`.
         tasks: The tasks.
 
     Raises:
-        ValueError: A task has no entry, or an entry no task, or a number is not a probability.
+        ValueError: A task has no entry, an entry has no task, or a number is not a probability.
     """
     if exploration is None:
         exploration = linear()
@@ -92,6 +92,6 @@ def by_task(exploration: Exploration, tasks: TaskSet) -> dict[str, EpsilonGreedy
     if set(given) != set(tasks):
         raise ValueError(
             f"exploration must have an entry for each task and no others. Received: {sorted(given)}, for the tasks "
-            f"{list(tasks)}. Give one schedule for all, or one for each."
+            f"{list(tasks)}. Pass one schedule for all tasks, or one for each."
         )
-    return {name: how if isinstance(how, EpsilonGreedy) else EpsilonGreedy(how) for name, how in given.items()}
+    return {name: entry if isinstance(entry, EpsilonGreedy) else EpsilonGreedy(entry) for name, entry in given.items()}

@@ -1,4 +1,4 @@
-"""What is stored of a step, and how rows of a table hold it."""
+"""The format in which steps are stored: `Memory`, and its packing into rows of a table."""
 
 import math
 from typing import Any, NamedTuple
@@ -9,9 +9,17 @@ from mtq.tasks import Task
 
 
 class Memory(NamedTuple):
-    """One stored step, as the environment gave it: neither scaled nor discounted.
+    """One stored step, as the environment returned it: its reward is neither scaled nor clipped.
 
     It contains the next observation itself, so that a transition never spans two rows or the end of an episode.
+
+    Attributes:
+        observation: The observation that was acted on, in the task's own dtype.
+        action: The action, int32.
+        reward: The environment's own reward, float32.
+        discount: The environment's own discount, float32, without γ; 0 at a true terminal.
+        next_observation: The observation that the action led to; where the episode ended, its last observation.
+        is_last: Whether the step was the last of its episode, bool.
     """
 
     observation: Any
@@ -23,20 +31,23 @@ class Memory(NamedTuple):
 
 
 def memory_spec(task: Task) -> Memory:
-    """The specs of one stored step of a task, without the batch dimension."""
+    """Returns the specs of one stored step of a task, without the batch dimension."""
     observation = tf.TensorSpec(task.spec.observation_shape, task.spec.observation_dtype)
     number = tf.TensorSpec([], tf.float32)
     return Memory(observation, tf.TensorSpec([], tf.int32), number, number, observation, tf.TensorSpec([], tf.bool))
 
 
 class Packing:
-    """Converts steps to one vector per dtype and back, so that a row is written and read by one operation.
+    """Packs steps into one vector per dtype and unpacks them, so that one operation writes or reads a row.
 
-    The float32 vector starts with the reward, the discount, the action (exact below 2²⁴) and `is_last`. Both
-    observations follow, flattened, in the vector of their dtype.
+    The float32 vector starts with the reward, the discount, the action (exact below 2²⁴) and `is_last`. The vector of
+    the observations' dtype, which may be the same, ends with the observation and the next observation, flattened.
 
     Args:
         spec: The specs of one step, from `memory_spec`.
+
+    Attributes:
+        widths: The length of the vector of each dtype, by the name of the dtype.
     """
 
     def __init__(self, spec: Memory) -> None:
@@ -47,7 +58,7 @@ class Packing:
         self.widths = widths
 
     def pack(self, memory: Memory) -> dict[str, tf.Tensor]:
-        """`Memory` of `[N, …]` → `[N, width]` by dtype."""
+        """Packs a `Memory` of `[N, …]` into vectors `[N, width]`, by the name of their dtype."""
         numbers = [
             memory.reward,
             memory.discount,
@@ -60,7 +71,7 @@ class Packing:
         return {dtype: tf.concat(parts, axis=1) if len(parts) > 1 else parts[0] for dtype, parts in packed.items()}
 
     def unpack(self, packed: dict[str, tf.Tensor]) -> Memory:
-        """`[…, width]` by dtype → `Memory` of `[…]`."""
+        """Unpacks vectors `[…, width]`, by the name of their dtype, into a `Memory` of `[…]`."""
         reward, discount, action, is_last = tf.unstack(packed["float32"][..., :4], axis=-1)
         first, second = tf.split(packed[self._dtype][..., -2 * self._size :], 2, axis=-1)
         shape = [*reward.shape, *self._shape]

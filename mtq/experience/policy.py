@@ -1,4 +1,4 @@
-"""Acting: an ε-greedy policy on tf-agents' interface."""
+"""The ε-greedy policy, with tf-agents' interface."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +17,14 @@ _LONGEST_REPEAT = 10_000
 
 
 class EpsilonGreedyPolicy(TFPolicy):
-    """Selects the action with the largest value, or a random one, in all copies of one task's environment.
+    """Selects the action with the largest value or a random one, for all copies of one task's environment.
 
     Args:
         task: The task.
-        network: The function `observation [N, …]` → `q_values [N, A]`.
-        exploration: The probability of random actions, and how often they are repeated.
-        step: A function without arguments that returns the number of steps since the warm-up, an integer scalar.
+        network: The function that computes the action values, `observation [N, …]` → `q_values [N, A]`.
+        exploration: The probability of random actions, and for how many steps they are repeated.
+        step: A function without arguments that returns the number of environment steps since the warm-up, an integer
+            scalar.
         seed: The seed of the random numbers.
     """
 
@@ -40,25 +41,25 @@ class EpsilonGreedyPolicy(TFPolicy):
         self._num_actions, self._num_envs = task.num_actions, task.num_envs
         self._num_draws = 2 if exploration.repeat_exponent is None else 3
         self._random = make_generator(seed)
-        # The schedule was checked at a few steps only, so each value is checked, and one outside [0, 1] is recorded.
+        # `EpsilonGreedy` checks the schedule at a few steps only. Here the latest value outside [0, 1] is recorded.
         is_watched = callable(exploration.epsilon) and not _stays_between_its_ends(exploration.epsilon)
         self._wrong = tf.Variable(0.0, trainable=False) if is_watched else None
         self._task = task
         if exploration.repeat_exponent is not None:
-            self._repeats = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # number
-            self._repeated = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # action
+            self._repeats = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # steps left
+            self._repeated = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # the action
             weights = np.arange(1, _LONGEST_REPEAT + 1, dtype=np.float64) ** -exploration.repeat_exponent
             self._duration_cdf = tf.constant(np.cumsum(weights / weights.sum()), tf.float32)
 
     def reset(self, seed: int) -> None:
-        """Draws from another seed, and stops repeating actions."""
+        """Sets the seed of the random numbers, and stops repeating actions."""
         reseed(self._random, seed)
         if self._exploration.repeat_exponent is not None:
             self._repeats.assign(tf.zeros_like(self._repeats))
             self._repeated.assign(tf.zeros_like(self._repeated))
 
     def check_schedule(self) -> None:
-        """Raises a ValueError if the schedule returned an ε outside `[0, 1]`. Call it outside graphs."""
+        """Raises a ValueError if the schedule has returned an ε outside `[0, 1]`. For use outside graphs."""
         if self._wrong is not None and self._wrong.numpy() != 0:
             raise ValueError(
                 f"exploration of task '{self._task.name}' must stay a probability, from 0 to 1. Received: "
@@ -66,7 +67,7 @@ class EpsilonGreedyPolicy(TFPolicy):
             )
 
     def state(self) -> list[tf.Variable]:
-        """The variables that a checkpoint must hold: the random generator, and the actions that are repeated."""
+        """Returns the variables for checkpoints: the state of the random generator, and the actions being repeated."""
         has_repeats = self._exploration.repeat_exponent is not None
         return [self._random.state, *([self._repeats, self._repeated] if has_repeats else [])]
 
@@ -81,26 +82,26 @@ class EpsilonGreedyPolicy(TFPolicy):
         if self._wrong is not None:
             self._wrong.assign(tf.where((epsilon >= 0) & (epsilon <= 1), self._wrong, epsilon))
         explore = draws[0] < epsilon
-        anything = tf.cast(draws[1] * self._num_actions, tf.int32)
+        random_action = tf.cast(draws[1] * self._num_actions, tf.int32)
         if self._exploration.repeat_exponent is not None:
-            explore, anything = self._with_repeats(explore, anything, draws[2], time_step.is_first())
-        return PolicyStep(tf.where(explore, anything, greedy), policy_state)
+            explore, random_action = self._with_repeats(explore, random_action, draws[2], time_step.is_first())
+        return PolicyStep(tf.where(explore, random_action, greedy), policy_state)
 
     def _with_repeats(
-        self, explore: tf.Tensor, anything: tf.Tensor, draw: tf.Tensor, is_first: tf.Tensor
+        self, explore: tf.Tensor, random_action: tf.Tensor, draw: tf.Tensor, is_first: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         is_repeating = (self._repeats > 0) & ~is_first
         duration = tf.minimum(tf.searchsorted(self._duration_cdf, draw) + 1, _LONGEST_REPEAT)
-        action = tf.where(is_repeating, self._repeated, anything)
-        left = tf.where(is_repeating, self._repeats - 1, tf.where(explore, duration - 1, 0))
+        action = tf.where(is_repeating, self._repeated, random_action)
+        remaining = tf.where(is_repeating, self._repeats - 1, tf.where(explore, duration - 1, 0))
         self._repeated.assign(action)
-        self._repeats.assign(left)
+        self._repeats.assign(remaining)
         return is_repeating | explore, action
 
     def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
-        raise NotImplementedError("EpsilonGreedyPolicy gives actions, not distributions: call action().")
+        raise NotImplementedError("EpsilonGreedyPolicy has no distribution over actions. Call action().")
 
 
 def _stays_between_its_ends(schedule: Any) -> bool:
-    """Whether a schedule's values lie between its first and its last value, which are checked beforehand."""
+    """Whether all values of a schedule are between its first and its last value, which `EpsilonGreedy` checks."""
     return type(schedule) is keras.optimizers.schedules.PolynomialDecay and not schedule.cycle

@@ -1,4 +1,4 @@
-"""Storing: a table with a row per step, from which a sampler selects."""
+"""The replay buffer: a table with one row per step, from which a sampler selects."""
 
 from typing import Any, NamedTuple
 
@@ -10,10 +10,10 @@ from mtq.interfaces import ReplayBuffer
 
 
 class Draw(NamedTuple):
-    """The steps that a sample consists of.
+    """The steps that were selected for a sample.
 
     Attributes:
-        rows: The rows of the table, `[B, n]` int64.
+        rows: The row numbers of the steps in the table, `[B, n]` int64.
         needs_coming: Whether any of the steps is not stored yet, a bool scalar.
     """
 
@@ -22,17 +22,20 @@ class Draw(NamedTuple):
 
 
 class Replay(ReplayBuffer):
-    """The last steps of the N copies of one task's environment, in a table with a row per step.
+    """The latest steps of the N copies of one task's environment, in a table with one row per step.
 
-    It is a replay buffer on tf-agents' interface. Rows of one copy lie together: row `i mod length` of a copy holds its
-    step i.
+    It is a replay buffer with tf-agents' interface. The rows of one copy are contiguous: of these, row `i mod length`
+    holds step i.
 
     Args:
         spec: The specs of one step, from `memory_spec`.
-        num_envs: N.
-        capacity: The number of steps that are stored, of all copies together. It is rounded down to a multiple of N.
-        sampler: The sampler; by default one that is uniform.
+        num_envs: The number of copies of the environment, N.
+        capacity: The number of steps that are stored, over all copies. It is rounded down to a multiple of N.
+        sampler: The sampler; by default a `UniformSampler`.
         seed: The seed of the sampler.
+
+    Attributes:
+        sampler: The sampler.
     """
 
     def __init__(
@@ -50,16 +53,16 @@ class Replay(ReplayBuffer):
         self.sampler.build(self._length, num_envs, seed)
 
     def reset(self, seed: int) -> None:
-        """Removes all steps, and has the sampler draw from another seed."""
+        """Removes all steps, and resets the sampler to another seed."""
         self.clear()
         self.sampler.reset(seed)
 
     def state(self) -> list[tf.Variable]:
-        """The variables that a checkpoint must hold, always in the same order."""
+        """Returns the variables for checkpoints, always in the same order."""
         return [*self._table.values(), self._last_step, *self.sampler.state()]
 
     def end_episodes(self) -> None:
-        """Marks the newest step of each copy as the last one of its episode, which was truncated there."""
+        """Marks the newest step of each copy as the last of its episode, as after a truncation."""
         newest = tf.maximum(self._last_step.read_value(), 0) % self._length
         rows = newest + tf.range(self._num_envs, dtype=tf.int64) * self._length
 
@@ -71,12 +74,15 @@ class Replay(ReplayBuffer):
         tf.cond(self._last_step.read_value() >= 0, mark, lambda: tf.constant(False))
 
     def draw(self, batch_size: int, num_steps: int = 1, coming: int = 0) -> Draw:
-        """Selects the steps of a sample, as soon as it is known how many will be stored by then.
+        """Selects the steps of a sample, among them some that will be stored before `take` reads the sample.
 
         Args:
-            batch_size: B.
-            num_steps: n, the number of consecutive steps in each row of the sample.
+            batch_size: The number of rows of the sample, B.
+            num_steps: The number of consecutive steps in each row of the sample, n.
             coming: The number of steps of each copy that will be stored between now and `take`.
+
+        Returns:
+            The selected steps.
         """
         newest = self._last_step.read_value() + coming
         oldest = tf.maximum(newest - self._length + 1, 0)
@@ -86,19 +92,20 @@ class Replay(ReplayBuffer):
         return Draw(rows, tf.reduce_any(start + num_steps - 1 > newest - coming))
 
     def take(self, draw: Draw) -> Memory:
-        """Reads the steps that `draw` selected, `[B, n, …]`."""
+        """Returns the steps that `draw` selected, `[B, n, …]`."""
         return self.read(draw.rows)
 
     def read(self, rows: tf.Tensor) -> Memory:
-        """Reads rows of the table.
+        """Returns the steps in some rows of the table.
 
         Args:
-            rows: The numbers of the rows, of any shape. Each copy has `length` of them, one copy after the other.
+            rows: The row numbers, an int64 tensor of any shape. The rows of the first copy come first, then those of
+                the second, and so on.
         """
         return self._packing.unpack({dtype: tf.gather(table, rows) for dtype, table in self._table.items()})
 
     def check_valid(self) -> None:
-        """Raises an AssertionError if the stored steps contradict each other; for tests."""
+        """Raises an AssertionError if the stored steps are inconsistent. For tests."""
         stored = self.gather_all()
         inside = ~stored.is_last.numpy()
         assert not (stored.discount.numpy()[inside] == 0).any(), "a discount of 0 inside an episode"
@@ -108,7 +115,7 @@ class Replay(ReplayBuffer):
         return self._num_stored() * self._num_envs
 
     def _num_stored(self) -> tf.Tensor:
-        """The number of steps that are stored of each copy."""
+        """Returns the number of steps that are stored of each copy."""
         return tf.minimum(self._last_step.read_value() + 1, self._length)
 
     def _add_batch(self, items: Memory) -> tf.Tensor:
@@ -139,14 +146,16 @@ class Replay(ReplayBuffer):
         self, sample_batch_size: Any, num_steps: Any, sequence_preprocess_fn: Any, num_parallel_calls: Any
     ) -> tf.data.Dataset:
         if sequence_preprocess_fn is not None:
-            raise NotImplementedError("sequence_preprocess_fn must be None. Map the dataset instead.")
+            raise NotImplementedError("sequence_preprocess_fn must be None. Use the dataset's map() instead.")
         return tf.data.Dataset.counter().map(lambda _: self._get_next(sample_batch_size, num_steps, True))
 
     def _single_deterministic_pass_dataset(
         self, sample_batch_size: Any, num_steps: Any, sequence_preprocess_fn: Any, num_parallel_calls: Any
     ) -> tf.data.Dataset:
         if sample_batch_size is not None or num_steps is not None or sequence_preprocess_fn is not None:
-            raise NotImplementedError("A single deterministic pass yields single steps. Batch the dataset instead.")
+            raise NotImplementedError(
+                "A single deterministic pass yields single steps. Use the dataset's batch() instead."
+            )
         rows = tf.reshape(self._stored_rows(), [-1])
         return tf.data.Dataset.from_tensor_slices((self.read(rows), rows))
 
@@ -154,7 +163,7 @@ class Replay(ReplayBuffer):
         return self.read(self._stored_rows())
 
     def _stored_rows(self) -> tf.Tensor:
-        """The rows that hold a step, `[N, T]`: of each copy, the oldest first."""
+        """Returns the numbers of the rows that hold a step, `[N, L]`, of each copy from its oldest to its newest."""
         last = self._last_step.read_value()
         steps = tf.range(last + 1 - self._num_stored(), last + 1)
         copies = tf.range(self._num_envs, dtype=tf.int64)

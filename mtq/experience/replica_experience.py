@@ -1,4 +1,4 @@
-"""What one replica acts with and stores: environments, policies and replays of every task, with their own seeds."""
+"""The environments, policies and replay buffers of one replica, with their own seeds."""
 
 import dataclasses
 import fractions
@@ -30,15 +30,16 @@ MakeSampler = Callable[[], Sampler]
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """One replica's part of what a run does. All numbers are of each task.
+    """One replica's share of a run. All numbers are those of one task.
 
     Attributes:
-        num_replicas: The number of replicas, each of which has such a part.
+        num_replicas: The number of replicas, all of which have an equal share.
         steps_per_update: The number of environment steps per update, a fraction.
-        replay_capacity: The number of steps that are stored.
-        warmup_steps: The number of random steps before the first update, to be rounded up.
+        replay_capacity: The number of environment steps that are stored.
+        warmup_steps: The number of environment steps with random actions before the first update, not yet rounded up
+            to a multiple of the task's `num_envs`.
         n_step: The number of steps that a return spans.
-        overlap: Whether the last step is always taken while the update is computed, as `Experience` says.
+        overlap: Whether the last environment step always runs concurrently with the update; see `Experience`.
     """
 
     num_replicas: int
@@ -49,15 +50,15 @@ class Share:
     overlap: bool
 
     def warmup_rounds(self, num_envs: int) -> int:
-        """The number of random steps that each copy takes."""
+        """Returns the number of random steps that each copy takes in the warm-up."""
         return -(-self.warmup_steps // num_envs)
 
     def steps_due(self, num_envs: int, number: tf.Tensor | int) -> tf.Tensor | int:
-        """The number of steps that each copy takes before a batch, without those of the warm-up.
+        """Returns the number of steps that each copy takes before a batch, in addition to those of the warm-up.
 
         Args:
             num_envs: The number of copies.
-            number: The number of the batch, from 1.
+            number: The number of the batch, counted from 1.
         """
         steps, updates = self.steps_per_update.numerator, self.steps_per_update.denominator * num_envs
         if steps % updates == 0:
@@ -71,12 +72,12 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What a user may put in the place of mtq's own parts; None for mtq's.
+    """The user's functions that create parts in place of mtq's own; None for mtq's own.
 
     Attributes:
-        replay: A function of the spec of a step, N and the capacity that makes a replay buffer.
-        sampler: A function that makes the sampler of a replay.
-        policy: A function of a task and its network that makes a policy.
+        replay: A function `(spec, num_envs, capacity)` that returns a replay buffer.
+        sampler: A function without arguments that returns the sampler of one replay buffer.
+        policy: A function `(task, network)` that returns a policy.
     """
 
     replay: MakeReplay | None = None
@@ -85,18 +86,21 @@ class Parts:
 
 
 class ReplicaExperience:
-    """One replica's environments, policies and replays.
+    """One replica's environments, policies and replay buffers.
 
     Args:
         tasks: The tasks.
-        paths: The network of each task, by which it acts.
-        explorations: How each task is explored. ε counts the steps of all replicas.
-        share: This replica's part of the work.
-        parts: The parts of the user.
+        paths: The network of each task, with which its policy selects actions.
+        explorations: The exploration of each task. Schedules of ε count the steps of all replicas.
+        share: This replica's share of the run.
+        parts: The user's own parts.
         seed: The seed of the run.
-        replica: The number of this replica, which makes its random numbers differ from those of the others.
+        replica: The number of this replica, from which its random numbers follow, together with the seed.
 
     Attributes:
+        tasks: The tasks.
+        share: This replica's share of the run.
+        steps_beside_updates: Whether the last environment step may run concurrently with the update.
         statistics: The statistics of each task.
         replays: The replay buffer of each task.
         drivers: The driver of each task.
@@ -129,110 +133,116 @@ class ReplicaExperience:
             self._next_batch = self._before_the_last_step if share.overlap else self._beside_the_last_step
 
     def check_schedules(self) -> None:
-        """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. Call it outside graphs."""
+        """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. For use outside graphs."""
         for driver in self.drivers.values():
             if isinstance(driver.policy, EpsilonGreedyPolicy):
                 driver.policy.check_schedule()
 
     def restart(self) -> None:
-        """Begins new episodes in all environments. Open episodes count as truncated, and not among the returns."""
+        """Starts new episodes in all environments. Open episodes are truncated, and their returns are not counted."""
         for name, driver in self.drivers.items():
             self.statistics[name].drop_open_episodes()
             self._end_episodes(name)
             driver.restart()
 
     def reset(self, seed: int) -> None:
-        """Removes everything that was stored, and begins again.
+        """Removes all stored steps, and starts again.
 
         Args:
             seed: The seed of the run.
         """
         self._seed = seed
-        for name, (of_environment, of_replay, of_policy) in _seeds(self.tasks, seed, self._replica).items():
+        for name, (environment_seed, replay_seed, policy_seed) in _seeds(self.tasks, seed, self._replica).items():
             self.statistics[name].reset()
             replay = self.replays[name]
             if isinstance(replay, Replay):
-                replay.reset(of_replay)
+                replay.reset(replay_seed)
             else:
                 replay.clear()
-            self.drivers[name].reset(of_environment, of_policy)
+            self.drivers[name].reset(environment_seed, policy_seed)
         self._num_batches.assign(0)
         self._is_warm.assign(False)
 
     def state(self) -> dict[str, tf.Variable]:
-        """All variables that a run needs to be resumed, by name."""
-        found = {"batches": self._num_batches, "is_warm": self._is_warm}
+        """Returns all variables that are needed to resume a run, by name."""
+        variables_by_name = {"batches": self._num_batches, "is_warm": self._is_warm}
         for name in self.tasks:
             replay = self.replays[name]
-            kept = {
+            by_part = {
                 "statistics": self.statistics[name].variables,
                 "replay": replay.state() if isinstance(replay, Replay) else replay.variables,
                 "driver": self.drivers[name].state(),
             }
-            for part, variables in kept.items():
-                found.update({f"{name}/{part}/{number}": variable for number, variable in enumerate(variables)})
-        return found
+            for part, variables in by_part.items():
+                variables_by_name.update({f"{name}/{part}/{i}": variable for i, variable in enumerate(variables)})
+        return variables_by_name
 
     def resume(self, epoch: int) -> None:
-        """Called after `state` was read back. Environments in Python cannot be restored: they begin new episodes.
+        """Starts new episodes in environments in Python, which cannot be restored. Called after `state` was restored.
 
         Args:
-            epoch: The number of epochs that are done, which makes these episodes differ from those of the beginning.
+            epoch: The number of completed epochs. The seeds depend on it, so that the first episodes are not repeated.
         """
-        for name, (of_environment, _, _) in _seeds(self.tasks, self._seed, self._replica, epoch).items():
+        for name, (environment_seed, _, _) in _seeds(self.tasks, self._seed, self._replica, epoch).items():
             if not self.tasks[name].spec.in_graph:
                 self.statistics[name].drop_open_episodes()
                 self._end_episodes(name)
-                self.drivers[name].env.reseed(of_environment)
+                self.drivers[name].env.reseed(environment_seed)
                 self.drivers[name].write(self.drivers[name].env.reset())
 
     def next_batch(self, num_rows: int) -> dict[str, vl.Transition]:
-        """Takes the steps that are due before the next update, then samples a batch of every task.
+        """Takes the environment steps that are due before the next update, then samples a batch of every task.
 
         For use in a graph, after the warm-up.
 
         Args:
             num_rows: The number of rows of each task.
+
+        Returns:
+            The batch `{task: Transition}`.
         """
         return self._next_batch(num_rows, self._num_batches.assign_add(1))
 
     def sample(self, num_rows: int) -> dict[str, vl.Transition]:
-        """Samples a batch of every task from what is stored. For use in a graph.
+        """Samples a batch of every task from the stored steps. For use in a graph.
 
         Args:
             num_rows: The number of rows of each task.
+
+        Returns:
+            The batch `{task: Transition}`.
         """
         return {name: self._sample(name, num_rows) for name in self.tasks}
 
     @property
     def is_warm(self) -> bool:
-        """Whether the warm-up is done."""
+        """Whether the warm-up has been done."""
         return bool(self._is_warm)
 
     def warm_up(self) -> None:
-        """Takes the steps of the warm-up, if they were not taken yet. For use in a graph."""
+        """Takes the steps of the warm-up, unless they have been taken. For use in a graph."""
         for num_envs, drivers in self._drivers_by_num_envs().items():
             run_together(drivers, tf.where(self._is_warm, 0, self.share.warmup_rounds(num_envs)))
         self._is_warm.assign(True)
 
     def _after_all_steps(self, num_rows: int, number: tf.Tensor) -> dict[str, vl.Transition]:
-        """All steps that are due, then the batch."""
+        """Takes all steps that are due, then samples the batch."""
         for num_envs, drivers in self._drivers_by_num_envs().items():
             run_together(drivers, self.share.steps_due(num_envs, number))
         return self.sample(num_rows)
 
     def _before_the_last_step(self, num_rows: int, number: tf.Tensor) -> dict[str, vl.Transition]:
-        """The batch, then the last step, which it never contains; TensorFlow computes the update at the same time."""
+        """Samples the batch, then takes the last step. TensorFlow can run the update concurrently with that step."""
         take_last_steps = self._all_but_the_last_steps(number)
         batch = self.sample(num_rows)
         take_last_steps()
         return batch
 
     def _beside_the_last_step(self, num_rows: int, number: tf.Tensor) -> dict[str, vl.Transition]:
-        """The batch before the last step where it does not contain that step, else after it.
+        """Reads the batch before the last step if it does not contain that step, else after it.
 
-        Which it is, the draw knows beforehand. Nothing of the update depends on the last step where the batch does not
-        contain it, so TensorFlow computes both at the same time, and all numbers are those of strict turns.
+        The draw shows beforehand whether the batch contains the last step. If not, the update does not depend on that
+        step. TensorFlow can then compute both concurrently, and all numbers are those of strict alternation.
         """
         take_last_steps = self._all_but_the_last_steps(number)
         draws = {name: self.replays[name].draw(num_rows, self.share.n_step, coming=1) for name in self.tasks}
@@ -244,10 +254,10 @@ class ReplicaExperience:
         return batch
 
     def _all_but_the_last_steps(self, number: tf.Tensor) -> Callable[[], tf.Tensor]:
-        """Takes all steps that are due but the last, and selects the actions of that.
+        """Takes all steps that are due except the last, and selects the actions for the last step.
 
         Returns:
-            A function that takes the last step.
+            A function without arguments that takes the last step.
         """
         last_steps = []
         for num_envs, drivers in self._drivers_by_num_envs().items():
@@ -271,19 +281,19 @@ class ReplicaExperience:
         return as_transitions(self.tasks[name], steps)
 
     def _end_episodes(self, name: str) -> None:
-        """Marks the newest steps as the last ones of their episodes, so that no return spans the break."""
+        """Marks the newest steps as the last of their episodes, so that no return spans the break."""
         replay = self.replays[name]
         if isinstance(replay, Replay):
             replay.end_episodes()
         elif self.share.n_step > 1:
             raise ValueError(
-                f"The replay of task '{name}' must be an mtq Replay to begin new episodes with n_step = "
-                f"{self.share.n_step}: returns would span the break. Received: {type(replay).__name__}. Use n_step=1, "
-                "or leave replay out."
+                f"The replay of task '{name}' must be an mtq Replay to start new episodes with n_step = "
+                f"{self.share.n_step}, because returns would otherwise span the break. Received: "
+                f"{type(replay).__name__}. Use n_step=1, or leave replay out."
             )
 
     def _drivers_by_num_envs(self) -> dict[int, list[StepDriver]]:
-        """Groups of tasks with equally many copies, which are stepped together."""
+        """Returns the drivers by their number of copies. Drivers with equally many copies are stepped together."""
         groups: dict[int, list[StepDriver]] = {}
         for name, task in self.tasks.items():
             groups.setdefault(task.num_envs, []).append(self.drivers[name])
@@ -294,7 +304,7 @@ class ReplicaExperience:
         replay = self._make_replay(task, seeds[1])
         warmup = self.share.warmup_rounds(task.num_envs) * task.num_envs
         replicas = self.share.num_replicas
-        acting = functools.partial(network, training=False)  # some layers of Keras are in training mode by default
+        acting = functools.partial(network, training=False)  # some Keras layers are in training mode by default
         if self._parts.policy is not None:
             policy = self._parts.policy(task, acting)
             _check_policy(task, policy)
@@ -314,14 +324,14 @@ class ReplicaExperience:
         if capacity // task.num_envs < n_step:
             raise ValueError(
                 f"replay_capacity must hold at least n_step = {n_step} steps of each of the {task.num_envs} copies of "
-                f"task '{task.name}'. Received: {capacity}. Give {n_step * task.num_envs} or more."
+                f"task '{task.name}'. Received: {capacity}. Pass {n_step * task.num_envs} or more."
             )
         spec = memory_spec(task)
         if self._parts.replay is not None:
             replay = self._parts.replay(spec, task.num_envs, capacity)
             if not isinstance(replay, ReplayBuffer):
                 raise ValueError(
-                    "replay must be a function (spec, num_envs, capacity) that returns a replay buffer on tf-agents' "
+                    "replay must be a function (spec, num_envs, capacity) that returns a replay buffer with tf-agents' "
                     f"interface. Received: for task '{task.name}' one that returned {replay!r}."
                 )
             return replay
@@ -335,21 +345,21 @@ class ReplicaExperience:
 
 
 def _check_policy(task: Task, policy: Any) -> None:
-    """Raises a ValueError unless a user's policy can act in a task."""
+    """Raises a ValueError unless a user's policy can be used for a task."""
     if not isinstance(policy, TFPolicy):
         raise ValueError(
-            "policy must be a function (task, network) that returns a policy on tf-agents' interface. Received: for "
+            "policy must be a function (task, network) that returns a policy with tf-agents' interface. Received: for "
             f"task '{task.name}' one that returned {policy!r}."
         )
     if tf.nest.flatten(policy.policy_state_spec):
         raise ValueError(
-            f"policy must return a policy without a state of its own. Received: for task '{task.name}' one with the "
-            f"state {policy.policy_state_spec}. Keep what it must remember in variables."
+            f"policy must return a policy without a policy state. Received: for task '{task.name}' one with the state "
+            f"{policy.policy_state_spec}. Store its state in variables."
         )
 
 
 def _seeds(tasks: TaskSet, seed: int, replica: int, epoch: int = 0) -> dict[str, list[int]]:
-    """The seeds of each task's environments, its replay and its policy."""
+    """Returns the seeds of each task's environments, replay buffer and policy."""
     return {
         name: stream_seeds(seed, Purpose.EXPERIENCE, number, replica, epoch, count=3)
         for number, name in enumerate(tasks)

@@ -1,4 +1,4 @@
-"""Samplers: which of the stored steps a batch starts from."""
+"""Samplers, which select the stored steps from which the transitions of a batch start."""
 
 import abc
 
@@ -8,23 +8,23 @@ from mtq.random_numbers import make_generator, reseed
 
 
 class Sampler(tf.Module, abc.ABC):
-    """Selects the steps from which the transitions of a batch start.
+    """The base class of samplers, which select the steps from which the transitions of a batch start.
 
-    Each replay has a sampler of its own. Steps are counted from the beginning of the run, separately in each of the N
-    copies of the environment. A subclass makes its variables in `build` and lists them in `state`.
+    Each replay buffer has its own sampler. Steps are counted from the start of the run, separately for each of the N
+    copies of the environment. A subclass creates its variables in `build` and returns them from `state`.
     """
 
     def build(self, length: int, num_envs: int, seed: int) -> None:
-        """Makes the variables. Called once, before anything is stored.
+        """Creates the variables. Called once, before any step is stored.
 
         Args:
             length: The number of steps that are stored of each copy.
-            num_envs: N.
+            num_envs: The number of copies of the environment, N.
             seed: The seed of the random numbers.
         """
 
     def added(self, step: tf.Tensor) -> None:
-        """Called after a step of every copy was stored. For use in a graph.
+        """Called in a graph after one step of every copy was stored.
 
         Args:
             step: The number of the step, an int64 scalar.
@@ -32,45 +32,46 @@ class Sampler(tf.Module, abc.ABC):
 
     @abc.abstractmethod
     def select(self, batch_size: int, first: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Selects starts, with replacement. For use in a graph.
+        """Selects the steps from which transitions start, with replacement. For use in a graph.
 
         Args:
-            batch_size: B.
-            first: The oldest step that a transition can start from, an int64 scalar.
-            number: The number of steps, from `first` on, that it can start from in each copy, an int64 scalar.
+            batch_size: The number of transitions, B.
+            first: The number of the oldest step from which a transition can start, an int64 scalar.
+            number: The number of consecutive steps of each copy, beginning with `first`, from which a transition can
+                start, an int64 scalar.
 
         Returns:
-            The steps and the numbers of the copies, `[B]` int64 each.
+            The numbers of the steps and of their copies, `[B]` int64 each.
         """
 
     def reset(self, seed: int) -> None:
-        """Forgets everything and draws from another seed.
+        """Clears the variables, and sets the seed of the random numbers.
 
         Args:
-            seed: The seed, as for `build`.
+            seed: The seed of the random numbers.
         """
 
     def state(self) -> list[tf.Variable]:
-        """The variables that a checkpoint must hold, always in the same order."""
+        """Returns the variables for checkpoints, always in the same order."""
         return []
 
 
 class UniformSampler(Sampler):
-    """Selects every possible start with the same probability."""
+    """Selects every step from which a transition can start with the same probability."""
 
     def build(self, length: int, num_envs: int, seed: int) -> None:
-        """Makes the random generator."""
+        """Creates the random generator."""
         self._num_envs, self._random = num_envs, make_generator(seed)
 
     def select(self, batch_size: int, first: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Selects starts uniformly."""
+        """Selects steps uniformly, with replacement."""
         drawn = self._random.uniform([batch_size], 0, number * self._num_envs, tf.int64)
         return first + drawn // self._num_envs, drawn % self._num_envs
 
     def reset(self, seed: int) -> None:
-        """Draws from another seed."""
+        """Sets the seed of the random generator."""
         reseed(self._random, seed)
 
     def state(self) -> list[tf.Variable]:
-        """The state of the random generator."""
+        """Returns the state of the random generator."""
         return [self._random.state]

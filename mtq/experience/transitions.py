@@ -1,4 +1,4 @@
-"""Transitions: what is learned from, made of stored steps."""
+"""The conversion of stored steps to the transitions that the model is trained on."""
 
 import tensorflow as tf
 
@@ -8,14 +8,14 @@ from mtq.tasks import Task
 
 
 def as_transitions(task: Task, steps: Memory) -> vl.Transition:
-    """Scales and clips rewards, multiplies discounts by γ, and adds up the rewards of n steps.
+    """Converts steps to transitions: scales and clips rewards, multiplies discounts by γ, and computes n-step returns.
 
     Args:
-        task: The task, which has the scale, the bound and γ.
-        steps: Consecutive steps, `[B, n, …]`.
+        task: The task, with its `reward_scale`, `reward_clip` and `discount`.
+        steps: The consecutive steps, a `Memory` of `[B, n, …]`.
 
     Returns:
-        The transitions, `[B, …]`, whose returns span n steps, or fewer where an episode ends before.
+        The transitions, `[B, …]`. Their returns span n steps, or fewer where the episode ends earlier.
     """
     reward = steps.reward * task.reward_scale
     if task.reward_clip is not None:

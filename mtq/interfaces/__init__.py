@@ -1,7 +1,7 @@
-"""The interfaces of acting and storing: time steps, policies, environments, drivers and replay buffers.
+"""The interfaces for acting and storing: time steps, policies, environments, drivers and replay buffers.
 
-They are tf-agents' own classes where tf-agents can be imported, so that its environments, policies, drivers and replay
-buffers work with mtq's. Elsewhere the classes of `mtq.interfaces.own` take their place.
+If tf-agents can be imported, they are its own classes, so that its environments, policies, drivers and replay buffers
+work together with mtq's. Otherwise they are the classes of `mtq.interfaces.own`.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
-"""The interfaces of tf-agents that mtq uses, for Pythons on which tf-agents cannot be installed.
+"""The interfaces of tf-agents that mtq uses, for Python versions on which tf-agents cannot be installed.
 
-Names, fields and methods are those of tf-agents 0.19; `tests/interfaces_test.py` compares them.
+Names, fields and methods are those of tf-agents 0.19, to which `tests/interfaces_test.py` compares them.
 """
 
 import abc
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 class StepType:
-    """The place of a time step in its episode."""
+    """The type of a time step: the first, a middle or the last step of its episode."""
 
     FIRST = np.asarray(0, dtype=np.int32)
     MID = np.asarray(1, dtype=np.int32)
@@ -20,7 +20,14 @@ class StepType:
 
 
 class TimeStep(NamedTuple):
-    """What an environment returns: the place in the episode, a reward, a discount and an observation."""
+    """The time steps that an environment returns.
+
+    Attributes:
+        step_type: The step types, `[N]` int32.
+        reward: The rewards, `[N]` float32.
+        discount: The discounts, `[N]` float32.
+        observation: The observations, `[N, …]`.
+    """
 
     step_type: Any
     reward: Any
@@ -28,20 +35,26 @@ class TimeStep(NamedTuple):
     observation: Any
 
     def is_first(self) -> Any:
-        """Whether these are the first steps of episodes."""
+        """Returns whether the steps are the first of their episodes, `[N]` bool."""
         return _equal(self.step_type, StepType.FIRST)
 
     def is_mid(self) -> Any:
-        """Whether these are neither first nor last steps."""
+        """Returns whether the steps are neither the first nor the last of their episodes, `[N]` bool."""
         return _equal(self.step_type, StepType.MID)
 
     def is_last(self) -> Any:
-        """Whether these are the last steps of episodes."""
+        """Returns whether the steps are the last of their episodes, `[N]` bool."""
         return _equal(self.step_type, StepType.LAST)
 
 
 class PolicyStep(NamedTuple):
-    """What a policy returns: an action, its own next state, and further information."""
+    """The result of a policy.
+
+    Attributes:
+        action: The actions, `[N]`.
+        state: The next state of the policy.
+        info: Further information.
+    """
 
     action: Any = ()
     state: Any = ()
@@ -52,24 +65,24 @@ class BoundedTensorSpec(tf.TensorSpec):
     """A `tf.TensorSpec` with bounds.
 
     Args:
-        shape: The shape.
-        dtype: The type.
-        minimum: The smallest value.
-        maximum: The largest value.
-        name: The name.
+        shape: The shape of the tensor.
+        dtype: The dtype of the tensor.
+        minimum: The smallest allowed value, broadcast to the shape.
+        maximum: The largest allowed value, broadcast to the shape.
+        name: The name of the tensor.
     """
 
     def __init__(self, shape: Any, dtype: Any, minimum: Any, maximum: Any, name: str | None = None) -> None:
         super().__init__(shape, dtype, name)
-        numbers = tf.as_dtype(dtype).as_numpy_dtype
-        self.minimum, self.maximum = np.asarray(minimum, numbers), np.asarray(maximum, numbers)
+        numpy_dtype = tf.as_dtype(dtype).as_numpy_dtype
+        self.minimum, self.maximum = np.asarray(minimum, numpy_dtype), np.asarray(maximum, numpy_dtype)
 
 
 def time_step_spec(observation_spec: Any) -> TimeStep:
-    """The spec of the time steps with such observations.
+    """Returns the spec of the time steps of an environment.
 
     Args:
-        observation_spec: The spec of one observation.
+        observation_spec: The spec of its observations, without the batch dimension.
     """
     return TimeStep(
         tf.TensorSpec([], tf.int32, name="step_type"),
@@ -80,23 +93,23 @@ def time_step_spec(observation_spec: Any) -> TimeStep:
 
 
 def restart(observation: Any, batch_size: int) -> TimeStep:
-    """The first time steps of episodes.
+    """Returns the first time steps of episodes.
 
     Args:
         observation: The first observations, `[N, …]`.
-        batch_size: N.
+        batch_size: The number of episodes, N.
     """
     step_type = tf.fill([batch_size], StepType.FIRST)
     return TimeStep(step_type, tf.zeros([batch_size]), tf.ones([batch_size]), observation)
 
 
 class TFEnvironment(abc.ABC):
-    """N copies of an environment, stepped by operations of TensorFlow.
+    """N copies of an environment, stepped by TensorFlow operations.
 
     Args:
-        time_step_spec: The spec of its time steps, without the batch dimension.
-        action_spec: The spec of its actions, without the batch dimension.
-        batch_size: N.
+        time_step_spec: The spec of the time steps, without the batch dimension.
+        action_spec: The spec of the actions, without the batch dimension.
+        batch_size: The number of copies, N.
     """
 
     batched = True
@@ -105,36 +118,36 @@ class TFEnvironment(abc.ABC):
         self._time_step_spec, self._action_spec, self._batch_size = time_step_spec, action_spec, batch_size
 
     def time_step_spec(self) -> Any:
-        """The spec of its time steps."""
+        """Returns the spec of the time steps, without the batch dimension."""
         return self._time_step_spec
 
     def action_spec(self) -> Any:
-        """The spec of its actions."""
+        """Returns the spec of the actions, without the batch dimension."""
         return self._action_spec
 
     def observation_spec(self) -> Any:
-        """The spec of its observations."""
+        """Returns the spec of the observations, without the batch dimension."""
         return self.time_step_spec().observation
 
     def reward_spec(self) -> Any:
-        """The spec of its rewards."""
+        """Returns the spec of the rewards, without the batch dimension."""
         return self.time_step_spec().reward
 
     @property
     def batch_size(self) -> int:
-        """N."""
+        """The number of copies, N."""
         return self._batch_size
 
     def current_time_step(self) -> TimeStep:
-        """The time step to act on."""
+        """Returns the current time step, from which the next action is selected."""
         return self._current_time_step()
 
     def reset(self) -> TimeStep:
-        """Begins an episode in every copy."""
+        """Starts a new episode in every copy, and returns its first time step."""
         return self._reset()
 
     def step(self, action: Any) -> TimeStep:
-        """Takes one action in each copy."""
+        """Takes one action in each copy, `[N]`, and returns the next time step."""
         return self._step(action)
 
     @abc.abstractmethod
@@ -148,13 +161,14 @@ class TFEnvironment(abc.ABC):
 
 
 class TFPolicy(tf.Module):
-    """A policy that selects actions by operations of TensorFlow.
+    """A policy that selects actions by TensorFlow operations.
 
     Args:
-        time_step_spec: The spec of the time steps that it acts on.
-        action_spec: The spec of its actions.
-        policy_state_spec: The spec of its state.
-        automatic_state_reset: Whether its state is reset at the first steps of episodes; must be False here.
+        time_step_spec: The spec of the time steps, without the batch dimension.
+        action_spec: The spec of the actions, without the batch dimension.
+        policy_state_spec: The spec of the policy's state, without the batch dimension.
+        automatic_state_reset: Whether tf-agents resets the policy's state at the start of each episode. These
+            interfaces never do; pass False.
     """
 
     def __init__(
@@ -166,28 +180,28 @@ class TFPolicy(tf.Module):
 
     @property
     def time_step_spec(self) -> Any:
-        """The spec of the time steps that it acts on."""
+        """The spec of the time steps, without the batch dimension."""
         return self._time_step_spec
 
     @property
     def action_spec(self) -> Any:
-        """The spec of its actions."""
+        """The spec of the actions, without the batch dimension."""
         return self._action_spec
 
     @property
     def policy_state_spec(self) -> Any:
-        """The spec of its state."""
+        """The spec of the policy's state, without the batch dimension."""
         return self._policy_state_spec
 
     def get_initial_state(self, batch_size: int | None = None) -> Any:
-        """The state before the first action."""
+        """Returns the state before the first action, for one copy of the environment or a batch of copies."""
         leading = [] if batch_size is None else [batch_size]
         return tf.nest.map_structure(
             lambda spec: tf.zeros([*leading, *spec.shape], spec.dtype), self._policy_state_spec
         )
 
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
-        """Selects actions for a time step."""
+        """Returns the actions that the policy selects at a time step."""
         return self._action(time_step, policy_state, seed)
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
@@ -195,12 +209,12 @@ class TFPolicy(tf.Module):
 
 
 class Driver(abc.ABC):
-    """Steps an environment with a policy.
+    """The base class of drivers, which step an environment with the actions of a policy.
 
     Args:
         env: The environment.
-        policy: The policy.
-        observers: Functions that are called with what came of each step.
+        policy: The policy that selects actions.
+        observers: The functions that are called with the result of each step.
     """
 
     def __init__(self, env: Any, policy: Any, observers: Sequence[Callable[[Any], Any]] | None = None) -> None:
@@ -213,26 +227,26 @@ class Driver(abc.ABC):
 
     @property
     def policy(self) -> Any:
-        """The policy."""
+        """The policy that selects actions."""
         return self._policy
 
     @property
     def observers(self) -> list[Callable[[Any], Any]]:
-        """The functions that are called with what came of each step."""
+        """The functions that are called with the result of each step."""
         return self._observers
 
     @abc.abstractmethod
     def run(self) -> Any:
-        """Takes steps."""
+        """Steps the environment."""
 
 
 class ReplayBuffer(tf.Module, metaclass=abc.ABCMeta):
-    """A store of items from which batches are sampled.
+    """The base class of replay buffers, which store items and sample batches of them.
 
     Args:
         data_spec: The spec of one item.
-        capacity: The number of items that it holds at most.
-        stateful_dataset: Whether its dataset has stateful operations.
+        capacity: The maximum number of items.
+        stateful_dataset: Whether the datasets of `as_dataset` contain stateful operations.
     """
 
     def __init__(self, data_spec: Any, capacity: int, stateful_dataset: bool = False) -> None:
@@ -246,21 +260,21 @@ class ReplayBuffer(tf.Module, metaclass=abc.ABCMeta):
 
     @property
     def capacity(self) -> int:
-        """The number of items that it holds at most."""
+        """The maximum number of items."""
         return self._capacity
 
     def num_frames(self) -> Any:
-        """The number of items that it holds."""
+        """Returns the number of stored items."""
         return self._num_frames()
 
     def add_batch(self, items: Any) -> Any:
-        """Adds an item of each copy."""
+        """Stores a batch of items, one of each copy of the environment."""
         return self._add_batch(items)
 
     def get_next(
         self, sample_batch_size: int | None = None, num_steps: int | None = None, time_stacked: bool = True
     ) -> Any:
-        """Samples items."""
+        """Returns sampled items and information on them, such as their row numbers."""
         return self._get_next(sample_batch_size, num_steps, time_stacked)
 
     def as_dataset(
@@ -271,12 +285,12 @@ class ReplayBuffer(tf.Module, metaclass=abc.ABCMeta):
         sequence_preprocess_fn: Any = None,
         single_deterministic_pass: bool = False,
     ) -> Any:
-        """A dataset of samples, or with `single_deterministic_pass` of all items once."""
+        """Returns a dataset of samples, or of all items once if `single_deterministic_pass` is True."""
         make = self._single_deterministic_pass_dataset if single_deterministic_pass else self._as_dataset
         return make(sample_batch_size, num_steps, sequence_preprocess_fn, num_parallel_calls)
 
     def gather_all(self) -> Any:
-        """All items."""
+        """Returns all stored items."""
         return self._gather_all()
 
     def clear(self) -> Any:
@@ -309,5 +323,5 @@ class ReplayBuffer(tf.Module, metaclass=abc.ABCMeta):
     def _clear(self) -> Any: ...
 
 
-def _equal(step_type: Any, kind: np.ndarray) -> Any:
-    return tf.equal(step_type, kind) if tf.is_tensor(step_type) else np.equal(step_type, kind)
+def _equal(step_type: Any, expected: np.ndarray) -> Any:
+    return tf.equal(step_type, expected) if tf.is_tensor(step_type) else np.equal(step_type, expected)

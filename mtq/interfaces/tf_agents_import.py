@@ -1,4 +1,4 @@
-"""The import of tf-agents, which needs Keras 2 as `tf.keras` while its modules are executed, and only then."""
+"""The import of tf-agents, whose modules need `tf.keras` to be Keras 2 while they are imported, and only then."""
 
 import contextlib
 import importlib
@@ -31,10 +31,14 @@ _MISSING: Any = object()
 
 
 def import_tf_agents() -> ModuleType | None:
-    """Imports tf-agents, whichever Keras `tf.keras` is and whatever was imported before.
+    """Imports tf-agents, regardless of the version of `tf.keras` and of earlier imports.
+
+    Warns:
+        UserWarning: tf-agents is installed but cannot be imported.
 
     Returns:
-        The package, with the modules that mtq and its tests use imported; None where it is not installed.
+        The package `tf_agents`, of which the modules that mtq and its tests use are imported. None if it is not
+        installed or cannot be imported.
     """
     try:
         with with_legacy_keras(), _quietly():
@@ -52,10 +56,10 @@ def import_tf_agents() -> ModuleType | None:
 
 @contextlib.contextmanager
 def with_legacy_keras() -> Iterator[None]:
-    """A context manager in which `tf.keras` is Keras 2, as modules of tf-agents need it while they are executed.
+    """A context manager in which `tf.keras` is Keras 2, for the import of tf-agents' modules.
 
     Raises:
-        ModuleNotFoundError: The package tf-keras is not installed.
+        ModuleNotFoundError: tf-agents or tf-keras is not installed.
     """
     if "tf_agents" in sys.modules and sys.modules["tf_agents"] is None:
         raise ModuleNotFoundError("The import of tf_agents is blocked.", name="tf_agents")
@@ -67,7 +71,7 @@ def with_legacy_keras() -> Iterator[None]:
     before = [vars(module).get(name, _MISSING) for module, name in places]
     os.environ[_VARIABLE] = "1"
     try:
-        # TensorFlow Probability asks TensorFlow and the environment; tf-agents uses tf.keras.
+        # TensorFlow Probability reads TensorFlow's attribute and the environment variable; tf-agents uses tf.keras.
         legacy_keras = importlib.import_module("tf_keras")
         for module, name in places:
             setattr(module, name, legacy_keras if name == "keras" else True)
@@ -86,12 +90,12 @@ def with_legacy_keras() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """A context manager without the notice that `gym` prints when imported, and without warnings of old syntax."""
+    """A context manager that suppresses the notice that `gym` prints when imported, and warnings about old syntax."""
     try:
         from gym_notices.notices import notices
     except ModuleNotFoundError:
         notices = {}
-    kept = dict(notices)
+    saved = dict(notices)
     notices.clear()
     try:
         with warnings.catch_warnings():
@@ -99,12 +103,12 @@ def _quietly() -> Iterator[None]:
             warnings.filterwarnings("ignore", "distutils", DeprecationWarning)
             yield
     finally:
-        notices.update(kept)
+        notices.update(saved)
 
 
 def _warn(error: ImportError) -> None:
     warnings.warn(
-        f"tf-agents is installed but could not be imported: {error}. mtq uses interfaces of its own in its place; "
-        "environments, drivers and replay buffers of tf-agents cannot be used.",
+        f"tf-agents is installed but could not be imported: {error}. mtq uses its own interfaces instead. "
+        "Environments, drivers and replay buffers of tf-agents cannot be used.",
         stacklevel=3,
     )

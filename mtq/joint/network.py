@@ -1,4 +1,4 @@
-"""A network of several tasks computed at once: what they share sees the rows of all of them together."""
+"""The joint forward pass of several tasks, in which a shared layer is called once on the rows of all tasks."""
 
 import graphlib
 from collections.abc import Callable, Mapping, Sequence
@@ -15,25 +15,30 @@ from mtq.keras_internals import LayerCall
 from mtq.networks.paths import TaskPaths
 
 CallLayer: TypeAlias = Callable[[Any, Any, Any, bool], Any]
-"""`layer, args, kwargs, training` → outputs, with `Rows` in the place of every tensor."""
+"""A function `(layer, args, kwargs, training)` → outputs, with `Rows` in place of every tensor."""
 
 
 class _JointCall(NamedTuple):
-    """One layer called for several tasks together, or for one alone."""
+    """One call of a layer for several tasks together, or for one task alone.
+
+    Attributes:
+        tasks: The indices of the tasks.
+        calls: The call of each of these tasks on its own path.
+    """
 
     tasks: tuple[int, ...]
-    calls: tuple[LayerCall, ...]  # one per task
+    calls: tuple[LayerCall, ...]
 
 
 class JointNetwork:
-    """Computes `{task: observation}` → `{task: q_values}` with one call of a shared layer for all tasks where it pays.
+    """Computes `{task: observation}` → `{task: q_values}`, calling shared layers once for all tasks if it is faster.
 
-    From the first convolution on, layers that treat every row for itself are called on the rows of all tasks that come
-    to them in one shape, joined along the batch. Others, such as batch normalization, are called for each task alone,
-    as `TaskPaths` does. Batches of the tasks may differ in size.
+    From the first convolution on, layers that process each row independently are called on the rows of all tasks whose
+    inputs have the same shape, joined along the batch. Other layers, such as batch normalization, are called separately
+    for each task, as `TaskPaths` does. The tasks' batches may differ in size.
 
     Args:
-        paths: The tasks' own paths through the network.
+        paths: The tasks' paths through the network.
     """
 
     def __init__(self, paths: TaskPaths) -> None:
@@ -45,50 +50,50 @@ class JointNetwork:
     def __call__(
         self, observations: Mapping[str, Any], training: bool = False, call_layer: CallLayer | None = None
     ) -> dict[str, tf.Tensor]:
-        """Action values of all tasks.
+        """Computes the action values of all tasks.
 
         Args:
             observations: The observations, `{task: [B, …]}`.
             training: Whether layers are called in training mode.
-            call_layer: The function that calls every layer; by default `call_on_rows`.
+            call_layer: The function that calls each layer; by default `call_on_rows`.
 
         Returns:
-            `{task: q_values [B, num_actions]}`.
+            The action values, `{task: [B, num_actions]}`.
         """
         values: list[dict[int, tuple[Rows, int]]] = []
         for task, (tensor, name) in enumerate(zip(self._inputs, self._names, strict=True)):
             rows = Rows([task], [tf.convert_to_tensor(observations[name])])
             values.append({id(tensor): (_cast(rows, tensor.dtype), 0)})
         for tasks, calls in self._calls:
-            # The arguments of the first task's call, in which the rows of all tasks take the places of tensors.
+            # The arguments of the first task's call, with the rows of all tasks in place of its tensors.
             inputs = [
                 gathered([values[task][id(tensor)] for task, tensor in zip(tasks, tensors, strict=True)])
                 for tensors in zip(*(call.inputs for call in calls), strict=True)
             ]
             args, kwargs = calls[0].with_inputs(inputs)
-            outputs = _call(calls[0].layer, args, kwargs, training, call_layer or call_on_rows)
-            for position, rows in enumerate(keras.tree.flatten(outputs)):
+            layer_outputs = _call(calls[0].layer, args, kwargs, training, call_layer or call_on_rows)
+            for position, rows in enumerate(keras.tree.flatten(layer_outputs)):
                 for slot, (task, call) in enumerate(zip(tasks, calls, strict=True)):
                     values[task][id(call.outputs[position])] = (rows, slot)
-        found = [values[task][key] for task, key in enumerate(self._outputs)]
-        return {name: rows.parts[slot] for name, (rows, slot) in zip(self._names, found, strict=True)}
+        outputs = [values[task][key] for task, key in enumerate(self._outputs)]
+        return {name: rows.parts[slot] for name, (rows, slot) in zip(self._names, outputs, strict=True)}
 
 
 def call_on_rows(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
-    """Calls a layer on the rows of all tasks together, or task by task if it does not treat rows singly.
+    """Calls a layer on the rows of all tasks together if that is possible and faster, else task by task.
 
     Args:
         layer: A Keras layer or operation.
-        args: The arguments, with `Rows` in the place of tensors.
-        kwargs: The keyword arguments, with `Rows` in the place of tensors.
+        args: The arguments, with `Rows` in place of tensors.
+        kwargs: The keyword arguments, with `Rows` in place of tensors.
         training: Whether the layer is called in training mode.
 
     Returns:
-        The outputs, with `Rows` in the place of tensors.
+        The outputs, with `Rows` in place of tensors.
     """
     rows = first_rows(args, kwargs)
     if isinstance(layer, keras.layers.Layer):
-        kwargs = {**kwargs, "training": training}  # layers inside of it learn of it even if it does not ask
+        kwargs = {**kwargs, "training": training}  # passed on to inner layers even if this layer does not use it
     if len(rows.tasks) == 1 or (is_row_wise(layer, rows.pieces[0].shape.rank) and pays_to_join(layer, rows)):
         return keras.tree.map_structure(rows.like, _call_on(layer, args, kwargs, lambda leaf: leaf.joined))
     by_task = [_call_on(layer, args, kwargs, _part(slot)) for slot in range(len(rows.tasks))]
@@ -96,7 +101,7 @@ def call_on_rows(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
 
 
 def first_rows(args: Any, kwargs: Any) -> Rows:
-    """The first `Rows` among a layer's arguments."""
+    """Returns the first `Rows` among a layer's arguments."""
     return next(leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows))
 
 
@@ -110,26 +115,26 @@ def _call_on(layer: Any, args: Any, kwargs: Any, pick: Callable[[Rows], tf.Tenso
 
 
 def pays_to_join(layer: Any, rows: Rows) -> bool:
-    """Whether a layer is faster on the rows of all tasks together than on each task's.
+    """Returns whether a layer is faster on the rows of all tasks together than task by task.
 
-    A convolution is, and layers after it find the rows joined. Small dense layers are not: XLA does not split a product
-    of a few hundred rows over processors, but computes those of several tasks side by side.
+    Convolutions are, and the rows of the layers after them are already joined. Small dense layers are not: XLA does not
+    split a product of a few hundred rows over processors, but computes the products of several tasks in parallel.
     """
     return rows.is_joined or is_convolution(layer)
 
 
 def _call(layer: Any, args: Any, kwargs: Any, training: bool, call_layer: CallLayer) -> Any:
-    """Calls a layer, or in their order the layers that a model consists of."""
-    is_by_name = any(isinstance(argument, Mapping) for argument in (*args, *kwargs.values()))
-    if is_by_name or not _can_be_taken_apart(layer):
+    """Calls a layer. If it is a model that consists of layers alone, calls these in their order instead."""
+    has_named_inputs = any(isinstance(argument, Mapping) for argument in (*args, *kwargs.values()))
+    if has_named_inputs or not _can_be_taken_apart(layer):
         return call_layer(layer, args, kwargs, training)
     if type(layer) is keras.Sequential:
         outputs: Any = first_rows(args, kwargs)
         for inner in layer.layers:
             outputs = _call(inner, (outputs,), {}, training, call_layer)
         return outputs
-    given = [leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows)]
-    inputs = [_cast(rows, tensor.dtype) for rows, tensor in zip(given, layer.inputs, strict=True)]
+    all_rows = [leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows)]
+    inputs = [_cast(rows, tensor.dtype) for rows, tensor in zip(all_rows, layer.inputs, strict=True)]
     values = dict(zip([id(tensor) for tensor in layer.inputs], inputs, strict=True))
     for call in keras_internals.calls_of(layer):
         args, kwargs = call.with_inputs([values[id(tensor)] for tensor in call.inputs])
@@ -139,14 +144,14 @@ def _call(layer: Any, args: Any, kwargs: Any, training: bool, call_layer: CallLa
 
 
 def _can_be_taken_apart(layer: Any) -> bool:
-    """Whether a model is no more than its layers: what is not recognized is called as a whole."""
+    """Returns whether calling a model's layers one by one computes the same as calling it. If unsure, returns False."""
     if type(layer) is not keras.Sequential and not keras_internals.is_plain_functional(layer):
         return False
     return not any(_makes_masks(inner) for inner in keras_internals.flatten_layers(layer))
 
 
 def _makes_masks(layer: Any) -> bool:
-    """Whether a layer makes a mask; masks are attached to tensors, and `Rows` do not pass them on."""
+    """Returns whether a layer creates a mask. Masks are attached to tensors, and `Rows` do not pass them on."""
     if type(layer).__module__.startswith("keras."):
         return isinstance(layer, keras.layers.Masking) or bool(getattr(layer, "mask_zero", False))
     return type(layer).compute_mask is not keras.layers.Layer.compute_mask
@@ -157,9 +162,9 @@ def _cast(rows: Rows, dtype: str) -> Rows:
 
 
 def _joint_calls(paths: Sequence[Sequence[LayerCall]]) -> list[_JointCall]:
-    """The calls of all paths, those of one layer together, each after those whose outputs it needs.
+    """Returns the calls of all paths, with the calls of one layer grouped, each after the calls whose outputs it needs.
 
-    The n-th calls of a layer on all paths are made together. Where paths call layers in opposite orders that is not
+    The n-th calls of a layer on all paths are made together. If paths call layers in opposite orders, this is not
     possible, and every path is computed by itself.
     """
     try:
@@ -187,7 +192,7 @@ def _in_order(
 
 
 def _alike(by_task: Mapping[int, LayerCall]) -> list[_JointCall]:
-    """Calls of one layer, those together that agree in all but the rows."""
+    """Groups the tasks' calls of one layer into joint calls, whose arguments differ in their rows only."""
     groups: dict[str, list[int]] = {}
     for task, call in by_task.items():
         groups.setdefault(repr(keras.tree.map_structure(_describe, (call.args, call.kwargs))), []).append(task)
@@ -195,7 +200,7 @@ def _alike(by_task: Mapping[int, LayerCall]) -> list[_JointCall]:
 
 
 def _describe(argument: Any) -> Any:
-    """What must agree for two calls to be joined."""
+    """Returns the properties of an argument that must be equal in two calls for them to be joined."""
     if isinstance(argument, keras.KerasTensor):
         return (argument.dtype, tuple(argument.shape[1:]))
     is_array = hasattr(argument, "__array__")

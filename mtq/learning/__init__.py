@@ -1,1 +1,1 @@
-"""Learning: the model, its target network, and an update from batches to weights."""
+"""Learning: the model, its target network, and the update of the weights from a batch."""

@@ -1,4 +1,4 @@
-"""Checks of the batches of a user's own dataset, made before the model is trained on them."""
+"""Checks of the batches of a user's own dataset, before the model is trained on them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,18 +16,18 @@ _ROLES = ("observation", "action", "reward", "discount", "next_observation")
 
 
 def as_transition(task: Task, given: Any) -> vl.Transition:
-    """Checks the types and shapes of one task's part of a batch, and casts its numbers to the task's types.
+    """Checks the dtypes and shapes of one task's part of a batch, and casts them to the task's dtypes.
 
     Args:
         task: The task.
         given: The batch's entry for the task, a `Transition` of `[B, …]`.
 
     Returns:
-        The transition; observations have the task's dtype, actions are int32, rewards and discounts float32.
+        The transition. Observations have the task's dtype, actions are int32, rewards and discounts float32.
 
     Raises:
-        ValueError: The entry is not a `Transition`, or a field has the wrong type, shape or number of rows. The message
-            names the task and the field.
+        ValueError: The entry is not a `Transition`, or a field has the wrong dtype, shape or number of rows. The
+            message names the task and the field.
     """
     if not isinstance(given, vl.Transition):
         raise ValueError(
@@ -38,50 +38,50 @@ def as_transition(task: Task, given: Any) -> vl.Transition:
     sizes = {role: field.shape[0] for role, field in fields.items() if field.shape[0] is not None}
     if len(set(sizes.values())) > 1:
         raise ValueError(
-            f"All fields of a batch of task '{task.name}' must have as many rows. Received: {sizes}. "
+            f"All fields of a batch of task '{task.name}' must have the same number of rows. Received: {sizes}. "
             "Batch them together."
         )
     return vl.Transition(**fields)
 
 
 def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
-    """Checks the values of a batch, eagerly or in a graph. Call it outside the part that XLA compiles.
+    """Checks the values of a batch, eagerly or in a graph. For use outside the part that XLA compiles.
 
     Args:
-        batch: A batch `{task: Transition}`, or the tuple into which Keras wraps it.
+        batch: A batch `{task: Transition}`, or the tuple that Keras makes of it.
         tasks: The tasks.
 
     Returns:
-        A bool scalar, always True. In a graph, evaluate it to run the check.
+        A bool scalar that is always True. In a graph, the check runs when it is evaluated.
 
     Raises:
-        ValueError: A value is out of its range or not finite; in a graph, when the returned tensor is evaluated.
+        ValueError: A value is out of its range or not finite. In a graph, it is raised when the result is evaluated.
     """
     batch = keras.utils.unpack_x_y_sample_weight(batch)[0]
     if not isinstance(batch, Mapping) or set(batch) != set(tasks):
-        return tf.constant(True)  # the model's own check reports it in more detail
+        return tf.constant(True)  # the model's own check has a more detailed message
     ranges, names = [], []
     for name, task in tasks.items():
         transition = as_transition(task, batch[name])
         for role, limits in _limits(task).items():
             ranges.append(_range(getattr(transition, role), *limits, transition.action))
             names.append((name, role, *limits))
-    found = tf.stack(ranges)
+    rows = tf.stack(ranges)
 
-    def report(found: np.ndarray) -> np.bool_:
-        for (name, role, low, high), row in zip(names, found, strict=True):
+    def report(rows: np.ndarray) -> np.bool_:
+        for (name, role, low, high), row in zip(names, rows, strict=True):
             _check_row(name, role, low, high, row)
         return np.bool_(True)
 
-    is_good = tf.reduce_all(found[:, 2:] > 0)
-    return tf.cond(is_good, lambda: is_good, lambda: tf.numpy_function(kept(report), [found], tf.bool))
+    is_valid = tf.reduce_all(rows[:, 2:] > 0)
+    return tf.cond(is_valid, lambda: is_valid, lambda: tf.numpy_function(kept(report), [rows], tf.bool))
 
 
 def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[str, vl.Transition]:
-    """Adds the checks of `check_values` as assertions to the graph that is being traced. XLA leaves them out.
+    """Adds the checks of `check_values` to the graph that is being traced, as assertions. XLA removes them.
 
     Args:
-        batch: A batch as `as_transition` returns its parts.
+        batch: A batch whose entries come from `as_transition`.
         tasks: The tasks.
 
     Returns:
@@ -91,41 +91,47 @@ def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[
     for name, task in tasks.items():
         for role, (low, high) in _limits(task).items():
             row = _range(getattr(batch[name], role), low, high, batch[name].action)
-            must = f"The {role} of a batch of task {name} must"  # TensorFlow would escape quotes
-            wanted = f"{must} be {_wanted(low, high)}. Fix the dataset. Received values whose minimum and maximum are:"
-            rows = f"{must} be as many rows as there are actions, and one or more. Fix the dataset."
-            assertions.append(tf.debugging.Assert(tf.reduce_all(row[2:4] > 0), [wanted, row[0], row[1]]))
-            assertions.append(tf.debugging.Assert(tf.reduce_all(row[4:] > 0), [rows]))
+            subject = f"The {role} of a batch of task {name} must"  # without quotes, which TensorFlow would escape
+            # TensorFlow appends the tensors to the text, so what was received comes last.
+            value_text = f"{subject} be {_wanted(low, high)}. Fix the dataset. Received: minimum and maximum:"
+            rows_text = f"{subject} have as many rows as the action, and at least one. Fix the dataset."
+            assertions.append(tf.debugging.Assert(tf.reduce_all(row[2:4] > 0), [value_text, row[0], row[1]]))
+            assertions.append(tf.debugging.Assert(tf.reduce_all(row[4:] > 0), [rows_text]))
     with tf.control_dependencies(assertions):
         return {name: vl.Transition(*map(tf.identity, transition)) for name, transition in batch.items()}
 
 
 def _range(values: tf.Tensor, low: np.ndarray, high: np.ndarray, action: tf.Tensor) -> tf.Tensor:
-    """The lowest and the highest value, and whether all are finite, within bounds, as many as the actions, and any."""
+    """Returns the lowest and the highest value, and four flags, `[6]` float32.
+
+    The flags are 1 if all values are finite, if all are within the bounds, if `action` has the same number of rows, and
+    if there is at least one row.
+    """
     rows = tf.shape(values)[0]
     values = tf.cast(values, tf.float32)
-    finite = tf.reduce_all(tf.math.is_finite(values))
-    within = tf.reduce_all((values >= low) & (values <= high))
-    flags = [finite, within, tf.equal(rows, tf.shape(action)[0]), rows > 0]
+    are_finite = tf.reduce_all(tf.math.is_finite(values))
+    are_within = tf.reduce_all((values >= low) & (values <= high))
+    flags = [are_finite, are_within, tf.equal(rows, tf.shape(action)[0]), rows > 0]
     return tf.stack([tf.reduce_min(values), tf.reduce_max(values), *(tf.cast(flag, tf.float32) for flag in flags)])
 
 
 def _check_row(name: str, role: str, low: np.ndarray, high: np.ndarray, row: np.ndarray) -> None:
-    lowest, highest, finite, within, same, any_rows = row
-    if not any_rows:
+    lowest, highest, are_finite, are_within, has_same_rows, has_rows = row
+    if not has_rows:
         raise ValueError(
             f"The {role} of a batch of task '{name}' must have at least one row. Received: none. Fix the dataset."
         )
-    if not same:
+    if not has_same_rows:
         raise ValueError(
-            f"The {role} of a batch of task '{name}' must have as many rows as the action. Received: another number."
+            f"The {role} of a batch of task '{name}' must have as many rows as the action. Received: a different "
+            "number. Fix the dataset."
         )
-    if finite and within:
+    if are_finite and are_within:
         return
-    received = f"from {lowest:g} to {highest:g}" if finite else "NaN or Inf"
+    received = f"from {lowest:g} to {highest:g}" if are_finite else "NaN or Inf"
     remedy = {
-        "action": "; actions count from 0, whatever the environment calls them",
-        "observation": ", which holds observations as the environment returns them, not scaled",
+        "action": "; actions are counted from 0, whatever the environment's own numbers are",
+        "observation": ", which must hold observations as the environment returns them, not scaled",
     }.get(role.removeprefix("next_"), "")
     raise ValueError(
         f"The {role} of a batch of task '{name}' must be {_wanted(low, high)}. Received: {received}. Fix the "
@@ -140,17 +146,17 @@ def _wanted(low: np.ndarray, high: np.ndarray) -> str:
 def _text(bound: np.ndarray) -> str:
     if np.all(bound == bound.flat[0]):
         return f"{bound.flat[0]:g}"
-    entries = ", ".join("any" if abs(one) >= LARGEST else f"{one:g}" for one in bound.flat[:8])
+    entries = ", ".join("any" if abs(entry) >= LARGEST else f"{entry:g}" for entry in bound.flat[:8])
     return f"[{entries}{', …' if bound.size > 8 else ''}]"
 
 
 def _limits(task: Task) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The smallest and the largest value of each field; of observations, by which the network scales them."""
+    """Returns the bounds of each field. Those of observations are the bounds from which the network scales them."""
     spec = task.spec
-    of_action, of_reward, of_discount = (0.0, spec.num_actions - 1.0), (-LARGEST, LARGEST), (0.0, 1.0)
+    action_limits, reward_limits, discount_limits = (0.0, spec.num_actions - 1.0), (-LARGEST, LARGEST), (0.0, 1.0)
     bounds = scaling_bounds(spec.observation_dtype, spec.observation_low, spec.observation_high)
-    of_observation = with_rounding(*bounds, is_integer=spec.observation_dtype == "uint8")
-    limits = (of_action, of_reward, of_discount, of_observation, of_observation)
+    observation_limits = with_rounding(*bounds, is_integer=spec.observation_dtype == "uint8")
+    limits = (action_limits, reward_limits, discount_limits, observation_limits, observation_limits)
     fields = ("action", "reward", "discount", "observation", "next_observation")
     return {
         role: (np.asarray(low, np.float32), np.asarray(high, np.float32))
@@ -175,8 +181,8 @@ def _field(task: Task, role: str, value: Any) -> tf.Tensor:
     is_number = tensor.dtype.is_integer or tensor.dtype.is_floating
     fits = is_number if dtype.is_floating else tensor.dtype.is_integer and role == "action"
     if not fits:
-        raise _wrong(task, role, f"of type {dtype.name}", tensor.dtype.name)
-    if dtype == tf.int32 and tensor.dtype.max > tf.int32.max:  # so that no action wraps into the range
+        raise _wrong(task, role, f"of dtype {dtype.name}", tensor.dtype.name)
+    if dtype == tf.int32 and tensor.dtype.max > tf.int32.max:  # so that no action wraps around into the valid range
         tensor = tf.clip_by_value(tensor, tf.cast(max(tensor.dtype.min, -1), tensor.dtype), tf.int32.max)
     return tf.cast(tensor, dtype)
 

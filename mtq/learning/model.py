@@ -1,4 +1,4 @@
-"""`MultiTaskDQN`: a Keras model that learns several tasks' action values with one network."""
+"""`MultiTaskDQN`: a Keras model that learns the action values of several tasks with one network."""
 
 import contextlib
 import functools
@@ -49,18 +49,29 @@ from mtq.trainer.task_metrics import TaskMetrics
 class MultiTaskDQN(KerasTrainer):
     """Deep Q-learning of several tasks with one network.
 
-    With its defaults it is the mission's algorithm: squared loss, a target network copied every so many updates,
-    weights of one, and the sum of the tasks' normalized gradients.
+    With its defaults, it is the algorithm of README's equations 1, 2 and 4: squared loss, a target network that is
+    copied periodically, weights of 1, and the sum of the tasks' normalized gradients.
 
     The target network consists of the same layers with a second set of values, which equal the network's until the
-    first update. Compile again after layers are frozen, unfrozen or given LoRA.
+    first update. Compile again after freezing or unfreezing layers, or after enabling LoRA.
 
     Args:
-        network: A functional model `{task: observation}` → `{task: q_values}`, from `mtq.networks.shared_q_network`.
-        tasks: The tasks that it was built for.
-        target_update_period: The target network is copied after every so many updates.
-        target_update_tau: If given, the target network instead moves this part of the way after each update.
-        double: Whether targets are those of Double DQN.
+        network: The network, a functional model `{task: observation}` → `{task: q_values}`, such as
+            `mtq.networks.shared_q_network` returns.
+        tasks: The tasks for which the network was built.
+        target_update_period: The number of updates between copies of the network to the target network.
+        target_update_tau: The factor τ, above 0 and at most 1, by which the target network moves toward the network
+            after each update. If it is given, the network is not copied periodically.
+        double: Whether to use the targets of Double DQN.
+
+    Attributes:
+        network: The network.
+        target_network: The target network, a `mtq.learning.target_network.TargetNetwork`.
+        paths: The tasks' paths through the network, `{task: keras.Model}`.
+        target_paths: The tasks' paths through the target network.
+        tasks: The tasks.
+        task_weights: The variable that holds the tasks' weights, `[T]` float32.
+        updates: The variable that counts the updates, an int64 scalar.
 
     Raises:
         ValueError: The network does not fit the tasks, a layer has weights that Keras does not track or a name that
@@ -116,7 +127,7 @@ class MultiTaskDQN(KerasTrainer):
         self._xla: bool | str = "auto"
         self._identity = object()
         self._functions = TrainFunctions()
-        self._batches: Batches | None = None  # what the train function draws from
+        self._batches: Batches | None = None  # the batches that the train function draws
         self.gradient_log: Any = None
         self.train_function: Any = None
         self.is_in_step = False
@@ -137,36 +148,38 @@ class MultiTaskDQN(KerasTrainer):
         metrics: Any = None,
         weighted_metrics: Any = None,
     ) -> None:
-        """Says how to learn.
+        """Configures the training: optimizer, loss, weights of the tasks and aggregation of their gradients.
 
         Losses that belong to no task (weight regularizers, activity regularizers, `add_loss`) count as in Keras: the
         gradient of their sum is added to the aggregated gradient before clipping. Their sum is included in `loss` in
         the logs, and logged separately as `regularization_loss`.
 
         Args:
-            optimizer: A Keras optimizer or the name of one. Its loss scale, if it has one, is applied to the losses of
-                all tasks; weighting, aggregator and logs see unscaled values. An update whose gradients overflow
-                because of a `LossScaleOptimizer`'s scale is skipped, and counts as a gradient norm of zero in the logs.
-                An optimizer that has trained this network before keeps its state.
-            loss: Of the temporal-difference errors: `"squared"`, `"huber"`, or any Keras loss of targets and values.
-            loss_weights: None for the tasks' own weights, a dict with a number or a schedule for each task, a name, or
-                a `mtq.weightings.Weighting`.
-            aggregator: A name, such as `"normalized_sum"` or `"sum"`, or a `mtq.aggregators.Aggregator`. An object that
-                this model was compiled with before, like a weighting, goes on with what it remembers.
-            run_eagerly: Whether to run the step in Python, for debugging.
-            jit_compile: Whether XLA compiles the training. With in-graph tasks it is then the whole loop: acting,
-                storing, sampling and learning; with others the update. `"auto"` does it where it pays: with in-graph
-                tasks, or where convolutions are of small images; on a CPU not with large images, of whose convolutions
-                XLA makes slow code.
-            steps_per_execution: How many updates `fit` makes per call into the graph; callbacks run between calls.
-            auto_scale_loss: Whether an optimizer without a loss scale is wrapped in a `LossScaleOptimizer` if layers of
+            optimizer: A Keras optimizer or the name of one. If it has a loss scale, the losses of all tasks are
+                multiplied by it; the weighting, the aggregator and the logs receive unscaled values. An update whose
+                gradients overflow because of a `LossScaleOptimizer`'s scale is skipped, and its gradient norms are
+                logged as zero. An optimizer that has already trained this network keeps its state.
+            loss: The loss of the temporal-difference errors: `"squared"`, `"huber"`, or any Keras loss of targets and
+                values.
+            loss_weights: The weights of the tasks: None for the tasks' own weights, a dict with a number or a schedule
+                for each task, the name of a weighting, or a `mtq.weightings.Weighting`.
+            aggregator: The aggregator of the tasks' gradients: a name, such as `"normalized_sum"` or `"sum"`, or a
+                `mtq.aggregators.Aggregator`. Aggregators and weightings with which this model was compiled before keep
+                their state.
+            run_eagerly: Whether to run each step eagerly in Python, for debugging.
+            jit_compile: Whether to compile the training with XLA. With in-graph tasks, the whole loop is compiled:
+                acting, storing, sampling and learning; with other tasks, the update. `"auto"` compiles where it is
+                faster: in-graph tasks and networks of small images. On a CPU it leaves networks of large images
+                uncompiled, because XLA's CPU convolutions are slow.
+            steps_per_execution: The number of updates per call of the train function. Callbacks run between calls.
+            auto_scale_loss: Whether to wrap an optimizer without a loss scale in a `LossScaleOptimizer` if layers of
                 the network compute in float16.
-            metrics: Not supported; must be None or empty. Losses, values and gradient norms of every task are logged
-                anyway, and callbacks may add to the logs.
+            metrics: Not supported; must be None or empty. The losses, values and gradient norms of every task are
+                always logged, and callbacks may add to the logs.
             weighted_metrics: Not supported; must be None or empty.
 
         Raises:
-            ValueError: An argument does not fit the tasks, or names nothing known.
+            ValueError: An argument does not fit the tasks, or is an unknown name.
         """
         check_compile(self, metrics, weighted_metrics)
         if not isinstance(jit_compile, bool) and not (isinstance(jit_compile, str) and jit_compile == "auto"):
@@ -215,22 +228,21 @@ class MultiTaskDQN(KerasTrainer):
         check_optimizer(self.optimizer, self.distribute_strategy)
         if is_dynamic(self.optimizer):
             check_optimizer(self.optimizer.inner_optimizer, self.distribute_strategy)
-        build_once(self.optimizer, self.network.trainable_variables)  # now, or the first step would be traced twice
+        build_once(self.optimizer, self.network.trainable_variables)  # otherwise the first step would be traced twice
         self.keras_step = KerasStep(self.network, self.optimizer, self.tasks.names)
         variables = self.network.trainable_variables
         self.target_network.follow()
-        tasks_of = self.paths.tasks_of(variables)
-        is_shared = [len(of) > 1 or len(self.tasks) == 1 for of in tasks_of]
+        is_shared = [len(tasks) > 1 or len(self.tasks) == 1 for tasks in self.paths.tasks_of(variables)]
         num_shared = sum(math.prod(v.shape) for v, shared in zip(variables, is_shared, strict=True) if shared)
         for pluggable in (weighting, aggregator):
             pluggable.build_for(self._identity, len(self.tasks), num_shared)
         self.weighting, self.aggregator, self._xla = weighting, aggregator, jit_compile
         self.compiled_state = CompiledState(self)
-        self._forget_functions()
+        self._clear_functions()
         self.task_weights.assign(weighting.initial_weights(self.tasks))
 
     def get_compile_config(self) -> dict[str, Any]:
-        """What `compile_from_config` needs to compile a loaded model alike."""
+        """Returns the arguments of `compile` as a config that Keras can save; empty if the model is not compiled."""
         if not self.compiled:
             return {}
         return {
@@ -245,24 +257,24 @@ class MultiTaskDQN(KerasTrainer):
         }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles from what `get_compile_config` gave."""
+        """Compiles the model from a config that `get_compile_config` returned."""
         if not config:
             return
         optimizer = deserialize("optimizer", config["optimizer"], keras.optimizers.Optimizer)
         self.compile(**{**config, "optimizer": optimizer})
 
     def set_task_weights(self, weights: Mapping[str, float]) -> None:
-        """Changes the weights of some tasks, from the next update on.
+        """Sets the weights of some tasks, from the next update on.
 
         Args:
-            weights: The new weights, by task; the others stay.
+            weights: The new weights by task. The weights of other tasks are unchanged.
 
         Raises:
-            ValueError: There is no such task, or a weight is negative or not finite.
+            ValueError: A task is unknown, or a weight is negative or not finite.
         """
         weightings.check_task_weights(weights, self.tasks, partial=True, role="set_task_weights")
-        now = dict(zip(self.tasks, self.task_weights.numpy().tolist(), strict=True))
-        self.task_weights.assign([{**now, **weights}[name] for name in self.tasks])
+        current = dict(zip(self.tasks, self.task_weights.numpy().tolist(), strict=True))
+        self.task_weights.assign([{**current, **weights}[name] for name in self.tasks])
 
     def sync_target_network(self) -> None:
         """Copies the network's weights to the target network.
@@ -277,11 +289,11 @@ class MultiTaskDQN(KerasTrainer):
     def prepare_update(self) -> None:
         """Prepares the first update of a `fit`.
 
-        Before the model's very first update, it syncs the target network, unless that was given weights of its own.
+        Before the model's very first update, syncs the target network, unless its own weights were set.
 
         Raises:
-            ValueError: Layers were frozen or unfrozen since the model was compiled, or parts of it replaced, or a layer
-                cannot learn.
+            ValueError: Layers were frozen or unfrozen or parts of the model were replaced since it was compiled, or a
+                layer cannot be trained.
         """
         self.compiled_state.check()
         check_lora(self.network)
@@ -294,11 +306,13 @@ class MultiTaskDQN(KerasTrainer):
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """All weights, those of the target network last."""
+        """All weights of the model, with those of the target network last."""
         return _ByIdentity(super().weights)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> keras.layers.Layer:
-        """Returns the network, the target network, or, by its name, a layer of the network such as `"backbone"`.
+        """Returns a layer of the model or, by its name, a layer of the network, such as `"backbone"`.
+
+        The model's own layers are the network and the target network.
 
         Args:
             name: The name of the layer.
@@ -309,7 +323,15 @@ class MultiTaskDQN(KerasTrainer):
         return super().get_layer(name=name, index=index)
 
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
-        """Action values of all tasks: `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`."""
+        """Computes the action values of all tasks.
+
+        Args:
+            inputs: The observations, `{task: [B, …]}`.
+            training: Whether to call the layers in training mode.
+
+        Returns:
+            The action values, `{task: [B, num_actions]}`.
+        """
         return self.network(inputs, training=training)
 
     def act(self, task: str, observation: Any) -> Any:
@@ -320,10 +342,10 @@ class MultiTaskDQN(KerasTrainer):
             observation: One observation of the task's environment, or several, `[B, …]`.
 
         Returns:
-            The action as the environment takes it, an `int`; or an array `[B]` of actions.
+            The action in the environment's own numbering, an `int`; or an array `[B]` of actions.
 
         Raises:
-            ValueError: There is no such task, or the observation has another shape than the task's.
+            ValueError: The task is unknown, or the observation does not have the task's shape.
 
         Example:
             ```python
@@ -333,7 +355,7 @@ class MultiTaskDQN(KerasTrainer):
         """
         if task not in self.tasks:
             raise ValueError(
-                f"task of act must be a task of the model. Received: {task!r}. There are: {[*self.tasks]}."
+                f"task of act must be a task of the model. Received: {task!r}. Choose one of {[*self.tasks]}."
             )
         spec = self.tasks[task].spec
         batch = np.asarray(observation)
@@ -341,7 +363,7 @@ class MultiTaskDQN(KerasTrainer):
         if not is_single and batch.shape[1:] != spec.observation_shape:
             raise ValueError(
                 f"observation of task '{task}' must have the shape {spec.observation_shape}, or (B, …) of several. "
-                f"Received: {batch.shape}."
+                f"Received: {batch.shape}. Pass observations as the environment returns them."
             )
         batch = batch[None] if is_single else batch
         actions = self._greedy[task](tf.cast(batch, spec.observation_dtype)).numpy() + spec.first_action
@@ -349,34 +371,34 @@ class MultiTaskDQN(KerasTrainer):
 
     @functools.cached_property
     def _greedy(self) -> dict[str, Any]:
-        """Compiled functions `observation [B, …]` → the number of the best action `[B]`, by task."""
+        """The compiled functions `observation [B, …]` → index of the best action `[B]`, by task."""
 
-        def of_task(path: keras.Model) -> Any:
+        def make_greedy(path: keras.Model) -> Any:
             best = lambda batch: tf.argmax(path(batch, training=False), axis=-1, output_type=tf.int32)  # noqa: E731
             return tf.function(best, autograph=False, reduce_retracing=True)
 
-        return {name: of_task(self.paths[name]) for name in self.tasks}
+        return {name: make_greedy(self.paths[name]) for name in self.tasks}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """What Keras resets at the start of each epoch."""
-        of_step = [] if self.keras_step is None else self.keras_step.metrics
-        return [self.task_metrics, *of_step, *(m for m in own_metrics(self) if m is not self.task_metrics)]
+        """The metrics, which Keras resets at the start of each epoch."""
+        step_metrics = [] if self.keras_step is None else self.keras_step.metrics
+        return [self.task_metrics, *step_metrics, *(m for m in own_metrics(self) if m is not self.task_metrics)]
 
     @tf.autograph.experimental.do_not_convert  # as in Keras; converting it would take most of the tracing
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """One update from one batch of every task.
+        """Makes one update from one batch of every task.
 
         Args:
-            batch: `{task: Transition}`.
+            batch: The batch, `{task: Transition}`.
 
         Returns:
-            Means over the epoch so far of what `TaskMetrics` names.
+            The logs, the means over the epoch so far of the quantities of `TaskMetrics`.
         """
-        batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)  # train_on_batch wraps it
+        batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)  # from train_on_batch, a tuple
         check_batch_arguments(y, sample_weight, method="a batch")
         batch = self._checked_batch(batch)
-        self.compiled_state.check()  # for a training loop of one's own; fit checks before
+        self.compiled_state.check()  # for custom training loops; fit checks before
         if not self.is_in_step and not tf.distribute.has_strategy():
             with tf.init_scope():
                 self._prepare_first_update()
@@ -389,7 +411,7 @@ class MultiTaskDQN(KerasTrainer):
         return self.make_update()(gradients, quantities, self.keras_step.auxiliary(observations, scale))
 
     def make_update(self) -> Update:
-        """Returns the update of the network by the optimizer, weighting and aggregator that it is compiled with."""
+        """Returns the update with the optimizer, the weighting and the aggregator of `compile`."""
         return Update(
             variables=self.network.trainable_variables,
             tasks=self.tasks,
@@ -404,7 +426,7 @@ class MultiTaskDQN(KerasTrainer):
         )
 
     def update_target_network(self) -> None:
-        """Updates the target network after an update: copies the network if that is due, or moves toward it by τ."""
+        """Updates the target network after an update: copies the network if a copy is due, or moves toward it by τ."""
         target, online = self.target_network.variables, self.network.variables
         if self.target_update_tau is not None:
             soft_update(target, online, self.target_update_tau)
@@ -427,7 +449,7 @@ class MultiTaskDQN(KerasTrainer):
             The logs: a list in the order of `metrics_names`, or a dict.
 
         Raises:
-            ValueError: An argument that is not supported is given, or layers were frozen or unfrozen since `compile`.
+            ValueError: An unsupported argument is given, or layers were frozen or unfrozen since `compile`.
         """
         check_batch_arguments(y, sample_weight, class_weight)
         self._trace_changed_settings()
@@ -439,16 +461,25 @@ class MultiTaskDQN(KerasTrainer):
             self.is_in_step = was_in_step
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Trains on the batches of an experience, as `keras.Model.fit` does.
+        """Trains on batches, like `keras.Model.fit`.
 
-        A loss that is no longer finite stops it with a `NonFiniteLossError` that names the task. The progress bar shows
-        each task's loss and what the callbacks know of its return; all else is in the logs.
+        The progress bar shows each task's loss, and its return if a callback adds it to the logs. All other quantities
+        are in the logs only.
+
+        Args:
+            x: The batches of an experience, or a dataset or generator of `{task: Transition}`.
+            *args: Further arguments of `keras.Model.fit`.
+            **kwargs: Further arguments of `keras.Model.fit`, such as `steps_per_epoch`, which endless batches need,
+                `epochs` and `callbacks`.
+
+        Returns:
+            The `keras.callbacks.History` of the logs.
 
         Raises:
-            ValueError: `steps_per_epoch` is missing or not a multiple of `steps_per_execution`; an environment returns
-                invalid values; the batches come from another model's experience; or an argument such as
-                `validation_data` is not supported.
+            ValueError: `steps_per_epoch` is missing or not a multiple of `steps_per_execution`, an environment returns
+                invalid values, the batches come from another model's experience, or an argument is not supported.
             BrokenEnvironmentError: An environment raised an exception.
+            NonFiniteLossError: A task's loss is no longer finite. The message names the task.
         """
         kwargs = fit_arguments(x, args, kwargs)
         verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
@@ -456,8 +487,8 @@ class MultiTaskDQN(KerasTrainer):
         self._check_validation(kwargs)
         self._trace_changed_settings()
         kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
-        kwargs.setdefault("shuffle", False)  # otherwise Keras warns that a dataset does not need it
-        telemetry = self._look_at_gradients(callbacks)
+        kwargs.setdefault("shuffle", False)  # otherwise Keras warns that shuffle has no effect on a dataset
+        telemetry = self._set_gradient_log(callbacks)
         batches = x if isinstance(x, Batches) and self.compiled and not self.run_eagerly else None
         if batches is not None:
             x = endless(self.distribute_strategy)  # not read: the train function draws batches itself
@@ -478,19 +509,21 @@ class MultiTaskDQN(KerasTrainer):
                 telemetry.finish()
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Computes the mean TD losses of every task on batches, as `keras.Model.evaluate` does. No weight is changed.
+        """Computes the mean TD losses of every task on batches, like `keras.Model.evaluate`. No weight is changed.
 
-        To play the tasks, use `mtq.evaluation.evaluate` or `mtq.callbacks.EvaluateTasks`.
+        To compute returns instead, by playing episodes, use `mtq.evaluation.evaluate` or
+        `mtq.callbacks.EvaluateTasks`.
 
         Args:
-            x: A dataset of `{task: Transition}`, or the batches of an experience, of which what is stored is sampled.
+            x: A dataset of `{task: Transition}`, or the batches of an experience, which are then sampled from its
+                stored steps.
             *args: Further arguments of `keras.Model.evaluate`.
             **kwargs: Further arguments of `keras.Model.evaluate`, such as `steps`, which endless batches need, and
                 `return_dict`.
 
         Returns:
-            `loss`, the weighted sum of the tasks' losses, and `<task>/loss`, `<task>/q_mean` and `<task>/td_error`: a
-            dict if `return_dict=True`, else a list in alphabetical order.
+            The weighted sum of the tasks' losses, `loss`, and `<task>/loss`, `<task>/q_mean` and `<task>/td_error`: a
+            dict if `return_dict=True`, else a list in alphabetical order of the names.
 
         Raises:
             ValueError: `steps` is missing for endless batches, labels or sample weights are given, or the model has
@@ -502,8 +535,8 @@ class MultiTaskDQN(KerasTrainer):
         if isinstance(x, Batches):
             if given.get("steps") is None:
                 raise ValueError(
-                    "steps of evaluate must be the number of batches, because those of an experience have no end. "
-                    "Received: None. Pass evaluate steps=100, for example."
+                    "steps of evaluate must be the number of batches, because the batches of an experience are "
+                    "endless. Received: None. Pass evaluate steps=100, for example."
                 )
             x = x.stored()
         self.keras_step.evaluation_metrics.reset_state()
@@ -511,13 +544,13 @@ class MultiTaskDQN(KerasTrainer):
             return super().evaluate(x, *args, **kwargs)
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Computes the losses of one batch, for `evaluate`.
+        """Computes the TD losses on one batch, for `evaluate`.
 
         Args:
-            batch: The batch `{task: Transition}`.
+            batch: The batch, `{task: Transition}`.
 
         Returns:
-            The means over the batches so far.
+            The mean losses over the batches so far, by name.
         """
         batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         check_batch_arguments(y, sample_weight, method="evaluate")
@@ -533,7 +566,13 @@ class MultiTaskDQN(KerasTrainer):
             x: The batch, `{task: Transition}`.
             y: Not supported; must be None.
             sample_weight: Not supported; must be None.
-            return_dict: Whether to return the losses as a dict instead of a list in alphabetical order.
+            return_dict: Whether to return the losses as a dict instead of a list in alphabetical order of the names.
+
+        Returns:
+            The losses: a list or a dict.
+
+        Raises:
+            ValueError: An unsupported argument is given, or the model has several replicas.
         """
         check_batch_arguments(y, sample_weight, method="test_on_batch")
         self._check_alone("test_on_batch")
@@ -549,8 +588,8 @@ class MultiTaskDQN(KerasTrainer):
         if isinstance(data, Batches):
             if settings.get("validation_steps") is None:
                 raise ValueError(
-                    "validation_steps of fit must be the number of batches, because those of an experience have no "
-                    "end. Received: None. Pass fit validation_steps=100, for example."
+                    "validation_steps of fit must be the number of batches, because the batches of an "
+                    "experience are endless. Received: None. Pass fit validation_steps=100, for example."
                 )
             settings["validation_data"] = data.stored()
 
@@ -564,10 +603,10 @@ class MultiTaskDQN(KerasTrainer):
 
     @contextlib.contextmanager
     def _training_on(self, batches: Batches | None) -> Iterator[None]:
-        """A context manager in which Keras calls the train function for batches of an experience, or for a dataset.
+        """A context manager in which Keras calls the train function of certain batches.
 
         Args:
-            batches: The batches; None for a dataset or a single batch.
+            batches: The batches of an experience; None for the train function of datasets and single batches.
         """
         before = self._batches, self.train_function
         self._batches, self.train_function = batches, self._functions.get(batches)
@@ -578,49 +617,58 @@ class MultiTaskDQN(KerasTrainer):
             self._batches, self.train_function = before
 
     def _trace_changed_settings(self) -> None:
-        """Has the functions traced anew if settings were assigned since they were: `target_update_period`, for one."""
+        """Causes a new tracing if settings, such as `target_update_period`, were assigned since the last tracing."""
         changed = self.compiled_state.changed_settings() if self.compiled else []
         if changed:
-            self._forget_functions()
+            self._clear_functions()
         if "jit_compile" in changed:
             self._xla = bool(self.jit_compile)
 
-    def _look_at_gradients(self, callbacks: Any) -> Any:
-        """Lets a callback that asks for it see the gradients, from the next tracing on, and returns it."""
+    def _set_gradient_log(self, callbacks: Any) -> Any:
+        """Sets the gradient log to that of the `GradientTelemetry` among the callbacks, and returns this callback."""
         given = getattr(callbacks, "callbacks", callbacks)
         given = given if isinstance(given, list | tuple) else [given]
-        asking = [callback for callback in given if hasattr(callback, "gradient_log_for")]
-        if len(asking) > 1:
-            raise ValueError("fit takes one GradientTelemetry among its callbacks. Received: several.")
-        statistics = asking[0].gradient_log_for(self) if asking and self.compiled else None
-        if statistics is not self.gradient_log:
-            self.gradient_log = statistics
-            self._forget_functions()
-        return asking[0] if asking else None
+        telemetries = [callback for callback in given if hasattr(callback, "gradient_log_for")]
+        if len(telemetries) > 1:
+            raise ValueError(
+                "fit takes one GradientTelemetry among its callbacks. Received: several. Pass only one of them."
+            )
+        gradient_log = telemetries[0].gradient_log_for(self) if telemetries and self.compiled else None
+        if gradient_log is not self.gradient_log:
+            self.gradient_log = gradient_log
+            self._clear_functions()
+        return telemetries[0] if telemetries else None
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Makes the function that `fit` calls, in which no batch is drawn before the last update is done."""
+        """Returns the function that `fit` calls, in which no batch is drawn before the previous update is done.
+
+        Args:
+            force: Whether to make a new function even if there is one.
+        """
         self.is_in_step = False  # the weights may have changed since the last training
         if force or self.train_function is None:
             has_own_logs = type(self).train_step is not MultiTaskDQN.train_step
             self.train_function = make_train_function(self, self._batches, has_own_logs)
         return self.train_function
 
-    def _forget_functions(self) -> None:
-        """Has the train functions traced again when they are next needed."""
+    def _clear_functions(self) -> None:
+        """Removes the train functions, which are traced again when they are next needed."""
         self._functions.clear()
         self.train_function = None
 
     @property
     def uses_xla(self) -> bool:
-        """Whether XLA may compile what it can. What a TPU's host does it may not: the weights lie on the cores."""
+        """Whether to compile with XLA where it is possible. Batches that a TPU's host draws cannot be compiled.
+
+        The host's code reads the weights, which are on the TPU's cores.
+        """
         if self._xla is False or self.run_eagerly or draws_on_host(self.distribute_strategy):
             return False
         return self._xla is True or xla_pays(self.network)
 
     @property
     def compiles_update(self) -> bool:
-        """Whether XLA compiles the update, be it by itself."""
+        """Whether XLA compiles the update, alone or within the whole loop."""
         if self._xla != "auto":
             return bool(self.jit_compile)
         is_possible = not self.run_eagerly and self.distribute_strategy.num_replicas_in_sync == 1
@@ -636,18 +684,23 @@ class MultiTaskDQN(KerasTrainer):
     ) -> None:
         """Writes a SavedModel for TF Serving, with a signature per task; see `mtq.export.export`.
 
+        Args:
+            filepath: The folder to write.
+            format: The format; must be `"tf_saved_model"`.
+            overwrite: Whether to replace an existing export of mtq.
+
         Raises:
-            ValueError: Another format is asked for.
+            ValueError: The format is another.
         """
         if format != "tf_saved_model":
             raise ValueError(
-                f"format of the export must be 'tf_saved_model'. Received: {format!r}. For others, export "
-                "`model.paths[task]`, which are plain Keras models."
+                f"format of the export must be 'tf_saved_model'. Received: {format!r}. For other formats, "
+                "export `model.paths[task]`, which are plain Keras models."
             )
         export(self, filepath, overwrite=overwrite)
 
     def get_config(self) -> dict[str, Any]:
-        """The settings as Keras saves them."""
+        """Returns the arguments of the constructor as a config that Keras can save."""
         return {
             "name": self.name,
             "network": keras.saving.serialize_keras_object(self.network),
@@ -659,7 +712,7 @@ class MultiTaskDQN(KerasTrainer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MultiTaskDQN":
-        """Creates a model from its config. No module is imported for it.
+        """Creates a model from its config, without importing any module.
 
         Args:
             config: The config, as `get_config` returns it.
@@ -669,12 +722,12 @@ class MultiTaskDQN(KerasTrainer):
             The model, not compiled.
 
         Raises:
-            ValueError: The config names unknown classes, or does not hold tasks.
+            ValueError: The config names unknown classes, or does not contain tasks.
         """
         check_classes(config, custom_objects)
         try:
             network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
-        except TypeError as error:  # which Keras would repeat with the whole config in front
+        except TypeError as error:  # Keras's message begins with the whole config
             raise ValueError(
                 "The network of the model must be one that can be created from its config. Received: "
                 f"{config.get('name')!r}, which fails with: {str(error).rpartition('Exception encountered: ')[2][:500]}"
@@ -692,13 +745,13 @@ class MultiTaskDQN(KerasTrainer):
         transitions = {name: as_transition(task, batch[name]) for name, task in self.tasks.items()}
         if tf.executing_eagerly():
             check_values(transitions, self.tasks)
-        elif not self.is_in_step:  # fit checks outside of the step
+        elif not self.is_in_step:  # fit checks outside the step
             return with_assertions(transitions, self.tasks)
         return transitions
 
 
 class _ByIdentity(list[Any]):
-    """A list of variables whose `in` compares identity, not equality, as Keras needs when it writes `.h5` files."""
+    """A list whose `in` compares by identity, not equality, as Keras requires when it writes `.h5` files."""
 
     def __contains__(self, item: object) -> bool:
-        return any(item is one for one in self)
+        return any(item is variable for variable in self)

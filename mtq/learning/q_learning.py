@@ -1,4 +1,4 @@
-"""What a batch of every task says about a network: targets, losses, and each task's gradient."""
+"""Deep Q-learning on a batch of every task: targets, losses, and the gradient of each task's loss."""
 
 import contextlib
 from collections.abc import Mapping
@@ -18,12 +18,15 @@ Batch = Mapping[str, vl.Transition]
 
 
 class QLearning:
-    """Deep Q-learning's losses of several tasks, from one pass through the network they share.
+    """Deep Q-learning of several tasks with one joint forward pass through the network they share.
 
     Args:
-        paths: The tasks' paths through the network that learns.
+        paths: The tasks' paths through the online network.
         target_network: The target network, which uses the same layers with other values.
-        double: Whether targets are those of Double DQN.
+        double: Whether to use the targets of Double DQN.
+
+    Attributes:
+        double: Whether the targets are those of Double DQN.
     """
 
     def __init__(self, paths: TaskPaths, target_network: TargetNetwork, double: bool) -> None:
@@ -33,22 +36,29 @@ class QLearning:
     def q_values(
         self, observations: Mapping[str, Any], *, of_target: bool = False, use_im2col: bool = False
     ) -> dict[str, tf.Tensor]:
-        """Action values of all tasks, `{task: [B, num_actions]}`.
+        """Computes the action values of all tasks.
 
         Args:
-            observations: `{task: [B, …]}`.
-            of_target: Whether the target network's are asked for.
-            use_im2col: Whether convolutions are written out as products of image patches, for XLA on a CPU.
+            observations: The observations, `{task: [B, …]}`.
+            of_target: Whether to compute the target network's action values instead of the online network's.
+            use_im2col: Whether to compute convolutions as matrix products of image patches (im2col), which is faster
+                with XLA on a CPU.
+
+        Returns:
+            The action values, `{task: [B, num_actions]}` float32.
         """
         with self._target.in_place() if of_target else contextlib.nullcontext():
             return self._online(observations, call_layer=call_with_im2col if use_im2col else None)
 
     def targets(self, batch: Batch, *, use_im2col: bool = False) -> dict[str, tf.Tensor]:
-        """What the chosen actions' values are drawn to, `{task: [B]}`.
+        """Computes the targets of the chosen actions' values.
 
         Args:
-            batch: `{task: Transition}`.
-            use_im2col: As in `q_values`.
+            batch: The batch, `{task: Transition}`.
+            use_im2col: Whether to compute convolutions by im2col; see `q_values`.
+
+        Returns:
+            The targets, `{task: [B]}` float32.
         """
         observations = {name: batch[name].next_observation for name in self._names}
         q_t = self.q_values(observations, of_target=True, use_im2col=use_im2col)
@@ -58,10 +68,10 @@ class QLearning:
         return {n: vl.double_q_targets(batch[n].reward, batch[n].discount, q_t[n], selector[n]) for n in self._names}
 
     def losses(self, batch: Batch, td_loss: TDLoss) -> dict[str, tf.Tensor]:
-        """Each task's loss on a batch, with the network in inference mode and without a gradient.
+        """Computes each task's loss on a batch, with the network in inference mode and without gradients.
 
         Args:
-            batch: A batch `{task: Transition}`.
+            batch: The batch, `{task: Transition}`.
             td_loss: The loss of targets and values.
 
         Returns:
@@ -85,18 +95,18 @@ class QLearning:
         use_im2col: bool = False,
         loss_scale: tf.Tensor | None = None,
     ) -> tuple[TaskGradients, dict[str, tf.Tensor]]:
-        """Of each task's loss.
+        """Computes the gradient of each task's loss on a batch, with the network in training mode.
 
         Args:
-            batch: `{task: Transition}`.
-            td_loss: Of targets and values.
+            batch: The batch, `{task: Transition}`.
+            td_loss: The loss of targets and values.
             variables: The network's trainable variables.
-            use_im2col: As in `q_values`.
+            use_im2col: Whether to compute convolutions by im2col; see `q_values`.
             loss_scale: The factor by which the losses are multiplied for differentiation, a float32 scalar; None for no
-                scaling. The gradients that are returned are unscaled.
+                scaling. The returned gradients are unscaled.
 
         Returns:
-            The gradients, and the quantities `loss`, `q_mean` and `td_error`, `[T]` each.
+            The gradients, and the quantities `loss`, `q_mean` and `td_error`, `[T]` float32 each.
         """
         targets = self.targets(batch, use_im2col=use_im2col)
         losses, chosen = [], []

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mtq.keras_internals import flatten_layers, has_path, load_state, own_variables, unlock
 from mtq.learning.target_paths import TargetView
 
-# The paths of both networks in files from when the target network had layers of its own.
+# The paths of both networks in files of earlier versions, in which the target network had its own layers.
 _ONLINE_BEFORE, _TARGET_BEFORE = "layers/functional", "layers/functional_1"
 
 
@@ -91,9 +91,9 @@ class TargetNetwork(keras.Model):
             return
         if not tf.executing_eagerly():
             raise ValueError(
-                "All variables of the network must be there before it is trained. Received: "
-                f"{', '.join(variable.path for variable in missing)}, which came after. Call model.compile(...) again "
-                "when layers have got new variables, as by enable_lora."
+                "All variables of the network must exist before it is trained. Received: "
+                f"{', '.join(variable.path for variable in missing)}, which were added later. Call model.compile(...) "
+                "again after variables are added to layers, as by enable_lora."
             )
         taken = {variable.path for variable in self._online.it.variables}
         taken |= {value.path for value in self._values.it.values()}
@@ -105,11 +105,12 @@ class TargetNetwork(keras.Model):
                 self._values.it[id(variable)] = value
                 value.keeps = variable  # kept alive so that its id is never reused
                 taken.add(value.path)
-        self._tell_replaced()
+        self._sync_if_replaced()
 
-    def _tell_replaced(self) -> None:
-        now = {id(variable) for variable in self._online.it.variables}
-        replaced = [value for key, value in self._values.it.items() if key not in now and not value.is_replaced]
+    def _sync_if_replaced(self) -> None:
+        """Sets the target equal to the network, and warns, if the network has replaced variables."""
+        current = {id(variable) for variable in self._online.it.variables}
+        replaced = [value for key, value in self._values.it.items() if key not in current and not value.is_replaced]
         if not replaced:
             return
         for value in replaced:
@@ -117,7 +118,7 @@ class TargetNetwork(keras.Model):
         self.sync()
         warnings.warn(
             f"Weights of the network, such as '{replaced[0].keeps.path}', were replaced, for example by quantize. The "
-            "target network has no values of the new ones, and was set equal to the network. Quantize after training.",
+            "target network has no values for the new ones, and was set equal to the network. Quantize after training.",
             stacklevel=2,
         )
 
@@ -130,13 +131,13 @@ class TargetNetwork(keras.Model):
         """
         online = self._online.it.variables if variables is None else variables
         values = self.values_of(online)
-        mapping = [(of, tf.convert_to_tensor(value)) for of, value in zip(online, values, strict=True)]
+        mapping = [(online_var, tf.convert_to_tensor(value)) for online_var, value in zip(online, values, strict=True)]
         with keras.StatelessScope(state_mapping=mapping, initialize_variables=False) as scope:
-            given = dict(scope.state_mapping)
+            before = dict(scope.state_mapping)
             yield
-        for of, value in zip(online, values, strict=True):
-            after = scope.get_current_value(of)
-            if after is not given[id(of)]:
+        for online_var, value in zip(online, values, strict=True):
+            after = scope.get_current_value(online_var)
+            if after is not before[id(online_var)]:
                 value.assign(after)
 
     @contextlib.contextmanager
@@ -157,7 +158,15 @@ class TargetNetwork(keras.Model):
                 variable.assign(value)
 
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
-        """Computes all tasks' action values: `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`."""
+        """Computes the action values of all tasks with the target's values.
+
+        Args:
+            inputs: The observations, `{task: [B, …]}`.
+            training: Whether to call the layers in training mode.
+
+        Returns:
+            The action values, `{task: [B, num_actions]}`.
+        """
         with self.in_place():
             return self._online.it(inputs, training=training)
 
@@ -182,15 +191,15 @@ class TargetNetwork(keras.Model):
             weights: An array for each weight.
         """
         super().set_weights(weights)
-        self._forget_if_equal()
+        self._mark_synced_if_equal()
 
-    def _forget_if_equal(self) -> None:
+    def _mark_synced_if_equal(self) -> None:
         online = self._online.it.weights
         pairs = zip(self.values_of(online), online, strict=True)
         if all(np.array_equal(value, variable) for value, variable in pairs):
-            self._forget()
+            self._mark_synced()
 
-    def _forget(self) -> None:
+    def _mark_synced(self) -> None:
         for value in self._values.it.values():
             value.was_assigned = False
 
@@ -211,8 +220,8 @@ class TargetNetwork(keras.Model):
 
         Args:
             filepath: The file to write.
-            args: Further positional arguments of `keras.Model.save`.
-            kwargs: Further keyword arguments of `keras.Model.save`.
+            *args: Further positional arguments of `keras.Model.save`.
+            **kwargs: Further keyword arguments of `keras.Model.save`.
         """
         with self.swapped_in() as network:
             network.save(filepath, *args, **kwargs)
@@ -220,7 +229,10 @@ class TargetNetwork(keras.Model):
     def save_own_variables(self, store: Any) -> None:
         """Writes the values to a Keras store, in the order of `network.variables`.
 
-        With them go the network's own variables that Keras does not save as they are.
+        The store also receives those of the network's own variables that Keras does not save unchanged.
+
+        Args:
+            store: The store to which arrays are added by name.
         """
         for place, value in enumerate(self.variables):
             store[f"{place}"] = np.array(value)
@@ -230,7 +242,10 @@ class TargetNetwork(keras.Model):
             store[f"state_{place}"] = np.array(variable)
 
     def load_own_variables(self, store: Any) -> None:
-        """Reads the values from a Keras store, also in the older format in which the target had layers of its own.
+        """Reads the values from a Keras store, also in the older format in which the target had its own layers.
+
+        Args:
+            store: The store that holds arrays by name.
 
         Raises:
             ValueError: The store holds the values of another network.
@@ -251,7 +266,7 @@ class TargetNetwork(keras.Model):
                 f"The file must hold the {len(values)} values of the target network '{self.name}'. Received: "
                 f"{len(store.keys())}. Load it into a model of the same network."
             )
-        self._forget()
+        self._mark_synced()
 
     def _load_layers(self, store: Any) -> None:
         network = self._online.it
@@ -263,17 +278,21 @@ class TargetNetwork(keras.Model):
 
 
 class _Untracked:
-    """A holder that hides an object from the attribute tracking of Keras and TensorFlow."""
+    """A holder that hides an object from the attribute tracking of Keras and TensorFlow.
+
+    Args:
+        it: The object, which is available under the same name.
+    """
 
     def __init__(self, it: Any) -> None:
         self.it = it
 
 
 def variables_of_lora(network: keras.Model) -> list[keras.Variable]:
-    """The variables of all layers of a network that have LoRA.
+    """Returns the variables of all layers of a network that have LoRA.
 
     When Keras saves such a layer, it adds the product of the two LoRA matrices to the kernel; when it loads the layer,
-    it sets both to zero, after which their gradients are zero for good.
+    it sets both to zero, after which their gradients are always zero.
 
     Args:
         network: The network.
@@ -283,7 +302,7 @@ def variables_of_lora(network: keras.Model) -> list[keras.Variable]:
 
 
 def _states_of(network: keras.Model) -> list[keras.Variable]:
-    """The variables that Keras does not save at all: the states of random number generators, such as a dropout's."""
+    """Returns the variables that Keras never saves: the states of random number generators, as of dropout."""
     saved = {id(variable) for variable in network.weights}
     return [variable for variable in network.variables if id(variable) not in saved]
 

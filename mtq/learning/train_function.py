@@ -1,4 +1,4 @@
-"""The function that `fit` calls for every `steps_per_execution` updates."""
+"""The train function, which `fit` calls once for every `steps_per_execution` updates."""
 
 import functools
 import itertools
@@ -19,7 +19,7 @@ TrainFunction = Callable[[Any], Logs]
 
 
 class TrainFunctions:
-    """The train functions that a model has compiled: one over datasets, and one for each of the last batches used."""
+    """The train functions that a model has traced: one for datasets, and one for each of the latest `Batches`."""
 
     _MOST = 4
 
@@ -27,11 +27,23 @@ class TrainFunctions:
         self._functions: dict[Batches | None, TrainFunction] = {}
 
     def get(self, batches: Batches | None) -> TrainFunction | None:
-        """The function for batches of an experience, or for datasets if None is given; None if there is none yet."""
+        """Returns the function for the batches of an experience, or for datasets.
+
+        Args:
+            batches: The batches; None for the function for datasets.
+
+        Returns:
+            The function; None if none is stored.
+        """
         return self._functions.get(batches)
 
     def keep(self, batches: Batches | None, function: TrainFunction | None) -> None:
-        """Keeps a function, and drops the one that was kept first if there are too many."""
+        """Stores a function, and removes the oldest if there are too many.
+
+        Args:
+            batches: The batches; None for the function for datasets.
+            function: The function; None to remove the stored one.
+        """
         self._functions.pop(batches, None)
         if function is not None:
             self._functions[batches] = function
@@ -39,24 +51,25 @@ class TrainFunctions:
             del self._functions[next(iter(self._functions))]
 
     def clear(self) -> None:
-        """Drops all functions."""
+        """Removes all functions."""
         self._functions.clear()
 
 
 def make_train_function(model: Any, batches: Batches | None = None, has_own_logs: bool = True) -> TrainFunction:
-    """Makes a train function in which drawing a batch and updating the weights strictly take turns.
+    """Makes a train function in which drawing a batch and updating the weights strictly alternate.
 
-    An experience reads the weights that the update writes. Keras's own loop over `steps_per_execution` leaves
-    TensorFlow free to draw the next batch while the update is still being written. Here it may not, so that the same
-    seed gives the same bits for any number of steps per execution.
+    An experience reads the weights that the update writes. In Keras's own loop over `steps_per_execution`, TensorFlow
+    may draw the next batch before the update is complete. Here it may not, so that the same seed gives the same bits
+    for any number of steps per execution.
 
     Args:
         model: A compiled model with a `train_step`.
         batches: The batches of an experience, which the function draws itself; None if it reads them from an iterator.
-        has_own_logs: Whether `train_step` returns other logs than the model's metrics, which are read only once.
+        has_own_logs: Whether `train_step` returns logs other than the model's metrics. The metrics are read only once,
+            after the last step.
 
     Returns:
-        A function `iterator` → logs of the last step.
+        A function that takes an iterator and returns the logs of the last step.
     """
     if batches is None:
         return _loop_over_iterator(model)
@@ -68,10 +81,10 @@ def make_train_function(model: Any, batches: Batches | None = None, has_own_logs
 
 
 def endless(strategy: tf.distribute.Strategy) -> Any:
-    """A dataset without end, for Keras to count steps by where the train function draws the batches itself.
+    """Returns an endless dataset by which Keras counts the steps when the train function draws the batches itself.
 
     Args:
-        strategy: The strategy of the model; each replica has such a dataset.
+        strategy: The strategy of the model. Each replica has such a dataset.
     """
     zeros = lambda _: tf.data.Dataset.from_tensors(0).repeat()  # noqa: E731
     if strategy.num_replicas_in_sync == 1:
@@ -80,11 +93,11 @@ def endless(strategy: tf.distribute.Strategy) -> Any:
 
 
 def check_batches(batches: Any, model: keras.Model) -> None:
-    """Raises a ValueError if the `x` of `fit` holds no batches, or those of an experience of another model.
+    """Raises a ValueError if the `x` of `fit` is not batches, or comes from another model's experience.
 
     Args:
         batches: The `x` of `fit`.
-        model: The model that is trained.
+        model: The model that is being trained.
     """
     if batches is None or hasattr(type(batches), "env_steps"):  # an Experience itself
         received = "None" if batches is None else f"an object of {type(batches).__name__}"
@@ -97,16 +110,16 @@ def check_batches(batches: Any, model: keras.Model) -> None:
 
 
 def _loop_in_graph(model: Any, batches: Batches, jit_compile: bool, has_own_logs: bool) -> TrainFunction:
-    """Acting, storing, sampling and learning in one loop, which touches Python only where an environment lives there.
+    """Makes one loop of acting, storing, sampling and learning, with host calls only for environments in Python.
 
-    Both halves of a step are traced into one graph, whose automatic control dependencies keep them in turn.
+    Both halves of a step are traced into one graph, in which automatic control dependencies make them alternate.
     """
     learn = tf.function(model.train_step, autograph=False, jit_compile=_compiles_update(model) or None)
     return _train_function(model, batches, lambda: learn(batches.next_batch()), jit_compile, has_own_logs)
 
 
 def _loop_of_replicas(model: Any, batches: Batches, has_own_logs: bool) -> TrainFunction:
-    """The same with several replicas: each steps its environments and draws its rows, then all learn at once."""
+    """Makes the loop for several replicas. Each steps its environments and draws its rows, then all update together."""
     strategy = model.distribute_strategy
 
     def learn() -> Logs:
@@ -164,7 +177,7 @@ def _zeros(name: str, spec: tf.TensorSpec) -> tf.Tensor:
 
 
 def _loop_over_iterator(model: keras.Model) -> TrainFunction:
-    """The loop over batches of any dataset, Keras's own but for the turns."""
+    """Makes the loop over the batches of any dataset: that of Keras, except that drawing and updating alternate."""
     strategy = model.distribute_strategy
 
     def step(batch: Any) -> Logs:
@@ -173,8 +186,8 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
     if not model.run_eagerly:
         step = tf.function(step, autograph=False, jit_compile=_compiles_update(model))
 
-    def is_good(batch: Any) -> list[tf.Tensor]:
-        """Checks a batch of a user's own dataset, outside the step, in which XLA would drop the assertion."""
+    def check(batch: Any) -> list[tf.Tensor]:
+        """Checks a batch of a user's own dataset, outside the step, from which XLA would remove the assertion."""
         if not hasattr(model, "tasks") or draws_on_host(strategy):
             return []
         replicas = max(len(strategy.experimental_local_results(leaf)) for leaf in keras.tree.flatten(batch))
@@ -182,33 +195,36 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
         parts = [keras.tree.map_structure(functools.partial(local, n), batch) for n in range(replicas)]
         return [check_values(part, model.tasks) for part in parts]
 
-    check_eagerly = is_good if model.run_eagerly else tf.function(is_good, autograph=False)
+    check_alone = check if model.run_eagerly else tf.function(check, autograph=False)
 
     def one_by_one(iterator: Iterator[Any]) -> Logs:
         logs: Logs = {}
         for batch in itertools.islice(iterator, model.steps_per_execution):
-            check_eagerly(batch)
+            check_alone(batch)
             logs = step(batch)
         if not logs:
             raise StopIteration
         return logs
 
     def checked_step(batch: Any) -> Logs:
-        with tf.control_dependencies(is_good(batch)):
+        with tf.control_dependencies(check(batch)):
             return step(batch)
 
     @tf.function(autograph=False)
     def steps(iterator: tf.data.Iterator) -> Logs:
         logs = checked_step(iterator.get_next())
 
-        def another(done: tf.Tensor, logs: Logs) -> tuple[tf.Tensor, Logs]:
+        def next_step(done: tf.Tensor, logs: Logs) -> tuple[tf.Tensor, Logs]:
             with tf.control_dependencies([done, *tf.nest.flatten(logs)]):
                 batch = iterator.get_next()
             return done + 1, checked_step(batch)
 
         if model.steps_per_execution > 1:
             _, logs = tf.while_loop(
-                lambda done, _: done < model.steps_per_execution, another, [tf.constant(1), logs], parallel_iterations=1
+                lambda done, _: done < model.steps_per_execution,
+                next_step,
+                [tf.constant(1), logs],
+                parallel_iterations=1,
             )
         return logs
 
@@ -224,7 +240,7 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
                 raise  # Keras ends the epoch, and warns if it should have been longer
             raise ValueError(
                 f"The dataset must hold at least {model.steps_per_execution} batches, those of one execution. "
-                "Received: one that ended before. Use repeat(), or a new iterator for each fit."
+                "Received: one that ended earlier. Use repeat(), or a new iterator for each fit."
             ) from end
         return logs
 
@@ -232,25 +248,29 @@ def _loop_over_iterator(model: keras.Model) -> TrainFunction:
 
 
 def check_steps(dataset: Any, settings: Mapping[str, Any], steps_per_execution: int) -> dict[str, Any]:
-    """Raises a ValueError unless an epoch has an end, and a whole number of executions.
+    """Checks that an epoch is finite and a multiple of the updates per execution.
 
     Args:
-        dataset: What `fit` was given.
+        dataset: The `x` of `fit`.
         settings: The other arguments of `fit`, by name.
-        steps_per_execution: What `compile` was given.
+        steps_per_execution: The number of updates per call of the train function.
 
     Returns:
-        The arguments `epochs`, `steps_per_epoch` and `initial_epoch`, where given, as integers.
+        Those of the arguments `epochs`, `steps_per_epoch` and `initial_epoch` that were given, as integers.
+
+    Raises:
+        ValueError: An argument is out of its range, `steps_per_epoch` is missing for an endless dataset, or it is not a
+            multiple of `steps_per_execution`.
     """
-    least = {"epochs": 1, "steps_per_epoch": 1, "initial_epoch": 0}
-    given = {name: settings[name] for name in least if name in settings}
+    minimums = {"epochs": 1, "steps_per_epoch": 1, "initial_epoch": 0}
+    given = {name: settings[name] for name in minimums if name in settings}
     if given.get("steps_per_epoch", 0) is None:
         del given["steps_per_epoch"]
-    integers = {name: integer(f"{name} of fit", value, least[name]) for name, value in given.items()}
+    integers = {name: integer(f"{name} of fit", value, minimums[name]) for name, value in given.items()}
     if integers.get("initial_epoch", 0) > integers.get("epochs", 1):
         raise ValueError(
-            f"initial_epoch of fit must be at most epochs = {integers.get('epochs', 1)}, which counts the epochs "
-            f"before this fit too. Received: {integers['initial_epoch']}. Pass epochs=initial_epoch + n."
+            f"initial_epoch of fit must be at most epochs = {integers.get('epochs', 1)}, which also counts the "
+            f"epochs before this fit. Received: {integers['initial_epoch']}. Pass epochs=initial_epoch + n."
         )
     steps_per_epoch = integers.get("steps_per_epoch")
     is_endless = isinstance(dataset, Batches) or (
@@ -258,22 +278,22 @@ def check_steps(dataset: Any, settings: Mapping[str, Any], steps_per_execution: 
     )
     if steps_per_epoch is None and is_endless:
         raise ValueError(
-            "steps_per_epoch must say how many updates an epoch has, for the dataset has no end. Received: None. "
+            "steps_per_epoch must say how many updates an epoch has, because the dataset has no end. Received: None. "
             "Pass fit steps_per_epoch=1_000, for example."
         )
     if steps_per_epoch is not None and steps_per_epoch % steps_per_execution:
         raise ValueError(
-            f"steps_per_epoch must be a multiple of compile's steps_per_execution = {steps_per_execution}, for only "
-            f"whole executions are run. Received: {steps_per_epoch}. Change one of them."
+            f"steps_per_epoch must be a multiple of compile's steps_per_execution = {steps_per_execution}, because "
+            f"only whole executions are run. Received: {steps_per_epoch}. Change one of them."
         )
     return integers
 
 
 def steps_per_execution(updates_per_epoch: int, most: int = 50) -> int:
-    """How many updates one execution may have so that an epoch is a whole number of them.
+    """Returns the largest number of updates per execution of which an epoch is a multiple.
 
     Args:
-        updates_per_epoch: `steps_per_epoch` of `fit`.
-        most: More are not wanted, as callbacks run only between executions.
+        updates_per_epoch: The number of updates per epoch, `steps_per_epoch` of `fit`.
+        most: The largest allowed number. Callbacks run only between executions.
     """
     return max(number for number in range(1, most + 1) if updates_per_epoch % number == 0)

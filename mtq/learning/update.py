@@ -1,4 +1,4 @@
-"""`Update`: from the tasks' gradients to the next weights, the target network and the logs."""
+"""`Update`: computes the new weights, the target network and the logs from the tasks' gradients."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -20,27 +20,27 @@ from mtq.trainer.loss_scale import apply_where_finite, is_dynamic, is_to_be_skip
 from mtq.weightings import Weighting
 
 Quantities = Mapping[str, tf.Tensor]
-_OF_AUXILIARY = ("regularization_loss", "regularization_gradient_norm")
+_AUXILIARY = ("regularization_loss", "regularization_gradient_norm")
 
 
 class Update:
-    """One update of a network: from the tasks' gradients to the next weights.
+    """The update of a network from the tasks' gradients.
 
-    With several replicas, weighting and aggregator receive what is reduced over them: each task's gradient of the whole
-    batch. An aggregator whose coefficients do not depend on the gradients combines each replica's own gradients first,
-    so that one gradient is reduced in the place of T.
+    With several replicas, the weighting and the aggregator receive each task's gradient on the whole batch, averaged
+    over the replicas. If the aggregator's coefficients do not depend on the gradients, each replica first combines its
+    own gradients, so that one gradient is reduced instead of T.
 
     Args:
         variables: The trainable variables of the network.
         tasks: The tasks.
         optimizer: The optimizer.
-        weighting: The weighting.
-        aggregator: The aggregator.
-        task_weights: The variable with the weights of the tasks, `[T]`, as of the last update.
-        updates: The variable that counts updates.
-        update_target: A function that is called after each update, and updates the target network.
+        weighting: The weighting of the tasks' losses.
+        aggregator: The aggregator of the tasks' gradients.
+        task_weights: The variable that holds the tasks' weights, `[T]` float32.
+        updates: The variable that counts the updates, an int64 scalar.
+        update_target: The function that is called after each update to update the target network.
         metrics: The metrics that receive the quantities of each update.
-        gradient_log: The log of the tasks' gradients; None if nobody reads it.
+        gradient_log: The log of the tasks' gradients; None for no log.
     """
 
     def __init__(
@@ -65,50 +65,52 @@ class Update:
     def __call__(
         self, gradients: TaskGradients, quantities: Quantities, auxiliary: Auxiliary | None = None
     ) -> dict[str, tf.Tensor]:
-        """Makes it.
+        """Updates the weights, the target network and the metrics.
 
         Args:
-            gradients: Of this replica's rows.
-            quantities: `loss`, `q_mean` and `td_error`, `[T]` each, of the same.
-            auxiliary: The losses of the same batch that belong to no task, and their gradient, which is added to the
-                aggregated one; None if there are none.
+            gradients: The tasks' gradients on this replica's rows.
+            quantities: The quantities `loss`, `q_mean` and `td_error` of the same rows, `[T]` float32 each.
+            auxiliary: The losses of the same rows that belong to no task, and their gradient, which is added to the
+                aggregated gradient; None if there are no such losses.
 
         Returns:
-            The logs, of the whole run.
+            The logs of the whole run.
         """
-        others: list[tf.Tensor | None] = [None] * len(gradients.parts)
+        auxiliary_gradients: list[tf.Tensor | None] = [None] * len(gradients.parts)
         if auxiliary is not None:
-            others = auxiliary.gradients
-            quantities = {**quantities, **dict(zip(_OF_AUXILIARY, auxiliary[:2], strict=True))}
+            auxiliary_gradients = auxiliary.gradients
+            quantities = {**quantities, **dict(zip(_AUXILIARY, auxiliary[:2], strict=True))}
         if num_replicas() == 1:
-            return self._learn(gradients, others, quantities)
+            return self._learn(gradients, auxiliary_gradients, quantities)
         if self._is_linear():
-            return self._combine_and_reduce(gradients, others, quantities)
+            return self._combine_and_reduce(gradients, auxiliary_gradients, quantities)
         parts = [part for part in gradients.parts if part is not None]
         return on_means(
-            lambda means, copies, found: self._learn(_with_copies(gradients, copies), found or others, means),
+            lambda means, copies, reduced: self._learn(
+                _with_copies(gradients, copies), reduced or auxiliary_gradients, means
+            ),
             dict(quantities),
             [part.copies() for part in parts],
-            [] if auxiliary is None else _without_none(others, self._variables),
+            [] if auxiliary is None else _without_none(auxiliary_gradients, self._variables),
         )
 
     def bytes_reduced(self, paths: TaskPaths, strategy: tf.distribute.Strategy, has_auxiliary: bool = False) -> int:
-        """Returns the number of bytes that one replica sends to all-reduces at each update, 4 or 8 per number.
+        """Returns the number of bytes that one replica contributes to all-reduces at each update, 4 or 8 per number.
 
         Args:
             paths: The tasks' paths through the network.
-            strategy: The strategy of the run; with a single replica the number is 0.
-            has_auxiliary: Whether there are losses that belong to no task.
+            strategy: The strategy of the run. With a single replica the result is 0.
+            has_auxiliary: Whether the network has losses that belong to no task.
         """
         if strategy.num_replicas_in_sync == 1:
             return 0
         num_tasks = len(self._tasks)
         copies = [len(tasks) for tasks in paths.tasks_of(self._variables)]
-        quantities = 3 * num_tasks  # the loss, the mean value, and the mean error
+        quantities = 3 * num_tasks  # the loss, the mean value and the mean error
         regularized = 0
         if has_auxiliary:
-            quantities += len(_OF_AUXILIARY)
-            regularized = 1 - self._is_linear()  # its gradient is reduced by itself, or as a part of the update
+            quantities += len(_AUXILIARY)
+            regularized = 1 - self._is_linear()  # its gradient is reduced separately, or as part of the update
         if self._is_linear():
             copies = [min(number, 1) for number in copies]
             quantities += num_tasks + (num_tasks if self._weighting.needs_losses else 0)
@@ -118,20 +120,22 @@ class Update:
         return reduced_dtype(strategy).size * (gradients + quantities)
 
     def _is_linear(self) -> bool:
-        """Whether the update of the whole batch is the mean of the replicas' own updates."""
+        """Returns whether the update on the whole batch is the mean of the replicas' own updates."""
         needs_gradients = self._gradient_log is not None or self._weighting.needs_gradients
         return self._aggregator.is_linear and not needs_gradients
 
     def _learn(
-        self, gradients: TaskGradients, others: Sequence[tf.Tensor | None], quantities: Quantities
+        self, gradients: TaskGradients, auxiliary_gradients: Sequence[tf.Tensor | None], quantities: Quantities
     ) -> dict[str, tf.Tensor]:
-        before = self._remembered()
+        before = self._stored_values()
         if is_dynamic(self._optimizer):
             weights, update = self._combine_where_finite(gradients, quantities)
         else:
             weights, update = self._combine(gradients, quantities["loss"])
-        norms = gradients.norms()  # after it, which may have had them computed
-        return self._apply(added(update, others), {**quantities, "gradient_norm": norms, "weight": weights}, before)
+        norms = gradients.norms()  # after combining, which may already have computed them
+        return self._apply(
+            added(update, auxiliary_gradients), {**quantities, "gradient_norm": norms, "weight": weights}, before
+        )
 
     def _combine(self, gradients: TaskGradients, losses: tf.Tensor) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
         updates = self._updates
@@ -144,7 +148,7 @@ class Update:
     def _combine_where_finite(
         self, gradients: TaskGradients, quantities: Quantities
     ) -> tuple[tf.Tensor, Sequence[tf.Tensor | None]]:
-        """Combines only finite gradients: overflows are routine with a loss scale, and solvers fail on them."""
+        """Combines the gradients if they are finite. With a loss scale, overflows are routine; solvers fail on them."""
         variables = self._variables
 
         def combine() -> tuple[tf.Tensor, list[tf.Tensor]]:
@@ -154,26 +158,28 @@ class Update:
         def skip() -> tuple[tf.Tensor, list[tf.Tensor]]:
             return tf.convert_to_tensor(self._task_weights), _without_none([None] * len(variables), variables)
 
-        finite = _are_finite([gradients.norms(), *_of_auxiliary(quantities)])
-        found: tuple[tf.Tensor, list[tf.Tensor]] = tf.cond(finite, combine, skip)
-        return found
+        are_finite = _are_finite([gradients.norms(), *_auxiliary_quantities(quantities)])
+        result: tuple[tf.Tensor, list[tf.Tensor]] = tf.cond(are_finite, combine, skip)
+        return result
 
     def _combine_and_reduce(
-        self, gradients: TaskGradients, others: Sequence[tf.Tensor | None], quantities: Quantities
+        self, gradients: TaskGradients, auxiliary_gradients: Sequence[tf.Tensor | None], quantities: Quantities
     ) -> dict[str, tf.Tensor]:
-        before = self._remembered()
-        # The norm of a mean is not to be had for the price; the mean of the norms is at least as large.
+        before = self._stored_values()
+        # The norm of the mean would cost a reduction of T gradients. The mean of the norms is at least as large.
         quantities = {**quantities, "gradient_norm": gradients.norms()}
         if self._weighting.needs_losses:
             weights = on_means(lambda losses: self._weigh(losses, None), quantities["loss"])
         else:
             weights = self._weigh(quantities["loss"], None)
-        update = added(self._aggregator(gradients, weights, self._updates), others)
+        update = added(self._aggregator(gradients, weights, self._updates), auxiliary_gradients)
         places = [place for place, gradient in enumerate(update) if gradient is not None]
 
         def apply(means: Quantities, reduced: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-            whole = dict(zip(places, reduced, strict=True))
-            return self._apply([whole.get(place) for place in range(len(update))], {**means, "weight": weights}, before)
+            by_place = dict(zip(places, reduced, strict=True))
+            return self._apply(
+                [by_place.get(place) for place in range(len(update))], {**means, "weight": weights}, before
+            )
 
         return on_means(apply, quantities, [update[place] for place in places])
 
@@ -185,10 +191,10 @@ class Update:
         weights = tf.convert_to_tensor(self._task_weights)
         return self._weighting(weights, losses, self._updates, self._tasks, gradients)
 
-    def _remembered(self) -> list[tuple[Any, tf.Tensor]]:
-        """The variables that weighing and combining may change, with their values of now.
+    def _stored_values(self) -> list[tuple[Any, tf.Tensor]]:
+        """Returns the variables that the weighting, the aggregator and the log may change, with their current values.
 
-        Empty if no update is ever skipped, which only a `LossScaleOptimizer` does.
+        The list is empty unless updates can be skipped, which only a `LossScaleOptimizer` does.
         """
         if not is_dynamic(self._optimizer):
             return []
@@ -200,21 +206,22 @@ class Update:
     def _apply(
         self, update: Sequence[tf.Tensor | None], quantities: Quantities, before: Sequence[tuple[Any, tf.Tensor]]
     ) -> dict[str, tf.Tensor]:
-        """Makes the update; if it is skipped, restores what was remembered before its gradients were combined.
+        """Applies the update, and updates the target network and the metrics.
 
-        With several replicas it is called once for all of them.
+        If the update is skipped, the variables in `before` are restored. With several replicas, this method is called
+        once for all of them.
         """
         optimizer, variables = self._optimizer, self._variables
-        whole, finite = _without_none(update, variables), _are_finite(_watched(quantities))
+        gradients, are_finite = _without_none(update, variables), _are_finite(_watched(quantities))
         scale = loss_scale_of(optimizer)
         if scale is not None and is_dynamic(optimizer):
-            finite = finite & _are_finite(whole)
-            quantities = {**_without_overflow(quantities, scale, finite), "loss_scale": scale}
-            apply_where_finite(optimizer, whole, variables, finite)
-            _restore_unless(finite, before)
+            are_finite = are_finite & _are_finite(gradients)
+            quantities = {**_without_overflow(quantities, scale, are_finite), "loss_scale": scale}
+            apply_where_finite(optimizer, gradients, variables, are_finite)
+            _restore_unless(are_finite, before)
         else:
-            whole = [tf.math.multiply_no_nan(g, tf.cast(finite, g.dtype)) for g in whole]
-            apply_reduced(optimizer, whole if scale is None else scaled(whole, scale), variables)
+            gradients = [tf.math.multiply_no_nan(g, tf.cast(are_finite, g.dtype)) for g in gradients]
+            apply_reduced(optimizer, gradients if scale is None else scaled(gradients, scale), variables)
         self._num_updates.assign_add(1)
         self._update_target()
         logs: dict[str, tf.Tensor] = {}
@@ -225,35 +232,35 @@ class Update:
 
 
 def _with_copies(gradients: TaskGradients, copies: Sequence[Sequence[tf.Tensor]]) -> TaskGradients:
-    """The same tasks' gradients with other numbers, in the order of the parts that there are."""
-    left = iter(copies)
+    """Returns the tasks' gradients with other values, given for each part that is not None, in their order."""
+    remaining = iter(copies)
     parts = [
-        None if part is None else SeparateGradients(dict(zip(part.tasks, next(left), strict=True)))
+        None if part is None else SeparateGradients(dict(zip(part.tasks, next(remaining), strict=True)))
         for part in gradients.parts
     ]
     return TaskGradients.of_parts(parts, gradients.num_tasks)
 
 
 def _without_none(update: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
-    """The update, with zeros for variables on which no loss depends."""
+    """Returns the update with zeros for the variables on which no loss depends."""
     return [tf.zeros_like(v.value) if g is None else g for g, v in zip(update, variables, strict=True)]
 
 
 def _watched(quantities: Quantities) -> list[tf.Tensor]:
-    """The quantities that must all be finite for an update to be applied to the network.
+    """Returns the quantities that must all be finite for an update to be applied to the network.
 
-    `fit` stops at the end of the execution, and can then still tell which task it was.
+    `fit` stops at the end of the execution, and the logs then still show which task was not finite.
     """
-    of_tasks = tf.stack([quantities[name] for name in ("loss", "gradient_norm", "weight")])
-    return [of_tasks, *_of_auxiliary(quantities)]
+    task_quantities = tf.stack([quantities[name] for name in ("loss", "gradient_norm", "weight")])
+    return [task_quantities, *_auxiliary_quantities(quantities)]
 
 
-def _of_auxiliary(quantities: Quantities) -> list[tf.Tensor]:
-    return [quantities[name] for name in _OF_AUXILIARY if name in quantities]
+def _auxiliary_quantities(quantities: Quantities) -> list[tf.Tensor]:
+    return [quantities[name] for name in _AUXILIARY if name in quantities]
 
 
-def _restore_unless(finite: tf.Tensor, before: Sequence[tuple[Any, tf.Tensor]]) -> None:
-    """Assigns variables the values that they had before, unless an update was finite."""
+def _restore_unless(are_finite: tf.Tensor, before: Sequence[tuple[Any, tf.Tensor]]) -> None:
+    """Restores the earlier values of variables, unless the update was finite."""
 
     def restore() -> tf.Tensor:
         for variable, value in before:
@@ -261,17 +268,17 @@ def _restore_unless(finite: tf.Tensor, before: Sequence[tuple[Any, tf.Tensor]]) 
         return tf.constant(False)
 
     if before:
-        tf.cond(finite, lambda: tf.constant(True), restore)
+        tf.cond(are_finite, lambda: tf.constant(True), restore)
 
 
 def _are_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-    finite = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]
-    return finite[0] if len(finite) == 1 else tf.reduce_all(tf.stack(finite))
+    flags = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]
+    return flags[0] if len(flags) == 1 else tf.reduce_all(tf.stack(flags))
 
 
-def _without_overflow(quantities: Quantities, scale: tf.Tensor, finite: tf.Tensor) -> Quantities:
-    """The quantities to log, with gradient norms of zero if the update is skipped because of its loss scale."""
+def _without_overflow(quantities: Quantities, scale: tf.Tensor, are_finite: tf.Tensor) -> Quantities:
+    """Returns the quantities to log, with gradient norms of zero if the update is skipped because of its loss scale."""
     losses = [quantities[name] for name in ("loss", "weight", "regularization_loss") if name in quantities]
-    skipped = is_to_be_skipped(scale, _are_finite(losses), finite)
+    skipped = is_to_be_skipped(scale, _are_finite(losses), are_finite)
     norms = {name: q for name, q in quantities.items() if name.endswith("gradient_norm")}
     return {**quantities, **{name: tf.where(skipped, tf.zeros_like(q), q) for name, q in norms.items()}}

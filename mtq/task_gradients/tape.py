@@ -7,7 +7,7 @@ called separately for each task.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -21,6 +21,27 @@ from mtq.task_gradients.gradients import TaskGradients
 from mtq.task_gradients.linear_layers import bias_part, kernel_part
 from mtq.task_gradients.variable_gradients import SeparateGradients, VariableGradients
 from mtq.task_gradients.watched import WatchedValues, unscaled
+
+
+class _Contribution(NamedTuple):
+    """One use of a variable, which contributes to its gradients.
+
+    Attributes:
+        sources: The numbers of the tensors that are differentiated with respect to.
+        make: The function that makes the variable's gradients of those with respect to the sources.
+    """
+
+    sources: Sequence[int]
+    make: Callable[..., VariableGradients]
+
+    def gradients(self, by_source: Sequence[tf.Tensor | None]) -> VariableGradients | None:
+        """The gradients that this use contributes; None if no loss depends on it.
+
+        Args:
+            by_source: The gradients with respect to all sources.
+        """
+        pieces = [by_source[source] for source in self.sources]
+        return None if all(piece is None for piece in pieces) else self.make(*pieces)
 
 
 class TaskGradientTape:
@@ -56,8 +77,7 @@ class TaskGradientTape:
         self._place = {id(variable): place for place, variable in enumerate(self._variables)}
         self._tape = tf.GradientTape(watch_accessed_variables=False)
         self._sources: list[tf.Tensor] = []
-        # The contributions to each variable's gradients: the sources, and the function of their gradients.
-        self._parts: list[list[tuple[Sequence[int], Callable[..., VariableGradients]]]] = [[] for _ in self._variables]
+        self._contributions: list[list[_Contribution]] = [[] for _ in self._variables]
 
     def __enter__(self) -> "TaskGradientTape":
         self._tape.__enter__()
@@ -109,9 +129,9 @@ class TaskGradientTape:
             scaled = self._tape.gradient(list(losses), self._sources, output_gradients=seeds)
             by_source = [None if gradient is None else unscaled(gradient, loss_scale) for gradient in scaled]
         parts: list[VariableGradients | None] = []
-        for contributions in self._parts:
-            gradients = [([by_source[source] for source in sources], make) for sources, make in contributions]
-            made = [make(*pieces) for pieces, make in gradients if any(piece is not None for piece in pieces)]
+        for contributions in self._contributions:
+            found = [contribution.gradients(by_source) for contribution in contributions]
+            made = [gradients for gradients in found if gradients is not None]
             parts.append(_merged(made) if made else None)
         return TaskGradients.of_parts(parts, num_tasks=len(losses))
 
@@ -156,7 +176,7 @@ class TaskGradientTape:
         return len(self._sources) - 1
 
     def _record(self, variable: Any, sources: Sequence[int], make: Callable[..., VariableGradients]) -> None:
-        self._parts[self._place[id(variable)]].append((sources, make))
+        self._contributions[self._place[id(variable)]].append(_Contribution(sources, make))
 
 
 def _present(inputs: Rows, gradients: Sequence[tf.Tensor | None]) -> tuple[Rows, Rows]:

@@ -59,8 +59,10 @@ def task(name: str, num_envs: int = 1) -> Task:
         identifier = "".join(c if c.isalnum() else "_" for c in name.rpartition("-v")[0] or name)
         return Task(identifier, name, num_envs=num_envs)
     nearest = difflib.get_close_matches(name, [*names(), *gymnasium.registry], n=1, cutoff=0.4)
-    hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
-    raise ValueError(f"The name of a task is unknown. Received: {name!r}. {hint}`mtq tasks` lists the names.")
+    hint = f"Did you mean {nearest[0]!r}?" if nearest else "Choose another name."
+    raise ValueError(
+        f"The name of a task must be one that `mtq tasks` lists, or a Gymnasium id. Received: {name!r}. {hint}"
+    )
 
 
 _IN_GRAPH = {

@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from mtq.checks import check_keras, real
+from mtq.checks import check_keras
 from mtq.storage.deserialization import deserialize
 from mtq.task_gradients import TaskGradients
-from mtq.tasks.task import TaskSet
+from mtq.tasks.task import TaskSet, check_weight
 from mtq.weightings.weighting import Weighting, check_mapping, check_task_weights
 
 
@@ -28,7 +28,7 @@ class Schedule(Weighting):
 
     def __init__(self, weights: Mapping[str, float | LearningRateSchedule]) -> None:
         check_mapping("weights of Schedule", weights)
-        self.weights = {name: _schedule_or_number(weight) for name, weight in weights.items()}
+        self.weights = {name: _schedule_or_number(name, weight) for name, weight in weights.items()}
 
     def initial_weights(self, tasks: TaskSet) -> list[float]:
         """Returns the numbers, and 1 for each schedule; other values of `task_weights` multiply the schedule."""
@@ -67,10 +67,11 @@ class Schedule(Weighting):
         }
 
 
-def _schedule_or_number(weight: Any) -> float | LearningRateSchedule:
+def _schedule_or_number(name: str, weight: Any) -> float | LearningRateSchedule:
     if isinstance(weight, Mapping):
         return deserialize("schedule of a weight", weight, LearningRateSchedule)
     if not isinstance(weight, LearningRateSchedule):
-        check_keras("A schedule of loss_weights", weight)
-        weight = real("A weight of Schedule", weight, least=0)
+        check_keras(f"loss_weights of task '{name}'", weight)
+        check_weight(name, weight)
+        weight = float(weight)
     return weight

@@ -132,7 +132,7 @@ OTHERS = {
     "jit_compile": (lambda value, _, model: model.compile(jit_compile=value), [1, 0, "yes", None, np.bool_(True)]),
     "optimizer": (lambda value, _, model: model.compile(value), [None, 3, keras.optimizers.Adam]),
     "tasks": (lambda value, *_: mtq.TaskSet(value), [3, None, "a", mtq.Task("a", Corridor), [1]]),
-    "tasks of experience": (lambda value, _, model: mtq.Experience(value, model), [None, {}, []]),
+    "tasks of experience": (lambda value, _, model: mtq.Experience(value, model), [3, {}, []]),
     "model of experience": (lambda value, tasks, _: mtq.Experience(tasks, value), [None, "model"]),
     "tasks of the model": (lambda value, _, model: mtq.MultiTaskDQN(model.network, value), [None, [], "a"]),
     "backbone": (lambda value, tasks, _: mtq.networks.shared_q_network(tasks, value), [None, "mlp", [32]]),

@@ -129,6 +129,7 @@ def test_counts_on_the_command_line(capsys):
     assert "must be an integer of at least 1. Received: '-5'" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_recipe_classic_control(tmp_path, capfd):
     from recipes.classic_control import Options, main
 
@@ -178,10 +179,11 @@ def test_the_example_of_the_readme(tmp_path, monkeypatch):
     small = small.replace("episodes=20", "episodes=1")
     assert small != code
     exec(compile(small, "README.md", "exec"), {})
-    assert (tmp_path / "runs/classic/model.keras").exists()
+    assert (tmp_path / "runs/classic/best.keras").exists()
     assert (tmp_path / "saved_models/classic/1/saved_model.pb").exists()
 
 
+@pytest.mark.thorough
 def test_a_minatar_run_is_evaluated_and_played_in_a_fresh_process(tmp_path):
     tasks = mtq.suites.minatar(["breakout"])
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.minatar_cnn(units=8)), tasks)

@@ -1,4 +1,4 @@
-"""What every aggregator promises; a new one is found here by its name."""
+"""Tests of the properties of every aggregator. New aggregators are found by name."""
 
 import functools
 
@@ -15,8 +15,8 @@ SCALES = [1.0, *(pytest.param(scale, marks=pytest.mark.thorough) for scale in (1
 
 RANDOM = {"gradvac", "graddrop", "pcgrad", "random_gradient_weighting"}
 NON_CONFLICTING = {"mgda", "upgrad", "dualproj", "config", "nash_mtl", "fairgrad"}
-IGNORES_SCALES = {"normalized_sum", "nash_mtl"}  # of single tasks, up to one factor
-DEPENDS_ON_THE_SCALE = {"normalized_sum"}  # of all tasks together
+IGNORES_SCALES = {"normalized_sum", "nash_mtl"}  # of single tasks, up to a common factor
+DEPENDS_ON_THE_SCALE = {"normalized_sum"}  # the common scale of all tasks
 COUNTS_ALL_TASKS = {"mean", "random_gradient_weighting"}
 KEEPS_WEIGHT_ZERO_OUT = set(mtq.aggregators.names()) - COUNTS_ALL_TASKS
 
@@ -37,7 +37,7 @@ def aggregator(name):
 
 
 def gradients(rows, scale=1.0):
-    """Tasks' gradients over two shared variables and one private one each, from `[T, 5]` numbers."""
+    """The gradients of T tasks for two shared variables and one private variable each, from `[T, 5]` numbers."""
     rows = tf.unstack(tf.cast(rows, tf.float32) * scale)
     tasks = []
     for i, row in enumerate(rows):
@@ -65,7 +65,7 @@ HARD = {
 
 @functools.cache
 def traced(name, num_tasks):
-    """One trace for all rows and scales, as in training."""
+    """An aggregator that is traced once for all rows and scales, as in training."""
     aggregator = build(mtq.aggregators.get(name), num_tasks)
     return tf.function(lambda rows, weights: aggregator(gradients(rows), weights), autograph=False)
 
@@ -85,7 +85,7 @@ def test_finite_and_of_the_right_shapes(name, rows, scale):
 def test_finite_where_coefficients_would_leave_float32(name, lengths):
     rows = random_rows(2) / np.linalg.norm(random_rows(2)[:, :4], axis=1, keepdims=True) * np.array(lengths)[:, None]
     if rows[0, :4] @ rows[1, :4] > 0:
-        rows[1] *= -1  # in conflict, so that the shorter needs a coefficient above 1
+        rows[1] *= -1  # in conflict, so that the shorter gradient needs a coefficient above 1
     update = traced(name, 2)(tf.constant(rows, tf.float32), tf.constant([1.0, 1e3]))
     assert all(np.isfinite(tensor).all() for tensor in update)
 
@@ -152,7 +152,7 @@ def test_in_conflict_with_no_task(name, kind, seed):
 @pytest.mark.parametrize("seed", [*range(5), *SEEDS[5:]])
 @pytest.mark.parametrize("name", sorted(NON_CONFLICTING))
 def test_in_conflict_with_no_task_of_dependent_gradients(name, seed):
-    """Many numbers, of which float32 makes Gram matrices with small negative eigenvalues."""
+    """With many parameters, Gram matrices in float32 have small negative eigenvalues."""
     random = np.random.default_rng(seed)
     tasks = int(random.integers(3, 9))
     rank = int(random.integers(1, tasks))
@@ -164,7 +164,7 @@ def test_in_conflict_with_no_task_of_dependent_gradients(name, seed):
 
 @functools.cache
 def traced_row(name, num_tasks):
-    """One trace for all rows of a number of tasks, of whatever size."""
+    """An aggregator that is traced once for all rows of a number of tasks, of any size."""
     aggregator, of_any_size = build(mtq.aggregators.get(name), num_tasks), tf.TensorSpec([num_tasks, None])
     return tf.function(
         lambda rows: aggregator(TaskGradients([[row] for row in tf.unstack(rows)]), tf.ones(num_tasks)),

@@ -1,4 +1,4 @@
-"""What every task that mtq brings promises as an environment, and the adapter that steps several copies at once."""
+"""Tests of every task of mtq's suites as an environment, and of the adapter that steps several copies at once."""
 
 import gymnasium
 import numpy as np
@@ -132,7 +132,7 @@ def test_a_limit_replaces_the_one_that_a_factorys_environment_has():
     copies.reset()
     lasts = [bool(copies.step(np.ones(1, int)).is_last[0]) for _ in range(300)]
     assert lasts == [False] * 299 + [True]
-    assert task.reference_return is None  # Gymnasium's is of 200 steps
+    assert task.reference_return is None  # Gymnasium's is for 200 steps
 
 
 def test_what_an_info_says_of_a_discount_changes_no_terminal():

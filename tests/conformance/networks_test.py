@@ -1,4 +1,4 @@
-"""What every network promises, whichever backbone, encoders and heads it has."""
+"""Tests of the properties of every network, with each kind of backbone, encoder and head."""
 
 import gymnasium
 import keras
@@ -120,5 +120,5 @@ def test_dueling_by_hand():
     head.build((None, 2))
     head.value.set_weights([np.array([[1.0], [2.0]]), np.array([0.5])])
     head.advantage.set_weights([np.array([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]]), np.zeros(3)])
-    # v = 1 + 4 + 0.5 = 5.5; a = (1, 6, 2), of mean 3.
+    # v = 1 + 4 + 0.5 = 5.5; a = (1, 6, 2) with mean 3.
     np.testing.assert_allclose(head(np.array([[1.0, 2.0]])), [[3.5, 8.5, 4.5]])

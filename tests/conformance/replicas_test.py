@@ -1,4 +1,4 @@
-"""N replicas on shards of a batch learn what one replica learns on the whole: every aggregator, every weighting."""
+"""Tests of every aggregator and weighting with N replicas, which learn the same as one replica on the whole batch."""
 
 import functools
 
@@ -33,7 +33,7 @@ def make_tasks():
 
 
 def learn(replicas, options, **model_options):
-    """The weights of the network and its target after some updates, and the logs."""
+    """The variables of the network, its target and the optimizer after some updates, and the logs."""
     tasks = make_tasks()
     strategy = tf.distribute.MirroredStrategy([f"/cpu:{n}" for n in range(replicas)])
     with strategy.scope():
@@ -80,7 +80,7 @@ def test_as_one_replica_on_the_whole_batch(way, replicas):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
     for name, values in logs.items():
         if name.endswith("gradient_norm") and WAYS[way].get("aggregator") in ("sum", "mean"):
-            # Where each replica combines its own: a mean of norms, which is no less than the norm of the mean.
+            # Each replica combines its own gradients. The mean of norms is at least the norm of the mean.
             assert np.all(np.array(values) >= np.array(expected_logs[name]) * (1 - 1e-4)), name
         else:
             np.testing.assert_allclose(values, expected_logs[name], rtol=1e-4, atol=1e-6, err_msg=name)

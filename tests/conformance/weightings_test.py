@@ -1,4 +1,4 @@
-"""What every weighting promises."""
+"""Tests of the properties of every weighting."""
 
 import keras
 import numpy as np
@@ -45,7 +45,7 @@ def weighting(request):
 
 
 def gradients(losses):
-    """Of the lengths of the losses, over one shared variable and one of each task."""
+    """Gradients proportional to the losses, for one shared variable and one private variable of each task."""
     rows = tf.constant([[1.0, 2.0, -1.0], [0.5, -2.0, 1.0]]) * tf.convert_to_tensor(losses, tf.float32)[:, None]
     return TaskGradients([[rows[0], tf.ones(1), None], [rows[1], None, tf.ones(1)]])
 
@@ -106,7 +106,7 @@ def test_descent_comes_near_the_least_summed_loss_of_a_toy(weighting):
     aggregator.build(2, 3)
     initial = tf.constant(weighting.initial_weights(tasks), tf.float32)
     weigh = lambda losses, n, gradients: weighting(initial, losses, n, tasks, gradients)  # noqa: E731
-    is_schedule = isinstance(weighting, mtq.weightings.Schedule)  # the weights fall, and with them the steps
+    is_schedule = isinstance(weighting, mtq.weightings.Schedule)  # one task's weight is 0 after ten updates
     assert remaining_excess(aggregator, weigh) < (0.5 if is_schedule else 0.03)
 
 

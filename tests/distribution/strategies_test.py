@@ -17,7 +17,7 @@ from mtq.distribution.checks import check_host
         ({"name": "mirrored"}, {}, "Pass devices=2 (--devices 2), for example."),
         ({"name": "mirrored", "devices": 0}, {}, "devices must be an integer of at least 1, or None. Received: 0."),
         ({"name": "mirrored", "devices": 99}, {}, "needs as many logical CPUs"),
-        ({"seconds_to_meet": 0}, {}, "seconds_to_meet must be an integer of at least 1. Received: 0."),
+        ({"startup_timeout": 0}, {}, "startup_timeout must be an integer of at least 1. Received: 0."),
         (
             {"name": "cpu", "devices": 2},
             {},

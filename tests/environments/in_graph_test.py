@@ -92,6 +92,7 @@ def test_an_epoch_without_end_is_refused():
         model.fit(experience.dataset(8))
 
 
+@pytest.mark.thorough
 def test_one_evaluation_callback_for_two_models():
     callback = mtq.callbacks.EvaluateTasks(episodes=2, verbose=0)
     for names in (["in_graph/CartPole"], ["in_graph/CartPole", "in_graph/Chain"]):
@@ -254,6 +255,7 @@ def test_overlap_needs_whole_steps():
         learn(10, overlap=True, steps_per_update=3)
 
 
+@pytest.mark.thorough
 @pytest.mark.xla
 def test_episodes_in_a_graph_are_those_that_python_plays():
     """CarOnHill begins always alike and is not random, so any way of playing it gives the same return."""

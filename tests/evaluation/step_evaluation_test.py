@@ -63,6 +63,7 @@ def test_random_policy():
     assert 15 < scores["ours"] < 25  # about 22 steps
 
 
+@pytest.mark.thorough
 def test_random_policy_many_times_is_the_mean_over_them():
     tasks = mtq.TaskSet([mtq.Task("ours", Chain(2)), mtq.Task("theirs", Corridor)])
     evaluator = StepEvaluator(None, tasks, steps=40)

@@ -300,6 +300,7 @@ def test_with_overlap_the_batch_does_not_hold_the_last_step(two_tasks, make_mode
     assert len(np.unique(np.concatenate([batch.observation, batch.next_observation], axis=1), axis=0)) <= 2
 
 
+@pytest.mark.thorough
 def test_tasks_of_all_kinds_and_numbers_of_copies_learn_together(make_model):
     images = gymnasium.spaces.Box(0, 255, (2, 2, 1), np.uint8)
 
@@ -334,6 +335,7 @@ def test_tasks_of_all_kinds_and_numbers_of_copies_learn_together(make_model):
     np.testing.assert_array_equal(batch.next_observation, batch.observation + 10)
 
 
+@pytest.mark.thorough
 def test_overlapping_collection_gives_the_same_bits_again(two_tasks, make_model):
     def learn():
         model = make_model(compile_options={"steps_per_execution": 10})

@@ -85,7 +85,7 @@ def test_batch_sizes(case, size):
 THOROUGH = [
     pytest.param(case, marks=pytest.mark.thorough) for case in ("wide mlp", "partly shared", "batch normalization")
 ]
-IN_A_GRAPH = ["mlp", "minatar", *THOROUGH]
+IN_A_GRAPH = ["minatar", pytest.param("mlp", marks=pytest.mark.thorough), *THOROUGH]
 
 
 @pytest.mark.parametrize("jit_compile", [None, pytest.param(True, marks=pytest.mark.xla)])

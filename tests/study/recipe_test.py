@@ -54,7 +54,10 @@ def test_protocol_of_the_paper(tasks):
         assert arm.protocol(protocol).env_steps == 50_000
 
 
-EVALUATIONS = [["--evaluation-steps", "40"], pytest.param(["--episodes", "2"], marks=pytest.mark.slow)]
+EVALUATIONS = [
+    pytest.param(["--evaluation-steps", "40"], marks=pytest.mark.thorough),
+    pytest.param(["--episodes", "2"], marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("evaluation", EVALUATIONS, ids=lambda it: it[0][2:])

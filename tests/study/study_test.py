@@ -104,6 +104,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
         tiny_study().run(tmp_path, verbose=0)
 
 
+@pytest.mark.thorough
 def test_one_seed_has_no_interval_and_says_so(tmp_path, undisturbed):
     StudyFolder(tmp_path / "one").begin(tiny_study(seeds=1)._plan(), [])
     for run in undisturbed.glob("runs/*/seed_0"):
@@ -118,6 +119,7 @@ def test_one_seed_has_no_interval_and_says_so(tmp_path, undisturbed):
     assert not of_intervals
 
 
+@pytest.mark.thorough
 def test_a_report_made_again_keeps_its_title(undisturbed, tmp_path):
     report = mtq.study.Report(mtq.study.load_results(undisturbed), undisturbed)
     assert "<h1>What sharing the network does</h1>" in report.write(to=tmp_path).read_text()
@@ -228,6 +230,7 @@ def test_errors_of_a_study(options, message):
         tiny_study(**options)
 
 
+@pytest.mark.thorough
 def test_pairs_of_arms_in_the_plan_and_the_report(tmp_path, undisturbed):
     """Pairs are not what runs depend on: they may be added later, and those of before stay."""
     path = shutil.copytree(undisturbed, tmp_path / "study")

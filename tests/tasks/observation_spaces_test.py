@@ -130,7 +130,12 @@ def channels_first():
     keras.config.set_image_data_format("channels_last")
 
 
-@pytest.mark.parametrize("backbone", TABLE)
+QUICK = ("mlp", "stacks")  # the others are further cases
+
+
+@pytest.mark.parametrize(
+    "backbone", [name if name in QUICK else pytest.param(name, marks=pytest.mark.thorough) for name in TABLE]
+)
 def test_from_the_environment_to_the_saved_model(backbone, tmp_path):
     check(*TABLE[backbone], tmp_path)
 

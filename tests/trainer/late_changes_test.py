@@ -28,7 +28,9 @@ def values(network):
     return np.concatenate([np.ravel(q) for q in network(OBSERVATIONS).values()])
 
 
-@pytest.mark.parametrize("what", ["model", "network", "layer"])
+@pytest.mark.parametrize(
+    "what", ["model", *(pytest.param(what, marks=pytest.mark.thorough) for what in ("network", "layer"))]
+)
 def test_a_quantized_network_is_the_target_network_too(what):
     model = make_model()
     model.train_on_batch(random_batch(TASKS))
@@ -97,6 +99,7 @@ def test_the_target_is_in_step_in_a_loop_of_ones_own(in_graph):
     np.testing.assert_array_equal(values(model.target_network), values(trained.network))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("after_fit", [False, True])
 @pytest.mark.parametrize(
     ("change", "says"),

@@ -168,10 +168,10 @@ def test_fit_tells_return_progress_the_returns_or_asks_for_them():
     dataset = experience.dataset(8)
     model.fit(dataset, steps_per_epoch=100, epochs=2, verbose=0, callbacks=[mtq.callbacks.TrainingReturns(experience)])
     assert np.isfinite(model.weighting.first_returns.numpy()).all()
-    with pytest.raises(ValueError, match=r"ReturnProgress must be told the tasks' returns.*TrainingReturns"):
+    with pytest.raises(ValueError, match=r"ReturnProgress must receive the tasks' returns.*TrainingReturns"):
         model.fit(dataset, steps_per_epoch=50, verbose=0)
     with pytest.raises(ValueError, match=r"reference_return must be given .* task 'chain'"):
-        W.get("return_progress", in_graph_tasks(reference_return=None))
+        W.get("return_progress").check(in_graph_tasks(reference_return=None))
 
 
 @pytest.mark.parametrize(
