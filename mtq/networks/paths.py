@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 
+from mtq.keras_internals import calls_of
 from mtq.tasks.task import TaskSet
 
 
@@ -64,16 +65,22 @@ def _struct(network: keras.Model, side: str) -> object:
 
 
 def _path(network: keras.Model, name: str) -> keras.Model:
-    try:
-        return keras.Model(network.input[name], network.output[name])
-    except ValueError as error:
-        if "not connected to `inputs`" not in str(error):
-            raise
+    if _needed_inputs(network, name) != {name}:
         raise ValueError(
             f"The network's output '{name}' must follow from the observation of task '{name}' alone. Received: an "
             "output that depends on other inputs. Each task acts on its own observation; connect tasks by sharing "
             "layers, not tensors."
-        ) from error
+        )
+    return keras.Model(network.input[name], network.output[name])
+
+
+def _needed_inputs(network: keras.Model, name: str) -> set[str]:
+    """The names of the inputs on which an output of a network depends."""
+    needed = {id(network.output[name])}
+    for call in reversed(calls_of(network)):
+        if any(id(tensor) in needed for tensor in call.outputs):
+            needed.update(id(tensor) for tensor in call.inputs)
+    return {task for task, tensor in network.input.items() if id(tensor) in needed}
 
 
 def _check_shape(name: str, side: str, received: tuple[int | None, ...], expected: tuple[int, ...]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from mtq.checks import check_keras, flag, integer, message_of
+from mtq.keras_internals import flatten_layers, output_shapes
 from mtq.networks.backbones import widths
 from mtq.networks.encoders import Encoder, default_encoders
 from mtq.networks.heads import head_layers
@@ -131,7 +132,9 @@ def shared_q_network(
 
 def _called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) -> keras.KerasTensor:
     try:
-        return layer(tensor)
+        output = layer(tensor)
+        _check_not_empty(layer)
+        return output
     except Exception as error:
         raise ValueError(
             f"The {role} must take the observations {task.spec.observation_shape} of task '{task.name}', which reach "
@@ -140,6 +143,14 @@ def _called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) ->
             f"channels] from {SMALLEST}×{SMALLEST}, nature_cnn from {LARGE}×{LARGE}; an encoder "
             "keras.layers.Flatten() can flatten smaller ones."
         ) from error
+
+
+def _check_not_empty(layer: Encoder) -> None:
+    """Raises a ValueError for images below a kernel's size, of which Keras 3.12 makes an output without numbers."""
+    for inner in flatten_layers(layer) if isinstance(layer, keras.layers.Layer) else []:
+        empty = [shape for shape in output_shapes(inner) if 0 in shape]
+        if empty:
+            raise ValueError(f"Layer '{inner.name}' has an output of shape {empty[0][1:]}.")
 
 
 def _reason(error: Exception) -> str:

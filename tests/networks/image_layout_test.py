@@ -98,6 +98,12 @@ def test_images_below_a_kernels_size(shape, backbone):
     assert network_of(shape, backbone=mlp([4]), encoders={"a": layers.Flatten()}).count_params()
 
 
+def test_an_output_without_numbers():
+    nothing = layers.Lambda(lambda x: x[:, :0], name="nothing")
+    with pytest.raises(ValueError, match=error("encoder must", "Layer 'nothing' has an output of shape (0,)")):
+        network_of((3,), backbone=mlp([4]), encoders={"a": nothing})
+
+
 @pytest.mark.parametrize("shape", [(10, 10, 4), (10, 10), (4, 84, 84), (2, 10, 10, 3)])
 def test_images_in_dense_layers(shape):
     with pytest.raises(ValueError, match=error("features [B, features]", f"{shape} of task 'a'", "minatar_cnn")):
