@@ -1,8 +1,8 @@
-"""The defaults of mtq: each setting is changed by itself, ten seeds each, on CartPole, Acrobot and MountainCar.
+"""Compares settings with a base, one at a time, on CartPole, Acrobot and MountainCar.
 
     python -m benchmarks.defaults --out runs/defaults
 
-Writes a study's report, in which every arm is compared with `base`, mtq's defaults. Called again it makes only the runs
+Writes a study's report, in which every arm is compared with `base`. Called again it makes only the runs
 that are missing. docs/defaults.md has the figures and what follows from them.
 """
 
@@ -23,11 +23,9 @@ BASE: dict[str, Any] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "squared": {"loss": "squared"},
     "period_500": {"target_update_period": 500},
-    "period_1000": {"target_update_period": 1_000},
     "tau_0.01": {"target_update_tau": 0.01},
     "replay_20000": {"replay_capacity": 20_000},
     "learning_rate_0.0003": {"learning_rate": 3e-4},
-    "exploration_5000": {"exploration_steps": 5_000},
 }
 
 
@@ -37,7 +35,7 @@ class Options:
 
     out: str = "runs/defaults"
     """The folder of the study."""
-    seeds: int = 10
+    seeds: int = 6
     """The number of runs of each arm."""
     epochs: int = 20
     """The number of epochs of 1,000 updates, each of which ends with an evaluation of 20 episodes of each task."""

@@ -77,7 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=["mlp", "minatar_cnn", "nature_cnn"],
         help="the backbone of the network; by default the one that suits the tasks' observations",
     )
-    add("--loss", default="huber", help="the loss of the temporal-difference errors: squared, huber or a loss of Keras")
+    add(
+        "--loss",
+        default="squared",
+        help="the loss of the temporal-difference errors: squared, huber or a loss of Keras",
+    )
     add("--learning-rate", type=float, default=1e-3, help="the learning rate of Adam")
     add("--batch-size", type=count, default=32, help="the batch size of each task")
     add("--num-envs", type=count, default=8, help="the number of copies of each environment, which step together")
@@ -90,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--target-update-period",
         type=count,
-        default=500,
+        default=100,
         help="the number of updates between two copies to the target network",
     )
     add(
@@ -103,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--replay-capacity",
         type=count,
-        default=100_000,
+        default=50_000,
         help="the capacity of each task's replay buffer, in environment steps",
     )
     add(

@@ -67,7 +67,11 @@ def add_commands(commands: Any) -> None:
     )
     add("--batch-size", type=count, default=32, help="the batch size of each task")
     add("--learning-rate", type=float, default=1e-3, help="the learning rate of Adam")
-    add("--loss", default="huber", help="the loss of the temporal-difference errors: squared, huber or a loss of Keras")
+    add(
+        "--loss",
+        default="squared",
+        help="the loss of the temporal-difference errors: squared, huber or a loss of Keras",
+    )
     add(
         "--target-update-period",
         type=count,
@@ -77,7 +81,7 @@ def add_commands(commands: Any) -> None:
     add(
         "--replay-capacity",
         type=count,
-        default=20_000,
+        default=50_000,
         help="the capacity of each task's replay buffer, in environment steps",
     )
     add(
@@ -89,7 +93,7 @@ def add_commands(commands: Any) -> None:
     add(
         "--exploration-steps",
         type=count,
-        default=5_000,
+        default=10_000,
         help="the number of environment steps of each task in which ε falls from 1 to 0.05",
     )
     add("--episodes", type=count, default=20, help="the number of episodes of each task in each evaluation")

@@ -95,7 +95,7 @@ class MultiTaskDQN(KerasTrainer):
         network: keras.Model,
         tasks: TaskSet,
         *,
-        target_update_period: int = 500,
+        target_update_period: int = 100,
         target_update_tau: float | None = None,
         double: bool = False,
         **kwargs: Any,

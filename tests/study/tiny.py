@@ -14,6 +14,7 @@ TINY = {
     "replay_capacity": 100,
     "evaluation_steps": 50,
     "cosines_every": 5,
+    "loss": "huber",
 }
 
 
