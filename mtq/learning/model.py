@@ -1,35 +1,27 @@
 """`MultiTaskDQN`: a Keras model that learns the action values of several tasks with one network."""
 
-import contextlib
-import functools
-import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mtq import aggregators, weightings
 from mtq.checks import LARGEST_COUNT, check_keras, flag, integer, real
 from mtq.distribution.checks import check_optimizer
-from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
-from mtq.environments.errors import environment_errors
-from mtq.experience.batches import Batches, read_by
 from mtq.export import export
 from mtq.joint.state_probe import check_layers
 from mtq.joint.xla import is_on_cpu, xla_pays, xla_pays_for_update
 from mtq.keras_internals import own_metrics, supports_jit
 from mtq.learning.batch_checks import as_transition, check_values, with_assertions
-from mtq.learning.default_callbacks import with_defaults
 from mtq.learning.losses import TDLoss
 from mtq.learning.q_learning import Batch, QLearning
 from mtq.learning.target_network import TargetNetwork
 from mtq.learning.target_paths import TargetPaths
 from mtq.learning.target_updates import hard_update, soft_update
-from mtq.learning.train_function import TrainFunctions, check_batches, check_steps, endless, make_train_function
+from mtq.learning.training import Training
 from mtq.learning.update import Update
 from mtq.networks.dtypes import check_dtypes
 from mtq.networks.layer_names import check_layer_names
@@ -39,14 +31,14 @@ from mtq.storage.deserialization import check_classes, deserialize
 from mtq.tasks.task import TaskSet, check_tasks
 from mtq.trainer.compiled_state import CompiledState, check_lora
 from mtq.trainer.keras_step import KerasStep
-from mtq.trainer.keras_trainer import KerasTrainer, check_batch_arguments, check_compile, fit_arguments
+from mtq.trainer.keras_trainer import check_batch_arguments, check_compile
 from mtq.trainer.loss_scale import check_loss_scale, is_dynamic, with_loss_scale
 from mtq.trainer.optimizers import build_once, check_trainable
 from mtq.trainer.task_metrics import TaskMetrics
 
 
 @keras.saving.register_keras_serializable("mtq")
-class MultiTaskDQN(KerasTrainer):
+class MultiTaskDQN(Training):
     """Deep Q-learning of several tasks with one network.
 
     With its defaults, it is the algorithm of README's equations 1, 2 and 4: squared loss, a target network that is
@@ -124,13 +116,7 @@ class MultiTaskDQN(KerasTrainer):
         )
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.task_metrics = TaskMetrics(tasks.names)
-        self._xla: bool | str = "auto"
         self._identity = object()
-        self._functions = TrainFunctions()
-        self._batches: Batches | None = None  # the batches that the train function draws
-        self.gradient_log: Any = None
-        self.train_function: Any = None
-        self.is_in_step = False
         self.keras_step: Any = None
         self.built = True
 
@@ -334,51 +320,6 @@ class MultiTaskDQN(KerasTrainer):
         """
         return self.network(inputs, training=training)
 
-    def act(self, task: str, observation: Any) -> Any:
-        """Selects the actions with the largest values.
-
-        Args:
-            task: The name of the task.
-            observation: One observation of the task's environment, or several, `[B, …]`.
-
-        Returns:
-            The action in the environment's own numbering, an `int`; or an array `[B]` of actions.
-
-        Raises:
-            ValueError: The task is unknown, or the observation does not have the task's shape.
-
-        Example:
-            ```python
-            observation, _ = environment.reset()
-            action = model.act("cart_pole", observation)
-            ```
-        """
-        if task not in self.tasks:
-            raise ValueError(
-                f"task of act must be a task of the model. Received: {task!r}. Choose one of {[*self.tasks]}."
-            )
-        spec = self.tasks[task].spec
-        batch = np.asarray(observation)
-        is_single = batch.shape == spec.observation_shape
-        if not is_single and batch.shape[1:] != spec.observation_shape:
-            raise ValueError(
-                f"observation of task '{task}' must have the shape {spec.observation_shape}, or (B, …) of several. "
-                f"Received: {batch.shape}. Pass observations as the environment returns them."
-            )
-        batch = batch[None] if is_single else batch
-        actions = self._greedy[task](tf.cast(batch, spec.observation_dtype)).numpy() + spec.first_action
-        return int(actions[0]) if is_single else actions
-
-    @functools.cached_property
-    def _greedy(self) -> dict[str, Any]:
-        """The compiled functions `observation [B, …]` → index of the best action `[B]`, by task."""
-
-        def make_greedy(path: keras.Model) -> Any:
-            best = lambda batch: tf.argmax(path(batch, training=False), axis=-1, output_type=tf.int32)  # noqa: E731
-            return tf.function(best, autograph=False, reduce_retracing=True)
-
-        return {name: make_greedy(self.paths[name]) for name in self.tasks}
-
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics, which Keras resets at the start of each epoch."""
@@ -444,229 +385,6 @@ class MultiTaskDQN(KerasTrainer):
             soft_update(target, online, self.target_update_tau)
         else:
             hard_update(target, online, tf.equal(self.updates.value % self.target_update_period, 0))
-
-    def train_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
-    ) -> Any:
-        """Makes one update from one batch, like `keras.Model.train_on_batch`.
-
-        Args:
-            x: The batch, `{task: Transition}`.
-            y: Not supported; must be None.
-            sample_weight: Not supported; must be None.
-            class_weight: Not supported; must be None.
-            return_dict: Whether to return the logs as a dict instead of a list.
-
-        Returns:
-            The logs: a list in the order of `metrics_names`, or a dict.
-
-        Raises:
-            ValueError: An unsupported argument is given, or layers were frozen or unfrozen since `compile`.
-        """
-        check_batch_arguments(y, sample_weight, class_weight)
-        self._trace_changed_settings()
-        was_in_step = self.is_in_step  # of a fit whose callback calls this
-        try:
-            with self._training_on(None):
-                return super().train_on_batch(x, return_dict=return_dict)
-        finally:
-            self.is_in_step = was_in_step
-
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Trains on batches, like `keras.Model.fit`.
-
-        The progress bar shows each task's loss, and its return if a callback adds it to the logs. All other quantities
-        are in the logs only.
-
-        Args:
-            x: The batches of an experience, or a dataset or generator of `{task: Transition}`.
-            *args: Further arguments of `keras.Model.fit`.
-            **kwargs: Further arguments of `keras.Model.fit`, such as `steps_per_epoch`, which endless batches need,
-                `epochs` and `callbacks`.
-
-        Returns:
-            The `keras.callbacks.History` of the logs.
-
-        Raises:
-            ValueError: `steps_per_epoch` is missing or not a multiple of `steps_per_execution`, an environment returns
-                invalid values, the batches come from another model's experience, or an argument is not supported.
-            BrokenEnvironmentError: An environment raised an exception.
-            NonFiniteLossError: A task's loss is no longer finite. The message names the task.
-        """
-        kwargs = fit_arguments(x, args, kwargs)
-        verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
-        check_batches(x, self)
-        self._check_validation(kwargs)
-        self._trace_changed_settings()
-        kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
-        kwargs.setdefault("shuffle", False)  # otherwise Keras warns that shuffle has no effect on a dataset
-        telemetry = self._set_gradient_log(callbacks)
-        batches = x if isinstance(x, Batches) and self.compiled and not self.run_eagerly else None
-        if batches is not None:
-            x = endless(self.distribute_strategy)  # not read: the train function draws batches itself
-        elif isinstance(x, Batches):
-            x = x.as_dataset()
-        try:
-            with (
-                environment_errors(),
-                worker_errors(self.distribute_strategy),
-                self._training_on(batches),
-                read_by(self),
-            ):
-                callbacks = with_defaults(callbacks, verbose, self)
-                return super().fit(x, verbose=verbose, callbacks=callbacks, **kwargs)
-        finally:
-            self.is_in_step = False
-            if telemetry is not None:
-                telemetry.finish()
-
-    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Computes the mean TD losses of every task on batches, like `keras.Model.evaluate`. No weight is changed.
-
-        To compute returns instead, by playing episodes, use `mtq.evaluation.evaluate` or
-        `mtq.callbacks.EvaluateTasks`.
-
-        Args:
-            x: A dataset of `{task: Transition}`, or the batches of an experience, which are then sampled from its
-                stored steps.
-            *args: Further arguments of `keras.Model.evaluate`.
-            **kwargs: Further arguments of `keras.Model.evaluate`, such as `steps`, which endless batches need, and
-                `return_dict`.
-
-        Returns:
-            The weighted sum of the tasks' losses, `loss`, and `<task>/loss`, `<task>/q_mean` and `<task>/td_error`: a
-            dict if `return_dict=True`, else a list in alphabetical order of the names.
-
-        Raises:
-            ValueError: `steps` is missing for endless batches, labels or sample weights are given, or the model has
-                several replicas.
-        """
-        given = inspect.signature(keras.Model.evaluate).bind(self, x, *args, **kwargs).arguments
-        check_batch_arguments(given.get("y"), given.get("sample_weight"), method="evaluate")
-        self._check_alone("evaluate")
-        if isinstance(x, Batches):
-            if given.get("steps") is None:
-                raise ValueError(
-                    "steps of evaluate must be the number of batches, because the batches of an experience are "
-                    "endless. Received: None. Pass evaluate steps=100, for example."
-                )
-            x = x.stored()
-        self.keras_step.evaluation_metrics.reset_state()
-        with environment_errors():
-            return super().evaluate(x, *args, **kwargs)
-
-    def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Computes the TD losses on one batch, for `evaluate`.
-
-        Args:
-            batch: The batch, `{task: Transition}`.
-
-        Returns:
-            The mean losses over the batches so far, by name.
-        """
-        batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        check_batch_arguments(y, sample_weight, method="evaluate")
-        quantities = self.q_learning.losses(self._checked_batch(batch), self.td_loss)
-        weights = tf.convert_to_tensor(self.task_weights)
-        self.keras_step.evaluation_metrics.update_state({**quantities, "weight": weights})
-        return self.keras_step.evaluation_metrics.result()
-
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """Computes the TD losses of every task on one batch, like `evaluate`.
-
-        Args:
-            x: The batch, `{task: Transition}`.
-            y: Not supported; must be None.
-            sample_weight: Not supported; must be None.
-            return_dict: Whether to return the losses as a dict instead of a list in alphabetical order of the names.
-
-        Returns:
-            The losses: a list or a dict.
-
-        Raises:
-            ValueError: An unsupported argument is given, or the model has several replicas.
-        """
-        check_batch_arguments(y, sample_weight, method="test_on_batch")
-        self._check_alone("test_on_batch")
-        self.keras_step.evaluation_metrics.reset_state()
-        return super().test_on_batch(x, return_dict=return_dict)
-
-    def _check_validation(self, settings: dict[str, Any]) -> None:
-        """Checks the `validation_data` of `fit`, and turns the batches of an experience into a dataset."""
-        data = settings.get("validation_data")
-        if data is None:
-            return
-        self._check_alone("fit with validation_data")
-        if isinstance(data, Batches):
-            if settings.get("validation_steps") is None:
-                raise ValueError(
-                    "validation_steps of fit must be the number of batches, because the batches of an "
-                    "experience are endless. Received: None. Pass fit validation_steps=100, for example."
-                )
-            settings["validation_data"] = data.stored()
-
-    def _check_alone(self, method: str) -> None:
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if replicas > 1:
-            raise ValueError(
-                f"{method} must be called on a model of one replica. Received: one of {replicas}. Load the saved model "
-                "outside of the strategy's scope, and evaluate it there."
-            )
-
-    @contextlib.contextmanager
-    def _training_on(self, batches: Batches | None) -> Iterator[None]:
-        """A context manager in which Keras calls the train function of certain batches.
-
-        Args:
-            batches: The batches of an experience; None for the train function of datasets and single batches.
-        """
-        before = self._batches, self.train_function
-        self._batches, self.train_function = batches, self._functions.get(batches)
-        try:
-            yield
-        finally:
-            self._functions.keep(batches, self.train_function)
-            self._batches, self.train_function = before
-
-    def _trace_changed_settings(self) -> None:
-        """Causes a new tracing if settings, such as `target_update_period`, were assigned since the last tracing."""
-        changed = self.compiled_state.changed_settings() if self.compiled else []
-        if changed:
-            self._clear_functions()
-        if "jit_compile" in changed:
-            self._xla = bool(self.jit_compile)
-
-    def _set_gradient_log(self, callbacks: Any) -> Any:
-        """Sets the gradient log to that of the `GradientTelemetry` among the callbacks, and returns this callback."""
-        given = getattr(callbacks, "callbacks", callbacks)
-        given = given if isinstance(given, list | tuple) else [given]
-        telemetries = [callback for callback in given if hasattr(callback, "gradient_log_for")]
-        if len(telemetries) > 1:
-            raise ValueError(
-                "fit takes one GradientTelemetry among its callbacks. Received: several. Pass only one of them."
-            )
-        gradient_log = telemetries[0].gradient_log_for(self) if telemetries and self.compiled else None
-        if gradient_log is not self.gradient_log:
-            self.gradient_log = gradient_log
-            self._clear_functions()
-        return telemetries[0] if telemetries else None
-
-    def make_train_function(self, force: bool = False) -> Any:
-        """Returns the function that `fit` calls, in which no batch is drawn before the previous update is done.
-
-        Args:
-            force: Whether to make a new function even if there is one.
-        """
-        self.is_in_step = False  # the weights may have changed since the last training
-        if force or self.train_function is None:
-            has_own_logs = type(self).train_step is not MultiTaskDQN.train_step
-            self.train_function = make_train_function(self, self._batches, has_own_logs)
-        return self.train_function
-
-    def _clear_functions(self) -> None:
-        """Removes the train functions, which are traced again when they are next needed."""
-        self._functions.clear()
-        self.train_function = None
 
     @property
     def uses_xla(self) -> bool:

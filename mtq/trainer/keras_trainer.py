@@ -131,7 +131,7 @@ def check_compile(model: keras.Model, metrics: Any, weighted_metrics: Any) -> No
     for name, value in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
         _check_unused("compile", name, value or None, None, _METRICS)
     kind = type(model)
-    if _defines_own_step(kind):
+    if defines_own_step(kind):
         return
     for name in _NOT_CALLED:
         if getattr(kind, name) is not getattr(KerasTrainer, name):
@@ -148,7 +148,7 @@ def check_compile(model: keras.Model, metrics: Any, weighted_metrics: Any) -> No
             )
 
 
-def _defines_own_step(kind: type) -> bool:
+def defines_own_step(kind: type) -> bool:
     """Whether a class, or a base class of it below `MultiTaskDQN`, overrides `train_step`."""
     owner = next(base for base in kind.__mro__ if "train_step" in vars(base))
     return not owner.__module__.startswith("mtq.")

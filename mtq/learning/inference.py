@@ -1,0 +1,156 @@
+"""What a `MultiTaskDQN` computes without learning: actions, and the losses of batches."""
+
+import functools
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mtq.environments.errors import environment_errors
+from mtq.experience.batches import Batches
+from mtq.learning.q_learning import Batch
+from mtq.trainer.keras_trainer import KerasTrainer, check_batch_arguments
+
+
+class Inference(KerasTrainer):
+    """The methods of `MultiTaskDQN` that change no weight."""
+
+    def act(self, task: str, observation: Any) -> Any:
+        """Selects the actions with the largest values.
+
+        Args:
+            task: The name of the task.
+            observation: One observation of the task's environment, or several, `[B, …]`.
+
+        Returns:
+            The action in the environment's own numbering, an `int`; or an array `[B]` of actions.
+
+        Raises:
+            ValueError: The task is unknown, or the observation does not have the task's shape.
+
+        Example:
+            ```python
+            observation, _ = environment.reset()
+            action = model.act("cart_pole", observation)
+            ```
+        """
+        if task not in self.tasks:
+            raise ValueError(
+                f"task of act must be a task of the model. Received: {task!r}. Choose one of {[*self.tasks]}."
+            )
+        spec = self.tasks[task].spec
+        batch = np.asarray(observation)
+        is_single = batch.shape == spec.observation_shape
+        if not is_single and batch.shape[1:] != spec.observation_shape:
+            raise ValueError(
+                f"observation of task '{task}' must have the shape {spec.observation_shape}, or (B, …) of several. "
+                f"Received: {batch.shape}. Pass observations as the environment returns them."
+            )
+        batch = batch[None] if is_single else batch
+        actions = self._greedy[task](tf.cast(batch, spec.observation_dtype)).numpy() + spec.first_action
+        return int(actions[0]) if is_single else actions
+
+    @functools.cached_property
+    def _greedy(self) -> dict[str, Any]:
+        """The compiled functions `observation [B, …]` → index of the best action `[B]`, by task."""
+
+        def make_greedy(path: keras.Model) -> Any:
+            best = lambda batch: tf.argmax(path(batch, training=False), axis=-1, output_type=tf.int32)  # noqa: E731
+            return tf.function(best, autograph=False, reduce_retracing=True)
+
+        return {name: make_greedy(self.paths[name]) for name in self.tasks}
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Computes the mean TD losses of every task on batches, like `keras.Model.evaluate`. No weight is changed.
+
+        To compute returns instead, by playing episodes, use `mtq.evaluation.evaluate` or
+        `mtq.callbacks.EvaluateTasks`.
+
+        Args:
+            x: A dataset of `{task: Transition}`, or the batches of an experience, which are then sampled from its
+                stored steps.
+            *args: Further arguments of `keras.Model.evaluate`.
+            **kwargs: Further arguments of `keras.Model.evaluate`, such as `steps`, which endless batches need, and
+                `return_dict`.
+
+        Returns:
+            The weighted sum of the tasks' losses, `loss`, and `<task>/loss`, `<task>/q_mean` and `<task>/td_error`: a
+            dict if `return_dict=True`, else a list in alphabetical order of the names.
+
+        Raises:
+            ValueError: `steps` is missing for endless batches, labels or sample weights are given, or the model has
+                several replicas.
+        """
+        given = inspect.signature(keras.Model.evaluate).bind(self, x, *args, **kwargs).arguments
+        check_batch_arguments(given.get("y"), given.get("sample_weight"), method="evaluate")
+        self._check_alone("evaluate")
+        if isinstance(x, Batches):
+            if given.get("steps") is None:
+                raise ValueError(
+                    "steps of evaluate must be the number of batches, because the batches of an experience are "
+                    "endless. Received: None. Pass evaluate steps=100, for example."
+                )
+            x = x.stored()
+        self.keras_step.evaluation_metrics.reset_state()
+        with environment_errors():
+            return super().evaluate(x, *args, **kwargs)
+
+    def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Computes the TD losses on one batch, for `evaluate`.
+
+        Args:
+            batch: The batch, `{task: Transition}`.
+
+        Returns:
+            The mean losses over the batches so far, by name.
+        """
+        batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        check_batch_arguments(y, sample_weight, method="evaluate")
+        quantities = self.q_learning.losses(self._checked_batch(batch), self.td_loss)
+        weights = tf.convert_to_tensor(self.task_weights)
+        self.keras_step.evaluation_metrics.update_state({**quantities, "weight": weights})
+        return self.keras_step.evaluation_metrics.result()
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Computes the TD losses of every task on one batch, like `evaluate`.
+
+        Args:
+            x: The batch, `{task: Transition}`.
+            y: Not supported; must be None.
+            sample_weight: Not supported; must be None.
+            return_dict: Whether to return the losses as a dict instead of a list in alphabetical order of the names.
+
+        Returns:
+            The losses: a list or a dict.
+
+        Raises:
+            ValueError: An unsupported argument is given, or the model has several replicas.
+        """
+        check_batch_arguments(y, sample_weight, method="test_on_batch")
+        self._check_alone("test_on_batch")
+        self.keras_step.evaluation_metrics.reset_state()
+        return super().test_on_batch(x, return_dict=return_dict)
+
+    def _check_validation(self, settings: dict[str, Any]) -> None:
+        """Checks the `validation_data` of `fit`, and turns the batches of an experience into a dataset."""
+        data = settings.get("validation_data")
+        if data is None:
+            return
+        self._check_alone("fit with validation_data")
+        if isinstance(data, Batches):
+            if settings.get("validation_steps") is None:
+                raise ValueError(
+                    "validation_steps of fit must be the number of batches, because the batches of an "
+                    "experience are endless. Received: None. Pass fit validation_steps=100, for example."
+                )
+            settings["validation_data"] = data.stored()
+
+    def _check_alone(self, method: str) -> None:
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            raise ValueError(
+                f"{method} must be called on a model of one replica. Received: one of {replicas}. Load the saved model "
+                "outside of the strategy's scope, and evaluate it there."
+            )
