@@ -76,10 +76,20 @@ def test_a_stock_replay_buffer_is_one_argument(n_step):
     experience.model.fit(experience.batches(16), steps_per_epoch=30, verbose=0)
     assert experience.replays["chain"] is made[0]
     assert int(made[0].num_frames()) == 40 + 30 == experience.env_steps["chain"]
+    assert "chain/replay/0" in experience.replicas[0].state()
     batch = next(iter(experience.batches(64)))["chain"]
     moved = np.abs(batch.next_observation - batch.observation).sum(axis=1) > 0
     assert moved.any()
     assert {round(float(discount), 4) for discount in batch.discount} <= {0.0, 0.99, 0.9801, 0.9703}
+
+
+@needs_tf_agents
+def test_stock_replay_buffers_of_several_tasks_are_refused_before_they_starve_each_other():
+    buffer = tf_agents("replay_buffers.tf_uniform_replay_buffer").TFUniformReplayBuffer
+    tasks = mtq.TaskSet([mtq.Task(name, "in_graph/Chain") for name in ("a", "b")])
+    replay = lambda spec, num_envs, capacity: buffer(spec, num_envs, max_length=capacity // num_envs)  # noqa: E731
+    with pytest.raises(ValueError, match=r"replay must not be a stock TFUniformReplayBuffer .*Received: one for task"):
+        mtq.Experience(model_of(tasks), replay=replay)
 
 
 @needs_tf_agents

@@ -32,7 +32,7 @@ class LearningCurves(keras.callbacks.Callback):
         FileExistsError: The file exists and is not a PNG; an earlier picture is replaced.
     """
 
-    stage = RECORDS_LOGS
+    mtq_stage = RECORDS_LOGS
     writes_filepath = True
 
     def __init__(self, filepath: str | Path, seconds: float = 30.0) -> None:

@@ -18,7 +18,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
         every: The number of epochs from one checkpoint to the next.
     """
 
-    stage = CALLED_LAST
+    mtq_stage = CALLED_LAST
 
     def __init__(self, checkpoint: Any, notes: Callable[[], Mapping[str, Any]] = dict, every: int = 1) -> None:
         super().__init__()

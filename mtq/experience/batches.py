@@ -9,8 +9,7 @@ import tensorflow as tf
 from mtq import value_learning as vl
 from mtq.distribution.replicas import replica_number
 from mtq.environments.errors import environment_errors, kept
-from mtq.experience.replica_experience import Drawn
-from mtq.experience.sampler import Sampler
+from mtq.experience.sampler import Drawn, Sampler
 from mtq.tasks import Task
 
 Batch = dict[str, vl.Transition]
@@ -58,7 +57,8 @@ class Batches:
         Returns:
             The mapped batches of the same experience.
         """
-        return Batches(self.experience, self.batch_size, (*self._functions, function))
+        # A tf.function, whose Python conditions on tensors AutoGraph converts.
+        return Batches(self.experience, self.batch_size, (*self._functions, tf.function(function)))
 
     def draw(self) -> Drawn:
         """Takes the environment steps that are due, then draws this replica's batch.
@@ -87,6 +87,11 @@ class Batches:
             errors: The temporal-difference errors of the rows, `{task: [B]}`.
         """
         self._replica().update_samplers(selections, errors)
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether functions are applied to the batches."""
+        return bool(self._functions)
 
     @property
     def needs_errors(self) -> bool:
@@ -133,13 +138,7 @@ class Batches:
 
     def as_dataset(self) -> tf.data.Dataset:
         """Returns the batches as a `tf.data.Dataset`, which draws none of them ahead of time."""
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        options.experimental_optimization.inject_prefetch = False  # prefetching would run ahead of the policy
-        options.experimental_optimization.apply_default_optimizations = False
-        options.deterministic = True
-        dataset = tf.data.Dataset.from_generator(self._checked, output_signature=self.element_spec)
-        return _without_end(dataset).with_options(options)
+        return _endless(tf.data.Dataset.from_generator(self._checked, output_signature=self.element_spec))
 
     def stored(self) -> tf.data.Dataset:
         """Returns an endless dataset of batches that are sampled from the stored steps.
@@ -147,20 +146,23 @@ class Batches:
         No environment is stepped, except for the warm-up if it has not been done yet. `evaluate` and `validation_data`
         read this dataset.
         """
-        experience, functions = self.experience, self._applied
+        experience, replica = self.experience, self.experience.replicas[0]
+        samplers = replica.make_samplers(seed=0)  # so that the training's draws do not depend on it
 
         @tf.function(autograph=False)
         def sample() -> Batch:
-            return functions(experience.replicas[0].sample(self._num_rows).batch)
+            return self._applied(replica.sample(self._num_rows, samplers).batch)
 
         def batches() -> Iterator[Batch]:
             kept(experience.prepare, in_graph=True)()
             while True:
                 yield sample()
 
-        return _without_end(tf.data.Dataset.from_generator(batches, output_signature=self.element_spec))
+        return _endless(tf.data.Dataset.from_generator(batches, output_signature=self.element_spec))
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_variant_tensor":
+            raise TypeError("Batches of an experience are not a tf.data.Dataset. Pass their as_dataset().")
         if name.startswith("_") or not hasattr(tf.data.Dataset, name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}.")
         return getattr(self.as_dataset(), name)
@@ -188,9 +190,14 @@ class Batches:
             yield draw()
 
 
-def _without_end(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Returns a generator's dataset with infinite cardinality. TensorFlow takes the cardinality to be unknown."""
-    return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+def _endless(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """A dataset of an endless generator, from which nothing is drawn before it is asked for."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.inject_prefetch = False  # it would run ahead of the policy
+    options.experimental_optimization.apply_default_optimizations = False
+    options.deterministic = True
+    return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).with_options(options)
 
 
 @contextlib.contextmanager

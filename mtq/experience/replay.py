@@ -75,20 +75,21 @@ class Replay(ReplayBuffer):
 
         tf.cond(self._last_step.read_value() >= 0, mark, lambda: tf.constant(False))
 
-    def draw(self, batch_size: int, num_steps: int = 1, coming: int = 0) -> Draw:
+    def draw(self, batch_size: int, num_steps: int = 1, coming: int = 0, sampler: Sampler | None = None) -> Draw:
         """Selects the steps of a sample, among them some that will be stored before `take` reads the sample.
 
         Args:
             batch_size: The number of rows of the sample, B.
             num_steps: The number of consecutive steps in each row of the sample, n.
             coming: The number of steps of each copy that will be stored between now and `take`.
+            sampler: The sampler; by default the replay's own.
 
         Returns:
             The selected steps.
         """
         newest = self._last_step.read_value() + coming
         oldest = tf.maximum(newest - self._length + 1, 0)
-        selection = self.sampler.select(batch_size, oldest, newest - num_steps + 2 - oldest)
+        selection = (sampler or self.sampler).select(batch_size, oldest, newest - num_steps + 2 - oldest)
         steps = selection.step[:, None] + tf.range(num_steps, dtype=tf.int64)
         rows = steps % self._length + selection.copy[:, None] * self._length  # [B, n]
         needs_coming = tf.reduce_any(selection.step + num_steps - 1 > newest - coming)

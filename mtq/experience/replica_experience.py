@@ -4,7 +4,7 @@ import dataclasses
 import fractions
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,7 +16,7 @@ from mtq.experience.exploration import EpsilonGreedy
 from mtq.experience.memory import memory_spec
 from mtq.experience.policy import EpsilonGreedyPolicy
 from mtq.experience.replay import Replay
-from mtq.experience.sampler import Sampler, Selection
+from mtq.experience.sampler import Drawn, Sampler, Selection, UniformSampler
 from mtq.experience.transitions import as_transitions
 from mtq.interfaces import ReplayBuffer, TFPolicy
 from mtq.random_numbers import Purpose, stream_seeds
@@ -25,18 +25,6 @@ from mtq.tasks import Task, TaskSet
 MakeReplay = Callable[[Any, int, int], ReplayBuffer]
 MakePolicy = Callable[[Task, Callable[[tf.Tensor], tf.Tensor]], TFPolicy]
 MakeSampler = Callable[[], Sampler]
-
-
-class Drawn(NamedTuple):
-    """A batch, and what its rows were selected by.
-
-    Attributes:
-        batch: The batch `{task: Transition}`.
-        selections: The selections of the samplers, by task. Replays that are not mtq's have none.
-    """
-
-    batch: dict[str, Any]
-    selections: dict[str, Selection]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +169,7 @@ class ReplicaExperience:
             replay = self.replays[name]
             by_part = {
                 "statistics": self.statistics[name].variables,
-                "replay": replay.state() if isinstance(replay, Replay) else replay.variables,
+                "replay": _state(replay),
                 "driver": self.drivers[name].state(),
             }
             for part, variables in by_part.items():
@@ -214,11 +202,25 @@ class ReplicaExperience:
         """
         return self._next_batch(num_rows, self._num_batches.assign_add(1))
 
-    def sample(self, num_rows: int) -> Drawn:
+    def make_samplers(self, seed: int) -> dict[str, UniformSampler]:
+        """Makes uniform samplers for `sample` that leave those of the training as they are.
+
+        Args:
+            seed: The seed of all of them.
+        """
+        samplers = {}
+        for name, replay in self.replays.items():
+            num_envs = self.tasks[name].num_envs
+            samplers[name] = UniformSampler()
+            samplers[name].build(replay.capacity // num_envs, num_envs, seed)
+        return samplers
+
+    def sample(self, num_rows: int, samplers: Mapping[str, Sampler] | None = None) -> Drawn:
         """Samples a batch of every task from the stored steps. For use in a graph.
 
         Args:
             num_rows: The number of rows of each task.
+            samplers: The samplers of mtq's replays, by task; by default their own.
 
         Returns:
             The batch `{task: Transition}`, and the selections of the samplers.
@@ -226,7 +228,8 @@ class ReplicaExperience:
         batch, selections = {}, {}
         for name, replay in self.replays.items():
             if isinstance(replay, Replay):
-                draw = replay.draw(num_rows, self.share.n_step)
+                sampler = None if samplers is None else samplers[name]
+                draw = replay.draw(num_rows, self.share.n_step, sampler=sampler)
                 selections[name] = draw.selection
                 batch[name] = as_transitions(self.tasks[name], replay.take(draw), draw.selection.weight)
             else:
@@ -366,6 +369,12 @@ class ReplicaExperience:
                     "replay must be a function (spec, num_envs, capacity) that returns a replay buffer with tf-agents' "
                     f"interface. Received: for task '{task.name}' one that returned {replay!r}."
                 )
+            if type(replay).__name__ == "TFUniformReplayBuffer" and len(self.tasks) > 1:
+                raise ValueError(
+                    "replay must not be a stock TFUniformReplayBuffer if there are several tasks: the critical "
+                    "sections of several buffers in one graph starve each other, and fit never ends. Leave replay out, "
+                    f"or override _get_last_id and _increment_last_id in a subclass. Received: one for '{task.name}'."
+                )
             return replay
         sampler = None if self._parts.sampler is None else self._parts.sampler()
         if sampler is not None and not isinstance(sampler, Sampler):
@@ -374,6 +383,14 @@ class ReplicaExperience:
                 f"{sampler!r}."
             )
         return Replay(spec, task.num_envs, capacity, sampler, seed)
+
+
+def _state(replay: ReplayBuffer) -> list[tf.Variable]:
+    """The variables of a replay; tf-agents' buffers have them as a method."""
+    if isinstance(replay, Replay):
+        return replay.state()
+    variables: Any = replay.variables
+    return list(variables() if callable(variables) else variables)
 
 
 def _check_policy(task: Task, policy: Any) -> None:

@@ -1,7 +1,7 @@
 """Samplers, which select the stored steps that a batch starts from."""
 
 import abc
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -103,3 +103,15 @@ class UniformSampler(Sampler):
     def state(self) -> list[tf.Variable]:
         """The state of the random generator."""
         return [self._random.state]
+
+
+class Drawn(NamedTuple):
+    """A batch, and what its rows were selected by.
+
+    Attributes:
+        batch: The batch `{task: Transition}`.
+        selections: The selections of the samplers, by task. Replays that are not mtq's have none.
+    """
+
+    batch: dict[str, Any]
+    selections: dict[str, Selection]

@@ -202,7 +202,7 @@ class TFPolicy(tf.Module):
 
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
         """Returns the actions that the policy selects at a time step."""
-        return self._action(time_step, policy_state, seed)
+        return self._action(time_step=time_step, policy_state=policy_state, seed=seed)
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
         raise NotImplementedError

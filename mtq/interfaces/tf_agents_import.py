@@ -48,7 +48,7 @@ def import_tf_agents() -> ModuleType | None:
         if error.name != "tf_agents":
             _warn(error)
         return None
-    except ImportError as error:
+    except Exception as error:  # whatever its modules raise with the versions that are installed
         _warn(error)
         return None
     return sys.modules["tf_agents"]
@@ -106,7 +106,7 @@ def _quietly() -> Iterator[None]:
         notices.update(saved)
 
 
-def _warn(error: ImportError) -> None:
+def _warn(error: Exception) -> None:
     warnings.warn(
         f"tf-agents is installed but could not be imported: {error}. mtq uses its own interfaces instead. "
         "Environments, drivers and replay buffers of tf-agents cannot be used.",

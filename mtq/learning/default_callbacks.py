@@ -117,7 +117,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
     callback also checks the network's weights, because a rectifier may turn NaN into zero, so that no loss shows it.
     """
 
-    stage = CHECKS_RUN
+    mtq_stage = CHECKS_RUN
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Checks the weights, losses and gradient norms of the tasks, and the regularization loss."""

@@ -1,6 +1,5 @@
 """What a `MultiTaskDQN` computes without learning: actions, and the losses of batches."""
 
-import functools
 import inspect
 from typing import Any
 
@@ -49,18 +48,13 @@ class Inference(KerasTrainer):
                 f"Received: {batch.shape}. Pass observations as the environment returns them."
             )
         batch = batch[None] if is_single else batch
-        actions = self._greedy[task](tf.cast(batch, spec.observation_dtype)).numpy() + spec.first_action
+        actions = (
+            tf.argmax(
+                self.paths[task](tf.cast(batch, spec.observation_dtype), training=False), axis=-1, output_type=tf.int32
+            ).numpy()
+            + spec.first_action
+        )
         return int(actions[0]) if is_single else actions
-
-    @functools.cached_property
-    def _greedy(self) -> dict[str, Any]:
-        """The compiled functions `observation [B, …]` → index of the best action `[B]`, by task."""
-
-        def make_greedy(path: keras.Model) -> Any:
-            best = lambda batch: tf.argmax(path(batch, training=False), axis=-1, output_type=tf.int32)  # noqa: E731
-            return tf.function(best, autograph=False, reduce_retracing=True)
-
-        return {name: make_greedy(self.paths[name]) for name in self.tasks}
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Computes the mean TD losses of every task on batches, like `keras.Model.evaluate`. No weight is changed.
@@ -93,6 +87,12 @@ class Inference(KerasTrainer):
                     "endless. Received: None. Pass evaluate steps=100, for example."
                 )
             x = x.stored()
+        steps = given.get("steps")
+        if steps is not None and steps % self.steps_per_execution:
+            raise ValueError(
+                f"steps of evaluate must be a multiple of compile's steps_per_execution = {self.steps_per_execution}. "
+                f"Received: {steps}. Change one of them."
+            )
         self.keras_step.evaluation_metrics.reset_state()
         with environment_errors():
             return super().evaluate(x, *args, **kwargs)
@@ -108,7 +108,7 @@ class Inference(KerasTrainer):
         """
         batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         check_batch_arguments(y, sample_weight, method="evaluate")
-        quantities = self.q_learning.losses(self._checked_batch(batch), self.td_loss)
+        quantities = self.q_learning.losses(self._checked_batch(batch, is_checked=False), self.td_loss)
         weights = tf.convert_to_tensor(self.task_weights)
         self.keras_step.evaluation_metrics.update_state({**quantities, "weight": weights})
         return self.keras_step.evaluation_metrics.result()
@@ -148,6 +148,8 @@ class Inference(KerasTrainer):
             settings["validation_data"] = data.stored()
 
     def _check_alone(self, method: str) -> None:
+        if not self.compiled:
+            raise ValueError(f"compile must be called before {method}, because it says which loss is computed.")
         replicas = self.distribute_strategy.num_replicas_in_sync
         if replicas > 1:
             raise ValueError(

@@ -465,7 +465,7 @@ class MultiTaskDQN(Training):
         tasks = deserialize("tasks", config["tasks"], TaskSet)
         return cls(**{**config, "network": network, "tasks": tasks})
 
-    def _checked_batch(self, batch: Batch) -> Batch:
+    def _checked_batch(self, batch: Batch, is_checked: bool | None = None) -> Batch:
         if not isinstance(batch, Mapping) or set(batch) != set(self.tasks):
             received = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
             raise ValueError(
@@ -475,7 +475,7 @@ class MultiTaskDQN(Training):
         transitions = {name: as_transition(task, batch[name]) for name, task in self.tasks.items()}
         if tf.executing_eagerly():
             check_values(transitions, self.tasks)
-        elif not self.is_in_step:  # fit checks outside the step
+        elif not (self.is_in_step if is_checked is None else is_checked):  # fit checks outside the step
             return with_assertions(transitions, self.tasks)
         return transitions
 

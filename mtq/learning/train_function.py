@@ -21,7 +21,7 @@ TrainFunction = Callable[[Any], Logs]
 class TrainFunctions:
     """The train functions that a model has traced: one for datasets, and one for each of the latest `Batches`."""
 
-    _MOST = 4
+    _MOST = 2  # each keeps the experience alive from which its function draws
 
     def __init__(self) -> None:
         self._functions: dict[Batches | None, TrainFunction] = {}
@@ -80,7 +80,8 @@ def make_train_function(model: Any, batches: Batches | None = None, has_own_logs
             f"on a TPU. Received: {type(model).__name__} on {type(strategy).__name__}. Use another sampler."
         )
     if strategy.num_replicas_in_sync == 1 and not draws_on_host(strategy):
-        jit_compile = batches.experience.compilable and model.uses_xla
+        # What a user's function does, and the check of what it returns, may be operations that XLA cannot compile.
+        jit_compile = batches.experience.compilable and model.uses_xla and not batches.is_mapped
         return _loop_in_graph(model, batches, jit_compile, has_own_logs)
     return _loop_of_replicas(model, batches, has_own_logs)
 
@@ -124,7 +125,16 @@ def _loop_in_graph(model: Any, batches: Batches, jit_compile: bool, has_own_logs
         learn = tf.function(model.learn, autograph=False, jit_compile=compiles)
         return _train_function(model, batches, lambda: _learn_and_tell(learn, batches), jit_compile, has_own_logs)
     train_step = tf.function(model.train_step, autograph=False, jit_compile=compiles)
-    return _train_function(model, batches, lambda: train_step(batches.next_batch()), jit_compile, has_own_logs)
+    return _train_function(model, batches, lambda: train_step(_checked(model, batches)), jit_compile, has_own_logs)
+
+
+def _checked(model: Any, batches: Batches) -> Any:
+    """Draws a batch, and checks the values that a user's function returned."""
+    batch = batches.next_batch()
+    if not batches.is_mapped:
+        return batch
+    with tf.control_dependencies([check_values(batch, model.tasks)]):
+        return tf.nest.map_structure(tf.identity, batch)
 
 
 def _learn_and_tell(learn: Callable[[Any], tuple[Logs, dict[str, tf.Tensor]]], batches: Batches) -> Logs:

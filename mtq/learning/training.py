@@ -158,4 +158,4 @@ class Training(Inference):
     def _clear_functions(self) -> None:
         """Removes the train functions, which are traced again when they are next needed."""
         self._functions.clear()
-        self.train_function = None
+        self.train_function = self.test_function = None

@@ -80,7 +80,7 @@ def check_callbacks(callbacks: Sequence[Any]) -> None:
 
 
 def _stage(callback: keras.callbacks.Callback) -> int:
-    stage = getattr(callback, "stage", None)
+    stage = getattr(callback, "mtq_stage", None)
     if isinstance(stage, int):
         return stage
     if getattr(callback, "adds_logs", False):

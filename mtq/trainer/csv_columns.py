@@ -20,7 +20,7 @@ class CheckColumns(keras.callbacks.Callback):
         loggers: The `CSVLogger`s.
     """
 
-    stage = CHECKS_LOGS
+    mtq_stage = CHECKS_LOGS
 
     def __init__(self, loggers: Sequence[keras.callbacks.CSVLogger]) -> None:
         super().__init__()

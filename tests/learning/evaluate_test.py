@@ -119,3 +119,57 @@ def test_the_best_action_is_the_one_that_the_environment_takes():
         model.act("other", observations)
     with pytest.raises(ValueError, match=r"^observation of task 'from_zero' must .* \(3,\).*Received: \(4,\)"):
         model.act("from_zero", np.zeros(4))
+
+
+def test_training_is_to_the_bit_what_it_is_without_validation(two_tasks, make_model):
+    def weights(**validation):
+        model = make_model()
+        experience = mtq.Experience(model, warmup_steps=8)
+        if validation:
+            validation["validation_data"] = experience.batches(4)
+        model.fit(experience.batches(4), epochs=3, steps_per_epoch=4, verbose=0, **validation)
+        return model.network.get_weights()
+
+    plain, *others = weights(), *(weights(validation_data=None, validation_steps=2) for _ in range(2))
+    for other in others:
+        for a, b in zip(plain, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def with_bad_action(batch):
+    return {**batch, "corridor": batch["corridor"]._replace(action=7 + 0 * batch["corridor"].action)}
+
+
+def test_bad_batches_are_refused_wherever_they_come_from(two_tasks, make_model):
+    model = make_model()
+    experience = mtq.Experience(model, warmup_steps=8)
+    good, bad = two_batches(two_tasks), [with_bad_action(batch) for batch in two_batches(two_tasks)]
+    with pytest.raises(ValueError, match="The action of a batch of task 'corridor' must be from 0 to 1"):
+        model.fit(experience.batches(4).map(with_bad_action), steps_per_epoch=1, verbose=0)
+    model.fit(experience.batches(4), steps_per_epoch=1, validation_data=dataset(good), verbose=0)
+    with pytest.raises((ValueError, tf.errors.OpError), match="action of a batch of task"):
+        model.evaluate(dataset(bad), verbose=0)
+
+
+def test_a_function_of_batches_may_have_conditions_and_host_calls(two_tasks, make_model):
+    model = make_model()
+    experience = mtq.Experience(model, warmup_steps=8)
+
+    def function(batch):
+        reward = batch["counting"].reward
+        if tf.reduce_mean(reward) > 1e9:
+            reward = reward * 0
+        reward = tf.ensure_shape(tf.numpy_function(lambda r: r, [reward], tf.float32), reward.shape)
+        return {**batch, "counting": batch["counting"]._replace(reward=reward)}
+
+    model.fit(experience.batches(4).map(function), steps_per_epoch=1, verbose=0)
+    assert int(model.updates) == 1
+
+
+def test_before_compile_and_with_steps_that_are_no_whole_executions(two_tasks, make_model):
+    network = mtq.networks.shared_q_network(two_tasks, mtq.networks.mlp([4]))
+    with pytest.raises(ValueError, match="compile must be called before evaluate"):
+        mtq.MultiTaskDQN(network, two_tasks).evaluate(dataset(two_batches(two_tasks)))
+    model = make_model(compile_options={"steps_per_execution": 2})
+    with pytest.raises(ValueError, match=r"steps of evaluate must be a multiple .*Received: 3"):
+        model.evaluate(mtq.Experience(model, warmup_steps=8).batches(4), steps=3)
