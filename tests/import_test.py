@@ -31,7 +31,6 @@ model.save(sys.argv[1])
 
 
 ORDERS = list(itertools.permutations(("tensorflow as tf", "keras", "mtq")))
-ORDERS[1:] = [pytest.param(order, marks=pytest.mark.thorough) for order in ORDERS[1:]]
 
 
 @pytest.mark.parametrize(

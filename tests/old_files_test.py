@@ -75,6 +75,7 @@ def test_a_study_goes_on_and_makes_only_the_runs_that_are_missing(tmp_path):
     path = tmp_path / "study" / "runs" / "shared" / "seed_0" / "scores.json"
     before = path.stat().st_mtime_ns, path.read_text()
     assert mtq.study.load_results(tmp_path / "study").tasks == ("a", "b")
-    tiny_study(seeds=2).run(tmp_path / "study", workers=1, verbose=0)
+    # 5000 was the default then. A study whose settings differ from those in its folder is refused.
+    tiny_study(seeds=2, exploration_steps=5000).run(tmp_path / "study", workers=1, verbose=0)
     assert (path.stat().st_mtime_ns, path.read_text()) == before
     assert (tmp_path / "study" / "runs" / "shared" / "seed_1" / "scores.json").exists()

@@ -188,7 +188,7 @@ def test_a_run_on_several_replicas_depends_on_its_seed_alone(replicas):
     first, _, again = (compiled.run(seed) for seed in (0, 1, 0))
     np.testing.assert_array_equal(first.cosines, again.cosines)
     np.testing.assert_array_equal(first.scores, again.scores)
-    assert len(compiled.experience.shards) == 2
+    assert len(compiled.experience.replicas) == 2
     alone = CompiledArm(chains(), mtq.study.Arm("shared"), protocol, tiny_network).run(0)
     assert not np.array_equal(first.cosines, alone.cosines)
 
