@@ -12,6 +12,7 @@ from mtq.checks import integer
 from mtq.distribution.replicas import draws_on_host, first, per_replica
 from mtq.environments.errors import environment_errors
 from mtq.experience.batches import Batches, check_model
+from mtq.experience.sampler import Drawn
 from mtq.learning.batch_checks import check_values
 
 Logs = dict[str, tf.Tensor]
@@ -123,23 +124,25 @@ def _loop_in_graph(model: Any, batches: Batches, jit_compile: bool, has_own_logs
     compiles = _compiles_update(model) or None
     if batches.needs_errors:
         learn = tf.function(model.learn, autograph=False, jit_compile=compiles)
-        return _train_function(model, batches, lambda: _learn_and_tell(learn, batches), jit_compile, has_own_logs)
+        return _train_function(
+            model, batches, lambda: _learn_and_tell(model, learn, batches), jit_compile, has_own_logs
+        )
     train_step = tf.function(model.train_step, autograph=False, jit_compile=compiles)
-    return _train_function(model, batches, lambda: train_step(_checked(model, batches)), jit_compile, has_own_logs)
+    return _train_function(model, batches, lambda: train_step(_draw(model, batches).batch), jit_compile, has_own_logs)
 
 
-def _checked(model: Any, batches: Batches) -> Any:
-    """Draws a batch, and checks the values that a user's function returned."""
-    batch = batches.next_batch()
-    if not batches.is_mapped:
-        return batch
-    with tf.control_dependencies([check_values(batch, model.tasks)]):
-        return tf.nest.map_structure(tf.identity, batch)
-
-
-def _learn_and_tell(learn: Callable[[Any], tuple[Logs, dict[str, tf.Tensor]]], batches: Batches) -> Logs:
-    """Makes one update from a batch, and passes the samplers the errors of its rows."""
+def _draw(model: Any, batches: Batches) -> Drawn:
+    """Draws this replica's batch, and checks the values that a user's function returned."""
     drawn = batches.draw()
+    if not batches.is_mapped:
+        return drawn
+    with tf.control_dependencies([check_values(drawn.batch, model.tasks)]):
+        return drawn._replace(batch=tf.nest.map_structure(tf.identity, drawn.batch))
+
+
+def _learn_and_tell(model: Any, learn: Callable[[Any], tuple[Logs, dict[str, tf.Tensor]]], batches: Batches) -> Logs:
+    """Makes one update from a batch, and passes the samplers the errors of its rows."""
+    drawn = _draw(model, batches)
     logs, errors = learn(drawn.batch)
     batches.update_samplers(drawn.selections, errors)
     return logs
@@ -154,8 +157,8 @@ def _loop_of_replicas(model: Any, batches: Batches, has_own_logs: bool) -> Train
             batch = per_replica(strategy, batches.next_batches())
             return first(strategy, strategy.run(model.train_step, args=(batch,)))
         if batches.needs_errors:
-            return first(strategy, strategy.run(lambda: _learn_and_tell(model.learn, batches)))
-        return first(strategy, strategy.run(lambda: model.train_step(batches.next_batch())))
+            return first(strategy, strategy.run(lambda: _learn_and_tell(model, model.learn, batches)))
+        return first(strategy, strategy.run(lambda: model.train_step(_draw(model, batches).batch)))
 
     return _train_function(model, batches, learn, jit_compile=False, has_own_logs=has_own_logs)
 

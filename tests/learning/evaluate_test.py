@@ -151,6 +151,15 @@ def test_bad_batches_are_refused_wherever_they_come_from(two_tasks, make_model):
         model.evaluate(dataset(bad), verbose=0)
 
 
+def test_on_several_replicas_bad_batches_of_a_function_are_refused_too(two_tasks):
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(two_tasks, mtq.networks.mlp([4])), two_tasks)
+        model.compile("sgd")
+    experience = mtq.Experience(model, warmup_steps=16)
+    with pytest.raises(ValueError, match="The action of a batch of task 'corridor' must be from 0 to 1"):
+        model.fit(experience.batches(8).map(with_bad_action), steps_per_epoch=1, verbose=0)
+
+
 def test_a_function_of_batches_may_have_conditions_and_host_calls(two_tasks, make_model):
     model = make_model()
     experience = mtq.Experience(model, warmup_steps=8)
