@@ -80,13 +80,7 @@ class Inference(KerasTrainer):
         given = inspect.signature(keras.Model.evaluate).bind(self, x, *args, **kwargs).arguments
         check_batch_arguments(given.get("y"), given.get("sample_weight"), method="evaluate")
         self._check_alone("evaluate")
-        if isinstance(x, Batches):
-            if given.get("steps") is None:
-                raise ValueError(
-                    "steps of evaluate must be the number of batches, because the batches of an experience are "
-                    "endless. Received: None. Pass evaluate steps=100, for example."
-                )
-            x = x.stored()
+        x = _as_dataset(x, given.get("steps"), "steps", "evaluate")
         steps = given.get("steps")
         if steps is not None and steps % self.steps_per_execution:
             raise ValueError(
@@ -139,13 +133,7 @@ class Inference(KerasTrainer):
         if data is None:
             return
         self._check_alone("fit with validation_data")
-        if isinstance(data, Batches):
-            if settings.get("validation_steps") is None:
-                raise ValueError(
-                    "validation_steps of fit must be the number of batches, because the batches of an "
-                    "experience are endless. Received: None. Pass fit validation_steps=100, for example."
-                )
-            settings["validation_data"] = data.stored()
+        settings["validation_data"] = _as_dataset(data, settings.get("validation_steps"), "validation_steps", "fit")
 
     def _check_alone(self, method: str) -> None:
         if not self.compiled:
@@ -156,3 +144,15 @@ class Inference(KerasTrainer):
                 f"{method} must be called on a model of one replica. Received: one of {replicas}. Load the saved model "
                 "outside of the strategy's scope, and evaluate it there."
             )
+
+
+def _as_dataset(data: Any, steps: Any, argument: str, method: str) -> Any:
+    """Turns the batches of an experience into a dataset of stored steps, if their number is given."""
+    if not isinstance(data, Batches):
+        return data
+    if steps is None:
+        raise ValueError(
+            f"{argument} of {method} must be the number of batches, because the batches of an experience are endless. "
+            f"Received: None. Pass {method} {argument}=100, for example."
+        )
+    return data.stored()
