@@ -7,7 +7,6 @@ from typing import Any
 import tensorflow as tf
 
 from mtq import value_learning as vl
-from mtq.distribution.replicas import replica_number
 from mtq.environments.errors import environment_errors, kept
 from mtq.experience.sampler import Drawn, Sampler
 from mtq.tasks import Task
@@ -68,7 +67,7 @@ class Batches:
         Returns:
             The batch, and the selections of the samplers.
         """
-        drawn = self._replica().next_batch(self._num_rows)
+        drawn = self.experience.current_replica().next_batch(self._num_rows)
         return drawn._replace(batch=self._applied(drawn.batch))
 
     def next_batch(self) -> Batch:
@@ -86,7 +85,7 @@ class Batches:
             selections: The selections that `draw` returned.
             errors: The temporal-difference errors of the rows, `{task: [B]}`.
         """
-        self._replica().update_samplers(selections, errors)
+        self.experience.current_replica().update_samplers(selections, errors)
 
     @property
     def is_mapped(self) -> bool:
@@ -97,10 +96,6 @@ class Batches:
     def needs_errors(self) -> bool:
         """Whether a sampler needs the errors of each update."""
         return self.experience.replicas[0].needs_errors
-
-    def _replica(self) -> Any:
-        replicas = self.experience.replicas
-        return replicas[replica_number() % len(replicas)]
 
     def __iter__(self) -> Iterator[Batch]:
         """Yields batches, each drawn eagerly."""

@@ -222,9 +222,13 @@ class Experience:
         Returns:
             The batch `{task: Transition}`.
         """
-        replica = self.replicas[replica_number() % len(self.replicas)]
+        replica = self.current_replica()
         replica.warm_up()
         return replica.next_batch(num_rows).batch
+
+    def current_replica(self) -> ReplicaExperience:
+        """Returns the part of the replica in which this is called."""
+        return self.replicas[replica_number() % len(self.replicas)]
 
     @property
     def is_warm(self) -> bool:
