@@ -1,6 +1,8 @@
 """Types of command-line arguments, and the format of help texts."""
 
 import argparse
+from collections.abc import Callable
+from typing import Any
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -27,3 +29,37 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be an integer of at least 1. Received: {text!r}.")
     return number
+
+
+def add_learning_options(add: Callable[..., Any]) -> None:
+    """Adds the options that `mtq train` and `mtq study` share, with the library's defaults.
+
+    Args:
+        add: The `add_argument` of the command's parser.
+    """
+    add(
+        "--loss",
+        default="squared",
+        help="the loss of the temporal-difference errors: squared, huber or a loss of Keras",
+    )
+    add("--learning-rate", type=float, default=1e-3, help="the learning rate of Adam")
+    add("--batch-size", type=count, default=32, help="the batch size of each task")
+    add(
+        "--target-update-period",
+        type=count,
+        default=100,
+        help="the number of updates between two copies to the target network",
+    )
+    add(
+        "--replay-capacity",
+        type=count,
+        default=50_000,
+        help="the capacity of each task's replay buffer, in environment steps",
+    )
+    add(
+        "--warmup-steps",
+        type=count,
+        default=1_000,
+        help="the number of random environment steps of each task before the first update",
+    )
+    add("--episodes", type=count, default=20, help="the number of episodes of each task in each evaluation")

@@ -9,7 +9,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from mtq.cli.arguments import HelpFormatter, count
+from mtq.cli.arguments import HelpFormatter, add_learning_options, count
 from mtq.cli.quiet import import_tensorflow
 from mtq.cli.study import add_commands
 from mtq.errors import StudyError
@@ -77,13 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=["mlp", "minatar_cnn", "nature_cnn"],
         help="the backbone of the network; by default the one that suits the tasks' observations",
     )
-    add(
-        "--loss",
-        default="squared",
-        help="the loss of the temporal-difference errors: squared, huber or a loss of Keras",
-    )
-    add("--learning-rate", type=float, default=1e-3, help="the learning rate of Adam")
-    add("--batch-size", type=count, default=32, help="the batch size of each task")
+    add_learning_options(add)
     add("--num-envs", type=count, default=8, help="the number of copies of each environment, which step together")
     add(
         "--steps-per-update",
@@ -92,34 +86,15 @@ def _parser() -> argparse.ArgumentParser:
         help="the number of environment steps of each task per update, the inverse of the replay ratio",
     )
     add(
-        "--target-update-period",
-        type=count,
-        default=100,
-        help="the number of updates between two copies to the target network",
-    )
-    add(
         "--exploration-steps",
         type=count,
         default=None,
         help="the number of environment steps of each task in which ε falls from 1 to 0.05; by default a fifth of "
         "--steps",
     )
-    add(
-        "--replay-capacity",
-        type=count,
-        default=50_000,
-        help="the capacity of each task's replay buffer, in environment steps",
-    )
-    add(
-        "--warmup-steps",
-        type=count,
-        default=1_000,
-        help="the number of random environment steps of each task before the first update",
-    )
     add("--double", action="store_true", help="use the targets of Double DQN")
     add("--dueling", action="store_true", help="use dueling heads")
     add("--evaluations", type=count, default=20, help="the number of evaluations during the training")
-    add("--episodes", type=count, default=20, help="the number of episodes of each task in each evaluation")
     add(
         "--seed",
         type=int,

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from mtq.cli.arguments import HelpFormatter, count
+from mtq.cli.arguments import HelpFormatter, add_learning_options, count
 
 _ARMS = "separate,shared,separate+matched=shared,normalized_sum"
 _EPILOG = """An arm consists of parts that are joined by +:
@@ -65,38 +65,13 @@ def add_commands(commands: Any) -> None:
         default=1.0,
         help="the number of environment steps of each task per update, the inverse of the replay ratio",
     )
-    add("--batch-size", type=count, default=32, help="the batch size of each task")
-    add("--learning-rate", type=float, default=1e-3, help="the learning rate of Adam")
-    add(
-        "--loss",
-        default="squared",
-        help="the loss of the temporal-difference errors: squared, huber or a loss of Keras",
-    )
-    add(
-        "--target-update-period",
-        type=count,
-        default=100,
-        help="the number of updates between two copies to the target network",
-    )
-    add(
-        "--replay-capacity",
-        type=count,
-        default=50_000,
-        help="the capacity of each task's replay buffer, in environment steps",
-    )
-    add(
-        "--warmup-steps",
-        type=count,
-        default=1_000,
-        help="the number of random environment steps of each task before the first update",
-    )
+    add_learning_options(add)
     add(
         "--exploration-steps",
         type=count,
         default=10_000,
         help="the number of environment steps of each task in which ε falls from 1 to 0.05",
     )
-    add("--episodes", type=count, default=20, help="the number of episodes of each task in each evaluation")
     add(
         "--evaluation-steps",
         type=count,
