@@ -11,11 +11,11 @@ def import_tensorflow() -> None:
     """Imports TensorFlow without notices about CUDA, oneDNN and CPU features on standard error.
 
     `TF_CPP_MIN_LOG_LEVEL` suppresses those that come after the import. A level that the user has set is kept. Those of
-    the import itself ignore it, and are redirected; they are shown if the import fails.
+    the import itself ignore it, and are redirected; they are shown if the import fails, or the user's level is below 3.
+    A program that is started by one of mtq's inherits its level, and is as quiet.
     """
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with _standard_error_kept():
         import tensorflow  # noqa: F401
 

@@ -166,6 +166,14 @@ def test_recipe_minatar(tmp_path):
     assert set(main(options)["tasks"]) == set(games)
 
 
+def test_a_program_that_a_quiet_program_starts_is_quiet_too():
+    start = "from mtq.cli import quiet; quiet.import_tensorflow(); import tensorflow"
+    program = f"import sys; sys.argv = ['mtq']; {start}"  # like the command, which imports mtq before TensorFlow
+    chain = f"{program}; import subprocess; subprocess.run([sys.executable, '-c', {program!r}], check=True)"
+    result = subprocess.run([sys.executable, "-c", chain], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+
+
 def test_the_recipe_named_as_its_package_runs_as_a_script():
     command = [sys.executable, str(ROOT / "recipes" / "minatar.py"), "--help"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
