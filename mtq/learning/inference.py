@@ -48,12 +48,8 @@ class Inference(KerasTrainer):
                 f"Received: {batch.shape}. Pass observations as the environment returns them."
             )
         batch = batch[None] if is_single else batch
-        actions = (
-            tf.argmax(
-                self.paths[task](tf.cast(batch, spec.observation_dtype), training=False), axis=-1, output_type=tf.int32
-            ).numpy()
-            + spec.first_action
-        )
+        q_values = self.paths[task](tf.cast(batch, spec.observation_dtype), training=False)
+        actions = tf.argmax(q_values, axis=-1, output_type=tf.int32).numpy() + spec.first_action
         return int(actions[0]) if is_single else actions
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
