@@ -59,7 +59,7 @@ def _trainer(callbacks: list[keras.callbacks.Callback], options: Options) -> Cal
     tasks = mtq.suites.classic(num_envs=4)
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([128, 128]), seed=0), tasks)
     model.compile("adam", steps_per_execution=100)
-    dataset = mtq.Experience(tasks, model, warmup_steps=200).dataset(32)
+    dataset = mtq.Experience(model, warmup_steps=200).dataset(32)
     steps = options.updates // options.epochs
 
     def train() -> None:

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from mtq.checks import flag
+from mtq.experience.q_model import QModel
 from mtq.storage.files import as_path
 from mtq.storage.folders import beside, check_folder_place, matches, put_in_place, stranger
 
@@ -23,7 +24,7 @@ _OF_AN_EXPORT = (
 )
 
 
-def export(model: Any, filepath: str | Path, *, overwrite: bool = False) -> None:
+def export(model: QModel, filepath: str | Path, *, overwrite: bool = False) -> None:
     """Writes a SavedModel with one signature per task and a default signature for all tasks.
 
     The signature named after a task takes `observation [N, …]` in the shape and dtype of `task.spec`, not scaled; Dict,
@@ -135,12 +136,12 @@ def _is_ours(signatures: Mapping[str, Any]) -> bool:
     )
 
 
-def _observation_spec(model: Any, name: str, argument: str = "observation") -> tf.TensorSpec:
+def _observation_spec(model: QModel, name: str, argument: str = "observation") -> tf.TensorSpec:
     spec = model.tasks[name].spec
     return tf.TensorSpec([None, *spec.observation_shape], spec.observation_dtype, name=argument)
 
 
-def _checked(model: Any, name: str, observation: tf.Tensor) -> tf.Tensor:
+def _checked(model: QModel, name: str, observation: tf.Tensor) -> tf.Tensor:
     """Returns the observation with an assertion of its shape in the graph.
 
     The assertion is necessary because neither TensorFlow's C API nor TF Serving checks the shape in a signature.
@@ -148,14 +149,14 @@ def _checked(model: Any, name: str, observation: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(observation, [None, *model.tasks[name].spec.observation_shape], name=f"observation_{name}")
 
 
-def _act(model: Any, name: str, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _act(model: QModel, name: str, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     q_values = model.paths[name](observation, training=False)
     action = tf.argmax(q_values, axis=-1, output_type=tf.int32)
     first_action = model.tasks[name].spec.first_action
     return action + first_action if first_action else action, q_values
 
 
-def _task_endpoint(model: Any, name: str) -> Any:
+def _task_endpoint(model: QModel, name: str) -> Any:
     def endpoint(observation: tf.Tensor) -> dict[str, tf.Tensor]:
         action, q_values = _act(model, name, _checked(model, name, observation))
         return {"action": action, "q_values": q_values}
@@ -163,7 +164,7 @@ def _task_endpoint(model: Any, name: str) -> Any:
     return endpoint
 
 
-def _default_endpoint(model: Any) -> Any:
+def _default_endpoint(model: QModel) -> Any:
     def endpoint(observations: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         outputs = {}
         for name, observation in observations.items():
@@ -174,7 +175,7 @@ def _default_endpoint(model: Any) -> Any:
     return endpoint
 
 
-def check_exportable(model: Any) -> None:
+def check_exportable(model: QModel) -> None:
     """Raises a ValueError unless every task's path through the network can be exported. Nothing is written.
 
     Args:

@@ -37,7 +37,7 @@ class LayerCall(NamedTuple):
         outputs: The tensors that the call returns, flattened.
     """
 
-    layer: Any
+    layer: keras.layers.Layer
     args: Any
     kwargs: Any
     outputs: tuple[keras.KerasTensor, ...]
@@ -72,7 +72,7 @@ def calls_of(model: keras.Model) -> list[LayerCall]:
     ]
 
 
-def output_shapes(layer: Any) -> list[tuple[int | None, ...]]:
+def output_shapes(layer: keras.layers.Layer) -> list[tuple[int | None, ...]]:
     """Returns the shape of the first output of each symbolic call of a layer. A call within another layer is not one.
 
     Args:
@@ -81,17 +81,17 @@ def output_shapes(layer: Any) -> list[tuple[int | None, ...]]:
     return [tuple(node.outputs[0].shape) for node in layer._inbound_nodes]
 
 
-def is_functional(layer: Any) -> bool:
+def is_functional(layer: keras.layers.Layer) -> bool:
     """Returns whether a layer is a functional model, possibly of a subclass."""
     return isinstance(layer, Functional)
 
 
-def is_plain_functional(layer: Any) -> bool:
+def is_plain_functional(layer: keras.layers.Layer) -> bool:
     """Returns whether a layer is a functional model whose `call` is not overridden."""
     return getattr(type(layer), "call", None) is Functional.call
 
 
-def flatten_layers(layer: Any, include_self: bool = True) -> list[Any]:
+def flatten_layers(layer: keras.layers.Layer, include_self: bool = True) -> list[Any]:
     """Returns a layer and all layers inside it, at any depth, outer layers first.
 
     Args:
@@ -101,7 +101,7 @@ def flatten_layers(layer: Any, include_self: bool = True) -> list[Any]:
     return list(layer._flatten_layers(include_self=include_self))
 
 
-def direct_layers(layer: Any) -> list[Any]:
+def direct_layers(layer: keras.layers.Layer) -> list[Any]:
     """Returns the layers directly inside a layer, without those inside them.
 
     Args:
@@ -110,7 +110,7 @@ def direct_layers(layer: Any) -> list[Any]:
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-def supports_jit(layer: Any) -> bool:
+def supports_jit(layer: keras.layers.Layer) -> bool:
     """Returns whether XLA can compile a layer and all layers inside it.
 
     Args:
@@ -119,7 +119,7 @@ def supports_jit(layer: Any) -> bool:
     return all(inner.supports_jit for inner in flatten_layers(layer))
 
 
-def own_trainable_variables(layer: Any) -> list[keras.Variable]:
+def own_trainable_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
     """Returns a layer's own trainable variables, frozen or not, without those of the layers inside it.
 
     Args:
@@ -128,7 +128,7 @@ def own_trainable_variables(layer: Any) -> list[keras.Variable]:
     return list(layer._trainable_variables)
 
 
-def own_variables(layer: Any) -> list[keras.Variable]:
+def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
     """Returns a layer's own variables, trainable ones first, without those of the layers inside it.
 
     Args:
@@ -137,7 +137,7 @@ def own_variables(layer: Any) -> list[keras.Variable]:
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
-def own_metrics(layer: Any) -> list[keras.metrics.Metric]:
+def own_metrics(layer: keras.layers.Layer) -> list[keras.metrics.Metric]:
     """Returns a layer's own metrics, without those of the layers inside it.
 
     Args:
@@ -146,7 +146,7 @@ def own_metrics(layer: Any) -> list[keras.metrics.Metric]:
     return list(layer._metrics)
 
 
-def unlock(layer: Any) -> None:
+def unlock(layer: keras.layers.Layer) -> None:
     """Allows variables to be added to a layer, which Keras forbids after the layer is built or quantized.
 
     Args:
@@ -176,7 +176,7 @@ class Saveable(KerasSaveable):
         return "Loss"  # the type of object of which Keras expects the fewest attributes
 
 
-def load_state(layer: Any, store: Any, path: str) -> None:
+def load_state(layer: keras.layers.Layer, store: Any, path: str) -> None:
     """Loads a layer and all layers inside it from a path in a file of weights.
 
     Args:
@@ -241,7 +241,7 @@ def batches_since_saving(checkpoint: keras.callbacks.ModelCheckpoint) -> int:
     return int(checkpoint._batches_seen_since_last_saving)
 
 
-def strategy_of(optimizer: Any, default: tf.distribute.Strategy) -> tf.distribute.Strategy:
+def strategy_of(optimizer: keras.optimizers.Optimizer, default: tf.distribute.Strategy) -> tf.distribute.Strategy:
     """Returns the `tf.distribute` strategy in whose scope an optimizer was created.
 
     Args:
@@ -251,7 +251,9 @@ def strategy_of(optimizer: Any, default: tf.distribute.Strategy) -> tf.distribut
     return getattr(optimizer, "_distribution_strategy", default)
 
 
-def optimizer_keys(optimizer: Any, variables: Sequence[keras.Variable]) -> tuple[set[Any], set[Any]]:
+def optimizer_keys(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> tuple[set[Any], set[Any]]:
     """Returns the keys by which an optimizer identifies variables.
 
     Args:
@@ -265,7 +267,7 @@ def optimizer_keys(optimizer: Any, variables: Sequence[keras.Variable]) -> tuple
 
 
 def apply_outside_of_replicas(
-    optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]
+    optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]
 ) -> None:
     """Calls `optimizer.apply` in the cross-replica context, which Keras would otherwise try to enter from a replica.
 
@@ -285,7 +287,9 @@ def apply_outside_of_replicas(
         optimizer.apply(gradients, variables)
 
 
-def apply_without_sum(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
+def apply_without_sum(
+    optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]
+) -> None:
     """Calls `optimizer.apply` in a replica, without summing the gradients over the replicas.
 
     Args:
@@ -303,7 +307,7 @@ def apply_without_sum(optimizer: Any, gradients: Sequence[tf.Tensor], variables:
         optimizer.apply(gradients, variables)
 
 
-def _applies_as_keras(optimizer: Any) -> bool:
+def _applies_as_keras(optimizer: keras.optimizers.Optimizer) -> bool:
     return type(optimizer).apply is keras.optimizers.Optimizer.apply
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from mtq.checks import integer, real
 from mtq.distribution.replicas import draws_on_host
+from mtq.learning.model import MultiTaskDQN
 from mtq.storage.files import as_path
 from mtq.storage.folders import check_folder_place
 from mtq.storage.pictures import check_picture_place, save_figure
@@ -56,7 +57,7 @@ class GradientTelemetry(keras.callbacks.Callback):
         check_folder_place(self.directory, "directory of GradientTelemetry")
         check_picture_place(self._picture)
 
-    def gradient_log_for(self, model: Any) -> GradientLog:
+    def gradient_log_for(self, model: MultiTaskDQN) -> GradientLog:
         """Returns the log in which the model stores the statistics of its gradients; `fit` calls it before tracing.
 
         Args:

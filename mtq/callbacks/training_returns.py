@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from mtq.experience.experience import Experience
+
 
 class TrainingReturns(keras.callbacks.Callback):
     """Adds the mean training return and the number of environment steps of each task to the epoch's logs.
@@ -17,7 +19,7 @@ class TrainingReturns(keras.callbacks.Callback):
 
     adds_logs = is_unique = True
 
-    def __init__(self, experience: Any) -> None:
+    def __init__(self, experience: Experience) -> None:
         super().__init__()
         if not hasattr(experience, "take_mean_returns"):
             raise ValueError(

@@ -1,13 +1,12 @@
 """Checks that find mistakes with several replicas before training."""
 
-from typing import Any
-
+import keras
 import tensorflow as tf
 
 from mtq.keras_internals import strategy_of
 
 
-def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
+def check_optimizer(optimizer: keras.optimizers.Optimizer, strategy: tf.distribute.Strategy) -> None:
     """Raises a ValueError if an optimizer's variables would not exist on every replica.
 
     Args:

@@ -1,7 +1,6 @@
 """Applies gradients that are already reduced over the replicas with Keras's optimizers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,7 +9,9 @@ from mtq.distribution.replicas import outside
 from mtq.keras_internals import apply_outside_of_replicas, apply_without_sum
 
 
-def apply_reduced(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
+def apply_reduced(
+    optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]
+) -> None:
     """Calls `optimizer.apply` without its sum over replicas, so that clipping, for one, sees the reduced gradient.
 
     Args:
@@ -31,7 +32,9 @@ def apply_reduced(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Seq
         optimizer.apply(gradients, variables)
 
 
-def _apply_outside(optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
+def _apply_outside(
+    optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]
+) -> None:
     if tf.distribute.in_cross_replica_context():
         apply_reduced(optimizer, gradients, variables)
     else:

@@ -17,6 +17,7 @@ from mtq.evaluation.playing import (
     play,
     random_policy,
 )
+from mtq.experience.q_model import QFunctions
 from mtq.keras_internals import supports_jit
 from mtq.learning.target_paths import TargetView
 from mtq.random_numbers import Purpose, stream_seeds
@@ -43,17 +44,10 @@ class Evaluator:
     """
 
     def __init__(
-        self, model: Any, tasks: TaskSet | None = None, *, episodes: int = 20, max_steps: int = MAX_STEPS
+        self, model: QFunctions | None, tasks: TaskSet | None = None, *, episodes: int = 20, max_steps: int = MAX_STEPS
     ) -> None:
-        self.tasks = model.tasks if tasks is None else tasks
-        check_tasks("tasks to evaluate", self.tasks)
-        unknown = [name for name in self.tasks if model is not None and name not in model.paths]
-        if unknown:
-            raise ValueError(
-                f"The tasks to evaluate must be the model's. Received: {list(self.tasks)}, of which it does not know "
-                f"'{unknown[0]}'. It knows {list(model.paths)}."
-            )
-        self.model, self._episodes = model, integer("episodes", episodes)
+        self.model, self.tasks = model, tasks_to_evaluate(model, tasks)
+        self._episodes = integer("episodes", episodes)
         self._max_steps = integer("max_steps", max_steps)
         self._greedy: dict[str, Callable[[int], EpisodeReturns]] = {}
         self._random: dict[str, Callable[[int], EpisodeReturns]] = {}
@@ -67,9 +61,10 @@ class Evaluator:
         Returns:
             The returns of the episodes of each task, by name.
         """
+        model = with_values(self.model)
         for name, task in self.tasks.items():
             if name not in self._greedy:
-                self._greedy[name] = self._greedy_player(task, self.model.paths[name])
+                self._greedy[name] = self._greedy_player(task, model.paths[name], model.uses_xla)
         return {name: self._greedy[name](task_seed(self.tasks, name, seed)) for name in self.tasks}
 
     def random(self, seed: int = 0) -> dict[str, EpisodeReturns]:
@@ -86,10 +81,10 @@ class Evaluator:
                 self._random[name] = self._random_player(task)
         return {name: self._random[name](task_seed(self.tasks, name, seed)) for name in self.tasks}
 
-    def _greedy_player(self, task: Task, path: Any) -> Callable[[int], EpisodeReturns]:
+    def _greedy_player(self, task: Task, path: Any, uses_xla: bool) -> Callable[[int], EpisodeReturns]:
         if task.spec.in_graph:
             is_view = isinstance(path, TargetView)
-            compilable = self.model.uses_xla and (path.supports_jit if is_view else supports_jit(path))
+            compilable = uses_xla and (path.supports_jit if is_view else supports_jit(path))
             return InGraphPlayer(task, best_action(in_inference(path)), self._episodes, self._max_steps, compilable)
         policy = greedy_policy(in_inference(path))
         return lambda seed: self._played(task, policy, seed)
@@ -105,8 +100,46 @@ class Evaluator:
         return play(task, policy, episodes=self._episodes, seed=seed, max_steps=self._max_steps)
 
 
+def tasks_to_evaluate(model: QFunctions | None, tasks: TaskSet | None) -> TaskSet:
+    """Returns the tasks that an evaluation plays, after checking that the model knows them.
+
+    Args:
+        model: The model, or None if only the random policy is evaluated.
+        tasks: The tasks; None for the model's own.
+
+    Raises:
+        ValueError: The model does not know a task, or both arguments are None.
+    """
+    evaluated: Any = model.tasks if tasks is None and model is not None else tasks
+    check_tasks("tasks to evaluate", evaluated)
+    unknown = [name for name in evaluated if model is not None and name not in model.paths]
+    if model is not None and unknown:
+        raise ValueError(
+            f"The tasks to evaluate must be the model's. Received: {list(evaluated)}, of which it does not know "
+            f"'{unknown[0]}'. It knows {list(model.paths)}."
+        )
+    return evaluated
+
+
+def with_values(model: QFunctions | None) -> QFunctions:
+    """Returns the model whose greedy policy is evaluated.
+
+    Args:
+        model: The model.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if model is None:
+        raise ValueError(
+            "model of the evaluation must be a MultiTaskDQN if its greedy policy is played. Received: None. Pass the "
+            "model, or call random."
+        )
+    return model
+
+
 def evaluate(
-    model: Any, tasks: TaskSet | None = None, *, episodes: int = 20, seed: int = 0, max_steps: int = MAX_STEPS
+    model: QFunctions, tasks: TaskSet | None = None, *, episodes: int = 20, seed: int = 0, max_steps: int = MAX_STEPS
 ) -> dict[str, EpisodeReturns]:
     """Evaluates the model's greedy policy once, in new environments. Use an `Evaluator` for repeated evaluations.
 

@@ -9,10 +9,11 @@ import tensorflow as tf
 from mtq.checks import integer
 from mtq.dynamics.checked import CheckedDynamics
 from mtq.environments.make import make_copies
-from mtq.evaluation.evaluator import greedy_policy, in_inference, task_seed
+from mtq.evaluation.evaluator import greedy_policy, in_inference, task_seed, tasks_to_evaluate, with_values
 from mtq.evaluation.playing import Act, any_action, best_action, check_playable, not_finite, random_policy
+from mtq.experience.q_model import QFunctions
 from mtq.random_numbers import fold_in, seed_words, stateless_uniform
-from mtq.tasks.task import Task, TaskSet, check_tasks
+from mtq.tasks.task import Task, TaskSet
 
 Acts = dict[str, Act]
 
@@ -36,9 +37,8 @@ class StepEvaluator:
         D'Eramo et al., "Sharing Knowledge in Multi-Task Deep Reinforcement Learning", ICLR 2020, section 5.
     """
 
-    def __init__(self, model: Any, tasks: TaskSet | None = None, *, steps: int = 2_000) -> None:
-        self.model, self.tasks = model, model.tasks if tasks is None else tasks
-        check_tasks("tasks to evaluate", self.tasks)
+    def __init__(self, model: QFunctions | None, tasks: TaskSet | None = None, *, steps: int = 2_000) -> None:
+        self.model, self.tasks = model, tasks_to_evaluate(model, tasks)
         steps = integer("steps of an evaluation", steps)
         for task in self.tasks.values():
             check_playable(task, episodes=1)
@@ -57,14 +57,15 @@ class StepEvaluator:
         Returns:
             The mean discounted return of each task, by name.
         """
+        model = with_values(self.model)
         if self._play_greedily is None:
-            acts = {name: best_action(in_inference(self.model.paths[name])) for name in self._in_graph}
+            acts = {name: best_action(in_inference(model.paths[name])) for name in self._in_graph}
             play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds)  # noqa: E731
-            self._play_greedily = tf.function(play, autograph=False, jit_compile=self.model.uses_xla or None)
+            self._play_greedily = tf.function(play, autograph=False, jit_compile=model.uses_xla or None)
         scores = self._played_in_graph(self._play_greedily, seed)
         for name in self.tasks:
             if name not in scores:
-                policy = self._policies.setdefault(name, greedy_policy(in_inference(self.model.paths[name])))
+                policy = self._policies.setdefault(name, greedy_policy(in_inference(model.paths[name])))
                 scores[name] = self._played(name, policy, seed)
         return {name: scores[name] for name in self.tasks}
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -12,7 +12,16 @@ from mtq.experience.sampler import Drawn, Sampler
 from mtq.tasks import Task
 
 Batch = dict[str, vl.Transition]
-_readers: list[Any] = []  # the models whose `fit` is reading a dataset
+
+
+class _Reader(NamedTuple):
+    """A model that is reading a dataset, and the method that reads it: fit or evaluate."""
+
+    model: Any
+    method: str
+
+
+_readers: list[_Reader] = []
 
 
 class Batches:
@@ -179,7 +188,7 @@ class Batches:
         """Yields batches for `as_dataset`. `kept` stores exceptions, because TensorFlow passes on only their text."""
         batches = iter(self)
         draw = kept(lambda: next(batches), in_graph=True)
-        check = kept(lambda: check_model(self.experience, _readers), in_graph=True)
+        check = kept(lambda: _check_readers(self.experience), in_graph=True)
         while True:
             check()
             yield draw()
@@ -196,17 +205,28 @@ def _endless(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 @contextlib.contextmanager
-def read_by(model: Any) -> Iterator[None]:
-    """A context manager in which a model's `fit` reads a dataset that may hold batches of an experience.
+def read_by(model: Any, method: str = "fit") -> Iterator[None]:
+    """A context manager in which a model reads a dataset that may hold batches of an experience.
 
     Args:
-        model: The model that is being trained.
+        model: The model.
+        method: The method that reads the dataset, `"fit"` or `"evaluate"`.
     """
-    _readers.append(model)
+    _readers.append(_Reader(model, method))
     try:
         yield
     finally:
-        _readers.remove(model)
+        _readers.pop()
+
+
+def _check_readers(experience: Any) -> None:
+    if _readers and _readers[-1].method == "evaluate":
+        raise ValueError(
+            "The batches that evaluate or validation_data reads must be sampled from stored steps. Received: a dataset "
+            "made of the batches of an experience, such as batches.take(10), which steps the environments. Pass the "
+            "object that Experience.batches returned and the number of batches, steps=10 or validation_steps=10."
+        )
+    check_model(experience, [reader.model for reader in _readers])
 
 
 def check_model(experience: Any, models: list[Any]) -> None:

@@ -14,6 +14,7 @@ from mtq.environments.checker import check_task
 from mtq.experience import exploration as exploration_lib
 from mtq.experience.batches import Batches
 from mtq.experience.collection_statistics import CollectionStatistics
+from mtq.experience.q_model import QModel
 from mtq.experience.replica_experience import MakePolicy, MakeReplay, MakeSampler, Parts, ReplicaExperience, Share
 from mtq.interfaces import ReplayBuffer
 from mtq.keras_internals import supports_jit
@@ -78,8 +79,8 @@ class Experience:
 
     def __init__(
         self,
-        model: Any,
-        tasks: Any = None,
+        model: QModel,
+        tasks: TaskSet | None = None,
         *,
         exploration: exploration_lib.Exploration = None,
         replay_capacity: int = 50_000,
@@ -265,7 +266,7 @@ class Experience:
             )
 
 
-def _in_order(model: Any, tasks: Any) -> tuple[Any, TaskSet]:
+def _in_order(model: Any, tasks: Any) -> tuple[QModel, TaskSet]:
     """Returns the model and the tasks, whichever order they were passed in, after checking that they fit."""
     if isinstance(model, TaskSet) or hasattr(tasks, "paths"):
         model, tasks = tasks, model

@@ -18,7 +18,7 @@ from mtq.keras_internals import flatten_layers, output_shapes
 _SMALL = 2**14  # elements of the columns of one image, up to which im2col costs less time than XLA saves
 
 
-def is_linear(layer: Any) -> bool:
+def is_linear(layer: keras.Operation) -> bool:
     """Whether a layer computes `activation(x · W + b)`: Keras's own `Dense` or `Conv2D` with no special options.
 
     Excluded are LoRA, quantization, activity regularizers, activations that are layers, groups, dilations and
@@ -37,7 +37,7 @@ def is_linear(layer: Any) -> bool:
     return is_dense or (layer.groups == 1 and layer.data_format == "channels_last" and set(layer.dilation_rate) == {1})
 
 
-def linear_outputs(layer: Any, inputs: tf.Tensor, are_columns: bool = False) -> tf.Tensor:
+def linear_outputs(layer: keras.layers.Layer, inputs: tf.Tensor, are_columns: bool = False) -> tf.Tensor:
     """Computes `x · W + b` in the layer's compute dtype.
 
     Args:
@@ -60,7 +60,7 @@ def linear_outputs(layer: Any, inputs: tf.Tensor, are_columns: bool = False) -> 
     return outputs + tf.cast(layer.bias, layer.compute_dtype) if layer.use_bias else outputs
 
 
-def supports_im2col(layer: Any, images: Rows) -> bool:
+def supports_im2col(layer: keras.Operation, images: Rows) -> bool:
     """Whether a layer is a linear convolution of images that have a known size and are small enough for im2col to pay.
 
     Args:
@@ -73,7 +73,7 @@ def supports_im2col(layer: Any, images: Rows) -> bool:
     return None not in shape[1:] and _are_small(layer, layer.compute_output_shape(shape))
 
 
-def im2col(layer: Any, images: tf.Tensor) -> tf.Tensor:
+def im2col(layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
     """Gathers the image patch that each position of a convolution's output depends on.
 
     With these patches as columns (here along the last axis) im2col writes the convolution as a matrix product.
@@ -105,7 +105,7 @@ def im2col(layer: Any, images: tf.Tensor) -> tf.Tensor:
     return tf.concat(shifted, axis=-1)
 
 
-def call_with_im2col(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
+def call_with_im2col(layer: keras.layers.Layer, args: Any, kwargs: Any, training: bool) -> Any:
     """Calls a layer like `call_on_rows`, but writes linear convolutions as matrix products of image patches (im2col).
 
     Args:
@@ -138,11 +138,11 @@ def suits_xla_on_cpu(network: keras.Model) -> bool:
     return all(_suits_im2col(layer) for layer in flatten_layers(network) if is_convolution(layer))
 
 
-def _suits_im2col(layer: Any) -> bool:
+def _suits_im2col(layer: keras.layers.Layer) -> bool:
     shapes = output_shapes(layer)  # empty if another layer calls it
     is_known = layer.built and shapes and not any(None in shape[1:] for shape in shapes)
     return bool(is_known) and is_linear(layer) and all(_are_small(layer, shape) for shape in shapes)
 
 
-def _are_small(layer: Any, output_shape: tuple[int | None, ...]) -> bool:
+def _are_small(layer: keras.layers.Layer, output_shape: tuple[int | None, ...]) -> bool:
     return math.prod(output_shape[1:-1]) * math.prod(layer.kernel.shape[:-1]) <= _SMALL  # type: ignore[arg-type]

@@ -79,7 +79,7 @@ class JointNetwork:
         return {name: rows.parts[slot] for name, (rows, slot) in zip(self._names, outputs, strict=True)}
 
 
-def call_on_rows(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
+def call_on_rows(layer: keras.Operation, args: Any, kwargs: Any, training: bool) -> Any:
     """Calls a layer on the rows of all tasks together if that is possible and faster, else task by task.
 
     Args:
@@ -109,12 +109,12 @@ def _part(slot: int) -> Callable[[Rows], tf.Tensor]:
     return lambda rows: rows.parts[slot]
 
 
-def _call_on(layer: Any, args: Any, kwargs: Any, pick: Callable[[Rows], tf.Tensor]) -> Any:
+def _call_on(layer: keras.Operation, args: Any, kwargs: Any, pick: Callable[[Rows], tf.Tensor]) -> Any:
     args, kwargs = keras.tree.map_structure(lambda leaf: pick(leaf) if isinstance(leaf, Rows) else leaf, (args, kwargs))
     return layer(*args, **kwargs)
 
 
-def pays_to_join(layer: Any, rows: Rows) -> bool:
+def pays_to_join(layer: keras.Operation, rows: Rows) -> bool:
     """Returns whether a layer is faster on the rows of all tasks together than task by task.
 
     Convolutions are, and the rows of the layers after them are already joined. Small dense layers are not: XLA does not
@@ -123,7 +123,7 @@ def pays_to_join(layer: Any, rows: Rows) -> bool:
     return rows.is_joined or is_convolution(layer)
 
 
-def _call(layer: Any, args: Any, kwargs: Any, training: bool, call_layer: CallLayer) -> Any:
+def _call(layer: keras.Operation, args: Any, kwargs: Any, training: bool, call_layer: CallLayer) -> Any:
     """Calls a layer. If it is a model that consists of layers alone, calls these in their order instead."""
     has_named_inputs = any(isinstance(argument, Mapping) for argument in (*args, *kwargs.values()))
     if has_named_inputs or not _can_be_taken_apart(layer):
@@ -143,14 +143,14 @@ def _call(layer: Any, args: Any, kwargs: Any, training: bool, call_layer: CallLa
     return keras.tree.map_structure(lambda tensor: values[id(tensor)], layer.output)
 
 
-def _can_be_taken_apart(layer: Any) -> bool:
+def _can_be_taken_apart(layer: keras.Operation) -> bool:
     """Returns whether calling a model's layers one by one computes the same as calling it. If unsure, returns False."""
     if type(layer) is not keras.Sequential and not keras_internals.is_plain_functional(layer):
         return False
     return not any(_makes_masks(inner) for inner in keras_internals.flatten_layers(layer))
 
 
-def _makes_masks(layer: Any) -> bool:
+def _makes_masks(layer: keras.Operation) -> bool:
     """Returns whether a layer creates a mask. Masks are attached to tensors, and `Rows` do not pass them on."""
     if type(layer).__module__.startswith("keras."):
         return isinstance(layer, keras.layers.Masking) or bool(getattr(layer, "mask_zero", False))

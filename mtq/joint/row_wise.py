@@ -1,7 +1,6 @@
 """Properties of layers: which are row-wise, and which are convolutions."""
 
 import inspect
-from typing import Any
 
 import keras
 import numpy as np
@@ -70,7 +69,7 @@ _ACTIVATIONS = [
 ]
 
 
-def is_row_wise(layer: Any, rank: int | None = None) -> bool:
+def is_row_wise(layer: keras.Operation, rank: int | None = None) -> bool:
     """Whether a layer is row-wise: its output for one row of a batch depends on that row alone.
 
     This is known for Keras's own layers, and declared by other layers, such as those of `mtq.networks`, with an
@@ -89,7 +88,7 @@ def is_row_wise(layer: Any, rank: int | None = None) -> bool:
     return getattr(layer, "noise_shape", None) is None and not _works_along_the_batch(layer, rank)
 
 
-def _declared(layer: Any) -> bool | None:
+def _declared(layer: keras.Operation) -> bool | None:
     """The attribute `is_row_wise` of a layer; None if it has none, or if a subclass below it overrides `call`."""
     for holder in (layer, *type(layer).__mro__):
         if "is_row_wise" in vars(holder):
@@ -99,7 +98,7 @@ def _declared(layer: Any) -> bool | None:
     return None
 
 
-def _works_along_the_batch(layer: Any, rank: int | None) -> bool:
+def _works_along_the_batch(layer: keras.Operation, rank: int | None) -> bool:
     """Whether a layer operates along the batch axis, or broadcasts a constant against it."""
     axes = np.ravel(getattr(layer, "axis", -1))
     constants = [np.shape(getattr(layer, name, 0)) for name in ("scale", "offset")] if _is_rescaling(layer) else []
@@ -112,18 +111,18 @@ def _works_along_the_batch(layer: Any, rank: int | None) -> bool:
     return bool((axes % rank == 0).any()) or any(len(shape) >= rank and shape[-rank] != 1 for shape in constants)
 
 
-def _is_rescaling(layer: Any) -> bool:
+def _is_rescaling(layer: keras.Operation) -> bool:
     return isinstance(layer, keras.layers.Rescaling)
 
 
-def _known_rank(layer: Any) -> int | None:
+def _known_rank(layer: keras.Operation) -> int | None:
     try:
         return len(keras.tree.flatten(layer.input)[0].shape)
     except (AttributeError, ValueError):  # never called on symbolic tensors, or called several times
         return None
 
 
-def has_known_activation(layer: Any) -> bool:
+def has_known_activation(layer: keras.Operation) -> bool:
     """Whether a layer has no activation, or one of Keras's own functions, which are row-wise.
 
     Args:
@@ -133,7 +132,7 @@ def has_known_activation(layer: Any) -> bool:
     return activation is None or any(activation is known for known in _ACTIVATIONS)
 
 
-def is_convolution(layer: Any) -> bool:
+def is_convolution(layer: keras.Operation) -> bool:
     """Whether a layer is a convolution of any kind.
 
     Args:

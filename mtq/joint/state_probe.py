@@ -40,7 +40,7 @@ def check_layers(paths: TaskPaths, tasks: TaskSet) -> None:
         for layer in flatten_layers(path):
             _check_no_raw_variables(layer)
 
-    def call_layer(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
+    def call_layer(layer: keras.Operation, args: Any, kwargs: Any, training: bool) -> Any:
         call = lambda: call_on_rows(layer, args, kwargs, training)  # noqa: E731
         # The scope discards what the layer assigns; the tape records which trainable variables it reads.
         with tf.GradientTape() as tape, keras.StatelessScope(initialize_variables=False):
@@ -103,7 +103,7 @@ class _RefusedError(Exception):
     """Raised to stop the probe at a layer that is refused."""
 
 
-def _check_layer(layer: Any, call: Callable[[], Any]) -> None:
+def _check_layer(layer: keras.Operation, call: Callable[[], Any]) -> None:
     variables = [v for v in getattr(layer, "variables", []) if keras.backend.is_float_dtype(v.dtype)]
     if not variables:
         return
@@ -128,7 +128,7 @@ def _check_layer(layer: Any, call: Callable[[], Any]) -> None:
             raise _RefusedError(_message(layer))
 
 
-def _check_reads(layer: Any, variables: Sequence[tf.Variable]) -> None:
+def _check_reads(layer: keras.Operation, variables: Sequence[tf.Variable]) -> None:
     own = {id(part) for variable in getattr(layer, "variables", []) for part in _components(variable.value)}
     others = [part.name for variable in variables for part in _components(variable) if id(part) not in own]
     if others:
@@ -155,7 +155,7 @@ def _numbers(outputs: Any) -> Sequence[np.ndarray]:
     return [np.asarray(tf.cast(leaf, tf.float32)) for leaf in leaves if tf.as_dtype(leaf.dtype) != tf.string]
 
 
-def _message(layer: Any) -> str:
+def _message(layer: keras.Operation) -> str:
     return (
         "All layers of the network must compute with the values that Keras substitutes for their variables, because "
         f"the target network is the same layers with other values. Received: layer '{layer.name}' "
@@ -165,7 +165,7 @@ def _message(layer: Any) -> str:
     )
 
 
-def _check_no_raw_variables(layer: Any) -> None:
+def _check_no_raw_variables(layer: keras.Operation) -> None:
     if type(layer).__module__.startswith("keras."):
         return
     tracked = {id(variable.value) for variable in layer.variables}

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.environments.errors import environment_errors
-from mtq.experience.batches import Batches
+from mtq.experience.batches import Batches, read_by
 from mtq.learning.q_learning import Batch
 from mtq.trainer.keras_trainer import KerasTrainer, check_batch_arguments
 
@@ -84,7 +84,7 @@ class Inference(KerasTrainer):
                 f"Received: {steps}. Change one of them."
             )
         self.keras_step.evaluation_metrics.reset_state()
-        with environment_errors():
+        with environment_errors(), read_by(self, "evaluate"):
             return super().evaluate(x, *args, **kwargs)
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:

@@ -17,7 +17,7 @@ class TargetView:
         layer: The layer of the online network, or the path through it.
     """
 
-    def __init__(self, target: Any, layer: Any) -> None:
+    def __init__(self, target: Any, layer: keras.layers.Layer) -> None:
         self._target, self._layer, self.name = target, layer, layer.name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -56,7 +56,7 @@ class TrainFunctions:
         self._functions.clear()
 
 
-def make_train_function(model: Any, batches: Batches | None = None, has_own_logs: bool = True) -> TrainFunction:
+def make_train_function(model: keras.Model, batches: Batches | None = None, has_own_logs: bool = True) -> TrainFunction:
     """Makes a train function in which drawing a batch and updating the weights strictly alternate.
 
     An experience reads the weights that the update writes. In Keras's own loop over `steps_per_execution`, TensorFlow
@@ -116,7 +116,7 @@ def check_batches(batches: Any, model: keras.Model) -> None:
         check_model(batches.experience, [model])
 
 
-def _loop_in_graph(model: Any, batches: Batches, jit_compile: bool, has_own_logs: bool) -> TrainFunction:
+def _loop_in_graph(model: keras.Model, batches: Batches, jit_compile: bool, has_own_logs: bool) -> TrainFunction:
     """Makes one loop of acting, storing, sampling and learning, with host calls only for environments in Python.
 
     Both halves of a step are traced into one graph, in which automatic control dependencies make them alternate.
@@ -131,7 +131,7 @@ def _loop_in_graph(model: Any, batches: Batches, jit_compile: bool, has_own_logs
     return _train_function(model, batches, lambda: train_step(_draw(model, batches).batch), jit_compile, has_own_logs)
 
 
-def _draw(model: Any, batches: Batches) -> Drawn:
+def _draw(model: keras.Model, batches: Batches) -> Drawn:
     """Draws this replica's batch, and checks the values that a user's function returned."""
     drawn = batches.draw()
     if not batches.is_mapped:
@@ -140,7 +140,9 @@ def _draw(model: Any, batches: Batches) -> Drawn:
         return drawn._replace(batch=tf.nest.map_structure(tf.identity, drawn.batch))
 
 
-def _learn_and_tell(model: Any, learn: Callable[[Any], tuple[Logs, dict[str, tf.Tensor]]], batches: Batches) -> Logs:
+def _learn_and_tell(
+    model: keras.Model, learn: Callable[[Any], tuple[Logs, dict[str, tf.Tensor]]], batches: Batches
+) -> Logs:
     """Makes one update from a batch, and passes the samplers the errors of its rows."""
     drawn = _draw(model, batches)
     logs, errors = learn(drawn.batch)
@@ -148,7 +150,7 @@ def _learn_and_tell(model: Any, learn: Callable[[Any], tuple[Logs, dict[str, tf.
     return logs
 
 
-def _loop_of_replicas(model: Any, batches: Batches, has_own_logs: bool) -> TrainFunction:
+def _loop_of_replicas(model: keras.Model, batches: Batches, has_own_logs: bool) -> TrainFunction:
     """Makes the loop for several replicas. Each steps its environments and draws its rows, then all update together."""
     strategy = model.distribute_strategy
 
@@ -164,7 +166,7 @@ def _loop_of_replicas(model: Any, batches: Batches, has_own_logs: bool) -> Train
 
 
 def _train_function(
-    model: Any, batches: Batches, learn: Callable[[], Logs], jit_compile: bool, has_own_logs: bool
+    model: keras.Model, batches: Batches, learn: Callable[[], Logs], jit_compile: bool, has_own_logs: bool
 ) -> TrainFunction:
     @tf.function(autograph=False)
     def step() -> Logs:

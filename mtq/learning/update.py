@@ -49,7 +49,7 @@ class Update:
         *,
         variables: Sequence[keras.Variable],
         tasks: TaskSet,
-        optimizer: Any,
+        optimizer: keras.optimizers.Optimizer,
         weighting: Weighting,
         aggregator: Aggregator,
         task_weights: keras.Variable,

@@ -116,7 +116,7 @@ def seeded_build(layers: Sequence[Any], seed: int | None) -> Iterator[None]:
         np.random.set_state(of_numpy)
 
 
-def _initializer_of(layer: Any, variable: keras.Variable) -> Any:
+def _initializer_of(layer: keras.layers.Layer, variable: keras.Variable) -> Any:
     """The initializer with which a layer draws a variable, or None if the layer does not reveal it."""
     names = [f"{variable.name}_initializer", f"{variable.name.removesuffix('_kernel')}_initializer"]
     if isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D) and variable.name == "kernel":
@@ -146,7 +146,7 @@ def _with_seed(initializer: Any, seed: int) -> Any:
     return initializer.__class__.from_config({**config, "seed": seed}) if "seed" in config else initializer
 
 
-def _drawn(layer: Any, variable: keras.Variable, initializer: Any) -> Any:
+def _drawn(layer: keras.layers.Layer, variable: keras.Variable, initializer: Any) -> Any:
     if variable.name == "bias" and getattr(layer, "unit_forget_bias", False):
         parts = initializer(variable.shape, dtype=variable.dtype), keras.ops.ones(variable.shape, variable.dtype)
         size = variable.shape[0] // 4  # input, forget, cell, output

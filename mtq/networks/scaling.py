@@ -87,7 +87,7 @@ def scaling_layer(task: Task, parts: Sequence[Any]) -> keras.layers.Layer | None
     return BoundsScaling(0.0 if low is None else low, high, name=f"{task.name}_scaling", dtype="float32")
 
 
-def _scales_again(layer: Any) -> bool:
+def _scales_again(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.Rescaling):
         return bool(0 < np.max(np.abs(np.asarray(layer.scale))) < _SMALL)
     if not isinstance(layer, keras.layers.Normalization):

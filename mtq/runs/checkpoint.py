@@ -13,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.distribution.replicas import has_other_processes, local_replicas, sums, worker_index
+from mtq.experience.experience import Experience
+from mtq.learning.model import MultiTaskDQN
 from mtq.storage.files import as_path, write_json, written
 from mtq.storage.folders import matches, remove_ours
 
@@ -35,7 +37,7 @@ class Checkpoint:
         experience: The experience on which the model is trained.
     """
 
-    def __init__(self, folder: str | Path, model: Any, experience: Any) -> None:
+    def __init__(self, folder: str | Path, model: MultiTaskDQN, experience: Experience) -> None:
         self.folder = as_path("folder of a checkpoint", folder)
         self._model, self._experience = model, experience
         self._strategy, self._worker = model.distribute_strategy, worker_index(model.distribute_strategy)
@@ -150,7 +152,7 @@ def _remove_unfinished(part: Path) -> None:
         )
 
 
-def _model_state(model: Any) -> dict[str, Any]:
+def _model_state(model: MultiTaskDQN) -> dict[str, Any]:
     pluggable_variables = [*model.weighting.variables.values(), *model.aggregator.variables.values()]
     variables = [*model.variables, *model.optimizer.variables, *pluggable_variables]
     return {f"{number:04d}": variable for number, variable in enumerate(variables)}

@@ -13,7 +13,9 @@ from mtq.checks import flag, integer
 from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
 from mtq.evaluation.evaluator import EpisodeReturns, evaluate, evaluate_random
+from mtq.experience.experience import Experience
 from mtq.export import check_exportable, check_free
+from mtq.learning.model import MultiTaskDQN
 from mtq.runs.checkpoint import Checkpoint
 from mtq.runs.log import cut_log, read_log
 from mtq.runs.models import save_tasks
@@ -109,8 +111,8 @@ class Run:
 
     def train(
         self,
-        model: Any,
-        experience: Any,
+        model: MultiTaskDQN,
+        experience: Experience,
         batches: Any,
         *,
         epochs: int,
@@ -190,7 +192,7 @@ class Run:
 
     def callbacks(
         self,
-        experience: Any,
+        experience: Experience,
         episodes: int = 20,
         seed: int = 0,
         checkpoint: Checkpoint | None = None,
@@ -232,8 +234,8 @@ class Run:
 
     def finish(
         self,
-        model: Any,
-        experience: Any,
+        model: MultiTaskDQN,
+        experience: Experience,
         before: Mapping[str, EpisodeReturns],
         episodes: int = 20,
         seed: int = 0,
@@ -260,7 +262,7 @@ class Run:
         tasks = experience.tasks if tasks is None else tasks
         random = evaluate_random(tasks, episodes=episodes, seed=seed + _FRESH)
         after = evaluate(best, tasks, episodes=episodes, seed=seed + _FRESH)
-        metrics = {
+        metrics: dict[str, Any] = {
             "tasks": {
                 name: {
                     "random": random[name].mean,

@@ -19,7 +19,7 @@ _REMEDY = (
 )
 
 
-def check_saveable(model: Any) -> None:
+def check_saveable(model: keras.Model) -> None:
     """Raises a ValueError that names the layer unless the model can be saved and loaded again.
 
     The network and the compile arguments are created again from their configs, as in loading. Nothing is written.
@@ -53,13 +53,13 @@ def _check_network(network: Any) -> None:
         raise _not_saveable("network", type(network).__name__, error) from error
 
 
-def _check_shapes(layer: Any, copy: Any) -> None:
+def _check_shapes(layer: keras.layers.Layer, copy: Any) -> None:
     shapes, copied = ([tuple(weight.shape) for weight in instance.weights] for instance in (layer, copy))
     if copy.built and shapes != copied:
         raise ValueError(f"its config creates weights of the shapes {copied}, but it has {shapes}")
 
 
-def _compile_configs(model: Any) -> dict[str, Any]:
+def _compile_configs(model: keras.Model) -> dict[str, Any]:
     try:
         return model.get_compile_config()
     except Exception as error:

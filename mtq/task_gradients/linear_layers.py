@@ -1,7 +1,5 @@
 """Per-task gradients of the weights W and b of layers `activation(x · W + b)`, from those of `x · W + b`."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
@@ -10,7 +8,9 @@ from mtq.task_gradients.row_products import RowProducts
 from mtq.task_gradients.variable_gradients import SeparateGradients, StackedGradients, VariableGradients
 
 
-def kernel_part(layer: Any, inputs: Rows, output_gradients: Rows, are_columns: bool = False) -> VariableGradients:
+def kernel_part(
+    layer: keras.layers.Layer, inputs: Rows, output_gradients: Rows, are_columns: bool = False
+) -> VariableGradients:
     """Computes the tasks' gradients with respect to the kernel W.
 
     Args:

@@ -92,7 +92,7 @@ class TaskGradientTape:
     def __exit__(self, *exception: Any) -> None:
         self._tape.__exit__(*exception)
 
-    def __call__(self, layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
+    def __call__(self, layer: keras.layers.Layer, args: Any, kwargs: Any, training: bool) -> Any:
         """Calls a layer and records what its gradients need; called by `JointNetwork`.
 
         Args:
@@ -135,7 +135,7 @@ class TaskGradientTape:
             parts.append(_merged(made) if made else None)
         return TaskGradients.of_parts(parts, num_tasks=len(losses))
 
-    def _linear(self, layer: Any, inputs: Rows) -> Rows:
+    def _linear(self, layer: keras.layers.Layer, inputs: Rows) -> Rows:
         inputs = inputs.map(lambda x: tf.cast(x, layer.compute_dtype), pays_to_join(layer, inputs))
         are_columns = self._use_im2col and supports_im2col(layer, inputs)
         if are_columns:
@@ -151,7 +151,9 @@ class TaskGradientTape:
             return outputs
         return outputs.map(layer.activation, join=None if has_known_activation(layer) else False)
 
-    def _task_by_task(self, layer: Any, shared: Sequence[Any], args: Any, kwargs: Any, training: bool) -> Any:
+    def _task_by_task(
+        self, layer: keras.layers.Layer, shared: Sequence[Any], args: Any, kwargs: Any, training: bool
+    ) -> Any:
         """Calls any layer separately for each task, with a copy of its weights for each."""
         rows = first_rows(args, kwargs)
         outputs = []

@@ -21,7 +21,7 @@ class CompiledState:
         model: A `MultiTaskDQN` that has just been compiled.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._parts = {name: getattr(model, name, None) for name in _REPLACED}
         self._paths = {id(variable): variable.path for variable in model.network.trainable_variables}
@@ -94,7 +94,7 @@ def check_lora(network: keras.Model) -> None:
             )
 
 
-def traced_settings(model: Any) -> dict[str, Any]:
+def traced_settings(model: keras.Model) -> dict[str, Any]:
     """Checks and returns the settings of a model that are read when its functions are traced.
 
     Args:

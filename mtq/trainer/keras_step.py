@@ -27,7 +27,7 @@ class KerasStep:
             their names are those of the training's.
     """
 
-    def __init__(self, network: keras.Model, optimizer: Any, tasks: Sequence[str]) -> None:
+    def __init__(self, network: keras.Model, optimizer: keras.optimizers.Optimizer, tasks: Sequence[str]) -> None:
         self._optimizer = optimizer
         self.evaluation_metrics = TaskMetrics(tasks, OF_EVALUATION)
         self._auxiliary = AuxiliaryLosses(network)

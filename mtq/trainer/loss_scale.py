@@ -18,7 +18,7 @@ from mtq.keras_internals import flatten_layers
 _SMALLEST = 2.0**-14  # at this scale and below, an overflow is no longer attributed to the scale
 
 
-def with_loss_scale(optimizer: Any, network: keras.Model, previous: Any = None) -> Any:
+def with_loss_scale(optimizer: keras.optimizers.Optimizer, network: keras.Model, previous: Any = None) -> Any:
     """Wraps an optimizer in a `LossScaleOptimizer` if the network computes in float16 and it has no loss scale yet.
 
     Args:
@@ -37,12 +37,12 @@ def with_loss_scale(optimizer: Any, network: keras.Model, previous: Any = None) 
     return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
 
 
-def is_dynamic(optimizer: Any) -> bool:
+def is_dynamic(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether an optimizer adapts its loss scale: whether it is a `LossScaleOptimizer`."""
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
 
-def check_loss_scale(optimizer: Any) -> None:
+def check_loss_scale(optimizer: keras.optimizers.Optimizer) -> None:
     """Raises a ValueError if an optimizer scales the loss or applies gradients in a way that mtq does not support.
 
     Args:
@@ -72,7 +72,7 @@ def check_loss_scale(optimizer: Any) -> None:
         )
 
 
-def loss_scale_of(optimizer: Any) -> tf.Tensor | None:
+def loss_scale_of(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | None:
     """Returns the loss scale of an optimizer.
 
     Args:
@@ -113,7 +113,10 @@ def is_to_be_skipped(scale: tf.Tensor, losses_are_finite: tf.Tensor, all_is_fini
 
 
 def apply_where_finite(
-    optimizer: Any, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], finite: tf.Tensor
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[keras.Variable],
+    finite: tf.Tensor,
 ) -> None:
     """Makes an update with a `LossScaleOptimizer`, or skips it and halves the loss scale.
 

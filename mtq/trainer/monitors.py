@@ -63,7 +63,7 @@ class Monitored(keras.callbacks.Callback):
         super().set_params(params)
         self.callback.set_params(params)
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: keras.Model) -> None:
         """Sets the model of the wrapped callback too."""
         super().set_model(model)
         self.callback.set_model(model)

@@ -1,7 +1,6 @@
 """Checks of an optimizer and of the weights that it trains."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
@@ -28,7 +27,7 @@ def check_trainable(variables: Sequence[keras.Variable]) -> None:
             )
 
 
-def build_once(optimizer: Any, variables: Sequence[keras.Variable]) -> None:
+def build_once(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
     """Builds an optimizer; one that is already built keeps its state.
 
     Args:

@@ -43,5 +43,5 @@ def _counted(checkpoint: keras.callbacks.ModelCheckpoint) -> int:
     return batches_since_saving(checkpoint)
 
 
-def _updates(model: Any) -> int:
+def _updates(model: keras.Model) -> int:
     return int(model.updates.numpy())

@@ -89,6 +89,25 @@ def test_what_an_experience_has_stored_is_sampled_and_no_environment_is_stepped(
         model.fit(experience.batches(4), steps_per_epoch=2, validation_data=other.batches(4))
 
 
+@pytest.mark.parametrize("derived", [lambda batches: batches.take(2), lambda batches: batches.as_dataset()])
+def test_datasets_made_of_batches_are_refused_because_they_step_the_environments(make_model, derived):
+    model = make_model()
+    experience, other = (mtq.Experience(model, warmup_steps=8, seed=seed) for seed in (0, 1))
+    refused = r"must be sampled from stored steps. Received: a dataset made of the batches .* Pass the object"
+    with pytest.raises(ValueError, match=refused):
+        model.evaluate(derived(other.batches(4)), steps=2, verbose=0)
+    with pytest.raises(ValueError, match=refused):
+        model.fit(
+            experience.batches(4),
+            steps_per_epoch=2,
+            validation_data=derived(other.batches(4)),
+            validation_steps=2,
+            verbose=0,
+        )
+    assert set(other.env_steps.values()) == {0}
+    model.evaluate(other.batches(4), steps=2, verbose=0)
+
+
 def test_on_several_replicas_it_is_refused(two_tasks):
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(two_tasks, mtq.networks.mlp([4])), two_tasks)

@@ -54,8 +54,8 @@ class CompiledArm:
         with (strategy or tf.distribute.get_strategy()).scope():
             self.model = make_model(tasks, arm, protocol, make_network(tasks, arm))
         self.experience = Experience(
-            tasks,
             self.model,
+            tasks,
             exploration=protocol.exploration(),
             replay_capacity=protocol.replay_capacity,
             warmup_steps=protocol.warmup_steps,
@@ -216,7 +216,7 @@ class _Watch(keras.callbacks.Callback):
         self.scores: list[dict[str, float]] = []
         self.cosines: list[np.ndarray] = []
 
-    def gradient_log_for(self, model: Any) -> GradientLog | None:
+    def gradient_log_for(self, model: MultiTaskDQN) -> GradientLog | None:
         """Returns the log in which the model stores the statistics of its gradients."""
         return self._statistics
 

@@ -1,0 +1,28 @@
+"""Arguments of evaluations that cannot be honoured are refused by name."""
+
+import pytest
+
+import mtq
+from mtq.evaluation.evaluator import Evaluator
+from mtq.evaluation.step_evaluator import StepEvaluator
+from tests.toy_environments import Corridor
+
+EVALUATORS = [Evaluator, StepEvaluator]
+
+
+@pytest.mark.parametrize("kind", EVALUATORS)
+def test_greedy_policy_needs_a_model(kind):
+    with pytest.raises(ValueError, match=r"model of the evaluation must be a MultiTaskDQN .* Received: None"):
+        kind(None, mtq.TaskSet([mtq.Task("corridor", Corridor)])).greedy()
+
+
+@pytest.mark.parametrize("kind", EVALUATORS)
+def test_tasks_are_needed_without_a_model(kind):
+    with pytest.raises(ValueError, match=r"tasks to evaluate must be a TaskSet\. Received: None"):
+        kind(None)
+
+
+@pytest.mark.parametrize("kind", EVALUATORS)
+def test_tasks_must_be_the_models(kind, make_model):
+    with pytest.raises(ValueError, match="of which it does not know 'other'"):
+        kind(make_model(), mtq.TaskSet([mtq.Task("other", Corridor)]))
