@@ -175,6 +175,7 @@ def test_the_best_possible_of_the_study(capsys):
     assert best["car_on_hill"] == pytest.approx(0.95**18)
 
 
+@pytest.mark.thorough
 def test_every_aggregators_step_is_set_against_the_plain_one(capsys):
     names = ["normalized_sum"]
     options = task_gradients.Options(networks="minatar", tasks="2", aggregators=",".join(names), rounds=1, seconds=0.01)

@@ -68,6 +68,7 @@ model.fit(tf.zeros([4, 3]), tf.zeros([4, 2]), verbose=0)
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.thorough
 def test_tf_agents_can_be_imported_although_an_import_of_its_own_has_failed():
     result = python("""
 import contextlib

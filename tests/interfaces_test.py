@@ -61,7 +61,7 @@ def model_of(tasks):
 
 
 @needs_tf_agents
-@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("n_step", [pytest.param(1, marks=pytest.mark.thorough), 3])
 def test_a_stock_replay_buffer_is_one_argument(n_step):
     """Its samples are transitions of the chain: a reward only where the goal is reached, and as many steps as ours."""
     buffer = tf_agents("replay_buffers.tf_uniform_replay_buffer").TFUniformReplayBuffer
@@ -204,8 +204,15 @@ def errors_by_hand(model, name, batch):
     return batch.reward + batch.discount * q_t.max(axis=1) - q_tm1[np.arange(len(q_tm1)), batch.action]
 
 
-@pytest.mark.parametrize("environment", ["in_graph/Chain", "FrozenLake-v1"])
-@pytest.mark.parametrize("loss", ["squared", "huber", keras.losses.MeanSquaredError(), "mse"])
+@pytest.mark.parametrize("environment", ["in_graph/Chain", pytest.param("FrozenLake-v1", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "squared",
+        "mse",
+        *(pytest.param(loss, marks=pytest.mark.thorough) for loss in ("huber", keras.losses.MeanSquaredError())),
+    ],
+)
 def test_weights_count_in_the_loss_and_errors_come_back(environment, loss):
     tasks = mtq.TaskSet([mtq.Task("a", environment, num_envs=2)])
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), seed=0), tasks)

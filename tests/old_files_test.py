@@ -15,6 +15,7 @@ from tests.study.tiny import tiny_study
 
 DATA = Path(__file__).parent / "data"
 MODELS = sorted(path.stem for path in (DATA / "models").glob("*.keras"))
+FIRST = {"images", "keras_3_12"}
 
 
 def skip_unless_readable(file):
@@ -25,7 +26,9 @@ def skip_unless_readable(file):
         pytest.skip(f"{file.name} was written by Keras {writer}, which is later than {keras.__version__}.")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FIRST else pytest.mark.thorough) for name in MODELS]
+)
 def test_a_model_is_what_it_was_and_learns_on(name):
     skip_unless_readable(DATA / "models" / f"{name}.keras")
     model = keras.models.load_model(DATA / "models" / f"{name}.keras")

@@ -48,12 +48,13 @@ COMPILE_OPTIONS = {
 }
 EVERY_AGGREGATOR = {name: {"aggregator": name} for name in mtq.aggregators.names()}
 EVERY_WEIGHTING = {name: {"loss_weights": name} for name in mtq.weightings.names() if name != "return_progress"}
+MARKS = {"default": (), "schedules": pytest.mark.thorough, "averages": pytest.mark.thorough}  # all others are slow
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(options, id=name, marks=() if name in ("default", "schedules", "averages") else pytest.mark.slow)
+        pytest.param(options, id=name, marks=MARKS.get(name, pytest.mark.slow))
         for name, options in (COMPILE_OPTIONS | EVERY_AGGREGATOR | EVERY_WEIGHTING).items()
     ],
 )

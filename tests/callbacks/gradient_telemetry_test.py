@@ -67,6 +67,7 @@ def test_it_changes_nothing_that_is_learnt_and_can_be_taken_away(watched, unwatc
     assert len(telemetry.records) == 12
 
 
+@pytest.mark.thorough
 def test_looks_are_not_lost_where_an_execution_has_many(tmp_path):
     telemetry = learn(tmp_path, True, every=1, steps_per_execution=60, epochs=1)[2]
     assert [record.update for record in telemetry.records] == list(range(60))
@@ -94,6 +95,7 @@ def test_a_run_that_fails_is_seen(tmp_path):
     assert (tmp_path / "gradient_cosines.png").exists()
 
 
+@pytest.mark.thorough
 def test_another_model_starts_anew_and_two_are_refused(tmp_path):
     _, _, telemetry, _ = learn(tmp_path / "a", True, epochs=1)
     tasks = mtq.TaskSet([mtq.Task("cart_pole", "in_graph/CartPole")])

@@ -166,6 +166,7 @@ def test_recipe_minatar(tmp_path):
     assert set(main(options)["tasks"]) == set(games)
 
 
+@pytest.mark.thorough
 def test_a_program_that_a_quiet_program_starts_is_quiet_too():
     start = "from mtq.cli import quiet; quiet.import_tensorflow(); import tensorflow"
     program = f"import sys; sys.argv = ['mtq']; {start}"  # like the command, which imports mtq before TensorFlow
@@ -174,6 +175,7 @@ def test_a_program_that_a_quiet_program_starts_is_quiet_too():
     assert result.stderr == ""
 
 
+@pytest.mark.thorough
 def test_the_recipe_named_as_its_package_runs_as_a_script():
     command = [sys.executable, str(ROOT / "recipes" / "minatar.py"), "--help"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -212,6 +214,7 @@ def test_a_minatar_run_is_evaluated_and_played_in_a_fresh_process(tmp_path):
     assert "breakout" in evaluated
 
 
+@pytest.mark.thorough
 def test_steps_are_taken_to_the_number(tmp_path, capsys):
     out = str(tmp_path / "run")
     arguments = ["train", "--tasks", "cart_pole", "--steps", "1000", "--out", out, "--evaluations", "2"]

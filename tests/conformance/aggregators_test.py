@@ -120,12 +120,12 @@ def test_permuting_the_tasks_changes_nothing(name, aggregator):
     assert np.all(np.abs(first.mean(axis=0) - second.mean(axis=0)) <= allowed)
 
 
-def test_a_task_of_weight_zero_has_no_say(name, aggregator):
-    rows = random_rows(3)
-    with_third = build(aggregator, 3)(gradients(rows), tf.constant([1.0, 2.0, 0.0]))
+def test_a_task_of_weight_zero_has_no_say(name):
+    rows = tf.constant(random_rows(3), tf.float32)
+    with_third = traced(name, 3)(rows, tf.constant([1.0, 2.0, 0.0]))
     np.testing.assert_array_equal(with_third[4], [0.0])
     if name in KEEPS_WEIGHT_ZERO_OUT - RANDOM:
-        without = build(aggregator, 2)(gradients(rows[:2]), tf.constant([1.0, 2.0]))
+        without = traced(name, 2)(rows[:2], tf.constant([1.0, 2.0]))
         for a, b in zip(with_third[:4], without, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
@@ -208,6 +208,7 @@ def test_shared_scope_gives_private_variables_their_weighted_gradient(aggregator
     np.testing.assert_allclose(update[3], 3.0 * rows[1, 4:], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_compiles_and_traces_once(aggregator):
     traces = []
     build(aggregator, 2)

@@ -100,6 +100,7 @@ def test_car_on_hill_equals_scipys_integration():
     assert won.any()
 
 
+@pytest.mark.thorough
 def test_car_on_hill_near_the_foot_at_any_speed():
     """Where the car passes it slowly, or turns just beyond it."""
     random = np.random.default_rng(1)
@@ -144,7 +145,10 @@ def test_chain_and_catch_by_hand():
     assert (float(reward[0]), bool(ended[0])) == (1.0, True)
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ("CartPole", "Catch") else pytest.mark.thorough) for name in BY_NAME],
+)
 def test_every_one_is_a_task_whose_steps_chain_and_repeat(name):
     task = mtq.Task("task", f"in_graph/{name}", max_episode_steps=7)
     mtq.environments.check_task(task)

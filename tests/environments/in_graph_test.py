@@ -40,7 +40,7 @@ def learn(updates=20, tasks=None, fit=True, jit_compile="auto", steps_per_execut
     return model, experience
 
 
-@pytest.mark.parametrize(("num_envs", "ratio", "each"), [(4, 8, 80), (3, 1, 9)])
+@pytest.mark.parametrize(("num_envs", "ratio", "each"), [pytest.param(4, 8, 80, marks=pytest.mark.thorough), (3, 1, 9)])
 def test_the_replay_ratio_is_exact_and_nothing_is_learnt_before_the_warm_up(num_envs, ratio, each):
     model, experience = learn(10, two_tasks(num_envs), warmup_steps=12, steps_per_update=ratio)
     assert experience.env_steps == {"cart_pole": 12 + each, "mountain_car": 12 + each}
@@ -74,6 +74,7 @@ def test_the_warm_up_is_taken_once():
     assert experience.env_steps["cart_pole"] == 20  # the first step of both copies is due with the second batch
 
 
+@pytest.mark.thorough
 def test_a_single_batch_after_fit_is_the_one_that_was_given():
     model, experience = learn(10, steps_per_execution=1)
     batch = experience.next_batch(8)
@@ -86,6 +87,7 @@ def test_a_single_batch_after_fit_is_the_one_that_was_given():
     assert experience.env_steps["cart_pole"] == before["cart_pole"] + 20
 
 
+@pytest.mark.thorough
 def test_an_epoch_without_end_is_refused():
     model, experience = learn(10)
     with pytest.raises(ValueError, match=r"steps_per_epoch must say how many updates an epoch has"):
@@ -105,6 +107,7 @@ def test_one_evaluation_callback_for_two_models():
         assert {f"val_{task}/return" for task in tasks} <= set(history)
 
 
+@pytest.mark.thorough
 @pytest.mark.xla
 def test_dynamics_that_xla_cannot_compile_are_learnt_without_it():
     class Strange(CartPole):
@@ -161,7 +164,7 @@ OPTIONS = [{}, {"overlap": True, "n_step": 3}]
     ("options", "updates"),
     [
         *(pytest.param(options, 40, marks=pytest.mark.slow) for options in OPTIONS),  # and with XLA
-        ({"overlap": True, "n_step": 3, "jit_compile": False}, 20),
+        pytest.param({"overlap": True, "n_step": 3, "jit_compile": False}, 20, marks=pytest.mark.thorough),
     ],
 )
 def test_the_same_seed_gives_the_same_bits(options, updates):
@@ -170,6 +173,7 @@ def test_the_same_seed_gives_the_same_bits(options, updates):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.thorough
 @pytest.mark.xla
 def test_with_and_without_xla_the_same_is_learnt():
     for a, b in zip(learn(10)[0].get_weights(), weights_after_ten(jit_compile=False), strict=True):

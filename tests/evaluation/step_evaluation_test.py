@@ -45,6 +45,7 @@ def test_time_limits_finish_episodes_and_the_last_open_one_does_not_count():
     assert score == pytest.approx(1 + 0.5 + 0.25 + 0.125 + 0.0625)
 
 
+@pytest.mark.thorough
 def test_in_graph_and_gymnasium_agree_on_cart_pole():
     """Always to the left: the pole falls after about nine steps, wherever one begins."""
     both = [mtq.Task("ours", "in_graph/CartPole"), mtq.Task("theirs", "CartPole-v1")]

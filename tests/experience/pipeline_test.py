@@ -54,7 +54,7 @@ def test_a_terminal_bootstraps_nothing_and_a_time_limit_bootstraps(make_model):
     assert limits > 20
 
 
-@pytest.mark.parametrize("terminates", [True, False])
+@pytest.mark.parametrize("terminates", [pytest.param(True, marks=pytest.mark.thorough), False])
 def test_values_learnt_past_a_terminal_and_past_a_time_limit(terminates):
     """Through the whole of `fit`: an episode of one step with reward 1 is worth 1 if it ends, 1/(1 − γ) if cut off."""
 
@@ -161,6 +161,7 @@ def test_a_mapped_batch_is_drawn_in_the_graph_of_fit(two_tasks, make_model):
     assert history["counting/loss"] != pytest.approx([9.0])
 
 
+@pytest.mark.thorough
 def test_mapped_batches_have_the_shapes_that_the_function_gives_them(two_tasks, make_model):
     experience = mtq.Experience(two_tasks, make_model(), warmup_steps=10)
     batches = experience.batches(8).map(lambda batch: {"corridor": batch["corridor"].reward[:3]})
@@ -194,6 +195,7 @@ def test_acting_follows_the_model_after_the_warm_up(make_model):
     assert np.all(rows.action == 1)
 
 
+@pytest.mark.thorough
 def test_exploration_schedules_by_task(two_tasks, make_model):
     model = make_model()
     for name in two_tasks:
@@ -235,6 +237,7 @@ def test_tf_agents_environments_are_tasks_too(make_model):
         assert batch[name].observation.shape == (200, 3)
 
 
+@pytest.mark.thorough
 def test_all_gymnasium_tasks_share_one_crossing_a_step(two_tasks, make_model, monkeypatch):
     experience = mtq.Experience(two_tasks, make_model(), warmup_steps=10, steps_per_update=2)
     crossings, packed = [], gymnasium_environment._packed_numbers
@@ -258,7 +261,7 @@ class Sleepy(Corridor):
 @pytest.mark.parametrize(
     "options",
     [
-        {"n_step": 3, "replay_capacity": 40},
+        pytest.param({"n_step": 3, "replay_capacity": 40}, marks=pytest.mark.thorough),
         *(
             pytest.param(options, marks=pytest.mark.slow)
             for options in ({}, {"n_step": 3}, {"replay_capacity": 40}, {"steps_per_update": 8})

@@ -75,7 +75,7 @@ def test_as_with_a_tape_per_task(case, use_im2col, sizes):
 
 
 @pytest.mark.parametrize("case", ["mlp", "minatar", "nature"])
-@pytest.mark.parametrize("size", [1, 32, 128])
+@pytest.mark.parametrize("size", [1, 32, pytest.param(128, marks=pytest.mark.thorough)])
 def test_batch_sizes(case, size):
     tasks, network = CASES[case]()
     observations = observations_of(tasks, [size] * 3)
@@ -88,7 +88,7 @@ THOROUGH = [
 IN_A_GRAPH = ["minatar", pytest.param("mlp", marks=pytest.mark.thorough), *THOROUGH]
 
 
-@pytest.mark.parametrize("jit_compile", [None, pytest.param(True, marks=pytest.mark.xla)])
+@pytest.mark.parametrize("jit_compile", [None, pytest.param(True, marks=[pytest.mark.xla, pytest.mark.thorough])])
 @pytest.mark.parametrize("case", IN_A_GRAPH)
 def test_in_a_graph(case, jit_compile):
     use_im2col = jit_compile and case == "minatar"
@@ -110,6 +110,7 @@ def test_in_a_graph(case, jit_compile):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5 * largest)
 
 
+@pytest.mark.thorough
 def test_batch_sizes_that_are_not_known_beforehand():
     tasks, network = CASES["minatar"]()
     signature = {name: tf.TensorSpec([None, *task.spec.observation_shape]) for name, task in tasks.items()}

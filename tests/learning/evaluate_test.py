@@ -140,6 +140,7 @@ def test_the_best_action_is_the_one_that_the_environment_takes():
         model.act("from_zero", np.zeros(4))
 
 
+@pytest.mark.thorough
 def test_training_is_to_the_bit_what_it_is_without_validation(two_tasks, make_model):
     def weights(**validation):
         model = make_model()
@@ -170,6 +171,7 @@ def test_bad_batches_are_refused_wherever_they_come_from(two_tasks, make_model):
         model.evaluate(dataset(bad), verbose=0)
 
 
+@pytest.mark.thorough
 def test_on_several_replicas_bad_batches_of_a_function_are_refused_too(two_tasks):
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(two_tasks, mtq.networks.mlp([4])), two_tasks)

@@ -288,7 +288,7 @@ def assert_same_variables(one, other):
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
 
 
-@pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
+@pytest.mark.parametrize("file", ["model.keras", pytest.param("model.weights.h5", marks=pytest.mark.thorough)])
 def test_lora_goes_on_learning_after_it_is_loaded(file, tmp_path):
     """Keras by itself sets both matrices to zero, after which they never learn."""
 

@@ -43,6 +43,7 @@ def test_the_layers_of_a_layer_may_begin_with_an_underscore():
     mtq.MultiTaskDQN(mtq.networks.shared_q_network(TASKS, attention), TASKS)
 
 
+@pytest.mark.thorough
 def test_all_other_names_are_served(tmp_path):
     layers = [keras.layers.Dense(3, name=name) for name in GOOD]
     network = mtq.networks.shared_q_network(TASKS, keras.Sequential(layers), shared_layers=4)

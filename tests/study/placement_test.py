@@ -60,6 +60,7 @@ def test_shards_hold_the_folder_against_the_whole_and_themselves(tmp_path):
         pass
 
 
+@pytest.mark.thorough
 def test_a_run_that_another_process_is_at_is_left_to_it_unless_that_is_killed(tmp_path, monkeypatch, capsys):
     folder, study = StudyFolder(tmp_path), tiny_study(seeds=1)
     left, made = [], []

@@ -149,6 +149,7 @@ def test_deramo_data():
     assert paper.curves["separate"]["acrobot"].shape == (51,)
 
 
+@pytest.mark.thorough
 def test_curves_of_many_arms_are_drawn_a_few_at_a_time_beside_the_reference():
     scores = np.linspace(0, 1, 10).reshape(2, 5, 1)
     names = ["separate", *(f"arm {number}" for number in range(8))]

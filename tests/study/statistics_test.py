@@ -77,6 +77,7 @@ def test_permutation_test_of_equal_constant_and_far_runs():
     assert 0.2 < few <= 1
 
 
+@pytest.mark.thorough
 def test_the_larger_p_value_of_two_tests():
     """Welch's by its closed form, and no less than it where the permutations would give less."""
     first, second = np.array([1.0, 2.0, 3.0]), np.array([3.0, 5.0, 7.0])
@@ -103,6 +104,7 @@ def false_findings(runs, others, spread, draws, seed):
     return np.sum(p < 0.05) / draws, np.sum(p < 0.005) / draws
 
 
+@pytest.mark.thorough
 def test_the_smaller_and_noisier_arm_does_not_find_too_much():
     """By the permutation test alone a tenth of these would be below 0.05, and 3 % below 0.005."""
     at_05, at_005 = false_findings(10, 50, spread=3.0, draws=1_000, seed=5)

@@ -171,6 +171,7 @@ def test_what_is_wrong_with_an_arm_is_said_before_anything_is_written(tmp_path, 
     assert not (tmp_path / "study" / "study.json").exists()
 
 
+@pytest.mark.thorough
 def test_what_is_drawn_in_updates_is_drawn_from_the_runs_seed():
     study = tiny_study(epochs=1)
     arm = mtq.study.Arm("a", aggregator="random_gradient_weighting", loss_weights="random_loss_weighting")

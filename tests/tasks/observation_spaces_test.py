@@ -140,6 +140,7 @@ def test_from_the_environment_to_the_saved_model(backbone, tmp_path):
     check(*TABLE[backbone], tmp_path)
 
 
+@pytest.mark.thorough
 def test_whatever_the_order_of_axes_is_that_keras_takes_by_default(channels_first, tmp_path):
     make_small, small = TABLE["minatar_cnn"]
     check(make_small, {name: small[name] for name in ("to_7", "by_channel", "gray")}, tmp_path / "small")

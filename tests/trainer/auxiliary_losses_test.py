@@ -73,6 +73,7 @@ def test_what_is_logged_only_where_there_is_any(backbone, has):
     assert logs["loss"] == pytest.approx(of_tasks + logs.get("regularization_loss", 0.0), rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_the_step_of_a_network_without_any_has_no_operation_more():
     def operations(backbone):
         model = make_model(lambda: keras.Sequential(backbone), run_eagerly=False)

@@ -29,7 +29,7 @@ def values(network):
 
 
 @pytest.mark.parametrize(
-    "what", ["model", *(pytest.param(what, marks=pytest.mark.thorough) for what in ("network", "layer"))]
+    "what", ["layer", *(pytest.param(what, marks=pytest.mark.thorough) for what in ("network", "model"))]
 )
 def test_a_quantized_network_is_the_target_network_too(what):
     model = make_model()
@@ -48,6 +48,7 @@ def test_a_quantized_network_is_the_target_network_too(what):
         model.train_on_batch(random_batch(TASKS))
 
 
+@pytest.mark.thorough
 def test_a_loaded_model_draws_the_masks_that_would_have_come_next(tmp_path):
     model = make_model(L.Dense(32), L.Dropout(0.5, seed=3))
     model.train_on_batch(random_batch(TASKS))
@@ -73,7 +74,10 @@ def test_weights_that_are_no_numbers_stop_the_run_though_a_rectifier_hides_them(
         model.fit(batches, steps_per_epoch=2, verbose=0, callbacks=[SetWeights()])
 
 
-@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD(np.nan), keras.optimizers.Adam(epsilon=0.0)])
+@pytest.mark.parametrize(
+    "optimizer",
+    [keras.optimizers.SGD(np.nan), pytest.param(keras.optimizers.Adam(epsilon=0.0), marks=pytest.mark.thorough)],
+)
 def test_weights_that_the_optimizer_spoils_are_not_said_to_be_kept_as_they_were(optimizer):
     batch = random_batch(TASKS)
     zeros = {name: rows._replace(observation=tf.zeros_like(rows.observation)) for name, rows in batch.items()}
@@ -81,7 +85,7 @@ def test_weights_that_the_optimizer_spoils_are_not_said_to_be_kept_as_they_were(
         make_model(optimizer=optimizer).fit(tf.data.Dataset.from_tensors(zeros).repeat(), steps_per_epoch=5, verbose=0)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", pytest.param("float64", marks=pytest.mark.thorough)])
 def test_a_loss_may_have_a_dtype_of_its_own(dtype):
     model = make_model()
     model.compile("sgd", keras.losses.MeanSquaredError(dtype=dtype), jit_compile=False)
@@ -157,6 +161,7 @@ def test_a_batch_of_ones_own_within_a_fit_is_the_one_that_is_learnt_from(two_tas
     assert int(model.updates.numpy()) == 14
 
 
+@pytest.mark.thorough
 def test_a_batch_of_ones_own_at_the_end_of_a_dataset():
     model, batch = make_model(), random_batch(TASKS)
 

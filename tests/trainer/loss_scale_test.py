@@ -45,7 +45,7 @@ def test_the_step_is_the_same_with_any_scale(aggregator):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("initial_scale", [2.0**15, HUGE])
+@pytest.mark.parametrize("initial_scale", [2.0**15, pytest.param(HUGE, marks=pytest.mark.thorough)])
 def test_growth_and_backoff_are_those_of_keras(initial_scale):
     make = dynamic(initial_scale=initial_scale, dynamic_growth_steps=2)
     model, plain = pair(two_vectors(), backbone, make)
@@ -57,7 +57,7 @@ def test_growth_and_backoff_are_those_of_keras(initial_scale):
     assert_same_weights(model, plain)
 
 
-@pytest.mark.parametrize("aggregator", ["gradvac", pytest.param("sum", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("aggregator", ["sum", pytest.param("gradvac", marks=pytest.mark.thorough)])
 def test_what_overflows_is_forgotten(aggregator):
     """In graph mode: weights, the optimizer, what weighting and aggregator remember, and the logs."""
     tasks = two_vectors()

@@ -119,6 +119,7 @@ def test_excess_mtl_does_not_depend_on_the_losses_scale(scale):
         np.testing.assert_allclose(given, expected, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_random_weights_are_one_on_average_and_a_function_of_the_seed():
     drawn = np.array([weigh(W.RandomLossWeighting(seed=1), [1.0, 1.0], updates=n) for n in range(500)])
     np.testing.assert_allclose(drawn.mean(axis=0), [1.0, 1.0], atol=0.06)
