@@ -188,6 +188,7 @@ def test_every_aggregators_step_is_set_against_the_plain_one(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 1 + len(rows)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("network", ["mlp", pytest.param("minatar", marks=pytest.mark.slow)])
 def test_the_plain_steps_learn_what_the_aggregator_sum_does(network):
     """Or the benchmark would be on easier work than it claims."""

@@ -236,6 +236,24 @@ def test_weights_count_in_the_loss_and_errors_come_back(environment, loss):
     assert logs["a/td_error"][0] == pytest.approx(np.abs(errors).mean(), rel=1e-4)
 
 
+def test_evaluation_is_uniform_whatever_the_sampler(monkeypatch):
+    model = model_of(chain())
+    model.compile("sgd", loss="squared")
+    experience, uniform = (mtq.Experience(model, warmup_steps=10, sampler=kind) for kind in (Weighted, None))
+    losses = [model.evaluate(of.batches(8), steps=4, verbose=0, return_dict=True) for of in (experience, uniform)]
+    assert losses[0] == losses[1]
+    weights = []
+
+    def noted(batch):
+        weights.append(batch["chain"].weight.shape)  # like the batches of fit
+        return batch
+
+    fitted = experience.batches(8).map(noted)
+    history = model.fit(fitted, steps_per_epoch=1, validation_data=fitted, validation_steps=2, verbose=0).history
+    assert np.isfinite(history["val_loss"][0])
+    assert set(weights) == {(8,)}
+
+
 def test_a_sampler_that_needs_errors_is_drawn_from_by_fit_alone():
     experience = mtq.Experience(model_of(chain()), warmup_steps=10, sampler=Weighted)
     with pytest.raises(ValueError, match="Batches whose sampler needs the errors of each update must be drawn by fit"):

@@ -15,7 +15,7 @@ from tests.study.tiny import tiny_study
 
 DATA = Path(__file__).parent / "data"
 MODELS = sorted(path.stem for path in (DATA / "models").glob("*.keras"))
-FIRST = {"images", "keras_3_12"}
+FIRST = {"keras_3_12", "dense"}
 
 
 def skip_unless_readable(file):

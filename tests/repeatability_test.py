@@ -100,6 +100,7 @@ print(hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights()
     assert first == second
 
 
+@pytest.mark.thorough
 def test_compiling_again_with_the_same_objects_keeps_what_they_remember(make_model, two_tasks):
     options = {"loss_weights": mtq.weightings.GradNorm(), "aggregator": mtq.aggregators.GradVac()}
     model = make_model(compile_options=options)

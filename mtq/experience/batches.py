@@ -145,17 +145,18 @@ class Batches:
         return _endless(tf.data.Dataset.from_generator(self._checked, output_signature=self.element_spec))
 
     def stored(self) -> tf.data.Dataset:
-        """Returns an endless dataset of batches that are sampled from the stored steps.
+        """Returns an endless dataset of batches that are sampled uniformly from the stored steps.
 
         No environment is stepped, except for the warm-up if it has not been done yet. `evaluate` and `validation_data`
-        read this dataset.
+        read this dataset. Where the sampler of the training has weights, these batches have weights of 1.
         """
         experience, replica = self.experience, self.experience.replicas[0]
         samplers = replica.make_samplers(seed=0)  # so that the training's draws do not depend on it
 
         @tf.function(autograph=False)
         def sample() -> Batch:
-            return self._applied(replica.sample(self._num_rows, samplers).batch)
+            batch = replica.sample(self._num_rows, samplers).batch
+            return self._applied({name: self._with_weight(name, rows) for name, rows in batch.items()})
 
         def batches() -> Iterator[Batch]:
             kept(experience.prepare, in_graph=True)()
@@ -176,13 +177,18 @@ class Batches:
             batch = function(batch)
         return batch
 
+    def _with_weight(self, name: str, transition: vl.Transition) -> vl.Transition:
+        return vl.WeightedTransition(*transition, tf.ones(self._num_rows)) if self._has_weights(name) else transition
+
+    def _has_weights(self, name: str) -> bool:
+        sampler = getattr(self.experience.replays[name], "sampler", None)
+        return isinstance(sampler, Sampler) and sampler.has_weights
+
     def _spec(self, task: Task) -> Any:
         observation = tf.TensorSpec([self._num_rows, *task.spec.observation_shape], task.spec.observation_dtype)
         number = tf.TensorSpec([self._num_rows], tf.float32)
         transition = vl.Transition(observation, tf.TensorSpec([self._num_rows], tf.int32), number, number, observation)
-        sampler = getattr(self.experience.replays[task.name], "sampler", None)
-        has_weights = isinstance(sampler, Sampler) and sampler.has_weights
-        return vl.WeightedTransition(*transition, number) if has_weights else transition
+        return vl.WeightedTransition(*transition, number) if self._has_weights(task.name) else transition
 
     def _checked(self) -> Iterator[Batch]:
         """Yields batches for `as_dataset`. `kept` stores exceptions, because TensorFlow passes on only their text."""

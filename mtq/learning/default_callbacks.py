@@ -4,7 +4,7 @@ import copy
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from mtq.errors import NonFiniteLossError
 from mtq.trainer.callback_order import check_callbacks, in_order
-from mtq.trainer.stages import CHECKS_RUN
+from mtq.trainer.stages import ADDS_LOGS, CHECKS_RUN
 
 _LOSS_REMEDY = (
     "Lower the learning rate, use loss=\"huber\", or scale or clip the rewards of '{task}' (reward_scale, reward_clip)."
@@ -69,7 +69,7 @@ def _shows_bars() -> bool:
     return is_terminal or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
 
 
-def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
+def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: Sequence[str] = ()) -> Any:
     """Adds the callbacks of every `MultiTaskDQN.fit`: the progress bar and the checks.
 
     The order of the given callbacks does not matter. Those that add to the logs are called first, those that record the
@@ -79,6 +79,7 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
         callbacks: The user's callbacks: None, a callback, several, or a `keras.callbacks.CallbackList`.
         verbose: The `verbose` of `fit`: `"auto"`, 0, 1 or 2.
         model: The model that is being trained.
+        validated: The names of the quantities that `validation_data` adds to the logs in some epochs only.
 
     Returns:
         The callbacks in the order in which they are called: a list, or a `CallbackList` if one was given.
@@ -91,7 +92,7 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
         raise ValueError(f"verbose of fit must be 'auto', 0, 1 or 2. Received: {verbose!r}.")
     if isinstance(callbacks, keras.callbacks.CallbackList):
         check_callbacks(callbacks.callbacks)
-        added = [StopOnNonFiniteLoss(), CheckTrainableWeights(), *_weighting_callbacks(model)]
+        added = [*_checks(), *_log_callbacks(model, validated)]
         extended = copy.copy(callbacks)  # the user's own list is left unchanged
         extended.callbacks = in_order([*callbacks.callbacks, *added], model)
         for callback in extended.callbacks:
@@ -103,11 +104,16 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model) -> Any:
     check_callbacks(given)
     has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
     bar = [] if has_bar else [TaskProgress()]
-    return in_order([StopOnNonFiniteLoss(), CheckTrainableWeights(), *given, *_weighting_callbacks(model), *bar], model)
+    return in_order([*_checks(), *given, *_log_callbacks(model, validated), *bar], model)
 
 
-def _weighting_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
-    return [TellReturns()] if hasattr(getattr(model, "weighting", None), "observe_returns") else []
+def _checks() -> list[keras.callbacks.Callback]:
+    return [StopOnNonFiniteLoss(), CheckTrainableWeights()]
+
+
+def _log_callbacks(model: keras.Model, validated: Sequence[str]) -> list[keras.callbacks.Callback]:
+    has_returns = hasattr(getattr(model, "weighting", None), "observe_returns")
+    return [*([FillValidationLogs(validated)] if validated else []), *([TellReturns()] if has_returns else [])]
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
@@ -162,6 +168,28 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             if not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable)))):
                 return str(variable.path)
         return None
+
+
+class FillValidationLogs(keras.callbacks.Callback):
+    """Logs NaN for the quantities of `validation_data` in the epochs that `validation_freq` leaves out.
+
+    Callbacks with a monitor pass over these epochs, and the columns of a `CSVLogger` are the same in all epochs.
+    `fit` adds this callback if `validation_freq` is not 1.
+
+    Args:
+        names: The names of the quantities.
+    """
+
+    mtq_stage = ADDS_LOGS
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self._names = tuple(names)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds the quantities that are missing."""
+        for name in self._names:
+            (logs or {}).setdefault(name, math.nan)
 
 
 class TellReturns(keras.callbacks.Callback):

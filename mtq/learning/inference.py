@@ -21,7 +21,8 @@ class Inference(KerasTrainer):
 
         Args:
             task: The name of the task.
-            observation: One observation of the task's environment, or several, `[B, …]`.
+            observation: One observation in the shape of `task.spec`, or several, `[B, …]`. Dict, Tuple and Discrete
+                observations must be flattened by `gymnasium.spaces.flatten`.
 
         Returns:
             The action in the environment's own numbering, an `int`; or an array `[B]` of actions.
@@ -45,7 +46,8 @@ class Inference(KerasTrainer):
         if not is_single and batch.shape[1:] != spec.observation_shape:
             raise ValueError(
                 f"observation of task '{task}' must have the shape {spec.observation_shape}, or (B, …) of several. "
-                f"Received: {batch.shape}. Pass observations as the environment returns them."
+                f"Received: {batch.shape}. Flatten Dict, Tuple and Discrete observations with gymnasium.spaces.flatten("
+                "env.observation_space, observation)."
             )
         batch = batch[None] if is_single else batch
         q_values = self.paths[task](tf.cast(batch, spec.observation_dtype), training=False)
@@ -130,6 +132,12 @@ class Inference(KerasTrainer):
             return
         self._check_alone("fit with validation_data")
         settings["validation_data"] = _as_dataset(data, settings.get("validation_steps"), "validation_steps", "fit")
+
+    def _validated_at_times(self, settings: dict[str, Any]) -> list[str]:
+        """Returns the names of the quantities that `fit` logs in some epochs only, because of `validation_freq`."""
+        if settings.get("validation_data") is None or settings.get("validation_freq", 1) == 1:
+            return []
+        return [f"val_{name}" for name in self.keras_step.evaluation_metrics.result()]
 
     def _check_alone(self, method: str) -> None:
         if not self.compiled:

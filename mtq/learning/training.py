@@ -98,7 +98,7 @@ class Training(Inference):
                 self._training_on(batches),
                 read_by(self),
             ):
-                callbacks = with_defaults(callbacks, verbose, self)
+                callbacks = with_defaults(callbacks, verbose, self, self._validated_at_times(kwargs))
                 return super().fit(x, verbose=verbose, callbacks=callbacks, **kwargs)
         finally:
             self.is_in_step = False

@@ -86,7 +86,7 @@ def test_mgda_is_the_shortest_vector_of_the_convex_hull(case):
     assert_equal(update_of("mgda", rows), shortest, rows)
 
 
-@pytest.mark.parametrize("c", [0.0, 0.4, pytest.param(0.9, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("c", [0.4, *(pytest.param(c, marks=pytest.mark.thorough) for c in (0.0, 0.9))])
 @pytest.mark.parametrize("case", CASES)
 def test_cagrad_solves_the_dual_problem(case, c):
     rows = random_rows(*case)
@@ -264,6 +264,7 @@ def test_gradvac_does_not_remember_what_is_not_finite():
     assert np.isfinite(aggregator.targets.numpy()).all()
 
 
+@pytest.mark.thorough
 def test_weights_are_factors_of_the_gradients():
     rows, weights = random_rows(3, 6, 0), np.array([0.5, 2.0, 1.0])
     for name in set(mtq.aggregators.names()) - {"normalized_sum"}:

@@ -40,6 +40,7 @@ def test_together_they_take_the_steps_of_one(trained):
         assert replica.replays["chain"].capacity == 200
 
 
+@pytest.mark.thorough
 @pytest.mark.xla
 def test_a_long_warm_up(tasks):
     """XLA, which has short work of a long one, cannot reach the variables of several devices."""
@@ -83,6 +84,7 @@ def test_the_same_seed_gives_the_same_bits(tasks, trained):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.thorough
 def test_drawn_by_the_host_the_numbers_are_the_same(tasks, monkeypatch, trained):
     """As it is done for a TPU."""
     monkeypatch.setattr("mtq.learning.train_function.draws_on_host", lambda strategy: True)

@@ -250,6 +250,7 @@ def test_a_loop_over_a_dataset_of_batches_raises_as_tensorflow_does_and_is_told_
         _loop(derive(data.batches(4)))
 
 
+@pytest.mark.thorough
 def test_what_is_raised_in_an_eager_fit_keeps_its_cause(experience):
     raised = StopIteration("over")
     model, data = experience(raised, run_eagerly=True)

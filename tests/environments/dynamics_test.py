@@ -113,6 +113,7 @@ def test_car_on_hill_near_the_foot_at_any_speed():
     np.testing.assert_allclose(reached, expected, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_inverted_pendulum_equals_scipys_integration():
     random = np.random.default_rng(0)
     states = random.uniform([-1.5, -3.0], [1.5, 3.0], (500, 2)).astype(np.float32)
@@ -170,6 +171,7 @@ def test_every_one_is_a_task_whose_steps_chain_and_repeat(name):
         np.testing.assert_array_equal(step.next_observation, again.next_observation)
 
 
+@pytest.mark.thorough
 def test_they_compile_under_xla():
     for name, dynamics in BY_NAME.items():
         made = dynamics()

@@ -180,6 +180,7 @@ def test_with_and_without_xla_the_same_is_learnt():
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_second_fit_goes_on_and_another_dataset_is_noticed():
     model, experience = learn(10)
     dataset = experience.dataset(4)

@@ -88,7 +88,8 @@ THOROUGH = [
 IN_A_GRAPH = ["minatar", pytest.param("mlp", marks=pytest.mark.thorough), *THOROUGH]
 
 
-@pytest.mark.parametrize("jit_compile", [None, pytest.param(True, marks=[pytest.mark.xla, pytest.mark.thorough])])
+@pytest.mark.thorough
+@pytest.mark.parametrize("jit_compile", [None, pytest.param(True, marks=pytest.mark.xla)])
 @pytest.mark.parametrize("case", IN_A_GRAPH)
 def test_in_a_graph(case, jit_compile):
     use_im2col = jit_compile and case == "minatar"

@@ -75,6 +75,30 @@ def test_validation_data_is_logged_and_can_be_monitored(two_tasks, make_model):
     assert history["val_loss"][0] != history["val_loss"][1]
 
 
+@pytest.mark.parametrize("frequency", [2, [2, 4]])
+def test_epochs_that_are_not_validated_have_nan_in_the_logs(two_tasks, make_model, tmp_path, frequency):
+    stops = keras.callbacks.EarlyStopping("val_loss", patience=1, mode="max")
+    logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    batches = two_batches(two_tasks)
+    history = (
+        make_model()
+        .fit(
+            dataset(batches).repeat(),
+            epochs=4,
+            steps_per_epoch=2,
+            validation_data=dataset(batches),
+            validation_freq=frequency,
+            callbacks=[logger, stops],
+            verbose=0,
+        )
+        .history
+    )
+    assert np.isfinite(history["val_loss"]).tolist() == [False, True, False, True]
+    rows = [line.split(",") for line in (tmp_path / "log.csv").read_text().splitlines()]
+    assert {f"val_{name}" for name in NAMES} < set(rows[0])
+    assert {len(row) for row in rows} == {len(rows[0])}
+
+
 def test_what_an_experience_has_stored_is_sampled_and_no_environment_is_stepped(two_tasks, make_model):
     model = make_model()
     experience, other = (mtq.Experience(model, warmup_steps=8, seed=seed) for seed in (0, 1))
@@ -89,23 +113,21 @@ def test_what_an_experience_has_stored_is_sampled_and_no_environment_is_stepped(
         model.fit(experience.batches(4), steps_per_epoch=2, validation_data=other.batches(4))
 
 
-@pytest.mark.parametrize("derived", [lambda batches: batches.take(2), lambda batches: batches.as_dataset()])
-def test_datasets_made_of_batches_are_refused_because_they_step_the_environments(make_model, derived):
+def test_datasets_made_of_batches_are_refused_because_they_step_the_environments(make_model):
     model = make_model()
     experience, other = (mtq.Experience(model, warmup_steps=8, seed=seed) for seed in (0, 1))
     refused = r"must be sampled from stored steps. Received: a dataset made of the batches .* Pass the object"
     with pytest.raises(ValueError, match=refused):
-        model.evaluate(derived(other.batches(4)), steps=2, verbose=0)
+        model.evaluate(other.batches(4).take(2), verbose=0)
     with pytest.raises(ValueError, match=refused):
         model.fit(
             experience.batches(4),
             steps_per_epoch=2,
-            validation_data=derived(other.batches(4)),
+            validation_data=other.batches(4).as_dataset(),
             validation_steps=2,
             verbose=0,
         )
     assert set(other.env_steps.values()) == {0}
-    model.evaluate(other.batches(4), steps=2, verbose=0)
 
 
 def test_on_several_replicas_it_is_refused(two_tasks):

@@ -181,6 +181,7 @@ def test_keras_model_manners(make_model, two_tasks, capsys):
     assert np.isfinite(history["loss"][0])
 
 
+@pytest.mark.thorough
 def test_xla_compiles_the_step(make_model, two_tasks):
     batch = random_batch(two_tasks)
     models = [make_model(compile_options={"optimizer": keras.optimizers.SGD(0.1)}) for _ in range(2)]
@@ -220,6 +221,7 @@ def test_mixed_precision(two_tasks, policy):
     assert logs["loss"].dtype == tf.float32
 
 
+@pytest.mark.thorough
 def test_soft_updates_of_a_backbone_with_dropout(two_tasks):
     backbone = keras.Sequential([keras.layers.Dense(8), keras.layers.Dropout(0.5)])
     network = mtq.networks.shared_q_network(two_tasks, backbone, seed=0)

@@ -106,6 +106,7 @@ def test_values_out_of_range_however_it_is_compiled(two_tasks, unchanged, option
         ways(model, batch)["fit"]()
 
 
+@pytest.mark.thorough
 def test_values_out_of_range_on_several_replicas(two_tasks):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():

@@ -93,7 +93,14 @@ def test_the_target_has_values_of_its_own_and_follows(make, shape, tmp_path):
     assert_equal(moved, q_values(model, shape, of_target=True))
 
 
-@pytest.mark.parametrize("name", ["BatchNormalization", "Dropout", "Normalization", "MultiHeadAttention"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BatchNormalization",
+        "Dropout",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("Normalization", "MultiHeadAttention")),
+    ],
+)
 def test_an_update_is_computed_from_the_targets_values(name):
     make, shape = {**STATEFUL, **RANDOM}[name]
     model = model_of(make(), shape)

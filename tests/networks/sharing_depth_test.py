@@ -57,6 +57,7 @@ def test_copies_begin_with_weights_of_their_own_and_keep_their_settings(tasks):
     assert not np.array_equal(first.kernel, second.kernel)
 
 
+@pytest.mark.thorough
 def test_separate_networks_do_not_touch_each_other(tasks):
     """What one of them learns is what it would learn alone, under the same optimizer and seed of the batch."""
     network = mtq.networks.shared_q_network(tasks, backbone(), seed=0, shared_layers=0)

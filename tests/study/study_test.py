@@ -19,6 +19,7 @@ from tests.study.tiny import chains, rows, tiny_network, tiny_study
 from tests.toy_environments import Corridor
 
 
+@pytest.mark.thorough
 def test_a_run_depends_on_its_seed_alone():
     study = tiny_study(restarts_episodes=True, final_learning_rate=1e-4)
     arm = mtq.study.Arm("shared", aggregator="normalized_sum", loss_weights="dynamic_weight_average")

@@ -87,6 +87,7 @@ def test_settings_that_are_out_of_range(name, value):
         model.fit(data(model), verbose=0)
 
 
+@pytest.mark.thorough
 def test_jit_compile():
     model = make(two_vectors())
     assert not model.compiles_update
@@ -118,7 +119,10 @@ def train_on_batch(model):
     model.train_on_batch(random_batch(model.tasks))
 
 
-@pytest.mark.parametrize("train", [fit, train_on_batch, own_loop])
+TRAINED_BY = [fit, *(pytest.param(train, marks=pytest.mark.thorough) for train in (train_on_batch, own_loop))]
+
+
+@pytest.mark.parametrize("train", TRAINED_BY)
 @pytest.mark.parametrize("name", REPLACED)
 def test_parts_that_are_replaced(name, train):
     model = make(two_vectors())
@@ -137,7 +141,7 @@ def change_an_activity(dense):
     dense.activity_regularizer = keras.regularizers.L2(1.0)
 
 
-@pytest.mark.parametrize("train", [fit, train_on_batch, own_loop])
+@pytest.mark.parametrize("train", TRAINED_BY)
 @pytest.mark.parametrize("change", [change_a_weights, change_an_activity])
 def test_regularizers_that_are_changed(change, train):
     model = make(two_vectors())
@@ -149,7 +153,7 @@ def test_regularizers_that_are_changed(change, train):
     assert "regularization_loss" in model.metrics_names
 
 
-@pytest.mark.parametrize("train", [fit, train_on_batch, own_loop])
+@pytest.mark.parametrize("train", TRAINED_BY)
 def test_layers_that_are_freed_or_frozen(train):
     model = make(two_vectors())
     backbone = model.network.get_layer("backbone")
