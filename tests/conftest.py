@@ -1,7 +1,9 @@
 import gc
+import random
 import sys
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -82,7 +84,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    keras.utils.set_random_seed(0)
+    """Seeds Python and NumPy, from which Keras and mtq take all seeds.
+
+    `keras.utils.set_random_seed` seeds TensorFlow too, which clears its cache of kernels: a sixth of the tests' time.
+    """
+    random.seed(0)
+    np.random.seed(0)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from mtq.checks import integer, real
 
 @keras.saving.register_keras_serializable("mtq")
 class GradVac(GramAggregator):
-    """Turns gradients towards each other until their cosines reach the running means of these; then sums.
+    """Turns gradients toward each other until their cosines reach the running means of these; then sums.
 
     For each task i, and the other tasks j in a random order that is drawn for each i, with `φ = cos(g_i', g_j)` and its
     running mean `φ̂_ij`: if `φ < φ̂`, `g_i' ← g_i' + ‖g_i'‖ (φ̂ √(1−φ²) − φ √(1−φ̂²)) / (‖g_j‖ √(1−φ̂²)) g_j`, which raises
@@ -59,7 +59,7 @@ def _coefficients(
     turned = tf.linalg.diag(norms)  # row i: g_i' in terms of the unit vectors of all gradients
     seen, are_active = tf.zeros_like(cosines), tf.cast(pairs, tf.float64)
     for j in tf.unstack(orders, axis=1):  # j holds one task for each i
-        is_other = others(j) * are_active  # otherwise a target above 0 would turn gradients towards inactive tasks
+        is_other = others(j) * are_active  # otherwise a target above 0 would turn gradients toward inactive tasks
         inner = tf.matmul(turned, cosines)
         length = tf.sqrt(tf.maximum(tf.reduce_sum(inner * turned, axis=1), 0.0))
         cosine = tf.reduce_sum(tf.math.divide_no_nan(inner, length[:, None]) * is_other, axis=1)

@@ -12,7 +12,7 @@ class MGDA(GramAggregator):
     """The shortest convex combination of the gradients: `Σ_i c_i g_i` with `c = argmin ‖Σ_i c_i g_i‖²`.
 
     The minimum is taken over `c ≥ 0, Σ_i c_i = 1`. The update conflicts with no task: `⟨update, g_i⟩ ≥ ‖update‖²`. It
-    is 0 if gradients cancel. It becomes shorter as any task comes closer to its optimum, and leans towards the task
+    is 0 if gradients cancel. It becomes shorter as any task comes closer to its optimum, and leans toward the task
     with the smallest gradient.
 
     Reference:

@@ -17,7 +17,8 @@ class EvaluateTasks(keras.callbacks.Callback):
 
     For each task it adds `"val_<task>/return"`, `"val_<task>/return_std"` and `"val_<task>/return_random"` to the logs.
     For all tasks together it adds `"val_score"`, the mean of the normalized returns: 0 for a random policy, 1 for the
-    tasks' `reference_return`. What exceeds 1 counts a tenth, and a reference that is no better than random is not used.
+    tasks' `reference_return`. The part of a normalized return above 1 is multiplied by 0.1. If the
+    reference is no better than a random policy, the return is normalized as if there were no reference.
     `BestCheckpoint` monitors `"val_score"` by default. In epochs without an evaluation these logs are NaN, so that all
     epochs have the same keys; callbacks that monitor one of them skip those epochs.
 
@@ -25,7 +26,7 @@ class EvaluateTasks(keras.callbacks.Callback):
         episodes: The number of episodes of each task in each evaluation.
         every: The number of epochs from one evaluation to the next.
         seed: The seed of the environments.
-        tasks: The tasks; by default the model's own. Give them if their environments are not Gymnasium ids.
+        tasks: The tasks; by default the model's own. Pass them if their environments were left out of a saved model.
         verbose: The verbosity: 1 prints a line for each evaluation, 0 prints nothing.
     """
 
@@ -93,7 +94,7 @@ class EvaluateTasks(keras.callbacks.Callback):
             print(f"\nEvaluation over {self.episodes} episodes: {figures}", flush=True)
 
     def score(self, played: dict[str, EpisodeReturns]) -> float:
-        """Computes the mean over the tasks of the normalized returns, where what exceeds 1 counts a tenth.
+        """Computes the mean over the tasks of the normalized returns, whose parts above 1 are multiplied by 0.1.
 
         Thus the surplus of one task hardly compensates for the deficit of another, but of two models that reach all
         references the better one still scores higher.

@@ -33,7 +33,7 @@ class GradientTelemetry(keras.callbacks.Callback):
     Args:
         directory: The directory for the files. The CSV file of an earlier run of the same tasks is continued.
         update_freq: The number of updates from one sample to the next.
-        seconds: The number of seconds between two drawings of the picture.
+        seconds: The minimum number of seconds between two drawings of the picture.
 
     Raises:
         ValueError: `update_freq` is not an integer of at least 1; or, when training starts, the directory holds the CSV

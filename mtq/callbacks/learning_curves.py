@@ -26,7 +26,7 @@ class LearningCurves(keras.callbacks.Callback):
 
     Args:
         filepath: The path of the PNG.
-        seconds: The number of seconds between two drawings of the picture.
+        seconds: The minimum number of seconds between two drawings of the picture.
 
     Raises:
         FileExistsError: The file exists and is not a PNG; an earlier picture is replaced.

@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The arguments of the command; by default those of the process.
 
     Returns:
-        The exit status: 0 after success, 2 after an error whose message is on standard error, 130 after Ctrl-C.
+        The exit status: 0 after success, 2 after an error whose message is on standard error, 3 if a process of the
+        run was lost, 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     import_tensorflow()
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "--steps",
         type=count,
         required=True,
-        help="the number of environment steps of each task, rounded up to whole updates",
+        help="the number of environment steps of each task after the warm-up, rounded up to whole epochs",
     )
     add("--out", required=True, help="the folder of the run")
     add("--aggregator", default="normalized_sum", help="the aggregator that combines the tasks' gradients")

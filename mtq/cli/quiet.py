@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without notices about CUDA, oneDNN and CPU features on standard error.
+    """Imports TensorFlow without its notices about CUDA, oneDNN and CPU features on standard error.
 
-    `TF_CPP_MIN_LOG_LEVEL` suppresses those that come after the import. A level that the user has set is kept. Those of
-    the import itself ignore it, and are redirected; they are shown if the import fails, or the user's level is below 3.
-    A program that is started by one of mtq's inherits its level, and is as quiet.
+    Does nothing if TensorFlow has been imported, or the user has set another `TF_CPP_MIN_LOG_LEVEL`. The notices of the
+    import itself ignore this variable, so standard error is captured meanwhile, and shown only if the import fails.
+    Child processes inherit the level.
     """
     if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         return

@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
         "study",
         help="measure what sharing a network does to each task",
         description="Trains every arm from every seed and writes report.html, report.md and numbers.csv.\n"
-        "Called again, it makes only the runs that are missing.",
+        "Called again, it executes only the runs that are missing.",
         epilog=_EPILOG,
         formatter_class=HelpFormatter,
     )
@@ -54,7 +54,7 @@ def add_commands(commands: Any) -> None:
         "--workers",
         type=count,
         default=None,
-        help="the number of runs that are made at once; by default the number of cores",
+        help="the number of runs that are executed at once; by default the number of cores",
     )
     add("--num-envs", type=count, default=1, help="the number of copies of each environment, which step together")
     add("--epochs", type=count, default=20, help="the number of epochs, each of which ends with an evaluation")
@@ -82,20 +82,20 @@ def add_commands(commands: Any) -> None:
     add(
         "--strategy",
         default="auto",
-        help="the strategy of each run: auto, cpu or mirrored; with multi_worker, each process of TF_CONFIG makes one "
-        "shard of the runs",
+        help="the strategy of each run: auto, cpu or mirrored; with multi_worker, each process of TF_CONFIG executes "
+        "one shard of the runs",
     )
     add(
         "--devices",
         type=count,
         default=None,
-        help="the number of replicas of --strategy mirrored, which make each run together",
+        help="the number of replicas of --strategy mirrored, which execute each run together",
     )
     add(
         "--shard",
         default=None,
-        help="the shard of the runs that this machine makes, I/N with I from 0 to N-1; other machines make the other "
-        "shards in the same --out",
+        help="the shard of the runs that this machine executes, I/N with I from 0 to N-1; other machines execute the "
+        "other shards in the same --out",
     )
     study.set_defaults(command=_study)
 

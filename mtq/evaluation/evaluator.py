@@ -33,7 +33,7 @@ class Evaluator:
 
     Args:
         model: A `MultiTaskDQN`, or None if only the random policy is evaluated.
-        tasks: The tasks; by default the model's own. Give them if their environments are not Gymnasium ids.
+        tasks: The tasks; by default the model's own. Pass them if their environments were left out of a saved model.
         episodes: The number of episodes of each task. Each is played in its own copy of the environment.
         max_steps: The number of steps after which an unfinished episode is truncated. Greedy policies may otherwise
             play forever in environments without a time limit.
@@ -111,11 +111,11 @@ def tasks_to_evaluate(model: QFunctions | None, tasks: TaskSet | None) -> TaskSe
         ValueError: The model does not know a task, or both arguments are None.
     """
     evaluated: Any = model.tasks if tasks is None and model is not None else tasks
-    check_tasks("tasks to evaluate", evaluated)
+    check_tasks("tasks of an evaluation", evaluated)
     unknown = [name for name in evaluated if model is not None and name not in model.paths]
     if model is not None and unknown:
         raise ValueError(
-            f"The tasks to evaluate must be the model's. Received: {list(evaluated)}, of which it does not know "
+            f"tasks of an evaluation must be the model's. Received: {list(evaluated)}, of which it does not know "
             f"'{unknown[0]}'. It knows {list(model.paths)}."
         )
     return evaluated
@@ -145,7 +145,7 @@ def evaluate(
 
     Args:
         model: A `MultiTaskDQN`.
-        tasks: The tasks; by default the model's own. Give them if their environments are not Gymnasium ids.
+        tasks: The tasks; by default the model's own. Pass them if their environments were left out of a saved model.
         episodes: The number of episodes of each task. Each is played in its own copy of the environment.
         seed: The seed of the environments.
         max_steps: The number of steps after which an unfinished episode is truncated.

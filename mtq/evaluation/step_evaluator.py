@@ -39,7 +39,7 @@ class StepEvaluator:
 
     def __init__(self, model: QFunctions | None, tasks: TaskSet | None = None, *, steps: int = 2_000) -> None:
         self.model, self.tasks = model, tasks_to_evaluate(model, tasks)
-        steps = integer("steps of an evaluation", steps)
+        steps = integer("steps of StepEvaluator", steps)
         for task in self.tasks.values():
             check_playable(task, episodes=1)
         self._steps = steps
@@ -82,7 +82,7 @@ class StepEvaluator:
         Raises:
             ValueError: `times` is below 1.
         """
-        times = integer("times of random play", times)
+        times = integer("times of StepEvaluator.random", times)
         if times not in self._play_randomly:
             acts = {name: any_action(task.num_actions) for name, task in self._in_graph.items()}
             play = lambda seeds: _play(self._in_graph, acts, self._steps, seeds, times)  # noqa: E731
@@ -161,7 +161,7 @@ class _Game:
     Args:
         task: The task.
         act: The function that selects actions.
-        copies: N.
+        copies: The number of copies, N.
         seed: The seed of all random numbers, `[2]`.
     """
 

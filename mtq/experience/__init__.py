@@ -4,7 +4,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Experience":  # imported when it is used, because it needs tf-agents
+    if name == "Experience":  # imported on first use, so that `import mtq` stays fast
         from mtq.experience.experience import Experience
 
         return Experience

@@ -80,7 +80,7 @@ class Batches:
         return drawn._replace(batch=self._applied(drawn.batch))
 
     def next_batch(self) -> Batch:
-        """The batch of `draw`."""
+        """Returns the batch of `draw`."""
         return self.draw().batch
 
     def next_batches(self) -> list[Batch]:
@@ -167,7 +167,10 @@ class Batches:
 
     def __getattr__(self, name: str) -> Any:
         if name == "_variant_tensor":
-            raise TypeError("Batches of an experience are not a tf.data.Dataset. Pass their as_dataset().")
+            raise TypeError(
+                "The datasets of a tf.data function must be tf.data.Dataset objects. Received: the batches of an "
+                "experience. Pass their as_dataset()."
+            )
         if name.startswith("_") or not hasattr(tf.data.Dataset, name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}.")
         return getattr(self.as_dataset(), name)
@@ -177,7 +180,7 @@ class Batches:
             batch = function(batch)
         return batch
 
-    def _with_weight(self, name: str, transition: vl.Transition) -> vl.Transition:
+    def _with_weight(self, name: str, transition: vl.Transition) -> Any:
         return vl.WeightedTransition(*transition, tf.ones(self._num_rows)) if self._has_weights(name) else transition
 
     def _has_weights(self, name: str) -> bool:

@@ -57,11 +57,13 @@ class Experience:
         seed: The seed of the environments, the exploration and the sampling. The same seed gives the same bits.
         sampler: A function without arguments that returns the sampler of one replay buffer, a
             `mtq.experience.sampler.Sampler`. By default sampling is uniform.
-        replay: A function `(spec, num_envs, capacity)` that returns a replay buffer with tf-agents' interface, such as
-            `lambda spec, num_envs, capacity: TFUniformReplayBuffer(spec, num_envs, max_length=capacity // num_envs)`.
-            It stores the steps that `spec` describes. By default `mtq.experience.replay.Replay`.
+        replay: A function `(spec, num_envs, capacity)` that returns a replay buffer with tf-agents' interface for the
+            steps that `spec` describes, such as `lambda spec, num_envs, capacity: TFUniformReplayBuffer(spec, num_envs,
+            max_length=capacity // num_envs)`, which works with one task only. By default
+            `mtq.experience.replay.Replay`.
         policy: A function `(task, network)` that returns the policy of a task, with tf-agents' interface, in place of
-            the ε-greedy one. `network` maps `observation [N, …]` to `q_values [N, A]`.
+            the ε-greedy one. `network` maps `observation [N, …]` to `q_values [N, A]`. In the time steps that the
+            policy receives, only the observation and the step type change; reward and discount are constant.
 
     Raises:
         ValueError: A setting is out of its range, the tasks are not those of the model, or an environment is invalid.
@@ -271,7 +273,9 @@ def _in_order(model: Any, tasks: Any) -> tuple[QModel, TaskSet]:
     if isinstance(model, TaskSet) or hasattr(tasks, "paths"):
         model, tasks = tasks, model
     if not hasattr(model, "paths"):
-        raise ValueError(f"model of experience must be an mtq.MultiTaskDQN. Received: {model!r}.")
+        raise ValueError(
+            f"model of Experience must be an mtq.MultiTaskDQN. Received: {model!r}. Pass Experience(model)."
+        )
     tasks = model.tasks if tasks is None else tasks
     check_tasks("tasks of experience", tasks)
     if set(tasks) != set(model.tasks):

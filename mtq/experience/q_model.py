@@ -1,4 +1,4 @@
-"""What acting needs of a model, whether for an experience, an evaluation or an export."""
+"""The interface of the models that select actions, for experiences, evaluations and exports."""
 
 from collections.abc import Mapping
 from typing import Protocol

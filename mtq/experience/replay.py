@@ -150,7 +150,9 @@ class Replay(ReplayBuffer):
         self, sample_batch_size: Any, num_steps: Any, sequence_preprocess_fn: Any, num_parallel_calls: Any
     ) -> tf.data.Dataset:
         if sequence_preprocess_fn is not None:
-            raise NotImplementedError("sequence_preprocess_fn must be None. Use the dataset's map() instead.")
+            raise NotImplementedError(
+                "sequence_preprocess_fn of as_dataset must be None. Received: a function. Use the dataset's map."
+            )
         return tf.data.Dataset.counter().map(lambda _: self._get_next(sample_batch_size, num_steps, True))
 
     def _single_deterministic_pass_dataset(
@@ -158,7 +160,8 @@ class Replay(ReplayBuffer):
     ) -> tf.data.Dataset:
         if sample_batch_size is not None or num_steps is not None or sequence_preprocess_fn is not None:
             raise NotImplementedError(
-                "A single deterministic pass yields single steps. Use the dataset's batch() instead."
+                "Arguments of a single deterministic pass must be None, because it yields single steps. Received: one "
+                "that is not. Use the dataset's batch."
             )
         rows = tf.reshape(self._stored_rows(), [-1])
         return tf.data.Dataset.from_tensor_slices((self.read(rows), rows))

@@ -367,20 +367,22 @@ class ReplicaExperience:
             if not isinstance(replay, ReplayBuffer):
                 raise ValueError(
                     "replay must be a function (spec, num_envs, capacity) that returns a replay buffer with tf-agents' "
-                    f"interface. Received: for task '{task.name}' one that returned {replay!r}."
+                    f"interface. Received: for task '{task.name}' one that returned {replay!r}. Return an object of "
+                    "mtq.interfaces.ReplayBuffer."
                 )
             if type(replay).__name__ == "TFUniformReplayBuffer" and len(self.tasks) > 1:
                 raise ValueError(
-                    "replay must not be a stock TFUniformReplayBuffer if there are several tasks: the critical "
-                    "sections of several buffers in one graph starve each other, and fit never ends. Leave replay out, "
-                    f"or override _get_last_id and _increment_last_id in a subclass. Received: one for '{task.name}'."
+                    "replay must not return a stock TFUniformReplayBuffer if there are several tasks, because the "
+                    "critical sections of several buffers in one graph starve each other, and fit never ends. "
+                    f"Received: one for '{task.name}'. Leave replay out, or override _get_last_id and "
+                    "_increment_last_id in a subclass."
                 )
             return replay
         sampler = None if self._parts.sampler is None else self._parts.sampler()
         if sampler is not None and not isinstance(sampler, Sampler):
             raise ValueError(
                 f"sampler must be a function without arguments that returns a Sampler. Received: one that returned "
-                f"{sampler!r}."
+                f"{sampler!r}. Pass a class that derives from mtq.experience.sampler.Sampler, for example."
             )
         return Replay(spec, task.num_envs, capacity, sampler, seed)
 

@@ -41,7 +41,7 @@ class Sampler(tf.Module, abc.ABC):
 
         Args:
             length: The number of steps that are stored of each copy.
-            num_envs: N.
+            num_envs: The number of copies of the environment, N.
             seed: The seed of the random numbers.
         """
 
@@ -57,7 +57,7 @@ class Sampler(tf.Module, abc.ABC):
         """Selects starts, with replacement, in the graph.
 
         Args:
-            batch_size: B.
+            batch_size: The number of starts, B.
             first: The oldest step that a transition can start from, an int64 scalar.
             number: The number of steps, from `first` on, that a transition can start from in each copy, an int64
                 scalar. With environments in Python the last of them may be stored, and `added` called, only
@@ -68,19 +68,19 @@ class Sampler(tf.Module, abc.ABC):
         """Called after an update of the network, in the graph, if `needs_errors`.
 
         Args:
-            selection: What `select` returned for the batch of the update.
+            selection: The selection that `select` returned for the batch of the update.
             errors: The temporal-difference errors of its rows, `[B]` float32.
         """
 
     def reset(self, seed: int) -> None:
-        """Sets all variables to their first values, and draws from another seed.
+        """Sets all variables to their initial values, and draws from another seed.
 
         Args:
             seed: The seed, as for `build`.
         """
 
     def state(self) -> list[tf.Variable]:
-        """The variables that a checkpoint must contain, always in the same order."""
+        """Returns the variables that a checkpoint must contain, always in the same order."""
         return []
 
 
@@ -101,12 +101,12 @@ class UniformSampler(Sampler):
         reseed(self._random, seed)
 
     def state(self) -> list[tf.Variable]:
-        """The state of the random generator."""
+        """Returns the state of the random generator."""
         return [self._random.state]
 
 
 class Drawn(NamedTuple):
-    """A batch, and what its rows were selected by.
+    """A batch, and the selections of its rows.
 
     Attributes:
         batch: The batch `{task: Transition}`.

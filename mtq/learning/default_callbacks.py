@@ -117,7 +117,7 @@ def _log_callbacks(model: keras.Model, validated: Sequence[str]) -> list[keras.c
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """Stops training with a `NonFiniteLossError` as soon as a task's loss is NaN or infinite.
+    """Stops training with a `NonFiniteLossError` as soon as a loss, a gradient norm or a weight is not finite.
 
     `MultiTaskDQN.fit` always adds this callback. Earlier checkpoints are left unchanged. At the end of each epoch, the
     callback also checks the network's weights, because a rectifier may turn NaN into zero, so that no loss shows it.
@@ -205,7 +205,7 @@ class TellReturns(keras.callbacks.Callback):
         if missing:
             raise ValueError(
                 f"{type(self.model.weighting).__name__} must receive the tasks' returns. Received: none of task "
-                f"'{missing[0]}'. Pass fit callbacks=[mtq.callbacks.TrainingReturns(experience), …]."
+                f"'{missing[0]}'. Pass callbacks=[mtq.callbacks.TrainingReturns(experience), …] to fit."
             )
         self.model.weighting.observe_returns(returns)
 

@@ -1,4 +1,4 @@
-"""What a `MultiTaskDQN` computes without learning: actions, and the losses of batches."""
+"""Inference with a `MultiTaskDQN`: actions, and the losses of batches."""
 
 import inspect
 from typing import Any
@@ -141,7 +141,10 @@ class Inference(KerasTrainer):
 
     def _check_alone(self, method: str) -> None:
         if not self.compiled:
-            raise ValueError(f"compile must be called before {method}, because it says which loss is computed.")
+            raise ValueError(
+                f"The model must be compiled before {method}, because compile sets the loss. Received: a model that is "
+                "not compiled. Call model.compile(…) first."
+            )
         replicas = self.distribute_strategy.num_replicas_in_sync
         if replicas > 1:
             raise ValueError(
@@ -157,6 +160,6 @@ def _as_dataset(data: Any, steps: Any, argument: str, method: str) -> Any:
     if steps is None:
         raise ValueError(
             f"{argument} of {method} must be the number of batches, because the batches of an experience are endless. "
-            f"Received: None. Pass {method} {argument}=100, for example."
+            f"Received: None. Pass {argument}=100 to {method}, for example."
         )
     return data.stored()

@@ -41,7 +41,7 @@ from mtq.trainer.task_metrics import TaskMetrics
 class MultiTaskDQN(Training):
     """Deep Q-learning of several tasks with one network.
 
-    With its defaults, it is the algorithm of README's equations 1, 2 and 4: squared loss, a target network that is
+    With its defaults, it implements equations 1 and 4 of README.md: squared loss, a target network that is
     copied periodically, weights of 1, and the sum of the tasks' normalized gradients.
 
     The target network consists of the same layers with a second set of values, which equal the network's until the
@@ -470,7 +470,7 @@ class MultiTaskDQN(Training):
             received = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
             raise ValueError(
                 f"A batch must be a dict with a Transition for each task. Received: {received}, for the tasks "
-                f"{list(self.tasks)}. Pass fit the dataset of an mtq.Experience made with the same TaskSet."
+                f"{list(self.tasks)}. Pass the batches of an mtq.Experience made with the same TaskSet."
             )
         transitions = {name: as_transition(task, batch[name]) for name, task in self.tasks.items()}
         if tf.executing_eagerly():

@@ -18,7 +18,7 @@ Batch = Mapping[str, vl.Transition]
 
 
 class Learned(NamedTuple):
-    """What a batch says about a network.
+    """The gradients, the quantities and the errors of a batch.
 
     Attributes:
         gradients: The gradients of the tasks' losses.

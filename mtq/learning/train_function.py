@@ -20,7 +20,7 @@ TrainFunction = Callable[[Any], Logs]
 
 
 class TrainFunctions:
-    """The train functions that a model has traced: one for datasets, and one for each of the latest `Batches`."""
+    """The two latest train functions of a model, each for the batches of an experience or for datasets."""
 
     _MOST = 2  # each keeps the experience alive from which its function draws
 

@@ -1,4 +1,4 @@
-"""How a `MultiTaskDQN` is trained: `fit`, `train_on_batch`, and the train functions that Keras calls in them."""
+"""Training of a `MultiTaskDQN`: `fit`, `train_on_batch`, and the train functions that Keras calls in them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ class Training(Inference):
             ValueError: `steps_per_epoch` is missing or not a multiple of `steps_per_execution`, an environment returns
                 invalid values, the batches come from another model's experience, or an argument is not supported.
             BrokenEnvironmentError: An environment raised an exception.
-            NonFiniteLossError: A task's loss is no longer finite. The message names the task.
+            NonFiniteLossError: A loss, a gradient norm or a weight is no longer finite. The message names it.
         """
         kwargs = fit_arguments(x, args, kwargs)
         verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)

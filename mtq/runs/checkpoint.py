@@ -56,8 +56,8 @@ class Checkpoint:
             _write(part / "model.npz", _model_state(self._model))
             write_json(part / "notes.json", {"epoch": epoch, **notes})
         self.wait()
-        for number, shard in zip(local_replicas(self._strategy), self._experience.replicas, strict=True):
-            _write(part / f"replica_{number}.npz", shard.state())
+        for number, replica in zip(local_replicas(self._strategy), self._experience.replicas, strict=True):
+            _write(part / f"replica_{number}.npz", replica.state())
         self._check_equal(epoch)
         if self._worker == 0:
             before = self._whole()
@@ -84,18 +84,18 @@ class Checkpoint:
         if not epoch:
             return None
         path = self._place(epoch)
-        shards = len(list(path.glob("replica_*.npz")))
-        replicas = self._strategy.num_replicas_in_sync
-        if shards != replicas:
+        num_saved = len(list(path.glob("replica_*.npz")))
+        num_replicas = self._strategy.num_replicas_in_sync
+        if num_saved != num_replicas:
             raise ValueError(
-                f"A run must be resumed with the number of replicas that wrote its checkpoint, {shards}, because each "
-                f"has its own replay buffer. Received: {replicas}. Start the run on {shards} replicas."
+                f"A run must be resumed with the number of replicas that wrote its checkpoint, {num_saved}, because "
+                f"each has its own replay buffer. Received: {num_replicas}. Start the run on {num_saved} replicas."
             )
         notes = json.loads((path / "notes.json").read_text())
         _read(path / "model.npz", _model_state(self._model))
-        for number, shard in zip(local_replicas(self._strategy), self._experience.replicas, strict=True):
-            _read(path / f"replica_{number}.npz", shard.state())
-            shard.resume(epoch)
+        for number, replica in zip(local_replicas(self._strategy), self._experience.replicas, strict=True):
+            _read(path / f"replica_{number}.npz", replica.state())
+            replica.resume(epoch)
         return notes
 
     def check_shared(self) -> None:
@@ -114,8 +114,8 @@ class Checkpoint:
         if blind:
             raise ValueError(
                 f"The folder of a run must be shared by all its processes. Received: {str(self.folder)!r}, in which "
-                f"{blind:.0f} of them do not see what the chief wrote. Give --out on a file system that all machines "
-                "have mounted at the same path."
+                f"{blind:.0f} of them do not see what the chief wrote. Choose a folder (--out) on a file system that "
+                "all machines have mounted at the same path."
             )
 
     def _check_equal(self, epoch: int) -> None:
@@ -128,7 +128,7 @@ class Checkpoint:
             raise ArithmeticError(
                 f"All processes of a run must hold the same weights, to the bit. Received: weights after epoch {epoch} "
                 f"that differ between process {self._worker} and others. The previous checkpoint is kept. Run the same "
-                "versions on machines of the same kind, and start them again with --resume."
+                "versions on machines of the same kind, and resume the run (resume=True, --resume)."
             )
 
     def _place(self, epoch: int) -> Path:

@@ -56,6 +56,6 @@ def check_same_options(folder: Path, options: Mapping[str, Any]) -> None:
     if changed:
         changes = ", ".join(f"{name} {old!r} → {new!r}" for name, (old, new) in changed.items())
         raise ValueError(
-            f"A run must be resumed with the options that it was started with. Received: in {folder} {changes}. "
-            "Give the same options, or another folder."
+            "A run must be resumed with the options that it was started with. Received, for the run in "
+            f"{folder}: {changes}. Give the same options, or another folder."
         )

@@ -61,8 +61,8 @@ def check_replaceable(folder: Path, present: Sequence[Path]) -> None:
         run_record(folder)
     except ValueError as error:
         raise FileExistsError(
-            f"A run must replace nothing but a run. Received: {str(folder)!r}, which has {present[0].name} but no "
-            "run.json that mtq wrote. Choose another folder, or move these files."
+            f"A folder must contain only the files of a run to be replaced. Received: {str(folder)!r}, which has "
+            f"{present[0].name} but no run.json that mtq wrote. Choose another folder, or move these files."
         ) from error
     for path in present:
         is_ours = _OF_RUNS.get(path.name)
@@ -74,6 +74,6 @@ def check_replaceable(folder: Path, present: Sequence[Path]) -> None:
             foreign = within and f"{path.name}/{within}"
         if foreign is not None:
             raise FileExistsError(
-                f"A run must replace nothing but a run. Received: {str(folder)!r}, in which mtq did not write "
-                f"{foreign}. Choose another folder, or move that file."
+                f"A folder must contain only the files of a run to be replaced. Received: {str(folder)!r}, in which "
+                f"mtq did not write {foreign}. Choose another folder, or move that file."
             )

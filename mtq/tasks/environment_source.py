@@ -54,8 +54,9 @@ def is_tf_agents(environment: Any) -> bool:
 def _make(name: str, source: EnvironmentSource, max_episode_steps: int | None) -> Any:
     if source is None:
         raise ValueError(
-            f"Task '{name}' has no environment: it was loaded from a file, and its environment was a Python object, "
-            "which a file cannot hold. Create a TaskSet with the environment and pass that."
+            f"Task '{name}' must have an environment to be played. Received: None, because the task was loaded from a "
+            "file, and its environment was a Python object, which a file cannot hold. Create a TaskSet with the "
+            "environment and pass that."
         )
     if isinstance(source, str) and source.startswith(IN_GRAPH):
         dynamics = _find_dynamics(name, source.removeprefix(IN_GRAPH))

@@ -14,7 +14,8 @@ _CLASSIC_CONTROL = {  # the environment, the time limit and the reference return
     "acrobot": ("Acrobot-v1", None, None),
     "mountain_car": ("MountainCar-v0", 1_000, -110.0),  # Gymnasium's threshold, attainable with the longer limit too
 }
-# Training returns of the published single-task DQN after five million frames, read from a figure.
+# Training returns of DQN after five million frames, read from a figure of Young and Tian, "MinAtar: An Atari-Inspired
+# Testbed for Thorough and Reproducible Reinforcement Learning Experiments", 2019.
 _MINATAR = {
     "asterix": 16.8,
     "breakout": 10.0,

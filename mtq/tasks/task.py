@@ -38,8 +38,8 @@ class Task:
         num_envs: The number of copies of the environment that are stepped at once for training.
         max_episode_steps: The time limit in environment steps, which replaces the environment's own; None keeps it. An
             episode that reaches it is truncated: values are bootstrapped past it.
-        reference_return: The return at which the task counts as solved, against which tasks of different scales are
-            compared. By default the `reward_threshold` that Gymnasium registers, if the task uses the time limit, the
+        reference_return: The return that `val_score` maps to 1, such as the return at which the task counts as
+            solved. By default the `reward_threshold` that Gymnasium registers, if the task uses the time limit, the
             rewards and the settings for which it was registered; None otherwise. A default is read again if
             `dataclasses.replace` changes the environment or max_episode_steps.
         spec: The shapes and dtypes of the observations and actions; read from the environment if None.
@@ -73,7 +73,9 @@ class Task:
         self._check_number("reward_scale", float, lambda value: math.isfinite(value) and value != 0, "finite and not 0")
         self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
         self._check_number("num_envs", int, lambda value: value >= 1, "an integer of at least 1")
-        self._check_number("max_episode_steps", int, lambda value: value >= 1, "1 or more, or None", optional=True)
+        self._check_number(
+            "max_episode_steps", int, lambda value: value >= 1, "an integer of at least 1, or None", optional=True
+        )
         reference = self.reference_return
         self._check_number("reference_return", float, math.isfinite, "finite, or None", optional=True)
         is_outdated = False
@@ -82,11 +84,11 @@ class Task:
             object.__setattr__(self, "reference_return", None if is_outdated else reference)
         if is_tf_agents(self.environment):
             self._check(
-                "num_envs", self.num_envs == 1, "1 with a tf-agents environment object; give a callable for more"
+                "num_envs", self.num_envs == 1, "1 with a tf-agents environment object, or the environment a callable"
             )
         if self.spec is None or (is_outdated and self.environment is not None):
             self._read_environment()
-        self._check("spec", isinstance(self.spec, TaskSpec), "a mtq.tasks.TaskSpec, or None to be read")
+        self._check("spec", isinstance(self.spec, TaskSpec), "an mtq.tasks.TaskSpec, or None to be read")
 
     @property
     def num_actions(self) -> int:
@@ -219,7 +221,7 @@ class TaskSet(collections.abc.Mapping[str, Task]):
                     f"tasks must hold Task objects. Received: {task!r}. Wrap it: mtq.Task(name, environment)."
                 )
         if not tasks:
-            raise ValueError("A TaskSet must hold at least one task. Received: no tasks. Give it a mtq.Task.")
+            raise ValueError("A TaskSet must hold at least one task. Received: no tasks. Give it an mtq.Task.")
         check_names_together([task.name for task in tasks])
         self._tasks = {task.name: task for task in tasks}
 
@@ -291,5 +293,5 @@ def check_weight(name: str, weight: Any) -> None:
     if not is_real(weight) or not math.isfinite(weight) or weight < 0:
         raise ValueError(
             f"The weight of task '{name}' must be a finite number, 0 or more. Received: {weight!r}. "
-            "Give a task that should not be learned the weight 0."
+            "To exclude a task from the training, set its weight to 0."
         )

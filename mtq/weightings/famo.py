@@ -22,7 +22,7 @@ class FAMO(Adaptive):
 
     Args:
         learning_rate: The learning rate of ξ.
-        gamma: The decay γ of ξ towards 0.
+        gamma: The decay γ of ξ toward 0.
 
     Reference:
         Liu et al., "FAMO: Fast Adaptive Multitask Optimization", NeurIPS 2023, Algorithm 1.

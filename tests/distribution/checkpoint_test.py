@@ -47,7 +47,7 @@ def test_a_folder_that_another_does_not_see(checkpoint, monkeypatch, blind):
     answers = iter([[0.0], [blind]])  # the file's number is the chief's; whether it is missed
     as_two(monkeypatch, lambda own: next(answers))
     if blind:
-        with pytest.raises(ValueError, match=r"1 of them do not see what the chief wrote\. Give --out"):
+        with pytest.raises(ValueError, match=r"1 of them do not see what the chief wrote\. Choose a folder \(--out\)"):
             checkpoint.check_shared()
     else:
         checkpoint.check_shared()

@@ -18,7 +18,7 @@ def test_greedy_policy_needs_a_model(kind):
 
 @pytest.mark.parametrize("kind", EVALUATORS)
 def test_tasks_are_needed_without_a_model(kind):
-    with pytest.raises(ValueError, match=r"tasks to evaluate must be a TaskSet\. Received: None"):
+    with pytest.raises(ValueError, match=r"tasks of an evaluation must be a TaskSet\. Received: None"):
         kind(None)
 
 

@@ -77,7 +77,7 @@ def test_random_policy_many_times_is_the_mean_over_them():
 
 
 def test_steps_must_be_some():
-    with pytest.raises(ValueError, match="steps of an evaluation must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="steps of StepEvaluator must be an integer of at least 1"):
         StepEvaluator(None, mtq.TaskSet([mtq.Task("a", Corridor)]), steps=0)
-    with pytest.raises(ValueError, match="times of random play must be an integer of at least 1"):
+    with pytest.raises(ValueError, match=r"times of StepEvaluator\.random must be an integer of at least 1"):
         StepEvaluator(None, mtq.TaskSet([mtq.Task("a", Corridor)])).random(times=0)

@@ -107,9 +107,11 @@ def test_what_an_experience_has_stored_is_sampled_and_no_environment_is_stepped(
     assert experience.env_steps == {"corridor": 8, "counting": 8}  # of the warm-up
     model.fit(experience.batches(4), steps_per_epoch=2, validation_data=other.batches(4), validation_steps=2, verbose=0)
     assert other.env_steps == {"corridor": 8, "counting": 8}
-    with pytest.raises(ValueError, match=r"^steps of evaluate must be .* Received: None. Pass evaluate steps=100"):
+    with pytest.raises(ValueError, match=r"^steps of evaluate must be .* Received: None. Pass steps=100 to evaluate"):
         model.evaluate(experience.batches(4))
-    with pytest.raises(ValueError, match=r"^validation_steps of fit must be .* Received: None. Pass fit"):
+    with pytest.raises(
+        ValueError, match=r"^validation_steps of fit must be .* Received: None. Pass validation_steps=100 to fit"
+    ):
         model.fit(experience.batches(4), steps_per_epoch=2, validation_data=other.batches(4))
 
 
@@ -220,7 +222,7 @@ def test_a_function_of_batches_may_have_conditions_and_host_calls(two_tasks, mak
 
 def test_before_compile_and_with_steps_that_are_no_whole_executions(two_tasks, make_model):
     network = mtq.networks.shared_q_network(two_tasks, mtq.networks.mlp([4]))
-    with pytest.raises(ValueError, match="compile must be called before evaluate"):
+    with pytest.raises(ValueError, match="The model must be compiled before evaluate"):
         mtq.MultiTaskDQN(network, two_tasks).evaluate(dataset(two_batches(two_tasks)))
     model = make_model(compile_options={"steps_per_execution": 2})
     with pytest.raises(ValueError, match=r"steps of evaluate must be a multiple .*Received: 3"):

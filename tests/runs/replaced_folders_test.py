@@ -219,7 +219,7 @@ def test_a_run_replaces_nothing_but_a_run(case, tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     before = content(tmp_path)
-    with pytest.raises(FileExistsError, match="replace nothing but a run"):
+    with pytest.raises(FileExistsError, match="must contain only the files of a run to be replaced"):
         mtq.runs.Run(tmp_path, {"a": 2}, overwrite=True)
     assert content(tmp_path) == before
 

@@ -43,7 +43,7 @@ class Protocol:
         double: Whether targets are those of Double DQN.
         n_step: The number of steps of an n-step return.
         target_update_period: The number of updates between two copies to the target network.
-        target_update_tau: If given, the fraction of the way that the target network instead moves towards the online
+        target_update_tau: If given, the fraction of the way that the target network instead moves toward the online
             network after each update.
         replay_capacity: The capacity of each task's replay buffer, in environment steps.
         warmup_steps: The number of random environment steps of each task before the first update.
