@@ -68,7 +68,7 @@ def test_settings_out_of_range(option, value):
 
 @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf, "1"])
 def test_bad_weights(weight):
-    with pytest.raises(ValueError, match=error("weight of task 'corridor'", "0 or more", "Received:", "weight 0")):
+    with pytest.raises(ValueError, match=error("weight of task 'corridor'", "0 or more", "Received:", "weight to 0")):
         one_task(weight=weight)
     with pytest.raises(ValueError, match=error("weight of task 'corridor'", "Received:")):
         one_model(one_task()).compile(loss_weights={"corridor": weight})
@@ -241,7 +241,7 @@ def test_observations_without_a_common_shape():
 
 def test_a_task_loaded_without_its_environment(two_tasks):
     loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(two_tasks))
-    with pytest.raises(ValueError, match=error("'corridor' has no environment", "loaded from a file")):
+    with pytest.raises(ValueError, match=error("'corridor' must have an environment", "loaded from a file")):
         loaded["corridor"].make_environment()
 
 

@@ -88,7 +88,9 @@ def test_stock_replay_buffers_of_several_tasks_are_refused_before_they_starve_ea
     buffer = tf_agents("replay_buffers.tf_uniform_replay_buffer").TFUniformReplayBuffer
     tasks = mtq.TaskSet([mtq.Task(name, "in_graph/Chain") for name in ("a", "b")])
     replay = lambda spec, num_envs, capacity: buffer(spec, num_envs, max_length=capacity // num_envs)  # noqa: E731
-    with pytest.raises(ValueError, match=r"replay must not be a stock TFUniformReplayBuffer .*Received: one for .a"):
+    with pytest.raises(
+        ValueError, match=r"replay must not return a stock TFUniformReplayBuffer .*Received: one for .a"
+    ):
         mtq.Experience(model_of(tasks), replay=replay)
 
 

@@ -34,12 +34,17 @@ class EpsilonGreedy:
     repeat_exponent: float | None = None
 
     def __post_init__(self) -> None:
-        check_keras("epsilon of EpsilonGreedy", self.epsilon)
+        check_keras("exploration", self.epsilon)
         if isinstance(self.epsilon, keras.optimizers.schedules.LearningRateSchedule):
             for step in CHECKED_STEPS:
-                real(f"epsilon of EpsilonGreedy at step {step}", float(self.epsilon(step)), least=0, most=1)
+                real(
+                    f"exploration at step {step}, the probability of a random action,",
+                    float(self.epsilon(step)),
+                    least=0,
+                    most=1,
+                )
         else:
-            epsilon = real("epsilon of EpsilonGreedy", self.epsilon, least=0, most=1)
+            epsilon = real("exploration, the probability of a random action,", self.epsilon, least=0, most=1)
             object.__setattr__(self, "epsilon", epsilon)
         if self.repeat_exponent is not None:
             exponent = real("repeat_exponent", self.repeat_exponent, above=1)

@@ -133,7 +133,7 @@ OTHERS = {
     "optimizer": (lambda value, _, model: model.compile(value), [None, 3, keras.optimizers.Adam]),
     "tasks": (lambda value, *_: mtq.TaskSet(value), [3, None, "a", mtq.Task("a", Corridor), [1]]),
     "tasks of experience": (lambda value, _, model: mtq.Experience(value, model), [3, {}, []]),
-    "model of experience": (lambda value, tasks, _: mtq.Experience(tasks, value), [None, "model"]),
+    "model of Experience": (lambda value, tasks, _: mtq.Experience(tasks, value), [None, "model"]),
     "tasks of the model": (lambda value, _, model: mtq.MultiTaskDQN(model.network, value), [None, [], "a"]),
     "backbone": (lambda value, tasks, _: mtq.networks.shared_q_network(tasks, value), [None, "mlp", [32]]),
     "encoders": (
