@@ -31,10 +31,13 @@ class Inference(KerasTrainer):
             ValueError: The task is unknown, or the observation does not have the task's shape.
 
         Example:
-            ```python
-            observation, _ = environment.reset()
-            action = model.act("cart_pole", observation)
-            ```
+            >>> import mtq
+            >>> tasks = mtq.TaskSet([mtq.Task("cart_pole", "CartPole-v1")])
+            >>> model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8])), tasks)
+            >>> model.act("cart_pole", [0.0, 0.1, 0.0, -0.1]) in (0, 1)
+            True
+            >>> model.act("cart_pole", [[0.0, 0.1, 0.0, -0.1]] * 3).shape
+            (3,)
         """
         if task not in self.tasks:
             raise ValueError(

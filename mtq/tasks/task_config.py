@@ -101,10 +101,12 @@ def _spec(spec: Any, role: str) -> TaskSpec:
 def _check_keys(role: str, config: Mapping[str, Any], known: Mapping[str, bool]) -> None:
     missing = [name for name, is_required in known.items() if is_required and name not in config]
     if missing:
-        raise ValueError(f"{role} must have a field {missing[0]!r}. Received: {_short(list(config))}. {_REMEDY}")
+        raise ValueError(f"{missing[0]} in {role} must be given. Received: {_short(list(config))}. {_REMEDY}")
     unknown = [name for name in config if name not in known]
     if unknown:
-        raise ValueError(f"{role} must only have fields from {list(known)}. Received: {_short(unknown[0])}. {_REMEDY}")
+        raise ValueError(
+            f"Each field of {role} must be one of {list(known)}. Received: {_short(unknown[0])}. {_REMEDY}"
+        )
 
 
 def _field(field: str, role: str, must: str, value: Any) -> ValueError:
