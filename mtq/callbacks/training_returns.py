@@ -1,10 +1,11 @@
 """`TrainingReturns`: logs the returns of the episodes that the model is trained on."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from mtq.experience.experience import Experience
+if TYPE_CHECKING:
+    from mtq.experience.experience import Experience  # which needs the interfaces
 
 
 class TrainingReturns(keras.callbacks.Callback):
@@ -19,7 +20,7 @@ class TrainingReturns(keras.callbacks.Callback):
 
     adds_logs = is_unique = True
 
-    def __init__(self, experience: Experience) -> None:
+    def __init__(self, experience: "Experience") -> None:
         super().__init__()
         if not hasattr(experience, "take_mean_returns"):
             raise ValueError(

@@ -7,16 +7,18 @@ import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from mtq.distribution.replicas import has_other_processes, local_replicas, sums, worker_index
-from mtq.experience.experience import Experience
 from mtq.learning.model import MultiTaskDQN
 from mtq.storage.files import as_path, write_json, written
 from mtq.storage.folders import matches, remove_ours
+
+if TYPE_CHECKING:
+    from mtq.experience.experience import Experience  # which needs the interfaces
 
 _NAME = re.compile(r"epoch_(\d{5,})")
 _FILES = (r"(model|replica_\d+)\.npz", r"notes\.json", r"\.notes\.json\.[0-9a-f]+\.part")
@@ -37,7 +39,7 @@ class Checkpoint:
         experience: The experience on which the model is trained.
     """
 
-    def __init__(self, folder: str | Path, model: MultiTaskDQN, experience: Experience) -> None:
+    def __init__(self, folder: str | Path, model: MultiTaskDQN, experience: "Experience") -> None:
         self.folder = as_path("folder of a checkpoint", folder)
         self._model, self._experience = model, experience
         self._strategy, self._worker = model.distribute_strategy, worker_index(model.distribute_strategy)

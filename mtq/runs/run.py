@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -13,7 +13,6 @@ from mtq.checks import flag, integer
 from mtq.distribution.failure import worker_errors
 from mtq.distribution.replicas import draws_on_host
 from mtq.evaluation.evaluator import EpisodeReturns, evaluate, evaluate_random
-from mtq.experience.experience import Experience
 from mtq.export import check_exportable, check_free
 from mtq.learning.model import MultiTaskDQN
 from mtq.runs.checkpoint import Checkpoint
@@ -27,6 +26,9 @@ from mtq.storage.files import as_path, write_json
 from mtq.storage.folders import check_folder_place, remove
 from mtq.storage.saving import check_saveable, save_whole
 from mtq.tasks.task import TaskSet
+
+if TYPE_CHECKING:
+    from mtq.experience.experience import Experience  # which needs the interfaces
 
 _FRESH = 1_000_003  # added to the seed for episodes that did not take part in choosing the best checkpoint
 
@@ -112,7 +114,7 @@ class Run:
     def train(
         self,
         model: MultiTaskDQN,
-        experience: Experience,
+        experience: "Experience",
         batches: Any,
         *,
         epochs: int,
@@ -192,7 +194,7 @@ class Run:
 
     def callbacks(
         self,
-        experience: Experience,
+        experience: "Experience",
         episodes: int = 20,
         seed: int = 0,
         checkpoint: Checkpoint | None = None,
@@ -235,7 +237,7 @@ class Run:
     def finish(
         self,
         model: MultiTaskDQN,
-        experience: Experience,
+        experience: "Experience",
         before: Mapping[str, EpisodeReturns],
         episodes: int = 20,
         seed: int = 0,
