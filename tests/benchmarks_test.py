@@ -17,6 +17,7 @@ import tensorflow as tf
 from benchmarks import best_possible, same_curves, task_gradients, telemetry, throughput, worker
 from benchmarks.systems.work import Work
 from mtq.dynamics import Dynamics
+from mtq.interfaces import HAS_TF_AGENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,6 +60,8 @@ SETTINGS = {"tasks": 1, "rounds": 1, "seconds": 0.2, "warmup_steps": 40, "steps_
 )
 def result(request):
     systems, by_command = request.param
+    if not HAS_TF_AGENTS:
+        pytest.skip("tf-agents is one of the systems that are compared")
     if not by_command:
         with (
             pytest.MonkeyPatch.context() as patched,

@@ -34,7 +34,7 @@ ORDERS = list(itertools.permutations(("tensorflow as tf", "keras", "mtq")))
 
 
 @pytest.mark.parametrize(
-    "order", [ORDERS[0], *(pytest.param(order, marks=pytest.mark.thorough) for order in ORDERS[1:])]
+    "order", [ORDERS[-1], *(pytest.param(order, marks=pytest.mark.thorough) for order in ORDERS[:-1])]
 )
 def test_any_order_of_imports_and_tf_keras_stays_what_it_was(order, tmp_path):
     """Where mtq comes first, TensorFlow's own Keras is asked for before anything of mtq is used."""
@@ -123,7 +123,6 @@ def test_any_module_may_be_the_first_to_be_imported(module):
     assert result.stdout == "MultiTaskDQN\n", result.stderr
 
 
-@pytest.mark.thorough
 def test_modules_can_be_imported_by_their_earlier_names():
     names = "from mtq.suites import classic; from mtq.exploration import linear; from mtq.spaces import TaskSpec"
     result = python(f"import mtq.suites; {names}; from mtq.experience import Experience")

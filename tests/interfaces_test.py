@@ -156,6 +156,39 @@ def test_a_policy_of_ones_own():
     assert not experience.compilable
 
 
+@pytest.mark.parametrize(("action", "stored"), [(7, 1), (-1, 0)])
+def test_an_action_that_does_not_exist_is_clipped(action, stored):
+    class Beyond(Always):
+        def _action(self, time_step, policy_state, seed=None):
+            return interfaces.PolicyStep(tf.fill([time_step.observation.shape[0]], action), policy_state)
+
+    experience = mtq.Experience(model_of(chain()), warmup_steps=10, policy=Beyond)
+    next(iter(experience.batches(4)))
+    assert set(experience.replays["chain"].gather_all().action.numpy().ravel()) == {stored}
+
+
+def test_actions_that_are_no_integers_are_refused():
+    class Float(Always):
+        def _action(self, time_step, policy_state, seed=None):
+            return interfaces.PolicyStep(tf.fill([time_step.observation.shape[0]], 0.9), policy_state)
+
+    with pytest.raises(TypeError, match="float32"):
+        next(iter(mtq.Experience(model_of(chain()), warmup_steps=10, policy=Float).batches(4)))
+
+
+def test_mtqs_replay_as_ones_own_draws_from_the_seed():
+    model = model_of(chain())
+
+    def drawn(experience):
+        return np.concatenate([np.ravel(field) for field in next(iter(experience.batches(8)))["chain"]])
+
+    own, other = (mtq.Experience(model, warmup_steps=20, seed=seed, replay=Replay) for seed in (3, 4))
+    expected = drawn(own)
+    assert not np.array_equal(expected, drawn(other))
+    other.reset(3)
+    np.testing.assert_array_equal(drawn(other), expected)
+
+
 class Newest(Sampler):
     """Selects the newest start of the first copy, and notes what was added."""
 
@@ -254,6 +287,29 @@ def test_evaluation_is_uniform_whatever_the_sampler(monkeypatch):
     history = model.fit(fitted, steps_per_epoch=1, validation_data=fitted, validation_steps=2, verbose=0).history
     assert np.isfinite(history["val_loss"][0])
     assert set(weights) == {(8,)}
+
+
+class Unannounced(Weighted):
+    has_weights = needs_errors = False
+
+
+class Unweighted(UniformSampler):
+    has_weights = True
+
+
+@pytest.mark.parametrize("sampler", [Unannounced, Unweighted])
+def test_weights_must_be_announced(sampler):
+    model = model_of(chain())
+    with pytest.raises(ValueError, match="must return weights if, and only if, has_weights is True"):
+        model.fit(mtq.Experience(model, warmup_steps=20, sampler=sampler).batches(8), steps_per_epoch=1, verbose=0)
+
+
+def test_a_function_that_drops_rows_is_refused_if_their_errors_are_needed():
+    model = model_of(chain())
+    batches = mtq.Experience(model, warmup_steps=20, sampler=Weighted).batches(8)
+    half = batches.map(lambda batch: {"chain": type(batch["chain"])(*(field[:4] for field in batch["chain"]))})
+    with pytest.raises(ValueError, match=r"must keep the rows .* Received: 4 of 8 rows of task 'chain'"):
+        model.fit(half, steps_per_epoch=1, verbose=0)
 
 
 def test_a_sampler_that_needs_errors_is_drawn_from_by_fit_alone():

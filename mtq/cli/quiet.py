@@ -23,9 +23,14 @@ def import_tensorflow() -> None:
 @contextlib.contextmanager
 def _standard_error_kept() -> Iterator[None]:
     """A context manager in which file descriptor 2 is a temporary file, which is copied back after an exception."""
-    sys.stderr.flush()
-    standard_error = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
+    try:
+        standard_error, kept = os.dup(2), tempfile.TemporaryFile()  # noqa: SIM115
+    except OSError:  # standard error is closed, or no file can be written
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    with kept:
         os.dup2(kept.fileno(), 2)
         try:
             yield

@@ -17,7 +17,7 @@ from mtq.evaluation.playing import (
     play,
     random_policy,
 )
-from mtq.experience.q_model import QFunctions
+from mtq.experience.q_model import QFunctions, check_specs
 from mtq.keras_internals import supports_jit
 from mtq.learning.target_paths import TargetView
 from mtq.random_numbers import Purpose, stream_seeds
@@ -108,7 +108,7 @@ def tasks_to_evaluate(model: QFunctions | None, tasks: TaskSet | None) -> TaskSe
         tasks: The tasks; None for the model's own.
 
     Raises:
-        ValueError: The model does not know a task, or both arguments are None.
+        ValueError: The model does not know a task, or was built for other shapes; or both arguments are None.
     """
     evaluated: Any = model.tasks if tasks is None and model is not None else tasks
     check_tasks("tasks of an evaluation", evaluated)
@@ -118,6 +118,8 @@ def tasks_to_evaluate(model: QFunctions | None, tasks: TaskSet | None) -> TaskSe
             f"tasks of an evaluation must be the model's. Received: {list(evaluated)}, of which it does not know "
             f"'{unknown[0]}'. It knows {list(model.paths)}."
         )
+    if model is not None:
+        check_specs(evaluated, model)
     return evaluated
 
 

@@ -27,9 +27,10 @@ _readers: list[_Reader] = []
 class Batches:
     """An endless iterable of batches `{task: Transition}`, each drawn only when it is requested.
 
-    `Experience.batches` returns it. `fit` draws from it within its own graph; a loop over it draws eagerly. All methods
-    of `tf.data.Dataset`, such as `take`, can be called on it and return datasets. `fit` trains on these too, but more
-    slowly, because every batch then takes a host call.
+    `Experience.batches` returns it. `fit` draws from it within its own graph; a loop over it draws eagerly. The
+    methods of `tf.data.Dataset`, such as `take` and `prefetch`, can be called on it and return datasets. `fit` trains
+    on these too, but more slowly, because every batch then takes a host call. Functions that take datasets, such as
+    `tf.data.Dataset.zip`, need `as_dataset()`.
 
     Args:
         experience: The experience.
@@ -56,15 +57,25 @@ class Batches:
         self._num_rows = batch_size // experience.num_replicas
         self._compiled: dict[bool, Any] = {}
 
-    def map(self, function: Callable[[Batch], Batch]) -> "Batches":
+    def map(self, function: Callable[[Batch], Batch], **options: Any) -> "Batches":
         """Applies a function to every batch, within the graph in which the batch is drawn.
 
         Args:
-            function: A function `{task: Transition}` → `{task: Transition}` of TensorFlow operations.
+            function: A function `{task: Transition}` → `{task: Transition}` of TensorFlow operations. If a sampler
+                needs the errors of each update, the function must keep the rows and their order.
+            **options: Not supported; must be left out. `as_dataset().map` has those of `tf.data.Dataset.map`.
 
         Returns:
             The mapped batches of the same experience.
+
+        Raises:
+            ValueError: An option is given.
         """
+        if options:
+            raise ValueError(
+                f"{next(iter(options))} of map must be left out, because the batches are mapped within the graph that "
+                f"draws them. Received: {options}. Call as_dataset().map for the options of tf.data."
+            )
         # A tf.function, whose Python conditions on tensors AutoGraph converts.
         return Batches(self.experience, self.batch_size, (*self._functions, tf.function(function)))
 
@@ -94,6 +105,12 @@ class Batches:
             selections: The selections that `draw` returned.
             errors: The temporal-difference errors of the rows, `{task: [B]}`.
         """
+        for name, selection in selections.items():
+            if errors[name].shape[0] != selection.step.shape[0]:
+                raise ValueError(
+                    "The function of map must keep the rows of a batch and their order if the sampler needs their "
+                    f"errors. Received: {errors[name].shape[0]} of {selection.step.shape[0]} rows of task '{name}'."
+                )
         self.experience.current_replica().update_samplers(selections, errors)
 
     @property
@@ -121,7 +138,13 @@ class Batches:
                 "loop over the batches, or a dataset made of them. Pass the object that Experience.batches returned to "
                 "fit, without run_eagerly."
             )
-        uses_xla = experience.compilable and experience.model.uses_xla
+        if not tf.executing_eagerly():
+            raise ValueError(
+                "The batches of an experience must be drawn outside of a tf.function. Received: a loop within one. "
+                "Loop over a dataset made of them, such as batches.take(10), or pass each batch to the tf.function."
+            )
+        # What a user's function does may be operations that XLA cannot compile, or removes.
+        uses_xla = experience.compilable and experience.model.uses_xla and not self.is_mapped
         if uses_xla not in self._compiled:
             self._compiled[uses_xla] = tf.function(self.next_batch, autograph=False, jit_compile=uses_xla or None)
         while True:
@@ -195,11 +218,10 @@ class Batches:
 
     def _checked(self) -> Iterator[Batch]:
         """Yields batches for `as_dataset`. `kept` stores exceptions, because TensorFlow passes on only their text."""
+        kept(lambda: _check_readers(self.experience), in_graph=True)()  # once: a dataset may later draw ahead of time
         batches = iter(self)
         draw = kept(lambda: next(batches), in_graph=True)
-        check = kept(lambda: _check_readers(self.experience), in_graph=True)
         while True:
-            check()
             yield draw()
 
 

@@ -14,7 +14,7 @@ from mtq.environments.checker import check_task
 from mtq.experience import exploration as exploration_lib
 from mtq.experience.batches import Batches
 from mtq.experience.collection_statistics import CollectionStatistics
-from mtq.experience.q_model import QModel
+from mtq.experience.q_model import QModel, check_specs
 from mtq.experience.replica_experience import MakePolicy, MakeReplay, MakeSampler, Parts, ReplicaExperience, Share
 from mtq.interfaces import ReplayBuffer
 from mtq.keras_internals import supports_jit
@@ -283,12 +283,7 @@ def _in_order(model: Any, tasks: Any) -> tuple[QModel, TaskSet]:
             f"The tasks of experience must be the model's, {list(model.tasks)}. Received: {list(tasks)}. Leave tasks "
             "out, or make both from one TaskSet."
         )
-    for name, task in tasks.items():
-        if task.spec != model.tasks[name].spec:
-            raise ValueError(
-                f"Task '{name}' must have the shapes that the model was built for, {model.tasks[name].spec}. "
-                f"Received: {task.spec}. Make both from one TaskSet."
-            )
+    check_specs(tasks, model)
     return model, tasks
 
 

@@ -9,6 +9,21 @@ import tensorflow as tf
 from mtq.tasks import TaskSet
 
 
+def check_specs(tasks: TaskSet, model: "QFunctions") -> None:
+    """Raises a ValueError unless tasks have the shapes of the model's tasks of the same names.
+
+    Args:
+        tasks: The tasks, all of which the model knows.
+        model: The model.
+    """
+    for name, task in tasks.items():
+        if task.spec != model.tasks[name].spec:
+            raise ValueError(
+                f"Task '{name}' must have the shapes that the model was built for, {model.tasks[name].spec}. "
+                f"Received: {task.spec}. Make both from one TaskSet."
+            )
+
+
 class QFunctions(Protocol):
     """The action values of several tasks."""
 

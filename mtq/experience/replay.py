@@ -89,7 +89,14 @@ class Replay(ReplayBuffer):
         """
         newest = self._last_step.read_value() + coming
         oldest = tf.maximum(newest - self._length + 1, 0)
-        selection = (sampler or self.sampler).select(batch_size, oldest, newest - num_steps + 2 - oldest)
+        sampler = sampler or self.sampler
+        selection = sampler.select(batch_size, oldest, newest - num_steps + 2 - oldest)
+        if (selection.weight is not None) is not sampler.has_weights:
+            raise ValueError(
+                f"select of {type(sampler).__name__} must return weights if, and only if, has_weights is True. "
+                f"Received: has_weights = {sampler.has_weights}, and {'no ' if selection.weight is None else ''}"
+                "weights. Set has_weights of the sampler's class."
+            )
         steps = selection.step[:, None] + tf.range(num_steps, dtype=tf.int64)
         rows = steps % self._length + selection.copy[:, None] * self._length  # [B, n]
         needs_coming = tf.reduce_any(selection.step + num_steps - 1 > newest - coming)

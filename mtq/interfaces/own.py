@@ -201,11 +201,19 @@ class TFPolicy(tf.Module):
         )
 
     def action(self, time_step: TimeStep, policy_state: Any = (), seed: Any = None) -> PolicyStep:
-        """Returns the actions that the policy selects at a time step."""
-        return self._action(time_step=time_step, policy_state=policy_state, seed=seed)
+        """Returns the actions that the policy selects at a time step, clipped to the bounds of the action spec."""
+        step = self._action(time_step=time_step, policy_state=policy_state, seed=seed)
+        return step._replace(action=tf.nest.map_structure(_clipped, step.action, self._action_spec))
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
         raise NotImplementedError
+
+
+def _clipped(action: Any, spec: Any) -> tf.Tensor:
+    action = tf.convert_to_tensor(action)
+    if action.dtype != spec.dtype:
+        raise TypeError(f"The actions of a policy must be {spec.dtype.name}. Received: {action.dtype.name}.")
+    return tf.clip_by_value(action, spec.minimum, spec.maximum)
 
 
 class Driver(abc.ABC):

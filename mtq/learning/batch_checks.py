@@ -139,7 +139,9 @@ def _check_row(name: str, role: str, low: np.ndarray, high: np.ndarray, row: np.
 
 
 def _wanted(low: np.ndarray, high: np.ndarray) -> str:
-    return f"from {_text(low)} to {_text(high)}" if np.min(high) < LARGEST else "finite"
+    if np.min(high) < LARGEST:
+        return f"from {_text(low)} to {_text(high)}"
+    return "finite" if np.max(low) < 0 else f"finite and at least {_text(low)}"
 
 
 def _text(bound: np.ndarray) -> str:

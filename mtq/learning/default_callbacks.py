@@ -2,8 +2,6 @@
 
 import copy
 import math
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +9,10 @@ import keras
 import tensorflow as tf
 
 from mtq.errors import NonFiniteLossError
+from mtq.learning.validation import FillValidationLogs
 from mtq.trainer.callback_order import check_callbacks, in_order
-from mtq.trainer.stages import ADDS_LOGS, CHECKS_RUN
+from mtq.trainer.keras_trainer import shows_bars
+from mtq.trainer.stages import CHECKS_RUN
 
 _LOSS_REMEDY = (
     "Lower the learning rate, use loss=\"huber\", or scale or clip the rewards of '{task}' (reward_scale, reward_clip)."
@@ -40,7 +40,7 @@ class TaskProgress(keras.callbacks.ProgbarLogger):
             params: The parameters of `fit`, a dict with `"verbose"`, `"epochs"` and `"steps"`.
         """
         is_auto = params["verbose"] == "auto"
-        super().set_params({**params, "verbose": 1 if _shows_bars() else 2} if is_auto else params)
+        super().set_params({**params, "verbose": 1 if shows_bars() else 2} if is_auto else params)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Creates a new bar for the epoch."""
@@ -61,12 +61,6 @@ class TaskProgress(keras.callbacks.ProgbarLogger):
 
     def _names(self) -> list[str]:
         return [f"{task}/{quantity}" for quantity in _SHOWN for task in self.model.tasks]
-
-
-def _shows_bars() -> bool:
-    """Returns whether standard output can show a line that is overwritten: in a terminal, a notebook or PyCharm."""
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return is_terminal or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
 
 
 def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: Sequence[str] = ()) -> Any:
@@ -168,28 +162,6 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             if not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable)))):
                 return str(variable.path)
         return None
-
-
-class FillValidationLogs(keras.callbacks.Callback):
-    """Logs NaN for the quantities of `validation_data` in the epochs that `validation_freq` leaves out.
-
-    Callbacks with a monitor pass over these epochs, and the columns of a `CSVLogger` are the same in all epochs.
-    `fit` adds this callback if `validation_freq` is not 1.
-
-    Args:
-        names: The names of the quantities.
-    """
-
-    mtq_stage = ADDS_LOGS
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
-        self._names = tuple(names)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds the quantities that are missing."""
-        for name in self._names:
-            (logs or {}).setdefault(name, math.nan)
 
 
 class TellReturns(keras.callbacks.Callback):

@@ -1,6 +1,5 @@
 """Inference with a `MultiTaskDQN`: actions, and the losses of batches."""
 
-import inspect
 from typing import Any
 
 import keras
@@ -9,12 +8,16 @@ import tensorflow as tf
 
 from mtq.environments.errors import environment_errors
 from mtq.experience.batches import Batches, read_by
+from mtq.learning.batch_checks import check_values
 from mtq.learning.q_learning import Batch
-from mtq.trainer.keras_trainer import KerasTrainer, check_batch_arguments
+from mtq.learning.validation import batches_to_evaluate
+from mtq.trainer.keras_trainer import KerasTrainer, check_batch_arguments, evaluate_arguments
 
 
 class Inference(KerasTrainer):
     """The methods of `MultiTaskDQN` that change no weight."""
+
+    jit_compile: bool  # Keras's property
 
     def act(self, task: str, observation: Any) -> Any:
         """Selects the actions with the largest values.
@@ -39,12 +42,12 @@ class Inference(KerasTrainer):
             >>> model.act("cart_pole", [[0.0, 0.1, 0.0, -0.1]] * 3).shape
             (3,)
         """
-        if task not in self.tasks:
+        if not isinstance(task, str) or task not in self.tasks:
             raise ValueError(
                 f"task of act must be a task of the model. Received: {task!r}. Choose one of {[*self.tasks]}."
             )
         spec = self.tasks[task].spec
-        batch = np.asarray(observation)
+        batch = _as_array(observation, task, spec.observation_dtype)
         is_single = batch.shape == spec.observation_shape
         if not is_single and batch.shape[1:] != spec.observation_shape:
             raise ValueError(
@@ -64,33 +67,39 @@ class Inference(KerasTrainer):
         `mtq.callbacks.EvaluateTasks`.
 
         Args:
-            x: A dataset of `{task: Transition}`, or the batches of an experience, which are then sampled from its
-                stored steps.
+            x: A dataset or generator of `{task: Transition}`, or the batches of an experience, which are then sampled
+                uniformly from its stored steps. If the experience is new, its warm-up is done first.
             *args: Further arguments of `keras.Model.evaluate`.
             **kwargs: Further arguments of `keras.Model.evaluate`, such as `steps`, which endless batches need, and
                 `return_dict`.
 
         Returns:
-            The weighted sum of the tasks' losses, `loss`, and `<task>/loss`, `<task>/q_mean` and `<task>/td_error`: a
-            dict if `return_dict=True`, else a list in alphabetical order of the names.
+            The means over all rows of `<task>/loss`, `<task>/q_mean` and `<task>/td_error`; and `loss`, the sum of the
+            tasks' losses times `model.task_weights`, without regularization. A dict if `return_dict=True`, else a list
+            in alphabetical order of the names.
 
         Raises:
             ValueError: `steps` is missing for endless batches, labels or sample weights are given, or the model has
                 several replicas.
         """
-        given = inspect.signature(keras.Model.evaluate).bind(self, x, *args, **kwargs).arguments
-        check_batch_arguments(given.get("y"), given.get("sample_weight"), method="evaluate")
-        self._check_alone("evaluate")
-        x = _as_dataset(x, given.get("steps"), "steps", "evaluate")
-        steps = given.get("steps")
-        if steps is not None and steps % self.steps_per_execution:
-            raise ValueError(
-                f"steps of evaluate must be a multiple of compile's steps_per_execution = {self.steps_per_execution}. "
-                f"Received: {steps}. Change one of them."
-            )
-        self.keras_step.evaluation_metrics.reset_state()
+        arguments = evaluate_arguments(x, args, kwargs)
+        self._prepare_evaluation("evaluate")
+        arguments["x"] = batches_to_evaluate(x, arguments.get("steps"), self.steps_per_execution)
         with environment_errors(), read_by(self, "evaluate"):
-            return super().evaluate(x, *args, **kwargs)
+            return super().evaluate(**arguments)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Returns the function that `evaluate` calls, which XLA does not compile: it would remove the batch's checks.
+
+        Args:
+            force: Whether to make a new function even if there is one.
+        """
+        is_compiled = bool(self.jit_compile)
+        self.jit_compile = False
+        try:
+            return super().make_test_function(force)
+        finally:
+            self.jit_compile = is_compiled
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Computes the TD losses on one batch, for `evaluate`.
@@ -99,14 +108,17 @@ class Inference(KerasTrainer):
             batch: The batch, `{task: Transition}`.
 
         Returns:
-            The mean losses over the batches so far, by name.
+            The mean losses over the rows so far, by name.
         """
         batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         check_batch_arguments(y, sample_weight, method="evaluate")
-        quantities = self.q_learning.losses(self._checked_batch(batch, is_checked=False), self.td_loss)
-        weights = tf.convert_to_tensor(self.task_weights)
-        self.keras_step.evaluation_metrics.update_state({**quantities, "weight": weights})
-        return self.keras_step.evaluation_metrics.result()
+        with tf.control_dependencies([check_values(batch, self.tasks)]):
+            batch = tf.nest.map_structure(tf.identity, self._checked_batch(batch, is_checked=True))
+        quantities = self.q_learning.losses(batch, self.td_loss)
+        num_rows = tf.stack([tf.shape(batch[name].reward)[0] for name in self.tasks])
+        metrics = self.keras_step.evaluation_metrics
+        metrics.update_state(quantities, num_rows, tf.convert_to_tensor(self.task_weights))
+        return metrics.result()
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Computes the TD losses of every task on one batch, like `evaluate`.
@@ -124,21 +136,42 @@ class Inference(KerasTrainer):
             ValueError: An unsupported argument is given, or the model has several replicas.
         """
         check_batch_arguments(y, sample_weight, method="test_on_batch")
-        self._check_alone("test_on_batch")
-        self.keras_step.evaluation_metrics.reset_state()
-        return super().test_on_batch(x, return_dict=return_dict)
+        self._prepare_evaluation("test_on_batch")
+        with environment_errors():
+            return super().test_on_batch(x, return_dict=return_dict)
 
-    def _check_validation(self, settings: dict[str, Any]) -> None:
-        """Checks the `validation_data` of `fit`, and turns the batches of an experience into a dataset."""
-        data = settings.get("validation_data")
-        if data is None:
-            return
-        self._check_alone("fit with validation_data")
-        settings["validation_data"] = _as_dataset(data, settings.get("validation_steps"), "validation_steps", "fit")
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Computes the action values of observations, like `keras.Model.predict`.
+
+        Args:
+            x: The observations of all tasks, `{task: [B, …]}`, or a dataset of them.
+            *args: Further arguments of `keras.Model.predict`.
+            **kwargs: Further arguments of `keras.Model.predict`.
+
+        Returns:
+            The action values, `{task: q_values [B, num_actions]}`.
+
+        Raises:
+            ValueError: The data are not the observations of every task.
+        """
+        if isinstance(x, Batches) or hasattr(type(x), "env_steps"):
+            raise ValueError(
+                f"x of predict must be {{task: observations}} for the tasks {list(self.tasks)}. Received: an object of "
+                f"{type(x).__name__}. For the losses of batches, call evaluate."
+            )
+        return super().predict(x, *args, **kwargs)
+
+    def _prepare_evaluation(self, method: str) -> None:
+        self._check_alone(method)
+        self.compiled_state.check_parts()
+        self._trace_changed_settings()
+        self._prepare_first_update()  # which copies the network to the target network, if they may differ
+        self.keras_step.evaluation_metrics.reset_state()
 
     def _validated_at_times(self, settings: dict[str, Any]) -> list[str]:
         """Returns the names of the quantities that `fit` logs in some epochs only, because of `validation_freq`."""
-        if settings.get("validation_data") is None or settings.get("validation_freq", 1) == 1:
+        has_own_names = type(self).test_step is not Inference.test_step
+        if settings.get("validation_data") is None or settings["validation_freq"] == 1 or has_own_names:
             return []
         return [f"val_{name}" for name in self.keras_step.evaluation_metrics.result()]
 
@@ -156,13 +189,19 @@ class Inference(KerasTrainer):
             )
 
 
-def _as_dataset(data: Any, steps: Any, argument: str, method: str) -> Any:
-    """Turns the batches of an experience into a dataset of stored steps, if their number is given."""
-    if not isinstance(data, Batches):
-        return data
-    if steps is None:
+def _as_array(observation: Any, task: str, dtype: str) -> np.ndarray:
+    """Returns observations as an array, after checking that the task's dtype can hold their numbers."""
+    try:
+        array = np.asarray(observation)
+    except ValueError:
+        array = np.asarray(None)
+    if dtype == "uint8":
+        wanted, fits = "integers from 0 to 255", array.dtype.kind in "biu" and np.all((array >= 0) & (array <= 255))
+    else:
+        wanted, fits = "finite numbers", array.dtype.kind in "biuf" and np.isfinite(array).all()
+    if not fits:
         raise ValueError(
-            f"{argument} of {method} must be the number of batches, because the batches of an experience are endless. "
-            f"Received: None. Pass {argument}=100 to {method}, for example."
+            f"observation of task '{task}' must be {wanted}, as its environment returns them. Received: an array of "
+            f"{array.dtype}, {array.ravel()[:8]!s}. Do not scale it."
         )
-    return data.stored()
+    return array

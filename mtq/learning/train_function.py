@@ -14,6 +14,7 @@ from mtq.environments.errors import environment_errors
 from mtq.experience.batches import Batches, check_model
 from mtq.experience.sampler import Drawn
 from mtq.learning.batch_checks import check_values
+from mtq.learning.validation import check_are_batches, is_endless
 
 Logs = dict[str, tf.Tensor]
 TrainFunction = Callable[[Any], Logs]
@@ -106,12 +107,7 @@ def check_batches(batches: Any, model: keras.Model) -> None:
         batches: The `x` of `fit`.
         model: The model that is being trained.
     """
-    if batches is None or hasattr(type(batches), "env_steps"):  # an Experience itself
-        received = "None" if batches is None else f"an object of {type(batches).__name__}"
-        raise ValueError(
-            f"x of fit must be batches. Received: {received}. Pass Experience.batches(batch_size), or a "
-            "tf.data.Dataset or generator of {task: mtq.Transition}."
-        )
+    check_are_batches(batches, "x of fit")
     if isinstance(batches, Batches):
         check_model(batches.experience, [model])
 
@@ -307,13 +303,10 @@ def check_steps(dataset: Any, settings: Mapping[str, Any], steps_per_execution: 
             f"epochs before this fit. Received: {integers['initial_epoch']}. Pass epochs=initial_epoch + n."
         )
     steps_per_epoch = integers.get("steps_per_epoch")
-    is_endless = isinstance(dataset, Batches) or (
-        isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY
-    )
-    if steps_per_epoch is None and is_endless:
+    if steps_per_epoch is None and is_endless(dataset):
         raise ValueError(
             "steps_per_epoch must say how many updates an epoch has, because the dataset has no end. Received: None. "
-            "Pass fit steps_per_epoch=1_000, for example."
+            "Pass steps_per_epoch=1_000 to fit, for example."
         )
     if steps_per_epoch is not None and steps_per_epoch % steps_per_execution:
         raise ValueError(

@@ -10,6 +10,7 @@ from mtq.experience.batches import Batches, read_by
 from mtq.learning.default_callbacks import with_defaults
 from mtq.learning.inference import Inference
 from mtq.learning.train_function import TrainFunctions, check_batches, check_steps, endless, make_train_function
+from mtq.learning.validation import as_tuples, check_validation
 from mtq.trainer.keras_trainer import check_batch_arguments, defines_own_step, fit_arguments
 
 
@@ -81,7 +82,9 @@ class Training(Inference):
         kwargs = fit_arguments(x, args, kwargs)
         verbose, callbacks = kwargs.pop("verbose", "auto"), kwargs.pop("callbacks", None)
         check_batches(x, self)
-        self._check_validation(kwargs)
+        if kwargs.get("validation_data") is not None:
+            self._check_alone("fit with validation_data")
+            check_validation(kwargs, self.steps_per_execution)
         self._trace_changed_settings()
         kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
         kwargs.setdefault("shuffle", False)  # otherwise Keras warns that shuffle has no effect on a dataset
@@ -89,8 +92,8 @@ class Training(Inference):
         batches = x if isinstance(x, Batches) and self.compiled and not self.run_eagerly else None
         if batches is not None:
             x = endless(self.distribute_strategy)  # not read: the train function draws batches itself
-        elif isinstance(x, Batches):
-            x = x.as_dataset()
+        else:
+            x = x.as_dataset() if isinstance(x, Batches) else as_tuples(x)
         try:
             with (
                 environment_errors(),

@@ -34,13 +34,7 @@ class CompiledState:
         It compares the optimizer and the other objects that the model was compiled with, the trainable weights, and
         the regularizers of weights and activities.
         """
-        for name, part in self._parts.items():
-            current = getattr(self._model, name, None)
-            if current is not part:
-                raise ValueError(
-                    f"model.{name} must be what the model was compiled with. Received: {current!r}, assigned since. "
-                    f"Call compile again{' with it' if name not in ('network', 'tasks') else ', on a new model'}."
-                )
+        self.check_parts()
         self._check_trainable()
         before, after = self._regularizers, _regularizers(self._model.network)
         changed = [name for name in {**before, **after} if before.get(name) is not after.get(name)]
@@ -49,6 +43,16 @@ class CompiledState:
                 "The regularizers of the network must be those that it was compiled with. Received: another one of "
                 f"{changed[0]}. Call compile again after changing regularizers."
             )
+
+    def check_parts(self) -> None:
+        """Raises a ValueError if the optimizer or another object has been replaced since the model was compiled."""
+        for name, part in self._parts.items():
+            current = getattr(self._model, name, None)
+            if current is not part:
+                raise ValueError(
+                    f"model.{name} must be what the model was compiled with. Received: {current!r}, assigned since. "
+                    f"Call compile again{' with it' if name not in ('network', 'tasks') else ', on a new model'}."
+                )
 
     def _check_trainable(self) -> None:
         current = {id(variable): variable.path for variable in self._model.network.trainable_variables}

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mtq.trainer.auxiliary_losses import Auxiliary, AuxiliaryLosses
 from mtq.trainer.loss_scale import is_dynamic, loss_scale_of
-from mtq.trainer.task_metrics import OF_EVALUATION, TaskMetrics, UpdateMetrics
+from mtq.trainer.task_metrics import EvaluationMetrics, UpdateMetrics
 
 
 class KerasStep:
@@ -29,7 +29,7 @@ class KerasStep:
 
     def __init__(self, network: keras.Model, optimizer: keras.optimizers.Optimizer, tasks: Sequence[str]) -> None:
         self._optimizer = optimizer
-        self.evaluation_metrics = TaskMetrics(tasks, OF_EVALUATION)
+        self.evaluation_metrics = EvaluationMetrics(tasks)
         self._auxiliary = AuxiliaryLosses(network)
         names = ("regularization_loss", "regularization_gradient_norm") if self._auxiliary.any else ()
         names = (*names, "loss_scale") if is_dynamic(optimizer) else names

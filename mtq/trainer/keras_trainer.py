@@ -1,6 +1,8 @@
 """The parts of Keras's trainer that have no meaning in Q-learning, refused with a pointer to what to use instead."""
 
 import inspect
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +31,7 @@ _OF_FIT = {
 }
 # The same for arguments that Keras ignores when x is a dataset of batches.
 _OF_ARRAYS = {
-    "batch_size": (None, "The batches have the size that Experience.dataset(batch_size) or your dataset gives them."),
+    "batch_size": (None, "The batches have the size that Experience.batches(batch_size) or your dataset gives them."),
     "shuffle": (False, "Experience draws at random; shuffle another dataset before it is batched."),
 }
 # Methods that Keras's train_step calls and MultiTaskDQN's does not.
@@ -104,6 +106,38 @@ def fit_arguments(x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dic
     for name, (expected, remedy) in refused.items():
         _check_unused("fit", name, arguments.get(name, expected), expected, remedy)
     return arguments
+
+
+def evaluate_arguments(x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Collects the arguments of `evaluate` by name, and refuses those that would have no effect.
+
+    Args:
+        x: The batches.
+        args: The positional arguments after x.
+        kwargs: The keyword arguments.
+
+    Returns:
+        All arguments, by name. `verbose="auto"` is resolved as `TaskProgress` does.
+
+    Raises:
+        TypeError: `keras.Model.evaluate` has no such argument.
+        ValueError: An argument would have no effect.
+    """
+    arguments = dict(inspect.signature(keras.Model.evaluate).bind(None, x, *args, **kwargs).arguments)
+    arguments.update(arguments.pop("kwargs", {}))
+    del arguments["self"]
+    check_batch_arguments(arguments.get("y"), arguments.get("sample_weight"), method="evaluate")
+    if not isinstance(x, Mapping):
+        _check_unused("evaluate", "batch_size", arguments.get("batch_size"), *_OF_ARRAYS["batch_size"])
+    if arguments.get("verbose", "auto") == "auto":
+        arguments["verbose"] = 1 if shows_bars() else 2
+    return arguments
+
+
+def shows_bars() -> bool:
+    """Whether standard output can show a line that is overwritten: in a terminal, a notebook or PyCharm."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
 
 
 def check_batch_arguments(y: Any, sample_weight: Any, class_weight: Any = None, method: str = "train_on_batch") -> None:

@@ -91,7 +91,8 @@ class Monitored(keras.callbacks.Callback):
         if self._epochs and not self._seen:
             warnings.warn(
                 f"{self._name} has done nothing: its monitor {self.callback.monitor!r} was not a number in any of the "
-                f"{self._epochs} epochs. Train for more epochs, or evaluate more often (every=… of EvaluateTasks).",
+                f"{self._epochs} epochs. Train for more epochs, or evaluate more often (every=… of EvaluateTasks, "
+                "validation_freq of fit).",
                 stacklevel=2,
             )
 
@@ -102,7 +103,8 @@ class Monitored(keras.callbacks.Callback):
             f"monitor of {self._name} must be a name in the logs. Received: {monitor!r}, which is missing at the end "
             f"of the first epoch. {f'Did you mean {near[0]!r}? ' if near else ''}The logs have: {sorted(logs)}. "
             "mtq.callbacks.EvaluateTasks adds 'val_score' and 'val_<task>/return', mtq.callbacks.TrainingReturns "
-            "'<task>/return'. A callback of your own that adds it must come before, or set adds_logs = True."
+            "'<task>/return', and fit(validation_data=…) 'val_loss'. A callback of your own that adds it must come "
+            "before, or set adds_logs = True."
         )
         if self._is_known:
             raise ValueError(text)

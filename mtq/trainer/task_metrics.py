@@ -52,6 +52,47 @@ class TaskMetrics(keras.metrics.Metric):
         return results
 
 
+class EvaluationMetrics(keras.metrics.Metric):
+    """The means of several quantities of T tasks over the rows of the batches of an evaluation.
+
+    The results are named `"<task>/<quantity>"`. `"loss"` is the sum of the tasks' losses times their weights.
+
+    Args:
+        tasks: The names of the tasks.
+        quantities: The names of the quantities.
+    """
+
+    def __init__(self, tasks: Sequence[str], quantities: Sequence[str] = OF_EVALUATION, **kwargs: Any) -> None:
+        super().__init__(name="evaluation_metrics", **kwargs)
+        self.tasks, self.quantities = tuple(tasks), tuple(quantities)
+        self.sums = _variable((len(self.quantities), len(self.tasks)), "sums")
+        self.num_rows = _variable((len(self.tasks),), "num_rows")
+        self.task_weights = _variable((len(self.tasks),), "task_weights")
+
+    def update_state(self, quantities: Mapping[str, tf.Tensor], num_rows: tf.Tensor, task_weights: tf.Tensor) -> None:  # type: ignore[override]
+        """Adds the quantities of one batch.
+
+        Args:
+            quantities: The means over the rows of each task's batch by name, `[T]` float32 each.
+            num_rows: The number of rows of each task, `[T]` int32.
+            task_weights: The weights of the tasks, `[T]` float32.
+        """
+        num_rows = tf.cast(num_rows, tf.float32)
+        self.sums.assign_add(num_rows * tf.stack([quantities[quantity] for quantity in self.quantities]))
+        self.num_rows.assign_add(num_rows)
+        self.task_weights.assign(task_weights)
+
+    def result(self) -> dict[str, tf.Tensor]:
+        """Returns the means, `{name: float32 scalar}`."""
+        means = tf.math.divide_no_nan(tf.convert_to_tensor(self.sums), tf.convert_to_tensor(self.num_rows))
+        by_name = dict(zip(self.quantities, tf.unstack(means), strict=True))
+        results = {"loss": tf.reduce_sum(by_name["loss"] * tf.convert_to_tensor(self.task_weights))}
+        for quantity, row in by_name.items():
+            for task, mean in zip(self.tasks, tf.unstack(row), strict=True):
+                results[f"{task}/{quantity}"] = mean
+        return results
+
+
 class UpdateMetrics(keras.metrics.Metric):
     """The means over an epoch of scalar quantities that only some models have.
 

@@ -1,7 +1,9 @@
 """Export, the command line and the recipes, through their own doors."""
 
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +178,17 @@ def test_a_program_that_a_quiet_program_starts_is_quiet_too():
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("place", ["2>&-", "TMPDIR=/nowhere"])
+def test_quiet_programs_start_where_nothing_can_be_kept_quiet(place):
+    program = [sys.executable, "-m", "mtq.cli", "tasks"]
+    environment = {**os.environ, **({"TMPDIR": "/nowhere"} if "TMPDIR" in place else {})}
+    command = f"exec {shlex.join(program)} {'' if 'TMPDIR' in place else place}"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0
+    assert "cart_pole" in result.stdout
+
+
+@pytest.mark.thorough
 def test_the_recipe_named_as_its_package_runs_as_a_script():
     command = [sys.executable, str(ROOT / "recipes" / "minatar.py"), "--help"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -214,7 +227,6 @@ def test_a_minatar_run_is_evaluated_and_played_in_a_fresh_process(tmp_path):
     assert "breakout" in evaluated
 
 
-@pytest.mark.thorough
 def test_steps_are_taken_to_the_number(tmp_path, capsys):
     out = str(tmp_path / "run")
     arguments = ["train", "--tasks", "cart_pole", "--steps", "1000", "--out", out, "--evaluations", "2"]

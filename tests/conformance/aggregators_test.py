@@ -215,7 +215,13 @@ def test_shared_scope_gives_private_variables_their_weighted_gradient(aggregator
     np.testing.assert_allclose(update[3], 3.0 * rows[1, 4:], rtol=1e-5)
 
 
-@pytest.mark.thorough
+COMPILED = [
+    pytest.param(name, marks=() if name == "normalized_sum" else pytest.mark.thorough)
+    for name in mtq.aggregators.names()
+]
+
+
+@pytest.mark.parametrize("name", COMPILED)
 def test_compiles_and_traces_once(aggregator):
     traces = []
     build(aggregator, 2)

@@ -87,7 +87,6 @@ def test_a_single_batch_after_fit_is_the_one_that_was_given():
     assert experience.env_steps["cart_pole"] == before["cart_pole"] + 20
 
 
-@pytest.mark.thorough
 def test_an_epoch_without_end_is_refused():
     model, experience = learn(10)
     with pytest.raises(ValueError, match=r"steps_per_epoch must say how many updates an epoch has"):
@@ -173,7 +172,6 @@ def test_the_same_seed_gives_the_same_bits(options, updates):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.thorough
 @pytest.mark.xla
 def test_with_and_without_xla_the_same_is_learnt():
     for a, b in zip(learn(10)[0].get_weights(), weights_after_ten(jit_compile=False), strict=True):

@@ -23,6 +23,12 @@ def test_tasks_are_needed_without_a_model(kind):
 
 
 @pytest.mark.parametrize("kind", EVALUATORS)
+def test_tasks_must_have_the_models_shapes(kind, make_model):
+    with pytest.raises(ValueError, match="Task 'counting' must have the shapes that the model was built for"):
+        kind(make_model(), mtq.TaskSet([mtq.Task("counting", "in_graph/Chain")]))
+
+
+@pytest.mark.parametrize("kind", EVALUATORS)
 def test_tasks_must_be_the_models(kind, make_model):
     with pytest.raises(ValueError, match="of which it does not know 'other'"):
         kind(make_model(), mtq.TaskSet([mtq.Task("other", Corridor)]))

@@ -21,6 +21,46 @@ def batches(experience, number, batch_size=100):
     return [next(iterator) for _ in range(number)]
 
 
+def in_graph(make_model):
+    tasks = mtq.TaskSet([mtq.Task("chain", "in_graph/Chain", num_envs=2)])
+    return mtq.Experience(make_model(tasks, compile_options={"jit_compile": True}), warmup_steps=8).batches(4)
+
+
+def test_options_of_map_are_refused(make_model):
+    with pytest.raises(ValueError, match=r"num_parallel_calls of map must be left out.* Call as_dataset\(\)\.map"):
+        in_graph(make_model).map(lambda batch: batch, num_parallel_calls=4)
+
+
+def test_a_loop_within_a_graph_is_refused(make_model):
+    batches = in_graph(make_model)
+
+    @tf.function
+    def count():
+        for _ in batches:
+            return 1
+        return 0
+
+    with pytest.raises(ValueError, match=r"must be drawn outside of a tf.function. Received: a loop within one"):
+        count()
+    assert len(list(batches.take(2))) == 2
+
+
+@pytest.mark.xla
+@pytest.mark.parametrize("draw", [lambda batches: next(iter(batches)), lambda batches: list(batches.take(1))])
+def test_what_xla_would_remove_or_cannot_compile_is_run_in_every_loop(make_model, draw):
+    def with_host_call(batch):
+        reward = tf.numpy_function(lambda reward: reward + 1, [batch["chain"].reward], tf.float32)
+        return {"chain": batch["chain"]._replace(reward=tf.ensure_shape(reward, [4]))}
+
+    def with_assertion(batch):
+        with tf.control_dependencies([tf.debugging.assert_less(batch["chain"].reward, -100.0)]):
+            return {"chain": batch["chain"]._replace(reward=tf.identity(batch["chain"].reward))}
+
+    draw(in_graph(make_model).map(with_host_call))
+    with pytest.raises(tf.errors.OpError):
+        draw(in_graph(make_model).map(with_assertion))
+
+
 def counting(make_model, num_envs=2, ends_at=5, **options):
     environment = type("Counting", (CountingEnvironment,), {"ends_at": ends_at, "steps": 0})
     tasks = mtq.TaskSet([mtq.Task("counting", environment, num_envs=num_envs, discount=0.9)])

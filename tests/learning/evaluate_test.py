@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import mtq
+from mtq.learning.validation import check_validation
 from mtq.trainer.task_metrics import OF_EVALUATION
 from tests.batches import random_batch
 
@@ -132,6 +133,161 @@ def test_datasets_made_of_batches_are_refused_because_they_step_the_environments
     assert set(other.env_steps.values()) == {0}
 
 
+def test_the_means_are_over_rows_however_they_are_batched(two_tasks, make_model):
+    model = make_model()
+    batches = two_batches(two_tasks)
+    whole = {
+        name: type(first)(*(np.concatenate(fields) for fields in zip(first, batches[1][name], strict=True)))
+        for name, first in batches[0].items()
+    }
+    size = len(whole["corridor"].reward)
+
+    def parts(*sizes):
+        ends = np.cumsum(sizes)
+        return [
+            {name: type(rows)(*(field[end - size : end] for field in rows)) for name, rows in whole.items()}
+            for size, end in zip(sizes, ends, strict=True)
+        ]
+
+    losses = [
+        model.evaluate((batch for batch in parts(*sizes)), steps=len(sizes), verbose=0, return_dict=True)
+        for sizes in ((size,), (size - 1, 1), (1, size - 1))
+    ]
+    for other in losses[1:]:
+        assert other == pytest.approx(losses[0], rel=1e-5)
+    assert model.evaluate(whole, batch_size=3, verbose=0, return_dict=True) == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_before_the_first_update_the_targets_are_the_networks_own(two_tasks, make_model):
+    model, other = make_model(seed=0), make_model(seed=1)
+    batch = two_batches(two_tasks)[0]
+    other.network.set_weights(model.network.get_weights())  # after which only the target network differs
+    expected = model.evaluate(dataset([batch]), verbose=0)
+    assert other.evaluate(dataset([batch]), verbose=0) == pytest.approx(expected)
+    assert make_model(seed=0).test_on_batch(batch) == pytest.approx(expected)
+
+
+def test_a_training_set_that_is_drawn_ahead_is_not_taken_for_the_validation(two_tasks, make_model):
+    model = make_model()
+    experience = mtq.Experience(model, warmup_steps=8)
+    held_out = dataset(two_batches(two_tasks)).repeat(20)
+    ahead = experience.batches(4).prefetch(2)
+    model.fit(ahead, steps_per_epoch=3, epochs=2, validation_data=held_out, verbose=0)
+    assert int(model.updates) == 6
+
+
+BAD_SETTINGS = [
+    ({"validation_steps": 0}, "validation_steps of fit must be an integer of at least 1"),
+    ({"validation_steps": "3"}, "validation_steps of fit must be an integer"),
+    ({}, r"validation_steps of fit must be the number of batches.* Received: None"),
+    ({"validation_steps": 3}, "validation_steps of fit must be a multiple of compile's steps_per_execution = 2"),
+    ({"validation_steps": 2, "validation_freq": 0}, "validation_freq of fit must be an integer of at least 1"),
+    ({"validation_steps": 2, "validation_freq": "2"}, "validation_freq of fit must be an integer"),
+    ({"validation_steps": 2, "validation_freq": [1, 0]}, "Each epoch of validation_freq of fit must be an integer"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), BAD_SETTINGS)
+def test_arguments_of_the_validation_are_refused_before_anything_is_learned(make_model, settings, message):
+    model = make_model(compile_options={"steps_per_execution": 2})
+    experience = mtq.Experience(model, warmup_steps=8)
+    endless = experience.batches(4)
+    with pytest.raises(ValueError, match=message):
+        model.fit(endless, steps_per_epoch=2, validation_data=endless, verbose=0, **settings)
+    assert int(model.updates) == 0
+
+
+@pytest.mark.parametrize("frequency", [np.int64(2), (2, 4), np.array([2, 4])])
+def test_epochs_of_the_validation_may_be_of_any_kind(two_tasks, make_model, frequency):
+    settings = {"validation_data": 1, "validation_steps": 1, "validation_freq": frequency}
+    settings["validation_data"] = dataset(two_batches(two_tasks))
+    check_validation(settings, 1)
+    assert settings["validation_freq"] in (2, [2, 4])
+    assert type(settings["validation_freq"]) in (int, list)
+
+
+@pytest.mark.parametrize("steps", [0, -1, "3", 2.5])
+def test_steps_that_are_no_number_of_batches_are_refused(make_model, steps):
+    model = make_model()
+    with pytest.raises(ValueError, match="steps of evaluate must be an integer of at least 1"):
+        model.evaluate(mtq.Experience(model, warmup_steps=8).batches(4), steps=steps)
+
+
+def test_what_are_no_batches_is_refused(two_tasks, make_model):
+    model = make_model()
+    experience = mtq.Experience(model, warmup_steps=8)
+    batches = experience.batches(4)
+    for call, role in [
+        (
+            lambda: model.evaluate(experience, steps=2),
+            "x of evaluate must be batches. Received: an object of Experience",
+        ),
+        (lambda: model.evaluate(), "x of evaluate must be batches. Received: None"),
+        (lambda: model.evaluate(dataset(two_batches(two_tasks)).repeat()), "steps of evaluate must be the number"),
+        (lambda: model.evaluate(batches, steps=2, batch_size=64), "batch_size of evaluate must be None"),
+        (
+            lambda: model.fit(batches, steps_per_epoch=1, validation_data=(batches,)),
+            "validation_data of fit must be batches. Received: an object of tuple",
+        ),
+        (lambda: model.predict(batches), "x of predict must be {task: observations}"),
+    ]:
+        with pytest.raises(ValueError, match=role):
+            call()
+
+
+@pytest.mark.xla
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_bad_values_are_refused_with_and_without_xla(two_tasks, make_model, jit_compile):
+    model = make_model(compile_options={"jit_compile": jit_compile})
+    bad = with_bad_action(two_batches(two_tasks)[0])
+    message = r"The action of a batch of task '.*' must be from 0 to 1. Received: from .* to 7"
+    for call in (lambda: model.evaluate(dataset([bad]), verbose=0), lambda: model.test_on_batch(bad)):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_parts_that_are_replaced_and_settings_that_are_assigned_count(two_tasks, make_model):
+    class Counting(mtq.MultiTaskDQN):
+        calls = 0
+
+        def test_step(self, batch):
+            self.calls += 1
+            return super().test_step(batch)
+
+    model = Counting(make_model().network, two_tasks)
+    model.compile("sgd")
+    data = dataset(two_batches(two_tasks))
+    model.evaluate(data, verbose=0)
+    before, model.run_eagerly = model.calls, True
+    model.evaluate(data, verbose=0)
+    assert model.calls == before + 2
+    model.td_loss = None
+    with pytest.raises(ValueError, match="td_loss must be what the model was compiled with"):
+        model.evaluate(data, verbose=0)
+
+
+def test_a_step_of_ones_own_names_its_logs(two_tasks, make_model):
+    class Own(mtq.MultiTaskDQN):
+        def test_step(self, batch):
+            return {"mine": tf.constant(1.0)}
+
+    model = Own(make_model().network, two_tasks)
+    model.compile("sgd")
+    data = dataset(two_batches(two_tasks))
+    history = model.fit(
+        data.repeat(), epochs=4, steps_per_epoch=1, validation_data=data, validation_freq=2, verbose=0
+    ).history
+    assert history["val_mine"] == [1.0, 1.0]
+    assert "val_loss" not in history
+
+
+def test_no_bar_is_drawn_off_a_terminal(two_tasks, make_model, capsys):
+    make_model().evaluate(dataset(two_batches(two_tasks)).repeat(20))
+    printed = capsys.readouterr().out
+    assert "\r" not in printed
+    assert "\b" not in printed
+
+
 def test_on_several_replicas_it_is_refused(two_tasks):
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(two_tasks, mtq.networks.mlp([4])), two_tasks)
@@ -162,6 +318,18 @@ def test_the_best_action_is_the_one_that_the_environment_takes():
         model.act("other", observations)
     with pytest.raises(ValueError, match=r"^observation of task 'from_zero' must .* \(3,\).*Received: \(4,\)"):
         model.act("from_zero", np.zeros(4))
+    for task, wrong in [
+        ("from_five", images / 255.0),
+        ("from_five", images.astype(int) + 256),
+        ("from_zero", [np.nan, 0.0, 0.0]),
+        ("from_zero", ["a", "b", "c"]),
+        ("from_zero", [[1.0], [1.0, 2.0]]),
+        ("from_zero", [1j, 0.0, 0.0]),
+    ]:
+        with pytest.raises(ValueError, match=f"^observation of task '{task}' must be (integers|finite numbers)"):
+            model.act(task, wrong)
+    with pytest.raises(ValueError, match=r"^task of act must be"):
+        model.act(["from_zero"], observations)
 
 
 @pytest.mark.thorough

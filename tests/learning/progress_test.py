@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import mtq
-from mtq.learning import default_callbacks
 from mtq.learning.default_callbacks import TaskProgress
+from mtq.trainer import keras_trainer
 from tests.batches import random_batch
 from tests.toy_environments import Corridor, CountingEnvironment
 
@@ -90,9 +90,9 @@ def test_where_bars_are_shown(monkeypatch):
     monkeypatch.delenv("PYCHARM_HOSTED", raising=False)
     for stdout, shows in ((Terminal(True), True), (Terminal(False), False), (None, False)):
         monkeypatch.setattr(sys, "stdout", stdout)
-        assert default_callbacks._shows_bars() == shows
+        assert keras_trainer.shows_bars() == shows
     monkeypatch.setitem(sys.modules, "ipykernel", object())
-    assert default_callbacks._shows_bars()
+    assert keras_trainer.shows_bars()
 
 
 def test_means_over_the_epoch_are_not_averaged_again(model, capsys):
