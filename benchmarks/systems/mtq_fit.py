@@ -9,6 +9,7 @@ import tensorflow as tf
 import mtq
 from benchmarks.systems.work import Work
 from mtq.experience.batches import Batches
+from mtq.experience.sampler import Drawn
 
 _GYMNASIUM = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "CartPole-v1", "MountainCar-v0")
 
@@ -91,9 +92,15 @@ class MtqUpdate(MtqInGraph):
         return _FixedBatches(super().make_batches())
 
     def run(self, updates: int) -> None:
-        """Makes updates, and counts them for `env_steps`."""
+        """Makes updates, counts them for `env_steps`, and checks that no environment has been stepped meanwhile."""
         super().run(updates)
         self._updates += updates
+        warm_up = -(-self.work.warmup_steps // self.work.num_envs) * self.work.num_envs
+        if set(self.experience.env_steps.values()) != {warm_up}:
+            raise RuntimeError(
+                f"Updates alone must step no environment after the warm-up of {warm_up} steps. Received: "
+                f"{self.experience.env_steps} steps."
+            )
 
     def env_steps(self) -> int:
         """Returns the number of environment steps that would accompany the updates; none are taken."""
@@ -112,9 +119,9 @@ class _FixedBatches(Batches):
         random, tasks = np.random.default_rng(0), batches.experience.tasks
         self._batch = {name: self._transition(task, batches.batch_size, random) for name, task in tasks.items()}
 
-    def next_batch(self) -> dict[str, mtq.value_learning.Transition]:
+    def draw(self) -> Drawn:
         """Returns the batch, read from its variables."""
-        return tf.nest.map_structure(tf.convert_to_tensor, self._batch)
+        return Drawn(tf.nest.map_structure(tf.convert_to_tensor, self._batch), {})
 
     def _transition(self, task: mtq.Task, size: int, random: np.random.Generator) -> mtq.value_learning.Transition:
         def observations() -> tf.Variable:
