@@ -189,6 +189,15 @@ def test_mtqs_replay_as_ones_own_draws_from_the_seed():
     np.testing.assert_array_equal(drawn(other), expected)
 
 
+def test_a_replay_that_holds_steps_is_left_as_it_is():
+    model = model_of(chain())
+    first = mtq.Experience(model, warmup_steps=20)
+    next(iter(first.batches(8)))
+    frames = int(first.replays["chain"].num_frames())
+    mtq.Experience(model, warmup_steps=20, replay=lambda *_: first.replays["chain"])
+    assert int(first.replays["chain"].num_frames()) == frames > 0
+
+
 class Newest(Sampler):
     """Selects the newest start of the first copy, and notes what was added."""
 
@@ -302,6 +311,21 @@ def test_weights_must_be_announced(sampler):
     model = model_of(chain())
     with pytest.raises(ValueError, match="must return weights if, and only if, has_weights is True"):
         model.fit(mtq.Experience(model, warmup_steps=20, sampler=sampler).batches(8), steps_per_epoch=1, verbose=0)
+
+
+def test_a_function_of_unknown_shapes_may_keep_the_rows():
+    model = model_of(chain())
+
+    def unknown(batch):
+        fields = batch["chain"]
+        again = tf.numpy_function(lambda *of: of, list(fields), [field.dtype for field in fields])
+        for field, before in zip(again, fields, strict=True):
+            field.set_shape([None, *before.shape[1:]])
+        return {"chain": type(fields)(*again)}
+
+    batches = mtq.Experience(model, warmup_steps=20, sampler=Weighted).batches(8).map(unknown)
+    model.fit(batches, steps_per_epoch=1, verbose=0)
+    assert int(model.updates) == 1
 
 
 def test_a_function_that_drops_rows_is_refused_if_their_errors_are_needed():

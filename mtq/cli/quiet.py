@@ -23,9 +23,11 @@ def import_tensorflow() -> None:
 @contextlib.contextmanager
 def _standard_error_kept() -> Iterator[None]:
     """A context manager in which file descriptor 2 is a temporary file, which is copied back after an exception."""
-    try:
-        standard_error, kept = os.dup(2), tempfile.TemporaryFile()  # noqa: SIM115
-    except OSError:  # standard error is closed, or no file can be written
+    kept, standard_error = None, -1
+    with contextlib.suppress(OSError):  # standard error is closed, or no file can be written
+        kept = tempfile.TemporaryFile()  # noqa: SIM115
+        standard_error = os.dup(2)
+    if kept is None or standard_error < 0:
         yield
         return
     if sys.stderr is not None:

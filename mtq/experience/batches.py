@@ -12,6 +12,7 @@ from mtq.experience.sampler import Drawn, Sampler
 from mtq.tasks import Task
 
 Batch = dict[str, vl.Transition]
+_END = object()
 
 
 class _Reader(NamedTuple):
@@ -22,6 +23,7 @@ class _Reader(NamedTuple):
 
 
 _readers: list[_Reader] = []
+_pulling: list[_Reader] = []  # those of them that ask a user's generator for its next batch at this moment
 
 
 class Batches:
@@ -106,7 +108,7 @@ class Batches:
             errors: The temporal-difference errors of the rows, `{task: [B]}`.
         """
         for name, selection in selections.items():
-            if errors[name].shape[0] != selection.step.shape[0]:
+            if not errors[name].shape[:1].is_compatible_with(selection.step.shape[:1]):
                 raise ValueError(
                     "The function of map must keep the rows of a batch and their order if the sampler needs their "
                     f"errors. Received: {errors[name].shape[0]} of {selection.step.shape[0]} rows of task '{name}'."
@@ -148,6 +150,8 @@ class Batches:
         if uses_xla not in self._compiled:
             self._compiled[uses_xla] = tf.function(self.next_batch, autograph=False, jit_compile=uses_xla or None)
         while True:
+            if _pulling:
+                _check_reader(experience, _pulling)
             with environment_errors():
                 experience.prepare()
                 batch = self._compiled[uses_xla]()
@@ -218,7 +222,8 @@ class Batches:
 
     def _checked(self) -> Iterator[Batch]:
         """Yields batches for `as_dataset`. `kept` stores exceptions, because TensorFlow passes on only their text."""
-        kept(lambda: _check_readers(self.experience), in_graph=True)()  # once: a dataset may later draw ahead of time
+        # Only once, because a dataset may draw ahead while something else is read.
+        kept(lambda: _check_reader(self.experience, _pulling or _readers), in_graph=True)()
         batches = iter(self)
         draw = kept(lambda: next(batches), in_graph=True)
         while True:
@@ -250,14 +255,33 @@ def read_by(model: Any, method: str = "fit") -> Iterator[None]:
         _readers.pop()
 
 
-def _check_readers(experience: Any) -> None:
-    if _readers and _readers[-1].method == "evaluate":
+def pulled(model: Any, generator: Iterator[Any], method: str) -> Iterator[Any]:
+    """Yields what a user's generator yields, and checks the batches of experiences that it draws meanwhile.
+
+    Args:
+        model: The model that reads the generator.
+        generator: The generator.
+        method: The method that reads it, `"fit"` or `"evaluate"`.
+    """
+    while True:
+        _pulling.append(_Reader(model, method))
+        try:
+            batch = next(generator, _END)
+        finally:
+            _pulling.pop()
+        if batch is _END:
+            return
+        yield batch
+
+
+def _check_reader(experience: Any, readers: list[_Reader]) -> None:
+    if readers and readers[-1].method == "evaluate":
         raise ValueError(
             "The batches that evaluate or validation_data reads must be sampled from stored steps. Received: a dataset "
             "made of the batches of an experience, such as batches.take(10), which steps the environments. Pass the "
             "object that Experience.batches returned and the number of batches, steps=10 or validation_steps=10."
         )
-    check_model(experience, [reader.model for reader in _readers])
+    check_model(experience, [reader.model for reader in readers])
 
 
 def check_model(experience: Any, models: list[Any]) -> None:

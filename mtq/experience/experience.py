@@ -60,7 +60,7 @@ class Experience:
         replay: A function `(spec, num_envs, capacity)` that returns a replay buffer with tf-agents' interface for the
             steps that `spec` describes, such as `lambda spec, num_envs, capacity: TFUniformReplayBuffer(spec, num_envs,
             max_length=capacity // num_envs)`, which works with one task only. By default
-            `mtq.experience.replay.Replay`.
+            `mtq.experience.replay.Replay`. The sampler of a `Replay` that is still empty gets this experience's seed.
         policy: A function `(task, network)` that returns the policy of a task, with tf-agents' interface, in place of
             the ε-greedy one. `network` maps `observation [N, …]` to `q_values [N, A]`. In the time steps that the
             policy receives, only the observation and the step type change; reward and discount are constant.

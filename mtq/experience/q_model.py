@@ -1,5 +1,6 @@
 """The interface of the models that select actions, for experiences, evaluations and exports."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -17,7 +18,8 @@ def check_specs(tasks: TaskSet, model: "QFunctions") -> None:
         model: The model.
     """
     for name, task in tasks.items():
-        if task.spec != model.tasks[name].spec:
+        first_action = model.tasks[name].spec.first_action  # may differ: the network counts its actions from 0
+        if dataclasses.replace(task.spec, first_action=first_action) != model.tasks[name].spec:
             raise ValueError(
                 f"Task '{name}' must have the shapes that the model was built for, {model.tasks[name].spec}. "
                 f"Received: {task.spec}. Make both from one TaskSet."

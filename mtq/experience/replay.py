@@ -91,7 +91,7 @@ class Replay(ReplayBuffer):
         oldest = tf.maximum(newest - self._length + 1, 0)
         sampler = sampler or self.sampler
         selection = sampler.select(batch_size, oldest, newest - num_steps + 2 - oldest)
-        if (selection.weight is not None) is not sampler.has_weights:
+        if (selection.weight is not None) != bool(sampler.has_weights):
             raise ValueError(
                 f"select of {type(sampler).__name__} must return weights if, and only if, has_weights is True. "
                 f"Received: has_weights = {sampler.has_weights}, and {'no ' if selection.weight is None else ''}"

@@ -377,8 +377,8 @@ class ReplicaExperience:
                     f"Received: one for '{task.name}'. Leave replay out, or override _get_last_id and "
                     "_increment_last_id in a subclass."
                 )
-            if isinstance(replay, Replay):
-                replay.reset(seed)  # which the user's function does not know
+            if isinstance(replay, Replay) and not int(replay.num_frames()):
+                replay.sampler.reset(seed)  # which the user's function does not know
             return replay
         sampler = None if self._parts.sampler is None else self._parts.sampler()
         if sampler is not None and not isinstance(sampler, Sampler):

@@ -213,7 +213,7 @@ def _clipped(action: Any, spec: Any) -> tf.Tensor:
     action = tf.convert_to_tensor(action)
     if action.dtype != spec.dtype:
         raise TypeError(f"The actions of a policy must be {spec.dtype.name}. Received: {action.dtype.name}.")
-    return tf.clip_by_value(action, spec.minimum, spec.maximum)
+    return tf.clip_by_value(action, spec.minimum, spec.maximum) if hasattr(spec, "minimum") else action
 
 
 class Driver(abc.ABC):

@@ -63,7 +63,7 @@ class TaskProgress(keras.callbacks.ProgbarLogger):
         return [f"{task}/{quantity}" for quantity in _SHOWN for task in self.model.tasks]
 
 
-def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: Sequence[str] = ()) -> Any:
+def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: Sequence[str] | None = None) -> Any:
     """Adds the callbacks of every `MultiTaskDQN.fit`: the progress bar and the checks.
 
     The order of the given callbacks does not matter. Those that add to the logs are called first, those that record the
@@ -73,7 +73,8 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: S
         callbacks: The user's callbacks: None, a callback, several, or a `keras.callbacks.CallbackList`.
         verbose: The `verbose` of `fit`: `"auto"`, 0, 1 or 2.
         model: The model that is being trained.
-        validated: The names of the quantities that `validation_data` adds to the logs in some epochs only.
+        validated: The names of the quantities that `validation_data` adds to the logs in some epochs only, as far as
+            they are known; None if it adds them in all epochs.
 
     Returns:
         The callbacks in the order in which they are called: a list, or a `CallbackList` if one was given.
@@ -86,7 +87,7 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: S
         raise ValueError(f"verbose of fit must be 'auto', 0, 1 or 2. Received: {verbose!r}.")
     if isinstance(callbacks, keras.callbacks.CallbackList):
         check_callbacks(callbacks.callbacks)
-        added = [*_checks(), *_log_callbacks(model, validated)]
+        added = [*_checks(), *_log_callbacks(model, validated, callbacks.callbacks)]
         extended = copy.copy(callbacks)  # the user's own list is left unchanged
         extended.callbacks = in_order([*callbacks.callbacks, *added], model)
         for callback in extended.callbacks:
@@ -98,16 +99,22 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: S
     check_callbacks(given)
     has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
     bar = [] if has_bar else [TaskProgress()]
-    return in_order([*_checks(), *given, *_log_callbacks(model, validated), *bar], model)
+    return in_order([*_checks(), *given, *_log_callbacks(model, validated, given), *bar], model)
 
 
 def _checks() -> list[keras.callbacks.Callback]:
     return [StopOnNonFiniteLoss(), CheckTrainableWeights()]
 
 
-def _log_callbacks(model: keras.Model, validated: Sequence[str]) -> list[keras.callbacks.Callback]:
+def _log_callbacks(
+    model: keras.Model, validated: Sequence[str] | None, given: Sequence[keras.callbacks.Callback]
+) -> list[keras.callbacks.Callback]:
     has_returns = hasattr(getattr(model, "weighting", None), "observe_returns")
-    return [*([FillValidationLogs(validated)] if validated else []), *([TellReturns()] if has_returns else [])]
+    added: list[keras.callbacks.Callback] = [TellReturns()] if has_returns else []
+    if validated is None:
+        return added
+    monitors = [str(getattr(callback, "monitor", "")) for callback in given]
+    return [FillValidationLogs([*validated, *(name for name in monitors if name.startswith("val_"))]), *added]
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):

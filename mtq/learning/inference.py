@@ -1,16 +1,20 @@
 """Inference with a `MultiTaskDQN`: actions, and the losses of batches."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from mtq.distribution.replicas import draws_on_host
 from mtq.environments.errors import environment_errors
 from mtq.experience.batches import Batches, read_by
 from mtq.learning.batch_checks import check_values
 from mtq.learning.q_learning import Batch
 from mtq.learning.validation import batches_to_evaluate
+from mtq.trainer.compiled_state import traced_settings
 from mtq.trainer.keras_trainer import KerasTrainer, check_batch_arguments, evaluate_arguments
 
 
@@ -18,6 +22,8 @@ class Inference(KerasTrainer):
     """The methods of `MultiTaskDQN` that change no weight."""
 
     jit_compile: bool  # Keras's property
+    _test_settings: Any = None  # those with which the test function was traced
+    _checks_on_host = False
 
     def act(self, task: str, observation: Any) -> Any:
         """Selects the actions with the largest values.
@@ -83,9 +89,9 @@ class Inference(KerasTrainer):
                 several replicas.
         """
         arguments = evaluate_arguments(x, args, kwargs)
-        self._prepare_evaluation("evaluate")
-        arguments["x"] = batches_to_evaluate(x, arguments.get("steps"), self.steps_per_execution)
-        with environment_errors(), read_by(self, "evaluate"):
+        self._check_alone("evaluate")
+        arguments["x"] = batches_to_evaluate(self, x, arguments.get("steps"))
+        with self._evaluating(), environment_errors(), read_by(self, "evaluate"):
             return super().evaluate(**arguments)
 
     def make_test_function(self, force: bool = False) -> Any:
@@ -112,8 +118,11 @@ class Inference(KerasTrainer):
         """
         batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         check_batch_arguments(y, sample_weight, method="evaluate")
-        with tf.control_dependencies([check_values(batch, self.tasks)]):
-            batch = tf.nest.map_structure(tf.identity, self._checked_batch(batch, is_checked=True))
+        if self._checks_on_host:  # in the test function, which is not compiled by XLA
+            with tf.control_dependencies([check_values(batch, self.tasks)]):
+                batch = tf.nest.map_structure(tf.identity, self._checked_batch(batch, is_checked=True))
+        else:
+            batch = self._checked_batch(batch, is_checked=False)
         quantities = self.q_learning.losses(batch, self.td_loss)
         num_rows = tf.stack([tf.shape(batch[name].reward)[0] for name in self.tasks])
         metrics = self.keras_step.evaluation_metrics
@@ -136,8 +145,8 @@ class Inference(KerasTrainer):
             ValueError: An unsupported argument is given, or the model has several replicas.
         """
         check_batch_arguments(y, sample_weight, method="test_on_batch")
-        self._prepare_evaluation("test_on_batch")
-        with environment_errors():
+        self._check_alone("test_on_batch")
+        with self._evaluating(), environment_errors():
             return super().test_on_batch(x, return_dict=return_dict)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -161,17 +170,30 @@ class Inference(KerasTrainer):
             )
         return super().predict(x, *args, **kwargs)
 
-    def _prepare_evaluation(self, method: str) -> None:
-        self._check_alone(method)
-        self.compiled_state.check_parts()
-        self._trace_changed_settings()
-        self._prepare_first_update()  # which copies the network to the target network, if they may differ
-        self.keras_step.evaluation_metrics.reset_state()
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """A context manager in which the test function is called.
 
-    def _validated_at_times(self, settings: dict[str, Any]) -> list[str]:
-        """Returns the names of the quantities that `fit` logs in some epochs only, because of `validation_freq`."""
-        has_own_names = type(self).test_step is not Inference.test_step
-        if settings.get("validation_data") is None or settings["validation_freq"] == 1 or has_own_names:
+        Before the first update, the target network has the network's weights meanwhile, as it will have in training.
+        """
+        self.compiled_state.check_parts(("network", "tasks", "loss", "td_loss"))
+        settings = traced_settings(self)
+        if settings != self._test_settings:
+            self.test_function, self._test_settings = None, settings
+        self.keras_step.evaluation_metrics.reset_state()
+        is_new = not int(self.updates.numpy()) and not self.target_network.was_set
+        self._checks_on_host = not draws_on_host(self.distribute_strategy)
+        try:
+            with self.target_network.in_step() if is_new else contextlib.nullcontext():
+                yield
+        finally:
+            self._checks_on_host = False
+
+    def _validated_at_times(self, settings: dict[str, Any]) -> list[str] | None:
+        """Returns the names, as far as they are known, of what `fit` logs in some epochs only; None if in all."""
+        if settings.get("validation_data") is None or settings["validation_freq"] == 1:
+            return None
+        if type(self).test_step is not Inference.test_step:
             return []
         return [f"val_{name}" for name in self.keras_step.evaluation_metrics.result()]
 
@@ -193,15 +215,21 @@ def _as_array(observation: Any, task: str, dtype: str) -> np.ndarray:
     """Returns observations as an array, after checking that the task's dtype can hold their numbers."""
     try:
         array = np.asarray(observation)
-    except ValueError:
+    except ValueError:  # ragged
         array = np.asarray(None)
-    if dtype == "uint8":
-        wanted, fits = "integers from 0 to 255", array.dtype.kind in "biu" and np.all((array >= 0) & (array <= 255))
-    else:
-        wanted, fits = "finite numbers", array.dtype.kind in "biuf" and np.isfinite(array).all()
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    fits, wanted = array.dtype.kind in "biuf", "finite numbers"
+    if fits and dtype == "uint8":
+        wanted = "integers from 0 to 255"
+        fits = np.array_equal(array, np.clip(np.floor(array), 0, 255))
+    elif fits:
+        with np.errstate(over="ignore"):
+            fits = np.isfinite(array.astype(np.float32)).all()
     if not fits:
+        received = str(array.ravel()[:8]) if array.size and array.dtype != object else type(observation).__name__
         raise ValueError(
-            f"observation of task '{task}' must be {wanted}, as its environment returns them. Received: an array of "
-            f"{array.dtype}, {array.ravel()[:8]!s}. Do not scale it."
+            f"observation of task '{task}' must be {wanted}, as its environment returns them. Received: {received}. Do "
+            "not scale it."
         )
     return array

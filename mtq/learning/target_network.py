@@ -177,6 +177,19 @@ class TargetNetwork(keras.Model):
             value.assign(tf.convert_to_tensor(variable))
             value.was_assigned = False
 
+    @contextlib.contextmanager
+    def in_step(self) -> Iterator[None]:
+        """A context manager in which the target has the online network's values; afterwards it has its own again."""
+        values = list(self._values.it.values())
+        before = [(np.array(value), value.was_assigned) for value in values]
+        self.sync()
+        try:
+            yield
+        finally:
+            for value, (numbers, was_assigned) in zip(values, before, strict=True):
+                value.assign(numbers)
+                value.was_assigned = was_assigned
+
     @property
     def was_set(self) -> bool:
         """Whether values were assigned outside of graphs since the target was last equal to the network."""

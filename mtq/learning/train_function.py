@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -307,6 +308,11 @@ def check_steps(dataset: Any, settings: Mapping[str, Any], steps_per_execution: 
         raise ValueError(
             "steps_per_epoch must say how many updates an epoch has, because the dataset has no end. Received: None. "
             "Pass steps_per_epoch=1_000 to fit, for example."
+        )
+    if steps_per_epoch is None and isinstance(dataset, types.GeneratorType) and integers.get("epochs", 1) > 1:
+        raise ValueError(
+            "steps_per_epoch must say how many updates an epoch has, because a generator cannot be read again. "
+            "Received: None. Pass steps_per_epoch=1_000 to fit, for example."
         )
     if steps_per_epoch is not None and steps_per_epoch % steps_per_execution:
         raise ValueError(

@@ -84,7 +84,7 @@ class Training(Inference):
         check_batches(x, self)
         if kwargs.get("validation_data") is not None:
             self._check_alone("fit with validation_data")
-            check_validation(kwargs, self.steps_per_execution)
+            check_validation(self, kwargs)
         self._trace_changed_settings()
         kwargs.update(check_steps(x, kwargs, self.steps_per_execution))
         kwargs.setdefault("shuffle", False)  # otherwise Keras warns that shuffle has no effect on a dataset
@@ -93,7 +93,7 @@ class Training(Inference):
         if batches is not None:
             x = endless(self.distribute_strategy)  # not read: the train function draws batches itself
         else:
-            x = x.as_dataset() if isinstance(x, Batches) else as_tuples(x)
+            x = x.as_dataset() if isinstance(x, Batches) else as_tuples(self, x, "fit")
         try:
             with (
                 environment_errors(),

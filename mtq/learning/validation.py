@@ -9,19 +9,19 @@ import keras
 import tensorflow as tf
 
 from mtq.checks import integer
-from mtq.experience.batches import Batches
+from mtq.experience.batches import Batches, pulled
 from mtq.trainer.stages import ADDS_LOGS
 
 
 def batches_to_evaluate(
-    data: Any, steps: Any, per_execution: int, argument: str = "x", method: str = "evaluate"
+    model: keras.Model, data: Any, steps: Any, argument: str = "x", method: str = "evaluate"
 ) -> Any:
     """Checks the batches of an evaluation and their number.
 
     Args:
+        model: The model that is evaluated.
         data: A dataset or generator of `{task: Transition}`, a single batch, or the batches of an experience.
         steps: The number of batches, or None for all.
-        per_execution: The number of batches per call of the test function, `steps_per_execution` of `compile`.
         argument: The name of the argument of the batches, for messages.
         method: The name of the method, for messages.
 
@@ -29,9 +29,10 @@ def batches_to_evaluate(
         The batches as Keras takes them. Those of an experience are a dataset of stored steps.
 
     Raises:
-        ValueError: The data are not batches, their number is not a positive multiple of `per_execution`, or it is
-            missing for endless batches.
+        ValueError: The data are not batches, their number is not a positive multiple of `steps_per_execution`, or it
+            is missing for endless batches.
     """
+    per_execution = model.steps_per_execution
     role = f"{'validation_' if method == 'fit' else ''}steps"
     check_are_batches(data, f"{argument} of {method}")
     if steps is not None and integer(f"{role} of {method}", steps) % per_execution:
@@ -44,7 +45,12 @@ def batches_to_evaluate(
             f"{role} of {method} must be the number of batches, because these batches have no end. Received: None. "
             f"Pass {role}=100 to {method}, for example."
         )
-    return data.stored() if isinstance(data, Batches) else as_tuples(data)
+    if steps is None and method == "fit" and isinstance(data, types.GeneratorType):
+        raise ValueError(
+            f"{role} of fit must be the number of batches of each epoch, because a generator cannot be read again. "
+            f"Received: None. Pass {role}=100 to fit, or a tf.data.Dataset."
+        )
+    return data.stored() if isinstance(data, Batches) else as_tuples(model, data, "evaluate")
 
 
 def check_are_batches(data: Any, role: str) -> None:
@@ -74,23 +80,25 @@ def is_endless(data: Any) -> bool:
     return isinstance(data, Batches)
 
 
-def as_tuples(data: Any) -> Any:
+def as_tuples(model: keras.Model, data: Any, method: str) -> Any:
     """Turns a generator of batches into one of tuples, which Keras requires; returns anything else as it is.
 
     Args:
+        model: The model that reads the batches.
         data: The batches.
+        method: The method that reads them, `"fit"` or `"evaluate"`.
     """
     if not isinstance(data, types.GeneratorType):
         return data
-    return (batch if type(batch) is tuple else (batch,) for batch in data)
+    return (batch if type(batch) is tuple else (batch,) for batch in pulled(model, data, method))
 
 
-def check_validation(settings: dict[str, Any], per_execution: int) -> None:
+def check_validation(model: keras.Model, settings: dict[str, Any]) -> None:
     """Checks the validation arguments of `fit`, and turns them into values that Keras takes.
 
     Args:
+        model: The model that is trained.
         settings: The arguments of `fit` by name, which are changed.
-        per_execution: The number of batches per call of the test function, `steps_per_execution` of `compile`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -102,10 +110,8 @@ def check_validation(settings: dict[str, Any], per_execution: int) -> None:
         settings["validation_freq"] = integer("validation_freq of fit", frequency)
     if settings.get("validation_steps") is not None:
         settings["validation_steps"] = integer("validation_steps of fit", settings["validation_steps"])
-    data = batches_to_evaluate(
-        settings["validation_data"], settings.get("validation_steps"), per_execution, "validation_data", "fit"
-    )
-    settings["validation_data"] = data
+    data, steps = settings["validation_data"], settings.get("validation_steps")
+    settings["validation_data"] = batches_to_evaluate(model, data, steps, "validation_data", "fit")
 
 
 class FillValidationLogs(keras.callbacks.Callback):
@@ -115,16 +121,18 @@ class FillValidationLogs(keras.callbacks.Callback):
     adds this callback if `validation_freq` is not 1.
 
     Args:
-        names: The names of the quantities.
+        names: The names of the quantities. Those that the first validation adds to them are filled in from then on.
     """
 
     mtq_stage = ADDS_LOGS
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
-        self._names = tuple(names)
+        self._names = dict.fromkeys(names)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the quantities that are missing."""
+        logs = {} if logs is None else logs
+        self._names.update(dict.fromkeys(name for name in logs if name.startswith("val_")))
         for name in self._names:
-            (logs or {}).setdefault(name, math.nan)
+            logs.setdefault(name, math.nan)

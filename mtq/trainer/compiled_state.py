@@ -1,5 +1,6 @@
 """A record of the objects that a model was compiled with, and checks that the model still has them."""
 
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -44,9 +45,15 @@ class CompiledState:
                 f"{changed[0]}. Call compile again after changing regularizers."
             )
 
-    def check_parts(self) -> None:
-        """Raises a ValueError if the optimizer or another object has been replaced since the model was compiled."""
+    def check_parts(self, names: Collection[str] = _REPLACED) -> None:
+        """Raises a ValueError if an object has been replaced since the model was compiled.
+
+        Args:
+            names: The names of the attributes to check.
+        """
         for name, part in self._parts.items():
+            if name not in names:
+                continue
             current = getattr(self._model, name, None)
             if current is not part:
                 raise ValueError(

@@ -127,7 +127,8 @@ def evaluate_arguments(x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     arguments.update(arguments.pop("kwargs", {}))
     del arguments["self"]
     check_batch_arguments(arguments.get("y"), arguments.get("sample_weight"), method="evaluate")
-    if not isinstance(x, Mapping):
+    is_of_fit = "_use_cached_eval_dataset" in arguments  # which passes its own batch_size
+    if not isinstance(x, Mapping) and not is_of_fit:
         _check_unused("evaluate", "batch_size", arguments.get("batch_size"), *_OF_ARRAYS["batch_size"])
     if arguments.get("verbose", "auto") == "auto":
         arguments["verbose"] = 1 if shows_bars() else 2

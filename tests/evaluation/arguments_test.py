@@ -1,5 +1,6 @@
 """Arguments of evaluations that cannot be honoured are refused by name."""
 
+import gymnasium
 import pytest
 
 import mtq
@@ -26,6 +27,16 @@ def test_tasks_are_needed_without_a_model(kind):
 def test_tasks_must_have_the_models_shapes(kind, make_model):
     with pytest.raises(ValueError, match="Task 'counting' must have the shapes that the model was built for"):
         kind(make_model(), mtq.TaskSet([mtq.Task("counting", "in_graph/Chain")]))
+
+
+@pytest.mark.parametrize("kind", EVALUATORS)
+def test_actions_may_be_numbered_from_elsewhere(kind, make_model):
+    class FromFive(Corridor):
+        def __init__(self):
+            super().__init__()
+            self.action_space = gymnasium.spaces.Discrete(int(self.action_space.n), start=5)
+
+    kind(make_model(), mtq.TaskSet([mtq.Task("corridor", FromFive)]))
 
 
 @pytest.mark.parametrize("kind", EVALUATORS)

@@ -163,7 +163,11 @@ def test_before_the_first_update_the_targets_are_the_networks_own(two_tasks, mak
     batch = two_batches(two_tasks)[0]
     other.network.set_weights(model.network.get_weights())  # after which only the target network differs
     expected = model.evaluate(dataset([batch]), verbose=0)
+    before = other.target_network.get_weights()
     assert other.evaluate(dataset([batch]), verbose=0) == pytest.approx(expected)
+    for one, two in zip(before, other.target_network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)  # no weight is changed
+    assert not other.target_network.was_set
     assert make_model(seed=0).test_on_batch(batch) == pytest.approx(expected)
 
 
@@ -174,6 +178,62 @@ def test_a_training_set_that_is_drawn_ahead_is_not_taken_for_the_validation(two_
     ahead = experience.batches(4).prefetch(2)
     model.fit(ahead, steps_per_epoch=3, epochs=2, validation_data=held_out, verbose=0)
     assert int(model.updates) == 6
+
+
+@pytest.mark.parametrize("name", ["target_update_period", "run_eagerly"])
+def test_a_setting_that_a_callback_changes_does_not_end_the_fit(two_tasks, make_model, name):
+    model = make_model()
+    data = dataset(two_batches(two_tasks))
+
+    def change(epoch, logs):
+        setattr(model, name, 7 if name == "target_update_period" else True)
+        model.evaluate(data, verbose=0)
+
+    changes = keras.callbacks.LambdaCallback(on_epoch_end=change)
+    model.fit(data.repeat(), epochs=3, steps_per_epoch=1, validation_data=data, callbacks=[changes], verbose=0)
+    assert int(model.updates) == 3
+
+
+def test_generators_over_batches_are_checked_too(make_model):
+    model, other = make_model(), make_model(seed=1)
+    experience, held_out, foreign = (mtq.Experience(of, warmup_steps=8) for of in (model, model, other))
+    batches = experience.batches(4)
+    with pytest.raises(ValueError, match="made with another model"):
+        model.fit(iter(foreign.batches(4)), steps_per_epoch=1, verbose=0)
+    stepped = "must be sampled from stored steps"
+    with pytest.raises(ValueError, match=stepped):
+        model.evaluate(iter(held_out.batches(4)), steps=2, verbose=0)
+    for generator in (iter(held_out.batches(4)), (batch for batch in held_out.batches(4).take(3))):
+        with pytest.raises(ValueError, match=stepped):
+            model.fit(batches, steps_per_epoch=1, validation_data=generator, validation_steps=1, verbose=0)
+    assert set(held_out.env_steps.values()) == {0}
+    before = int(model.updates)
+    model.fit((batch for batch in batches), steps_per_epoch=2, verbose=0)
+    assert int(model.updates) == before + 2
+
+
+def test_a_generator_needs_the_number_of_its_batches(two_tasks, make_model):
+    model, batches = make_model(), two_batches(two_tasks)
+    with pytest.raises(ValueError, match=r"validation_steps of fit must be .*, because a generator cannot"):
+        model.fit(dataset(batches), validation_data=(batch for batch in batches), verbose=0)
+    with pytest.raises(ValueError, match=r"steps_per_epoch must say .*, because a generator cannot be read again"):
+        model.fit((batch for batch in batches), epochs=2, verbose=0)
+
+
+def test_the_batch_size_of_fit_is_no_argument_of_the_validation(two_tasks, make_model):
+    batch = two_batches(two_tasks)[0]
+    history = make_model().fit(batch, batch_size=4, epochs=2, validation_data=dataset([batch]), verbose=0).history
+    assert np.isfinite(history["val_loss"]).all()
+
+
+@pytest.mark.xla
+def test_the_test_step_can_be_compiled_by_xla(two_tasks, make_model):
+    model = make_model()
+    batch = two_batches(two_tasks)[0]
+    expected = model.test_on_batch(batch, return_dict=True)["loss"]
+    model.keras_step.evaluation_metrics.reset_state()
+    found = tf.function(model.test_step, jit_compile=True)(tf.nest.map_structure(tf.constant, batch))
+    assert float(found["loss"]) == pytest.approx(float(expected), rel=1e-5)
 
 
 BAD_SETTINGS = [
@@ -201,7 +261,7 @@ def test_arguments_of_the_validation_are_refused_before_anything_is_learned(make
 def test_epochs_of_the_validation_may_be_of_any_kind(two_tasks, make_model, frequency):
     settings = {"validation_data": 1, "validation_steps": 1, "validation_freq": frequency}
     settings["validation_data"] = dataset(two_batches(two_tasks))
-    check_validation(settings, 1)
+    check_validation(make_model(), settings)
     assert settings["validation_freq"] in (2, [2, 4])
     assert type(settings["validation_freq"]) in (int, list)
 
@@ -261,6 +321,8 @@ def test_parts_that_are_replaced_and_settings_that_are_assigned_count(two_tasks,
     before, model.run_eagerly = model.calls, True
     model.evaluate(data, verbose=0)
     assert model.calls == before + 2
+    model.optimizer = keras.optimizers.SGD()  # of which evaluate makes no use
+    model.evaluate(data, verbose=0)
     model.td_loss = None
     with pytest.raises(ValueError, match="td_loss must be what the model was compiled with"):
         model.evaluate(data, verbose=0)
@@ -277,8 +339,23 @@ def test_a_step_of_ones_own_names_its_logs(two_tasks, make_model):
     history = model.fit(
         data.repeat(), epochs=4, steps_per_epoch=1, validation_data=data, validation_freq=2, verbose=0
     ).history
-    assert history["val_mine"] == [1.0, 1.0]
+    np.testing.assert_array_equal(history["val_mine"], [1.0, np.nan, 1.0])  # from the first validation on
     assert "val_loss" not in history
+
+
+def test_a_step_that_adds_to_mtqs_own_can_be_monitored(two_tasks, make_model):
+    class More(mtq.MultiTaskDQN):
+        def test_step(self, batch):
+            return {**super().test_step(batch), "extra": tf.constant(1.0)}
+
+    model = More(make_model().network, two_tasks)
+    model.compile("sgd")
+    data = dataset(two_batches(two_tasks))
+    stops = keras.callbacks.EarlyStopping("val_loss", patience=5)
+    settings = {"validation_data": data, "validation_freq": 2, "callbacks": [stops], "verbose": 0}
+    history = model.fit(data.repeat(), epochs=4, steps_per_epoch=1, **settings).history
+    assert np.isfinite(history["val_loss"]).tolist() == [False, True, False, True]
+    assert "val_extra" in history
 
 
 def test_no_bar_is_drawn_off_a_terminal(two_tasks, make_model, capsys):
@@ -325,9 +402,13 @@ def test_the_best_action_is_the_one_that_the_environment_takes():
         ("from_zero", ["a", "b", "c"]),
         ("from_zero", [[1.0], [1.0, 2.0]]),
         ("from_zero", [1j, 0.0, 0.0]),
+        ("from_zero", [1e300, 0.0, 0.0]),
     ]:
         with pytest.raises(ValueError, match=f"^observation of task '{task}' must be (integers|finite numbers)"):
             model.act(task, wrong)
+    np.testing.assert_array_equal(model.act("from_five", images.astype(np.float32)), best)
+    half = tf.cast(observations, tf.bfloat16)
+    np.testing.assert_array_equal(model.act("from_zero", half), model.act("from_zero", tf.cast(half, tf.float32)))
     with pytest.raises(ValueError, match=r"^task of act must be"):
         model.act(["from_zero"], observations)
 
