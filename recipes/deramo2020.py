@@ -10,8 +10,11 @@ recipe makes only the missing runs, such as those of more seeds or further arms.
 command and the conclusions.
 """
 
-if __name__ == "__main__":
-    import quiet  # noqa: F401  (TensorFlow without its notices)
+if __name__ == "__main__":  # import TensorFlow without its notices
+    from pathlib import Path
+    from runpy import run_path
+
+    run_path(str(Path(__file__).with_name("quiet.py")))
 
 import dataclasses
 from pathlib import Path

@@ -6,8 +6,11 @@ Writes runs/minatar (learning_curves.png, metrics.json, TensorBoard, checkpoints
 saved_models/minatar/1. recipes/README.md has the scores, their spread and the command.
 """
 
-if __name__ == "__main__":
-    import quiet  # noqa: F401  (TensorFlow without its notices)
+if __name__ == "__main__":  # import TensorFlow without its notices
+    from pathlib import Path
+    from runpy import run_path
+
+    run_path(str(Path(__file__).with_name("quiet.py")))
 
 import dataclasses
 import sys

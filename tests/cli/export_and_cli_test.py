@@ -189,6 +189,15 @@ def test_quiet_programs_start_where_nothing_can_be_kept_quiet(closed):
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("recipe", ["classic_control", "deramo2020", "minatar"])
+def test_recipes_run_as_modules_too_and_are_quiet(recipe):
+    command = [sys.executable, "-m", f"recipes.{recipe}", "--help"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--out" in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.thorough
 def test_the_recipe_named_as_its_package_runs_as_a_script():
     command = [sys.executable, str(ROOT / "recipes" / "minatar.py"), "--help"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
