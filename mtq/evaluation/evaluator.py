@@ -112,14 +112,15 @@ def tasks_to_evaluate(model: QFunctions | None, tasks: TaskSet | None) -> TaskSe
     """
     evaluated: Any = model.tasks if tasks is None and model is not None else tasks
     check_tasks("tasks of an evaluation", evaluated)
-    unknown = [name for name in evaluated if model is not None and name not in model.paths]
-    if model is not None and unknown:
+    if model is None:
+        return evaluated
+    unknown = [name for name in evaluated if name not in model.paths]
+    if unknown:
         raise ValueError(
             f"tasks of an evaluation must be the model's. Received: {list(evaluated)}, of which it does not know "
             f"'{unknown[0]}'. It knows {list(model.paths)}."
         )
-    if model is not None:
-        check_specs(evaluated, model)
+    check_specs(evaluated, model)
     return evaluated
 
 

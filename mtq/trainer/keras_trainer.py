@@ -100,8 +100,8 @@ def fit_arguments(x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dic
         TypeError: `keras.Model.fit` has no such argument.
         ValueError: An argument would have no effect.
     """
-    arguments = inspect.signature(keras.Model.fit).bind(None, x, *args, **kwargs).arguments
-    arguments = {name: value for name, value in arguments.items() if name not in ("self", "x")}
+    arguments = _by_name(keras.Model.fit, x, args, kwargs)
+    del arguments["x"]
     refused = _OF_FIT if isinstance(x, Mapping) else {**_OF_FIT, **_OF_ARRAYS}
     for name, (expected, remedy) in refused.items():
         _check_unused("fit", name, arguments.get(name, expected), expected, remedy)
@@ -123,15 +123,21 @@ def evaluate_arguments(x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         TypeError: `keras.Model.evaluate` has no such argument.
         ValueError: An argument would have no effect.
     """
-    arguments = dict(inspect.signature(keras.Model.evaluate).bind(None, x, *args, **kwargs).arguments)
-    arguments.update(arguments.pop("kwargs", {}))
-    del arguments["self"]
+    arguments = _by_name(keras.Model.evaluate, x, args, kwargs)
     check_batch_arguments(arguments.get("y"), arguments.get("sample_weight"), method="evaluate")
     is_of_fit = "_use_cached_eval_dataset" in arguments  # which passes its own batch_size
     if not isinstance(x, Mapping) and not is_of_fit:
         _check_unused("evaluate", "batch_size", arguments.get("batch_size"), *_OF_ARRAYS["batch_size"])
     if arguments.get("verbose", "auto") == "auto":
         arguments["verbose"] = 1 if shows_bars() else 2
+    return arguments
+
+
+def _by_name(method: Any, x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a call of a method of `keras.Model` by name."""
+    arguments = dict(inspect.signature(method).bind(None, x, *args, **kwargs).arguments)
+    arguments.update(arguments.pop("kwargs", {}))
+    del arguments["self"]
     return arguments
 
 

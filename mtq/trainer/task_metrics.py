@@ -18,13 +18,12 @@ class TaskMetrics(keras.metrics.Metric):
 
     Args:
         tasks: The names of the tasks.
-        quantities: The names of the quantities.
     """
 
-    def __init__(self, tasks: Sequence[str], quantities: Sequence[str] = QUANTITIES, **kwargs: Any) -> None:
+    def __init__(self, tasks: Sequence[str], **kwargs: Any) -> None:
         super().__init__(name="task_metrics", **kwargs)
-        self.tasks, self.quantities = tuple(tasks), tuple(quantities)
-        self.sums = _variable((len(self.quantities), len(self.tasks)), "sums")
+        self.tasks = tuple(tasks)
+        self.sums = _variable((len(QUANTITIES), len(self.tasks)), "sums")
         self.total = _variable((), "total")
         self.count = _variable((), "count")
 
@@ -35,7 +34,7 @@ class TaskMetrics(keras.metrics.Metric):
             quantities: The quantities by name and the tasks' `weight`s, `[T]` float32 each, and the
                 `regularization_loss`, a float32 scalar, if there is one.
         """
-        self.sums.assign_add(tf.stack([quantities[quantity] for quantity in self.quantities]))
+        self.sums.assign_add(tf.stack([quantities[quantity] for quantity in QUANTITIES]))
         total = tf.reduce_sum(quantities["loss"] * quantities["weight"])
         if "regularization_loss" in quantities:
             total += quantities["regularization_loss"]
@@ -45,11 +44,8 @@ class TaskMetrics(keras.metrics.Metric):
     def result(self) -> dict[str, tf.Tensor]:
         """Returns the means, `{name: float32 scalar}`."""
         means = tf.math.divide_no_nan(tf.convert_to_tensor(self.sums), self.count)
-        results = {"loss": tf.math.divide_no_nan(tf.convert_to_tensor(self.total), self.count)}
-        for quantity, row in zip(self.quantities, tf.unstack(means), strict=True):
-            for task, mean in zip(self.tasks, tf.unstack(row), strict=True):
-                results[f"{task}/{quantity}"] = mean
-        return results
+        loss = tf.math.divide_no_nan(tf.convert_to_tensor(self.total), self.count)
+        return {"loss": loss, **_by_task(means, self.tasks, QUANTITIES)}
 
 
 class EvaluationMetrics(keras.metrics.Metric):
@@ -59,13 +55,12 @@ class EvaluationMetrics(keras.metrics.Metric):
 
     Args:
         tasks: The names of the tasks.
-        quantities: The names of the quantities.
     """
 
-    def __init__(self, tasks: Sequence[str], quantities: Sequence[str] = OF_EVALUATION, **kwargs: Any) -> None:
+    def __init__(self, tasks: Sequence[str], **kwargs: Any) -> None:
         super().__init__(name="evaluation_metrics", **kwargs)
-        self.tasks, self.quantities = tuple(tasks), tuple(quantities)
-        self.sums = _variable((len(self.quantities), len(self.tasks)), "sums")
+        self.tasks = tuple(tasks)
+        self.sums = _variable((len(OF_EVALUATION), len(self.tasks)), "sums")
         self.num_rows = _variable((len(self.tasks),), "num_rows")
         self.task_weights = _variable((len(self.tasks),), "task_weights")
 
@@ -78,19 +73,15 @@ class EvaluationMetrics(keras.metrics.Metric):
             task_weights: The weights of the tasks, `[T]` float32.
         """
         num_rows = tf.cast(num_rows, tf.float32)
-        self.sums.assign_add(num_rows * tf.stack([quantities[quantity] for quantity in self.quantities]))
+        self.sums.assign_add(num_rows * tf.stack([quantities[quantity] for quantity in OF_EVALUATION]))
         self.num_rows.assign_add(num_rows)
         self.task_weights.assign(task_weights)
 
     def result(self) -> dict[str, tf.Tensor]:
         """Returns the means, `{name: float32 scalar}`."""
         means = tf.math.divide_no_nan(tf.convert_to_tensor(self.sums), tf.convert_to_tensor(self.num_rows))
-        by_name = dict(zip(self.quantities, tf.unstack(means), strict=True))
-        results = {"loss": tf.reduce_sum(by_name["loss"] * tf.convert_to_tensor(self.task_weights))}
-        for quantity, row in by_name.items():
-            for task, mean in zip(self.tasks, tf.unstack(row), strict=True):
-                results[f"{task}/{quantity}"] = mean
-        return results
+        loss = tf.reduce_sum(means[OF_EVALUATION.index("loss")] * tf.convert_to_tensor(self.task_weights))
+        return {"loss": loss, **_by_task(means, self.tasks, OF_EVALUATION)}
 
 
 class UpdateMetrics(keras.metrics.Metric):
@@ -119,6 +110,12 @@ class UpdateMetrics(keras.metrics.Metric):
         """Returns the means, `{name: float32 scalar}`."""
         means = tf.math.divide_no_nan(tf.convert_to_tensor(self.sums), self.count)
         return dict(zip(self.quantities, tf.unstack(means), strict=True))
+
+
+def _by_task(means: tf.Tensor, tasks: Sequence[str], quantities: Sequence[str]) -> dict[str, tf.Tensor]:
+    """Returns means `[Q, T]` by the name `"<task>/<quantity>"`."""
+    names = [f"{task}/{quantity}" for quantity in quantities for task in tasks]
+    return dict(zip(names, tf.unstack(tf.reshape(means, [len(names)])), strict=True))
 
 
 def _variable(shape: tuple[int, ...], name: str) -> keras.Variable:

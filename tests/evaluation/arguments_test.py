@@ -36,7 +36,8 @@ def test_actions_may_be_numbered_from_elsewhere(kind, make_model):
             super().__init__()
             self.action_space = gymnasium.spaces.Discrete(int(self.action_space.n), start=5)
 
-    kind(make_model(), mtq.TaskSet([mtq.Task("corridor", FromFive)]))
+    evaluator = kind(make_model(), mtq.TaskSet([mtq.Task("corridor", FromFive)]))
+    assert evaluator.tasks["corridor"].spec.first_action == 5
 
 
 @pytest.mark.parametrize("kind", EVALUATORS)
