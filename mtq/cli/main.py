@@ -176,11 +176,7 @@ def _tasks(options: argparse.Namespace) -> None:
 
     rows = [("name", "environment", "observation", "actions", "reference return")]
     for name in mtq.suites.names():
-        try:
-            task = mtq.suites.task(name)
-        except ValueError:  # its package is not installed
-            rows.append((name, "needs: pip install minatar", "", "", ""))
-            continue
+        task = mtq.suites.task(name)
         shape = "×".join(map(str, task.spec.observation_shape))
         limit = f" ({task.max_episode_steps:,} steps)" if task.max_episode_steps else ""
         rows.append(

@@ -51,7 +51,8 @@ class CheckedDynamics:
         with raised_in(self._name, "observe"):
             observation = self._dynamics.observe(state)
         shape = [state.shape[0], *self._dynamics.observation_shape]
-        return self._checked("observe", "the observation", observation, tf.float32, shape)
+        dtype = tf.as_dtype(self._dynamics.observation_dtype)
+        return self._checked("observe", "the observation", observation, dtype, shape)
 
     def _checked(self, call: str, role: str, value: Any, dtype: tf.DType, shape: Any) -> tf.Tensor:
         try:

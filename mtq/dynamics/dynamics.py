@@ -14,6 +14,9 @@ class Dynamics(abc.ABC):
 
     Attributes:
         observation_shape: The shape of one observation, without the dimension N.
+        observation_dtype: The dtype of the observations, `"float32"` or `"uint8"`.
+        observation_high: The upper bound of the observations, from which a network scales them from `[0, high]` to
+            `[0, 1]`; None if they are not scaled. Observations of dtype uint8 need it.
         num_actions: The number of actions, which are `0 … num_actions − 1`.
         num_random: The number of random numbers that `initial_state` and `step` take.
         reward_threshold: The return at which the task counts as solved under the constructor's default time limit; None
@@ -25,6 +28,8 @@ class Dynamics(abc.ABC):
     """
 
     observation_shape: tuple[int, ...]
+    observation_dtype: str = "float32"
+    observation_high: float | None = None
     num_actions: int
     num_random: int = 1
     reward_threshold: float | None = None
@@ -72,7 +77,7 @@ class Dynamics(abc.ABC):
         """
 
     def observe(self, state: tf.Tensor) -> tf.Tensor:
-        """Returns the observations of states, `[N, …]` float32; by default the states themselves."""
+        """Returns the observations of states, `[N, …]` of `observation_dtype`; by default the states themselves."""
         return state
 
 

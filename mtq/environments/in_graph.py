@@ -6,6 +6,7 @@ import tensorflow as tf
 from mtq.dynamics.checked import CheckedDynamics
 from mtq.environments.autoreset import AutoresetEnvironment
 from mtq.environments.copies import Step
+from mtq.environments.ranges import ObservationRange
 from mtq.environments.specs import action_spec, observation_spec
 from mtq.interfaces import TimeStep, restart, time_step_spec
 from mtq.random_numbers import make_generator, reseed, uniform
@@ -25,8 +26,10 @@ class InGraphEnvironment(AutoresetEnvironment):
         super().__init__(time_step_spec(observation_spec(task)), action_spec(task), batch_size=num_envs)
         self._dynamics = CheckedDynamics(task.name, task.make_environment())
         self._random = make_generator(seed)
-        size = self._dynamics.initial_state(tf.zeros([num_envs, self._dynamics.num_random])).shape[-1]
-        self._state = tf.Variable(tf.zeros([num_envs, size]), trainable=False)
+        state = self._dynamics.initial_state(tf.zeros([num_envs, self._dynamics.num_random]))
+        if tf.executing_eagerly():
+            ObservationRange(task, None).check(self._dynamics.observe(state).numpy())
+        self._state = tf.Variable(tf.zeros_like(state), trainable=False)
         self._steps = tf.Variable(tf.zeros([num_envs], tf.int32), trainable=False)  # of the current episodes
 
     def reseed(self, seed: int) -> None:
@@ -82,12 +85,15 @@ class InGraphCopies:
 
     def __init__(self, task: Task, num_copies: int, seed: int, compiled: bool = True) -> None:
         self._environment = InGraphEnvironment(task, num_copies, seed)
+        self._range = ObservationRange(task, None)
         step = self._environment.step_and_restart
         self._step = tf.function(step, autograph=False, jit_compile=True) if compiled else step
 
     def reset(self) -> np.ndarray:
         """Starts an episode in every copy. Returns the observations, `[N, ...]`."""
-        return self._environment.reset().observation.numpy()
+        observation = self._environment.reset().observation.numpy()
+        self._range.check(observation)
+        return observation
 
     def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
         """Takes one action in each copy.
@@ -100,8 +106,10 @@ class InGraphCopies:
             The result of the actions in all copies.
         """
         ended, current = self._step(tf.constant(actions, tf.int32))
+        reached = ended.observation.numpy()
+        self._range.check(reached)
         return Step(
-            ended.observation.numpy(),
+            reached,
             ended.reward.numpy(),
             ended.discount.numpy(),
             ended.is_last().numpy(),

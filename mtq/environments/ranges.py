@@ -50,6 +50,7 @@ class ObservationRange:
         self._low, self._high = with_rounding(low, high, is_integer)
         self._set_least_and_most(must_hold)
         self._name, self._size = task.name, low.size
+        self._declaration = "observation_high of its dynamics" if spec.in_graph else "its observation_space"
         self._lows, self._highs = self._low.ravel().tolist(), self._high.ravel().tolist()
         first_low, first_high = self._lows[0], self._highs[0]
         self._is_uniform = bool(np.all(self._low == first_low) and np.all(self._high == first_high))
@@ -148,14 +149,14 @@ class ObservationRange:
             return ValueError(
                 f"The environment of task '{self._name}' must return images from {-_UNSCALED:g} to {_UNSCALED:g}, or "
                 f"declare other bounds, from which they are scaled to [0, 1]. Received: {array.dtype} from "
-                f"{array.min()} to {array.max()}, in {shortened(self._space)}. Set the smallest and largest values in "
-                "the observation_space, such as 0 and 255, or clip the images."
+                f"{array.min()} to {array.max()}{(self._space and f', in {shortened(self._space)}') or ''}. Set the "
+                f"smallest and largest values in {self._declaration}, such as 0 and 255, or clip the images."
             )
         low, high = (_bounds_text(bound) for bound in (self._low, self._high))
         return ValueError(
-            f"The environment of task '{self._name}' must return observations within the bounds of its "
-            f"observation_space, {low} to {high}. Received: {array.dtype} from {array.min()} to {array.max()}. Fix the "
-            "observation_space, or the observations that reset and step return."
+            f"The environment of task '{self._name}' must return observations within the bounds of {self._declaration},"
+            f" {low} to {high}. Received: {array.dtype} from {array.min()} to {array.max()}. Fix {self._declaration}, "
+            "or the observations that it returns."
         )
 
 

@@ -138,7 +138,7 @@ def check_is_new(name: str, environment: Any) -> None:
             _made[key] = weakref.ref(layer, functools.partial(_forget, key))
 
 
-def _find_dynamics(name: str, dynamics: str) -> type[Dynamics]:
+def _find_dynamics(name: str, dynamics: str) -> Callable[[], Dynamics]:
     if dynamics not in BY_NAME:
         raise ValueError(
             f"The environment of task '{name}' must be one of the in-graph environments. Received: "

@@ -6,9 +6,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from mtq.checks import real
 from mtq.dynamics import Dynamics
 from mtq.tasks.environment_source import is_tf_agents
-from mtq.tasks.observation_spaces import Bound, read_array, read_box
+from mtq.tasks.observation_spaces import Bound, check_shape, read_array, read_box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
         ValueError: The actions are not discrete, or the observation is not one array.
     """
     if isinstance(environment, Dynamics):
-        return TaskSpec(environment.observation_shape, "float32", None, environment.num_actions, in_graph=True)
+        return _read_dynamics_spec(name, environment)
     if is_tf_agents(environment):
         return _read_tf_agents_spec(name, environment)
     actions = environment.action_space
@@ -65,6 +66,26 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
     shape, dtype, low, high = read_box(name, environment)
     first = _check_actions(name, int(actions.start), int(actions.start) + int(actions.n) - 1)
     return TaskSpec(shape, dtype, high, int(actions.n), first_action=first, observation_low=low)
+
+
+def _read_dynamics_spec(name: str, dynamics: Dynamics) -> TaskSpec:
+    dtype, high = dynamics.observation_dtype, dynamics.observation_high
+    if dtype not in ("float32", "uint8"):
+        raise ValueError(
+            f"observation_dtype of the dynamics of task '{name}' must be 'float32' or 'uint8'. Received: {dtype!r}. "
+            "Cast the observations to one of these in observe."
+        )
+    if dtype == "uint8" and high is None:
+        raise ValueError(
+            f"observation_high of the dynamics of task '{name}' must be the upper bound of their uint8 observations. "
+            "Received: None. Set it to 1 for binary images or to 255 for colors."
+        )
+    if high is not None:
+        most = 255 if dtype == "uint8" else None
+        high = real(f"observation_high of the dynamics of task '{name}'", high, above=0, most=most)
+    shape = tuple(dynamics.observation_shape)
+    check_shape(name, shape, f"shape {shape}")
+    return TaskSpec(shape, dtype, high, dynamics.num_actions, in_graph=True)
 
 
 def _check_actions(name: str, first: int, last: int) -> int:

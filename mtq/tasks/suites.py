@@ -17,11 +17,11 @@ _CLASSIC_CONTROL = {  # the environment, the time limit and the reference return
 # Training returns of DQN after five million frames, read from a figure of Young and Tian, "MinAtar: An Atari-Inspired
 # Testbed for Thorough and Reproducible Reinforcement Learning Experiments", 2019.
 _MINATAR = {
-    "asterix": 16.8,
-    "breakout": 10.0,
-    "freeway": 50.1,
-    "seaquest": 20.0,
-    "space_invaders": 43.4,
+    "asterix": ("MinAtar-Asterix", 16.8),
+    "breakout": ("MinAtar-Breakout", 10.0),
+    "freeway": ("MinAtar-Freeway", 50.1),
+    "seaquest": ("MinAtar-Seaquest", 20.0),
+    "space_invaders": ("MinAtar-SpaceInvaders", 43.4),
 }
 
 
@@ -53,9 +53,11 @@ def task(name: str, num_envs: int = 1) -> Task:
         environment, limit, reference = _CLASSIC_CONTROL[name]
         return Task(name, environment, num_envs=num_envs, max_episode_steps=limit, reference_return=reference)
     if name in _MINATAR:
-        return Task(name, f"mtq/{name}", num_envs=num_envs, reference_return=_MINATAR[name])
+        dynamics, reference = _MINATAR[name]
+        return Task(name, IN_GRAPH + dynamics, num_envs=num_envs, reference_return=reference)
     if name.startswith(IN_GRAPH):
-        return Task(re.sub(r"(?<!^)(?=[A-Z])", "_", name.removeprefix(IN_GRAPH)).lower(), name, num_envs=num_envs)
+        words = name.removeprefix(IN_GRAPH).rpartition("-")[2]  # SpaceInvaders of MinAtar-SpaceInvaders
+        return Task(re.sub(r"(?<!^)(?=[A-Z])", "_", words).lower(), name, num_envs=num_envs)
     if name in gymnasium.registry:
         identifier = "".join(c if c.isalnum() else "_" for c in name.rpartition("-v")[0] or name)
         return Task(identifier, name, num_envs=num_envs)
@@ -102,11 +104,21 @@ def classic_control(num_envs: int = 1, in_graph: bool = False) -> TaskSet:
     return TaskSet([task(name, num_envs) for name in _CLASSIC_CONTROL])
 
 
-def minatar(games: Sequence[str] = tuple(_MINATAR), num_envs: int = 1) -> TaskSet:
-    """Creates tasks of MinAtar's games, which need the package `minatar`.
+def minatar(games: Sequence[str] = tuple(_MINATAR), num_envs: int = 1, in_graph: bool = True) -> TaskSet:
+    """Creates tasks of MinAtar's games, with sticky actions and increasing difficulty.
 
     Args:
         games: The names of the games: any of asterix, breakout, freeway, seaquest, space_invaders.
         num_envs: The number of copies of each environment that are stepped at once.
+        in_graph: Whether to use the in-graph environments, which follow the same rules as the package `minatar` and are
+            several times as fast; False for the package, which must be installed.
+
+    Raises:
+        ValueError: A name is not that of a game.
     """
-    return TaskSet([task(game, num_envs) for game in games])
+    unknown = sorted(set(games) - set(_MINATAR))
+    if unknown:
+        raise ValueError(f"games must be some of {list(_MINATAR)}. Received: {unknown}. Choose these names.")
+    if in_graph:
+        return TaskSet([task(game, num_envs) for game in games])
+    return TaskSet([Task(game, f"mtq/{game}", num_envs=num_envs, reference_return=_MINATAR[game][1]) for game in games])

@@ -6,20 +6,25 @@ import pytest
 import tensorflow as tf
 
 import mtq
-from mtq.environments import EnvironmentCopies
+from mtq.environments import EnvironmentCopies, make_copies
 from tests.interop import needs_tf_agents
 from tests.toy_environments import Corridor, CountingEnvironment
 
 ALWAYS_BEGIN_ALIKE = {"asterix", "seaquest", "space_invaders"}  # MinAtar's games whose first image is fixed
 
 
-@pytest.fixture(params=mtq.suites.names())
+TASKS = {name: mtq.suites.task(name) for name in mtq.suites.names()}
+TASKS |= {f"{name} of the package": task for name, task in mtq.suites.minatar(in_graph=False).items()}
+DEFAULT = ("cart_pole", "acrobot", "mountain_car", "breakout", "asterix of the package")
+
+
+@pytest.fixture(params=[pytest.param(name, marks=() if name in DEFAULT else pytest.mark.thorough) for name in TASKS])
 def task(request):
-    return mtq.suites.task(request.param)
+    return TASKS[request.param]
 
 
 def play(task, num_copies, seed, steps=60):
-    copies, random = EnvironmentCopies(task, num_copies, seed), np.random.default_rng(0)
+    copies, random = make_copies(task, num_copies, seed, compiled=False), np.random.default_rng(0)
     first = copies.reset()
     return first, [copies.step(random.integers(task.num_actions, size=num_copies)) for _ in range(steps)]
 
@@ -116,9 +121,9 @@ def test_minatar_images_are_uint8_of_zeros_and_ones():
         assert (task.spec.observation_dtype, task.spec.observation_high, task.num_actions) == ("uint8", 1.0, 6)
 
 
-def test_freeways_time_limit_truncates():
-    task = mtq.suites.task("freeway")
-    copies = EnvironmentCopies(task, 1, 0)
+@pytest.mark.parametrize("in_graph", [True, False])
+def test_freeways_time_limit_truncates(in_graph):
+    copies = make_copies(mtq.suites.minatar(["freeway"], in_graph=in_graph)["freeway"], 1, 0)
     copies.reset()
     step = [copies.step(np.zeros(1, int)) for _ in range(2_600)]
     (ended,) = [place for place, one in enumerate(step, start=1) if one.is_last.any()]
