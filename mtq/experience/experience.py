@@ -157,15 +157,22 @@ class Experience:
             The mean returns by task, undiscounted sums of the environment's own rewards; None where no episode has
             finished.
         """
+        return {name: total / number if number else None for name, (number, total) in self.take_finished().items()}
+
+    def take_finished(self) -> dict[str, tuple[float, float]]:
+        """Counts each task's training episodes that have finished since the last call, and adds up their returns.
+
+        It counts the same episodes as `take_mean_returns`; use one of them.
+
+        Returns:
+            The number of episodes and the sum of their undiscounted returns, by task.
+        """
         finished = [
             [replica.statistics[name].take_finished() for replica in self.replicas] for name in self.tasks
         ]  # [T, replicas, 2]
         numbers = sums(self._strategy, [sum(number for number, _ in replicas) for replicas in finished])
         totals = sums(self._strategy, [sum(total for _, total in replicas) for replicas in finished])
-        return {
-            name: total / number if number else None
-            for name, number, total in zip(self.tasks, numbers, totals, strict=True)
-        }
+        return dict(zip(self.tasks, zip(numbers, totals, strict=True), strict=True))
 
     def restart(self) -> None:
         """Starts new episodes in all environments. Open episodes are truncated, and their returns are not counted."""

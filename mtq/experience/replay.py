@@ -137,7 +137,11 @@ class Replay(ReplayBuffer):
         return step
 
     def _write(self, rows: tf.Tensor, items: Memory) -> None:
-        for dtype, values in self._packing.pack(items).items():
+        packed = self._packing.pack(items)
+        if rows.shape[0] == 1:
+            # XLA would merge the write of a single row into the reads that follow, and copy the whole table for each.
+            rows, packed = tf.repeat(rows, 2), {dtype: tf.repeat(values, 2, axis=0) for dtype, values in packed.items()}
+        for dtype, values in packed.items():
             self._table[dtype].scatter_update(tf.IndexedSlices(values, rows))
 
     def _get_next(self, sample_batch_size: int | None, num_steps: int | None, time_stacked: bool) -> tuple[Any, Any]:

@@ -69,6 +69,7 @@ class Run:
         self.folder = as_path("folder of a run", folder)
         self.is_chief, self._notes = is_chief, dict[str, Any]()
         self._resumes, self._export_to = False, export_to
+        self._returns: TrainingReturns | None = None  # that of the last call of `callbacks`
         self.started = time.monotonic()
         overwrite, resume = flag("overwrite", overwrite), flag("resume", resume)
         if overwrite and resume:
@@ -212,11 +213,13 @@ class Run:
         returns, best = TrainingReturns(experience), BestCheckpoint(self.best)
         curves = LearningCurves(self.folder / "learning_curves.png")
         returns.known.update(self._notes.get("returns", {}))
+        returns.latest.update(self._notes.get("latest", {}))
+        self._returns = returns
         best.best = self._notes.get("best", best.best)
 
         def notes() -> dict[str, Any]:
             seconds = time.monotonic() - self.started
-            return {"returns": returns.known, "best": best.best, "seconds": seconds}
+            return {"returns": returns.known, "latest": returns.latest, "best": best.best, "seconds": seconds}
 
         saving = [] if checkpoint is None else [SaveCheckpoint(checkpoint, notes, checkpoint_every)]
         if not self.is_chief:
@@ -257,7 +260,8 @@ class Run:
 
         Returns:
             The content of `metrics.json`: for each task the mean returns of a random policy, before and after the
-            training; the number of environment steps and updates in total; and the duration of the run in seconds.
+            training, and of at least the last 100 episodes of the training itself, which explore; the number of
+            environment steps and updates in total; and the duration of the run in seconds.
         """
         save_whole(model, self.last)
         best = keras.models.load_model(self.best if self.best.exists() else self.last)
@@ -271,6 +275,7 @@ class Run:
                     "before": before[name].mean,
                     "after": after[name].mean,
                     "after_std": after[name].std,
+                    **self._training(name),
                 }
                 for name in experience.tasks
             },
@@ -280,13 +285,23 @@ class Run:
             "seconds": round(time.monotonic() - self.started, 1),
         }
         write_json(self.folder / "metrics.json", metrics)
-        print(f"\nMean return over {episodes} fresh episodes, greedy, of the best checkpoint:")
+        print(
+            f"\nMean return over {episodes} fresh episodes, greedy, of the best checkpoint; and over the last episodes "
+            "of the training, which explore:"
+        )
         print(results_table(metrics["tasks"]))
         print(
             f"{metrics['env_steps']:,} environment steps, {metrics['updates']:,} updates, {metrics['seconds']:.0f} s. "
             f"Everything is in {self.folder}/ (learning_curves.png, log.csv, tensorboard/)."
         )
         return metrics
+
+    def _training(self, task: str) -> dict[str, Any]:
+        """Returns the figures of the training episodes; none if the run's callbacks were not used."""
+        if self._returns is None:
+            return {}
+        mean, number = self._returns.latest_mean(task)
+        return {"training": mean, "training_episodes": number}
 
     def _files(self) -> list[Path]:
         names = ("tasks.json", "best.keras", "last.keras", "log.csv", "learning_curves.png", "metrics.json")

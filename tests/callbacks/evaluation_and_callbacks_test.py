@@ -89,7 +89,11 @@ def test_what_a_run_leaves_behind(finished):
         "tensorboard",
     }
     assert json.loads((folder / "metrics.json").read_text()) == metrics
-    assert set(metrics["tasks"]["cart_pole"]) == {"random", "before", "after", "after_std"}
+    figures = metrics["tasks"]["cart_pole"]
+    assert set(figures) == {"random", "before", "after", "after_std", "training", "training_episodes"}
+    assert figures["training_episodes"] > 2  # of about 9 steps each, in 180 steps
+    assert f"{figures['training']:.1f}" in printed
+    assert metrics["tasks"]["acrobot"]["training"] is None  # none of its episodes has ended
     assert metrics["env_steps"] == 2 * (100 + 40 * 2)
     assert metrics["updates"] == 40
     assert metrics["seconds"] > 0

@@ -174,7 +174,7 @@ def test_what_adds_logs_is_called_first_and_what_records_them_last(model, as_lis
     class Own(keras.callbacks.Callback):
         adds_logs = True
 
-    experience = types.SimpleNamespace(take_mean_returns=dict, env_steps={})
+    experience = types.SimpleNamespace(take_finished=dict, env_steps={})
     first, other, own = Own(), keras.callbacks.Callback(), keras.callbacks.Callback()
     returns, saving, curves = TrainingReturns(experience), SaveCheckpoint(None), LearningCurves("x.png")
     early = keras.callbacks.EarlyStopping("a/loss")
@@ -266,7 +266,7 @@ def test_a_checkpoint_of_every_epoch_needs_no_monitor(model, tmp_path):
 
 
 def training_returns(model):
-    return TrainingReturns(types.SimpleNamespace(take_mean_returns=dict, env_steps={}))
+    return TrainingReturns(types.SimpleNamespace(take_finished=dict, env_steps={}))
 
 
 @pytest.mark.parametrize("make_one", [lambda model: Scripted([1.0]), training_returns])
