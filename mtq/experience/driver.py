@@ -8,6 +8,8 @@ import tensorflow as tf
 from mtq.environments.autoreset import AutoresetEnvironment
 from mtq.environments.gymnasium_environment import step_together
 from mtq.experience.memory import Memory
+from mtq.experience.policy import EpsilonGreedyPolicy
+from mtq.experience.q_model import QValues
 from mtq.interfaces import Driver, TFPolicy, TimeStep
 
 Observer = Callable[[Memory], object]
@@ -74,20 +76,24 @@ class StepDriver(Driver):
         run_together([self], num_steps)
 
 
-def run_together(drivers: Sequence[StepDriver], num_steps: tf.Tensor | int = 1) -> None:
+def run_together(
+    drivers: Sequence[StepDriver], num_steps: tf.Tensor | int = 1, q_values: QValues | None = None
+) -> None:
     """Takes joint steps. In each, every driver's policy selects its actions, then all environments are stepped.
 
     Args:
         drivers: The drivers of several tasks.
         num_steps: The number of joint steps.
+        q_values: The function that computes the action values of all tasks whose policies are ε-greedy,
+            `{task: observation}` → `{task: q_values}`; None if each policy computes its own.
     """
     if isinstance(num_steps, int) and num_steps <= 1:  # a loop costs more than a single step
         if num_steps == 1:
-            act_together(drivers)()
+            act_together(drivers, q_values)()
         return
 
     def step(done: tf.Tensor, current: list[TimeStep]) -> tuple[tf.Tensor, list[TimeStep]]:
-        return done + 1, _step(drivers, current, _act(drivers, current))
+        return done + 1, _step(drivers, current, _act(drivers, current, q_values))
 
     is_unfinished = lambda done, _: done < num_steps  # noqa: E731
     step = tf.autograph.experimental.do_not_convert(step)
@@ -95,19 +101,20 @@ def run_together(drivers: Sequence[StepDriver], num_steps: tf.Tensor | int = 1) 
     _write(drivers, after)
 
 
-def act_together(drivers: Sequence[StepDriver]) -> Callable[[], None]:
+def act_together(drivers: Sequence[StepDriver], q_values: QValues | None = None) -> Callable[[], None]:
     """Selects the next actions of all drivers, without taking the step.
 
     Operations that do not depend on the step can then run concurrently with it.
 
     Args:
         drivers: The drivers of several tasks.
+        q_values: The function that computes action values; see `run_together`.
 
     Returns:
         A function without arguments that takes the step.
     """
     current = _read(drivers)
-    actions = _act(drivers, current)
+    actions = _act(drivers, current, q_values)
     return lambda: _write(drivers, _step(drivers, current, actions))
 
 
@@ -120,9 +127,16 @@ def _write(drivers: Sequence[StepDriver], current: list[TimeStep]) -> None:
         driver.write(time_step)
 
 
-def _act(drivers: Sequence[StepDriver], current: list[TimeStep]) -> list[tf.Tensor]:
-    steps = zip(drivers, current, strict=True)
-    return [tf.cast(driver.policy.action(time_step).action, tf.int32) for driver, time_step in steps]
+def _act(drivers: Sequence[StepDriver], current: list[TimeStep], q_values: QValues | None) -> list[tf.Tensor]:
+    steps = [(driver.policy, time_step) for driver, time_step in zip(drivers, current, strict=True)]
+    greedy = {policy.task.name: step for policy, step in steps if isinstance(policy, EpsilonGreedyPolicy)}
+    values = q_values({name: step.observation for name, step in greedy.items()}) if q_values and greedy else {}
+    return [
+        policy.select(values[policy.task.name], step.is_first())
+        if values and isinstance(policy, EpsilonGreedyPolicy)
+        else tf.cast(policy.action(step).action, tf.int32)
+        for policy, step in steps
+    ]
 
 
 def _step(drivers: Sequence[StepDriver], current: list[TimeStep], actions: list[tf.Tensor]) -> list[TimeStep]:

@@ -121,7 +121,7 @@ class Experience:
         self.replicas = []
         for device, number in zip(local_devices(self._strategy), local_replicas(self._strategy), strict=True):
             with tf.device(device):
-                self.replicas.append(ReplicaExperience(tasks, model.paths, explorations, share, parts, seed, number))
+                self.replicas.append(ReplicaExperience(tasks, model, explorations, share, parts, seed, number))
         self._batches: dict[int, Batches] = {}
         self._warm_up: Any = None
         has_default_parts = replay is None and policy is None

@@ -26,6 +26,9 @@ class EpsilonGreedyPolicy(TFPolicy):
         step: A function without arguments that returns the number of environment steps since the warm-up, an integer
             scalar.
         seed: The seed of the random numbers.
+
+    Attributes:
+        task: The task.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class EpsilonGreedyPolicy(TFPolicy):
         # `EpsilonGreedy` checks the schedule at a few steps only. Here the latest value outside [0, 1] is recorded.
         is_watched = callable(exploration.epsilon) and not _stays_between_its_ends(exploration.epsilon)
         self._wrong = tf.Variable(0.0, trainable=False) if is_watched else None
-        self._task = task
+        self.task = task
         if exploration.repeat_exponent is not None:
             self._repeats = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # steps left
             self._repeated = tf.Variable(tf.zeros([task.num_envs], tf.int32), trainable=False)  # the action
@@ -62,7 +65,7 @@ class EpsilonGreedyPolicy(TFPolicy):
         """Raises a ValueError if the schedule has returned an ε outside `[0, 1]`. For use outside graphs."""
         if self._wrong is not None and self._wrong.numpy() != 0:
             raise ValueError(
-                f"exploration of task '{self._task.name}' must stay a probability, from 0 to 1. Received: "
+                f"exploration of task '{self.task.name}' must stay a probability, from 0 to 1. Received: "
                 f"{self._wrong.numpy():g} from {type(self._exploration.epsilon).__name__}. Fix the schedule."
             )
 
@@ -74,8 +77,16 @@ class EpsilonGreedyPolicy(TFPolicy):
     def _variables(self) -> list[tf.Variable]:
         return []
 
-    def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
-        q_values = self._network(time_step.observation)  # [N, A]
+    def select(self, q_values: tf.Tensor, is_first: tf.Tensor) -> tf.Tensor:
+        """Selects actions by action values that have been computed already.
+
+        Args:
+            q_values: The action values, `[N, A]` float32.
+            is_first: Whether an episode starts, `[N]` bool.
+
+        Returns:
+            The actions, `[N]` int32.
+        """
         greedy = tf.argmax(q_values, axis=-1, output_type=tf.int32)
         draws = tf.unstack(uniform(self._random, [self._num_draws, self._num_envs]))
         epsilon = self._exploration.at(self._step())
@@ -84,8 +95,11 @@ class EpsilonGreedyPolicy(TFPolicy):
         explore = draws[0] < epsilon
         random_action = tf.cast(draws[1] * self._num_actions, tf.int32)
         if self._exploration.repeat_exponent is not None:
-            explore, random_action = self._with_repeats(explore, random_action, draws[2], time_step.is_first())
-        return PolicyStep(tf.where(explore, random_action, greedy), policy_state)
+            explore, random_action = self._with_repeats(explore, random_action, draws[2], is_first)
+        return tf.where(explore, random_action, greedy)
+
+    def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
+        return PolicyStep(self.select(self._network(time_step.observation), time_step.is_first()), policy_state)
 
     def _with_repeats(
         self, explore: tf.Tensor, random_action: tf.Tensor, draw: tf.Tensor, is_first: tf.Tensor

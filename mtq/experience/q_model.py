@@ -1,13 +1,15 @@
 """The interface of the models that select actions, for experiences, evaluations and exports."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import keras
 import tensorflow as tf
 
 from mtq.tasks import TaskSet
+
+QValues = Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]]
 
 
 def check_specs(tasks: TaskSet, model: "QFunctions") -> None:
@@ -56,3 +58,13 @@ class QModel(QFunctions, Protocol):
     @property
     def distribute_strategy(self) -> tf.distribute.Strategy:
         """The strategy in whose scope the network was made."""
+
+    def joint_q_values(self, tasks: Sequence[str]) -> QValues:
+        """Returns a function that computes the action values of several tasks.
+
+        Args:
+            tasks: The names of the tasks.
+
+        Returns:
+            The function, `{task: observation [N, …]}` → `{task: q_values [N, A]}`.
+        """

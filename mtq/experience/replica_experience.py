@@ -4,7 +4,7 @@ import dataclasses
 import fractions
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -15,6 +15,7 @@ from mtq.experience.driver import StepDriver, act_together, run_together
 from mtq.experience.exploration import EpsilonGreedy
 from mtq.experience.memory import memory_spec
 from mtq.experience.policy import EpsilonGreedyPolicy
+from mtq.experience.q_model import QModel, QValues
 from mtq.experience.replay import Replay
 from mtq.experience.sampler import Drawn, Sampler, Selection, UniformSampler
 from mtq.experience.transitions import as_transitions
@@ -84,12 +85,26 @@ class Parts:
     policy: MakePolicy | None = None
 
 
+class _Group(NamedTuple):
+    """The drivers of tasks with equally many copies, which are stepped together.
+
+    Attributes:
+        num_envs: The number of copies of each task.
+        drivers: The drivers.
+        q_values: The function that computes the action values of these tasks.
+    """
+
+    num_envs: int
+    drivers: list[StepDriver]
+    q_values: QValues
+
+
 class ReplicaExperience:
     """One replica's environments, policies and replay buffers.
 
     Args:
         tasks: The tasks.
-        paths: The network of each task, with which its policy selects actions.
+        model: The model whose action values the policies use.
         explorations: The exploration of each task. Schedules of ε count the steps of all replicas.
         share: This replica's share of the run.
         parts: The user's own parts.
@@ -108,7 +123,7 @@ class ReplicaExperience:
     def __init__(
         self,
         tasks: TaskSet,
-        paths: Mapping[str, Any],
+        model: QModel,
         explorations: Mapping[str, EpsilonGreedy],
         share: Share,
         parts: Parts,
@@ -120,7 +135,8 @@ class ReplicaExperience:
         self.replays: dict[str, ReplayBuffer] = {}
         self.drivers: dict[str, StepDriver] = {}
         for name, seeds in _seeds(tasks, seed, replica).items():
-            self._add_task(tasks[name], paths[name], explorations[name], seeds)
+            self._add_task(tasks[name], model.paths[name], explorations[name], seeds)
+        self._groups = self._make_groups(model)
         self._num_batches = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._is_warm = tf.Variable(False, trainable=False)
         in_graph = all(task.spec.in_graph for task in tasks.values())
@@ -261,14 +277,14 @@ class ReplicaExperience:
 
     def warm_up(self) -> None:
         """Takes the steps of the warm-up, unless they have been taken. For use in a graph."""
-        for num_envs, drivers in self._drivers_by_num_envs().items():
-            run_together(drivers, tf.where(self._is_warm, 0, self.share.warmup_rounds(num_envs)))
+        for num_envs, drivers, q_values in self._groups:
+            run_together(drivers, tf.where(self._is_warm, 0, self.share.warmup_rounds(num_envs)), q_values)
         self._is_warm.assign(True)
 
     def _after_all_steps(self, num_rows: int, number: tf.Tensor) -> Drawn:
         """Takes all steps that are due, then samples the batch."""
-        for num_envs, drivers in self._drivers_by_num_envs().items():
-            run_together(drivers, self.share.steps_due(num_envs, number))
+        for num_envs, drivers, q_values in self._groups:
+            run_together(drivers, self.share.steps_due(num_envs, number), q_values)
         return self.sample(num_rows)
 
     def _before_the_last_step(self, num_rows: int, number: tf.Tensor) -> Drawn:
@@ -303,9 +319,9 @@ class ReplicaExperience:
             A function without arguments that takes the last step.
         """
         last_steps = []
-        for num_envs, drivers in self._drivers_by_num_envs().items():
-            run_together(drivers, self.share.steps_due(num_envs, number) - 1)
-            last_steps.append(act_together(drivers))
+        for num_envs, drivers, q_values in self._groups:
+            run_together(drivers, self.share.steps_due(num_envs, number) - 1, q_values)
+            last_steps.append(act_together(drivers, q_values))
 
         @tf.autograph.experimental.do_not_convert
         def take_last_steps() -> tf.Tensor:
@@ -327,12 +343,14 @@ class ReplicaExperience:
                 f"{type(replay).__name__}. Use n_step=1, or leave replay out."
             )
 
-    def _drivers_by_num_envs(self) -> dict[int, list[StepDriver]]:
-        """Returns the drivers by their number of copies. Drivers with equally many copies are stepped together."""
-        groups: dict[int, list[StepDriver]] = {}
+    def _make_groups(self, model: QModel) -> list[_Group]:
+        names: dict[int, list[str]] = {}
         for name, task in self.tasks.items():
-            groups.setdefault(task.num_envs, []).append(self.drivers[name])
-        return groups
+            names.setdefault(task.num_envs, []).append(name)
+        return [
+            _Group(num_envs, [self.drivers[name] for name in together], model.joint_q_values(together))
+            for num_envs, together in names.items()
+        ]
 
     def _add_task(self, task: Task, network: Any, exploration: EpsilonGreedy, seeds: list[int]) -> None:
         statistics = CollectionStatistics(task.num_envs)

@@ -12,7 +12,6 @@ from mtq import keras_internals
 from mtq.joint.row_wise import is_convolution, is_row_wise
 from mtq.joint.rows import Rows, gathered
 from mtq.keras_internals import LayerCall
-from mtq.networks.paths import TaskPaths
 
 CallLayer: TypeAlias = Callable[[Any, Any, Any, bool], Any]
 """A function `(layer, args, kwargs, training)` → outputs, with `Rows` in place of every tensor."""
@@ -35,13 +34,13 @@ class JointNetwork:
 
     From the first convolution on, layers that process each row independently are called on the rows of all tasks whose
     inputs have the same shape, joined along the batch. Other layers, such as batch normalization, are called separately
-    for each task, as `TaskPaths` does. The tasks' batches may differ in size.
+    for each task, as calls on the single paths would be. The tasks' batches may differ in size.
 
     Args:
-        paths: The tasks' paths through the network.
+        paths: The tasks' paths through the network, by task.
     """
 
-    def __init__(self, paths: TaskPaths) -> None:
+    def __init__(self, paths: Mapping[str, keras.Model]) -> None:
         self._names = tuple(paths)
         self._inputs = [paths[name].inputs[0] for name in paths]
         self._outputs = [id(paths[name].outputs[0]) for name in paths]

@@ -33,5 +33,13 @@ def xla_pays_for_update(network: keras.Model) -> bool:
     """
     if operations_are_watched():
         return False
-    has_convolutions = any(is_convolution(layer) for layer in flatten_layers(network))
-    return is_on_cpu() and has_convolutions and suits_xla_on_cpu(network)
+    return is_on_cpu() and has_convolutions(network) and suits_xla_on_cpu(network)
+
+
+def has_convolutions(network: keras.Model) -> bool:
+    """Whether a network has convolutions.
+
+    Args:
+        network: The network, a functional model.
+    """
+    return any(is_convolution(layer) for layer in flatten_layers(network))

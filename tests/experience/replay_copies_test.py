@@ -1,4 +1,4 @@
-"""The compiled loop changes the table of a replay in place. A copy of it at every step would cost more than the update."""
+"""The compiled loop changes the table of a replay in place: a copy at every step would cost more than the update."""
 
 import keras
 import pytest
