@@ -22,7 +22,7 @@ help:
 	@echo "make test-workers  several processes as one run: their weights, one killed, resumed (ten minutes)"
 	@echo "make test-tpu   compile the training step for a TPU that need not be there (installs JAX and libtpu)"
 	@echo "make test-versions  some tests with the oldest and the newest Keras and TensorFlow (installs both, 5 GB)"
-	@echo "make benchmark  speed beside tf-agents and Stable-Baselines3 (installs the latter, with torch)"
+	@echo "make benchmark  speed beside tf-agents and Stable-Baselines3, also on images (installs the latter, with torch)"
 	@echo "make check      lint, format and types"
 	@echo "make format     fix lint and format"
 	@echo "make setup      only set up; PYTHON=python3.13 for another Python"
@@ -89,6 +89,7 @@ test-versions: .venv-oldest/.installed .venv-newest/.installed
 
 benchmark: setup .venv-benchmarks/.installed
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.images
 
 $(CHECK_VENV)/.installed: requirements-check.txt
 	$(INTERPRETER) -m venv $(CHECK_VENV)

@@ -13,20 +13,13 @@ The last line is one JSON object.
 
 import dataclasses
 import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
 from typing import Any
 
 import simple_parsing
 
+from benchmarks.in_turn import Worker, run_in_turn
 from benchmarks.systems.work import Work
 
-_ROOT = Path(__file__).resolve().parents[1]
 _NAMES = {
     "mtq_in_graph": "mtq, in-graph tasks",
     "mtq_gymnasium": "mtq, Gymnasium tasks",
@@ -60,72 +53,6 @@ class Options:
     """The number of updates per execution of `fit`, and of tf-agents in one graph."""
 
 
-class Worker:
-    """A system that runs in its own process.
-
-    Args:
-        name: The name of the system.
-        work: The work that it does.
-        python: The path of the Python that runs it.
-    """
-
-    def __init__(self, name: str, work: Work, python: str) -> None:
-        command = [python, "-m", "benchmarks.worker", name, json.dumps(dataclasses.asdict(work))]
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
-        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  (stays open as long as the process runs)
-        self._process = subprocess.Popen(
-            command, cwd=_ROOT, env=environment, text=True, stdin=-1, stdout=-1, stderr=self._stderr
-        )
-        self.name = name
-        self.first = self._answer()
-        self.rounds: list[dict[str, float]] = []
-
-    def run(self, seconds: float) -> None:
-        """Runs for about a number of seconds; the number of updates follows from the speed of the last round."""
-        unit = self.first["round_to"]
-        last = self.rounds[-1] if self.rounds else {"updates": unit, "seconds": 0.5}
-        updates = max(round(seconds * last["updates"] / last["seconds"] / unit), 1) * unit
-        self.rounds.append(self._order(int(updates)))
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
-        self._stderr.close()
-
-    def median(self, quantity: str) -> float:
-        """Returns the median over the rounds of a quantity per second."""
-        return statistics.median(r[quantity] / r["seconds"] for r in self.rounds[1:] or self.rounds)
-
-    def _order(self, updates: int) -> dict[str, float]:
-        self._process.stdin.write(f"{updates}\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, float]:
-        for line in self._process.stdout:
-            if line.startswith("ANSWER "):
-                return json.loads(line.removeprefix("ANSWER "))
-        self._process.communicate()
-        self._stderr.seek(0)
-        with self._stderr as stderr:
-            raise RuntimeError(f"{self.name} did not answer. Its standard error is:\n{stderr.read()[-4000:]}")
-
-
-def python_for(system: str) -> str | None:
-    """Returns the path of a Python that can import a system; None if there is none."""
-    if system != "stable_baselines3":
-        return sys.executable
-    for python in (sys.executable, str(_ROOT / ".venv-benchmarks" / "bin" / "python")):
-        if (
-            Path(python).exists()
-            and not subprocess.run(
-                [python, "-c", "import stable_baselines3"], capture_output=True, check=False
-            ).returncode
-        ):
-            return python
-    return None
-
-
 def measure(options: Options) -> dict[str, Any]:
     """Runs the systems in turn.
 
@@ -142,28 +69,9 @@ def measure(options: Options) -> dict[str, Any]:
         warmup_steps=options.warmup_steps,
         steps_per_execution=options.steps_per_execution,
     )
-    workers: list[Worker] = []
-    try:
-        _measure(options, work, workers)
-    finally:
-        for worker in workers:
-            worker.close()
+    titles = {name: _NAMES[name] for name in options.systems.split(",")}
+    workers = run_in_turn(titles, work, options.rounds, options.seconds)
     return results(workers, work)
-
-
-def _measure(options: Options, work: Work, workers: list[Worker]) -> None:
-    for name in options.systems.split(","):
-        python = python_for(name)
-        if python is None:
-            _say(f"{_NAMES[name]}: not installed, left out (make benchmark installs it)")
-            continue
-        _say(f"setting up {_NAMES[name]} …")
-        workers.append(Worker(name, work, python))
-    for number in range(options.rounds + 1):  # the first only determines the numbers of updates
-        for worker in workers:
-            worker.run(options.seconds if number else options.seconds / 3)
-            speed = worker.rounds[-1]["env_steps"] / worker.rounds[-1]["seconds"]
-            _say(f"round {number} of {options.rounds}: {_NAMES[worker.name]} {speed:,.0f} steps/s")
 
 
 def results(workers: list[Worker], work: Work) -> dict[str, Any]:
@@ -204,10 +112,6 @@ def _ratios(speeds: dict[str, float], peer: str) -> dict[str, float]:
     if peer not in speeds:
         return {}
     return {name: speed / speeds[peer] for name, speed in speeds.items() if name != "mtq_update"}
-
-
-def _say(text: str) -> None:
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

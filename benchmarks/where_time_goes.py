@@ -20,8 +20,8 @@ from typing import Any
 
 import simple_parsing
 
+from benchmarks.in_turn import Worker
 from benchmarks.systems.work import Work
-from benchmarks.throughput import Worker
 
 _PARTS = ("step", "act", "store", "sample", "learn")
 

@@ -20,6 +20,10 @@ _SYSTEMS = {
     "tf_agents": ("tf_agents_dqn", "TfAgentsTutorial"),
     "tf_agents_one_graph": ("tf_agents_dqn", "TfAgentsOneGraph"),
     "stable_baselines3": ("stable_baselines3_dqn", "StableBaselines3"),
+    "minatar_in_graph": ("mtq_minatar", "MinAtarInGraph"),
+    "minatar_update": ("mtq_minatar", "MinAtarUpdate"),
+    "minatar_package": ("mtq_minatar", "MinAtarPackage"),
+    "minatar_stable_baselines3": ("stable_baselines3_minatar", "StableBaselines3MinAtar"),
 }
 
 

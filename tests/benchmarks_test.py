@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import best_possible, same_curves, task_gradients, telemetry, throughput, worker
+from benchmarks import best_possible, images, in_turn, same_curves, task_gradients, telemetry, throughput, worker
 from benchmarks.systems.work import Work
 from mtq.dynamics import Dynamics
 from mtq.interfaces import HAS_TF_AGENTS
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOME, ALL = "mtq_in_graph,tf_agents,mtq_update", "mtq_in_graph,mtq_gymnasium,tf_agents,stable_baselines3,mtq_update"
 
 
-class InThisProcess(throughput.Worker):
+class InThisProcess(in_turn.Worker):
     """Does without another process, which would import TensorFlow, and compile by XLA."""
 
     def __init__(self, name, work, python):
@@ -69,7 +69,7 @@ def result(request):
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")  # what tf-agents imports has some, which a worker's process does not show
-            patched.setattr(throughput, "Worker", InThisProcess)
+            patched.setattr(in_turn, "Worker", InThisProcess)
             print(json.dumps(throughput.measure(throughput.Options(**SETTINGS, systems=systems))))
         return printed.getvalue(), systems.split(",")
     options = [text for name, value in SETTINGS.items() for text in (f"--{name}", str(value))]
@@ -85,7 +85,7 @@ def test_the_last_line_is_the_promised_object(result):
     speeds = figures["env_steps_per_second"]
     assert set(speeds) == {"mtq_in_graph", "mtq_gymnasium", "tf_agents", "stable_baselines3"}
     for name, speed in speeds.items():
-        if name not in systems or (name == "stable_baselines3" and throughput.python_for(name) is None):
+        if name not in systems or (name == "stable_baselines3" and in_turn.python_for(name) is None):
             assert speed is None
         else:
             assert speed > 0
@@ -100,10 +100,21 @@ def test_the_table_says_what_was_compared(result):
 
 
 @pytest.mark.thorough
+def test_the_figures_of_images(monkeypatch, capsys):
+    monkeypatch.setattr(in_turn, "Worker", InThisProcess)
+    settings = {"games": 1, "rounds": 1, "seconds": 0.2, "warmup_steps": 40, "steps_per_execution": 4}
+    figures = images.measure(images.Options(**settings, systems="minatar_in_graph,minatar_package,minatar_update"))
+    speeds = figures["frames_per_second"]
+    assert all(speed > 0 for speed in speeds.values())
+    assert figures["loop_over_update"] == pytest.approx(speeds["minatar_update"] / speeds["minatar_in_graph"])
+    assert "mtq, games in the graph" in capsys.readouterr().out
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize("system", [pytest.param("mtq_gymnasium", marks=pytest.mark.slow), "tf_agents"])
 def test_the_work_is_what_it_claims_to_be(system):
     """One update per 4 environment steps of a task, counted by the system."""
-    process = throughput.Worker(system, Work(tasks=2, warmup_steps=40, steps_per_execution=3), sys.executable)
+    process = in_turn.Worker(system, Work(tasks=2, warmup_steps=40, steps_per_execution=3), sys.executable)
     process.run(0.1)
     (answer,) = process.rounds
     tasks = 2 if system == "mtq_gymnasium" else 1
@@ -113,7 +124,7 @@ def test_the_work_is_what_it_claims_to_be(system):
 
 def test_a_system_that_fails_is_heard():
     with pytest.raises(RuntimeError, match="no_such_system did not answer"):
-        throughput.Worker("no_such_system", Work(), sys.executable)
+        in_turn.Worker("no_such_system", Work(), sys.executable)
 
 
 def test_arms_are_compared_by_the_area_under_their_curves(tmp_path):

@@ -17,18 +17,14 @@ _GYMNASIUM = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "CartPole-v1", "Mou
 class MtqInGraph:
     """mtq on the in-graph tasks of `mtq.suites.classic`, which are repeated if there are more than five."""
 
-    overlap = False
+    overlap = double = False
 
     def __init__(self, work: Work) -> None:
         self.work, self.round_to = work, work.steps_per_execution
         self.tasks = mtq.TaskSet([self.task(i) for i in range(work.tasks)])
-        network = mtq.networks.shared_q_network(
-            self.tasks,
-            backbone=mtq.networks.mlp([work.hidden]),
-            encoders={name: mtq.networks.dense_encoder(task, work.hidden) for name, task in self.tasks.items()},
-            seed=0,
+        self.model = mtq.MultiTaskDQN(
+            self.make_network(), self.tasks, target_update_period=work.target_update_period, double=self.double
         )
-        self.model = mtq.MultiTaskDQN(network, self.tasks, target_update_period=work.target_update_period)
         self.model.compile(
             keras.optimizers.Adam(work.learning_rate),
             loss="huber",
@@ -42,6 +38,15 @@ class MtqInGraph:
         suite = list(mtq.suites.classic().values())
         task = suite[i % len(suite)]
         return mtq.Task(f"task_{i}", task.environment, discount=task.discount, num_envs=self.work.num_envs)
+
+    def make_network(self) -> keras.Model:
+        """Returns the network."""
+        return mtq.networks.shared_q_network(
+            self.tasks,
+            backbone=mtq.networks.mlp([self.work.hidden]),
+            encoders={name: mtq.networks.dense_encoder(task, self.work.hidden) for name, task in self.tasks.items()},
+            seed=0,
+        )
 
     def make_batches(self) -> Any:
         """Returns the batches that `fit` receives."""
@@ -83,13 +88,15 @@ class MtqGymnasiumOverlap(MtqGymnasium):
     overlap = True
 
 
-class MtqUpdate(MtqInGraph):
-    """Updates only: the same model and `fit`, on one fixed batch."""
+class UpdatesOnly(MtqInGraph):
+    """Updates only: the same model and `fit`, on fixed batches."""
+
+    num_batches = 1
 
     def make_batches(self) -> Any:
-        """Returns one batch without end, which `fit` reads from variables as it reads a replay buffer."""
+        """Returns batches without end, which `fit` reads from variables as it reads a replay buffer."""
         self._updates = 0
-        return _FixedBatches(super().make_batches())
+        return _FixedBatches(super().make_batches(), self.num_batches)
 
     def run(self, updates: int) -> None:
         """Makes updates, counts them for `env_steps`, and checks that no environment has been stepped meanwhile."""
@@ -107,30 +114,43 @@ class MtqUpdate(MtqInGraph):
         return self._updates * self.work.num_envs * self.work.tasks
 
 
+class MtqUpdate(UpdatesOnly):
+    """Updates only, on one fixed batch."""
+
+
 class _FixedBatches(Batches):
-    """A fixed random batch, in place of the batches that the experience draws.
+    """Fixed random batches, one after the other, in place of the batches that the experience draws.
 
     Args:
         batches: Batches of the same tasks and size.
+        number: The number of different batches. With several, XLA cannot move work on them out of the loop.
     """
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: Batches, number: int) -> None:
         super().__init__(batches.experience, batches.batch_size)
         random, tasks = np.random.default_rng(0), batches.experience.tasks
-        self._batch = {name: self._transition(task, batches.batch_size, random) for name, task in tasks.items()}
+        shape = (number, batches.batch_size)
+        self._batches = {name: self._transition(task, shape, random) for name, task in tasks.items()}
+        self._number, self._next = number, tf.Variable(0)
 
     def draw(self) -> Drawn:
-        """Returns the batch, read from its variables."""
-        return Drawn(tf.nest.map_structure(tf.convert_to_tensor, self._batch), {})
+        """Returns the next batch, read from its variables."""
+        place = 0 if self._number == 1 else self._next.assign_add(1) % self._number
+        return Drawn(tf.nest.map_structure(lambda variable: variable[place], self._batches), {})
 
-    def _transition(self, task: mtq.Task, size: int, random: np.random.Generator) -> mtq.value_learning.Transition:
+    def _transition(
+        self, task: mtq.Task, shape: tuple[int, ...], random: np.random.Generator
+    ) -> mtq.value_learning.Transition:
         def observations() -> tf.Variable:
-            return tf.Variable(random.normal(size=(size, *task.spec.observation_shape)).astype(np.float32))
+            size = (*shape, *task.spec.observation_shape)
+            if task.spec.observation_dtype == "uint8":
+                return tf.Variable(random.integers(2, size=size).astype(np.uint8))
+            return tf.Variable(random.normal(size=size).astype(np.float32))
 
         return mtq.value_learning.Transition(
             observations(),
-            tf.Variable(random.integers(task.num_actions, size=size).astype(np.int32)),
-            tf.Variable(random.normal(size=size).astype(np.float32)),
-            tf.Variable(np.full(size, task.discount, np.float32)),
+            tf.Variable(random.integers(task.num_actions, size=shape).astype(np.int32)),
+            tf.Variable(random.normal(size=shape).astype(np.float32)),
+            tf.Variable(np.full(shape, task.discount, np.float32)),
             observations(),
         )
