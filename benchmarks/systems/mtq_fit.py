@@ -129,28 +129,29 @@ class _FixedBatches(Batches):
     def __init__(self, batches: Batches, number: int) -> None:
         super().__init__(batches.experience, batches.batch_size)
         random, tasks = np.random.default_rng(0), batches.experience.tasks
-        shape = (number, batches.batch_size)
-        self._batches = {name: self._transition(task, shape, random) for name, task in tasks.items()}
+        rows = number * batches.batch_size
+        self._rows = {name: self._transition(task, rows, random) for name, task in tasks.items()}
         self._number, self._next = number, tf.Variable(0)
 
     def draw(self) -> Drawn:
         """Returns the next batch, read from its variables."""
-        place = 0 if self._number == 1 else self._next.assign_add(1) % self._number
-        return Drawn(tf.nest.map_structure(lambda variable: variable[place], self._batches), {})
+        if self._number == 1:
+            return Drawn(tf.nest.map_structure(tf.convert_to_tensor, self._rows), {})
+        first = self._next.assign_add(1) % self._number * self.batch_size
+        rows = first + tf.range(self.batch_size)
+        return Drawn(tf.nest.map_structure(lambda variable: tf.gather(variable, rows), self._rows), {})
 
-    def _transition(
-        self, task: mtq.Task, shape: tuple[int, ...], random: np.random.Generator
-    ) -> mtq.value_learning.Transition:
+    def _transition(self, task: mtq.Task, size: int, random: np.random.Generator) -> mtq.value_learning.Transition:
         def observations() -> tf.Variable:
-            size = (*shape, *task.spec.observation_shape)
+            shape = (size, *task.spec.observation_shape)
             if task.spec.observation_dtype == "uint8":
-                return tf.Variable(random.integers(2, size=size).astype(np.uint8))
-            return tf.Variable(random.normal(size=size).astype(np.float32))
+                return tf.Variable(random.integers(2, size=shape).astype(np.uint8))
+            return tf.Variable(random.normal(size=shape).astype(np.float32))
 
         return mtq.value_learning.Transition(
             observations(),
-            tf.Variable(random.integers(task.num_actions, size=shape).astype(np.int32)),
-            tf.Variable(random.normal(size=shape).astype(np.float32)),
-            tf.Variable(np.full(shape, task.discount, np.float32)),
+            tf.Variable(random.integers(task.num_actions, size=size).astype(np.int32)),
+            tf.Variable(random.normal(size=size).astype(np.float32)),
+            tf.Variable(np.full(size, task.discount, np.float32)),
             observations(),
         )

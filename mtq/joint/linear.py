@@ -97,12 +97,10 @@ def im2col(layer: keras.layers.Layer, images: tf.Tensor) -> tf.Tensor:
         spans.append((window, stride))
     padded = tf.pad(images, [*paddings, [0, 0]]) if layer.padding == "same" else images
     (height, down), (width, right) = spans
-    shifted = [
-        padded[:, row : row + last[0] + 1 : down, column : column + last[1] + 1 : right]
-        for row in range(height)
-        for column in range(width)
-    ]
-    return tf.concat(shifted, axis=-1)
+    # First along the width, then along the height: fewer and longer pieces than one for each element of a patch.
+    wide = [padded[:, :, column : column + last[1] + 1 : right] for column in range(width)]
+    rows = tf.concat(wide, axis=-1)
+    return tf.concat([rows[:, row : row + last[0] + 1 : down] for row in range(height)], axis=-1)
 
 
 def call_with_im2col(layer: keras.layers.Layer, args: Any, kwargs: Any, training: bool) -> Any:
