@@ -1,10 +1,11 @@
-"""The replay buffer: a table with one row per step, from which a sampler selects."""
+"""The replay buffer: tables with one row per step, from which a sampler selects."""
 
+import math
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from mtq.experience.memory import Memory, Packing
+from mtq.experience.memory import Memory, Numbers
 from mtq.experience.sampler import Sampler, Selection, UniformSampler
 from mtq.interfaces import ReplayBuffer
 
@@ -13,7 +14,7 @@ class Draw(NamedTuple):
     """The steps that were selected for a sample.
 
     Attributes:
-        rows: The row numbers of the steps in the table, `[B, n]` int64.
+        rows: The row numbers of the steps, `[B, n]` int64.
         needs_coming: Whether any of the steps is not stored yet, a bool scalar.
         selection: The selection of the sampler.
     """
@@ -23,11 +24,20 @@ class Draw(NamedTuple):
     selection: Selection
 
 
+_SMALL = 64  # bytes of an observation up to which there is always room for that after the end of an episode
+_SHARE, _LEAST = 8, 64  # else one for each eighth step, and some more
+
+
 class Replay(ReplayBuffer):
-    """The latest steps of the N copies of one task's environment, in a table with one row per step.
+    """The latest steps of the N copies of one task's environment, with one observation for each step.
 
     It is a replay buffer with tf-agents' interface. The rows of one copy are contiguous: of these, row `i mod length`
-    holds step i.
+    holds step i, and the place of its observation in the copy's ring of observations. The observations of an episode,
+    with that after its last step, follow each other in the ring, so that the next observation is at the next place.
+
+    The ring has places for as many observations as steps, and for one more at the end of every eighth step. Episodes of
+    fewer than eight steps need more: then fewer steps than the capacity are stored. Where an observation has at most 64
+    bytes, there are enough places for any episodes.
 
     Args:
         spec: The specs of one step, from `memory_spec`.
@@ -45,12 +55,21 @@ class Replay(ReplayBuffer):
     ) -> None:
         self._length = capacity // num_envs
         super().__init__(spec, self._length * num_envs)
-        self._num_envs, self._packing = num_envs, Packing(spec)
-        self._table = {
-            dtype: tf.Variable(tf.zeros([self._length * num_envs, width], dtype), trainable=False, name=dtype)
-            for dtype, width in sorted(self._packing.widths.items())
-        }
+        self._num_envs, self._shape = num_envs, spec.observation.shape
+        size, dtype = math.prod(self._shape), spec.observation.dtype
+        self._places = _num_places(self._length, size * dtype.size)  # of each copy
+        # An episode needs at most two places for each of its steps, and the coming step's are kept free.
+        self._least_steps = min(self._length, self._places // 2 - 1)
+        numbers = tf.zeros([self._length * num_envs, len(Numbers._fields)])
+        self._numbers = tf.Variable(numbers, trainable=False, name="numbers")
+        observations = tf.zeros([self._places * num_envs, size], dtype)
+        self._observations = tf.Variable(observations, trainable=False, name="observations")
         self._last_step = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        self._first_step = tf.Variable(0, dtype=tf.int64, trainable=False)  # whose observations have not been replaced
+        self._place = tf.Variable(tf.zeros([num_envs], tf.int64), trainable=False)  # of the coming step's observation
+        self._removes_steps = self._places < _most_places(self._length)
+        owners = tf.fill([self._places * num_envs if self._removes_steps else 0], tf.constant(-1, tf.int64))
+        self._owners = tf.Variable(owners, trainable=False)  # the step to which the observation at each place belongs
         self.sampler = UniformSampler() if sampler is None else sampler
         self.sampler.build(self._length, num_envs, seed)
 
@@ -61,34 +80,40 @@ class Replay(ReplayBuffer):
 
     def state(self) -> list[tf.Variable]:
         """Returns the variables for checkpoints, always in the same order."""
-        return [*self._table.values(), self._last_step, *self.sampler.state()]
+        steps = [self._numbers, self._observations, self._last_step, self._first_step, self._place, self._owners]
+        return [*steps, *self.sampler.state()]
 
     def end_episodes(self) -> None:
         """Marks the newest step of each copy as the last of its episode, as after a truncation."""
-        newest = tf.maximum(self._last_step.read_value(), 0) % self._length
-        rows = newest + tf.range(self._num_envs, dtype=tf.int64) * self._length
 
         def mark() -> tf.Tensor:
-            memory = self.read(rows)
-            self._write(rows, memory._replace(is_last=tf.ones_like(memory.is_last)))
+            rows = self._last_step.read_value() % self._length + self._first_rows()
+            numbers = self.numbers(rows)
+            _scatter(self._numbers, rows, numbers._replace(is_last=tf.ones_like(numbers.is_last)).pack())
+            self._advance(tf.where(numbers.is_last, tf.constant(0, tf.int64), 1), ~numbers.is_last)
             return tf.constant(True)
 
         tf.cond(self._last_step.read_value() >= 0, mark, lambda: tf.constant(False))
 
     def draw(self, batch_size: int, num_steps: int = 1, coming: int = 0, sampler: Sampler | None = None) -> Draw:
-        """Selects the steps of a sample, among them some that will be stored before `take` reads the sample.
+        """Selects the steps of a sample, among them some that will be stored before they are read.
 
         Args:
             batch_size: The number of rows of the sample, B.
             num_steps: The number of consecutive steps in each row of the sample, n.
-            coming: The number of steps of each copy that will be stored between now and `take`.
+            coming: The number of steps of each copy that will be stored between now and the reading, 0 or 1.
             sampler: The sampler; by default the replay's own.
 
         Returns:
             The selected steps.
         """
+        if num_steps > self._least_steps:
+            raise ValueError(
+                f"num_steps must be at most {self._least_steps}, the number of steps of each copy that are stored "
+                f"with any lengths of episodes. Received: {num_steps}. Raise the capacity."
+            )
         newest = self._last_step.read_value() + coming
-        oldest = tf.maximum(newest - self._length + 1, 0)
+        oldest = tf.maximum(newest - self._length + 1, self._first_step)
         sampler = sampler or self.sampler
         selection = sampler.select(batch_size, oldest, newest - num_steps + 2 - oldest)
         if (selection.weight is not None) != bool(sampler.has_weights):
@@ -102,18 +127,35 @@ class Replay(ReplayBuffer):
         needs_coming = tf.reduce_any(selection.step + num_steps - 1 > newest - coming)
         return Draw(rows, needs_coming, selection)
 
-    def take(self, draw: Draw) -> Memory:
-        """Returns the steps that `draw` selected, `[B, n, …]`."""
-        return self.read(draw.rows)
-
-    def read(self, rows: tf.Tensor) -> Memory:
-        """Returns the steps in some rows of the table.
+    def numbers(self, rows: tf.Tensor) -> Numbers:
+        """Returns what is stored of the steps in some rows beside their observations.
 
         Args:
             rows: The row numbers, an int64 tensor of any shape. The rows of the first copy come first, then those of
                 the second, and so on.
         """
-        return self._packing.unpack({dtype: tf.gather(table, rows) for dtype, table in self._table.items()})
+        return Numbers.unpack(tf.gather(self._numbers, rows))
+
+    def observations(self, copy: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        """Returns the observations at some places.
+
+        Args:
+            copy: The numbers of the copies, an int64 tensor of any shape.
+            place: The places, int64 of the same shape. The first place follows the last.
+        """
+        rows = copy * self._places + place % self._places
+        return tf.reshape(tf.gather(self._observations, rows), [*rows.shape, *self._shape])
+
+    def read(self, rows: tf.Tensor) -> Memory:
+        """Returns the steps in some rows, `[…]`.
+
+        Args:
+            rows: The row numbers, as for `numbers`.
+        """
+        action, reward, discount, is_last, place = self.numbers(rows)
+        copy = rows // self._length
+        observation, next_observation = self.observations(copy, place), self.observations(copy, place + 1)
+        return Memory(observation, action, reward, discount, next_observation, is_last)
 
     def check_valid(self) -> None:
         """Raises an AssertionError if the stored steps are inconsistent. For tests."""
@@ -127,26 +169,53 @@ class Replay(ReplayBuffer):
 
     def _num_stored(self) -> tf.Tensor:
         """Returns the number of steps that are stored of each copy."""
-        return tf.minimum(self._last_step.read_value() + 1, self._length)
+        last = self._last_step.read_value()
+        return tf.minimum(last + 1 - self._first_step, self._length)
 
     def _add_batch(self, items: Memory) -> tf.Tensor:
         step = self._last_step.assign_add(1)
-        rows = step % self._length + tf.range(self._num_envs, dtype=tf.int64) * self._length
-        self._write(rows, items)
+        rows = step % self._length + self._first_rows()
+        numbers = Numbers(items.action, items.reward, items.discount, items.is_last, self._place)
+        _scatter(self._numbers, rows, numbers.pack())
+        places = tf.concat([self._rows_of_places(0), self._rows_of_places(1)], axis=0)
+        observations = tf.concat([items.observation, items.next_observation], axis=0)
+        _scatter(self._observations, places, tf.reshape(observations, [2 * self._num_envs, -1]))
+        if self._removes_steps:
+            _scatter(self._owners, places, tf.fill([2 * self._num_envs], step))
+        self._advance(1 + tf.cast(items.is_last, tf.int64), items.is_last)
         self.sampler.added(step)
         return step
 
-    def _write(self, rows: tf.Tensor, items: Memory) -> None:
-        packed = self._packing.pack(items)
-        if rows.shape[0] == 1:
-            # XLA would merge the write of a single row into the reads that follow, and copy the whole table for each.
-            rows, packed = tf.repeat(rows, 2), {dtype: tf.repeat(values, 2, axis=0) for dtype, values in packed.items()}
-        for dtype, values in packed.items():
-            self._table[dtype].scatter_update(tf.IndexedSlices(values, rows))
+    def _advance(self, number: tf.Tensor, ended: tf.Tensor) -> None:
+        """Moves on in the rings of observations, and removes the steps whose observations will be replaced next.
+
+        Args:
+            number: The number of places by which each copy moves on, `[N]` int64.
+            ended: Whether an episode ends with this, `[N]` bool. Else the coming step's observation is in its place.
+        """
+        self._place.assign((self._place + number) % self._places)
+        if not self._removes_steps:
+            return
+        first, second = (tf.gather(self._owners, self._rows_of_places(ahead)) for ahead in (0, 1))
+        removed = tf.reduce_max(tf.maximum(second, tf.where(ended, first, -1)))
+        self._first_step.assign(tf.maximum(self._first_step, removed + 1))
+
+    def _first_rows(self) -> tf.Tensor:
+        """Returns the number of each copy's first row, `[N]` int64."""
+        return tf.range(self._num_envs, dtype=tf.int64) * self._length
+
+    def _rows_of_places(self, ahead: int) -> tf.Tensor:
+        """Returns the rows of the coming step's places in the table of observations, `[N]` int64.
+
+        Args:
+            ahead: 0 for the observation, 1 for the next observation.
+        """
+        copies = tf.range(self._num_envs, dtype=tf.int64)
+        return copies * self._places + (self._place + ahead) % self._places
 
     def _get_next(self, sample_batch_size: int | None, num_steps: int | None, time_stacked: bool) -> tuple[Any, Any]:
         draw = self.draw(sample_batch_size or 1, num_steps or 1)
-        steps = self.take(draw)
+        steps = self.read(draw.rows)
         if num_steps is None:
             steps = tf.nest.map_structure(lambda values: values[:, 0], steps)
         if sample_batch_size is None:
@@ -189,3 +258,32 @@ class Replay(ReplayBuffer):
 
     def _clear(self) -> None:
         self._last_step.assign(-1)
+        self._first_step.assign(0)
+        self._place.assign(tf.zeros_like(self._place))
+        self._owners.assign(-tf.ones_like(self._owners))
+
+
+def _most_places(length: int) -> int:
+    """Returns the number of places that suffices for episodes of any length: two for each step."""
+    return 2 * length + 2
+
+
+def _num_places(length: int, num_bytes: int) -> int:
+    """Returns the number of places for observations of each copy.
+
+    Args:
+        length: The number of steps that are stored of each copy.
+        num_bytes: The number of bytes of an observation.
+    """
+    most = _most_places(length)
+    return most if num_bytes <= _SMALL else min(length + length // _SHARE + _LEAST, most)
+
+
+def _scatter(table: tf.Variable, rows: tf.Tensor, values: tf.Tensor) -> None:
+    """Writes values into the rows of a table, `[N]`.
+
+    A single row is written twice: XLA would merge its write into the reads that follow, and copy the table for each.
+    """
+    if rows.shape[0] == 1:
+        rows, values = tf.repeat(rows, 2), tf.repeat(values, 2, axis=0)
+    table.scatter_update(tf.IndexedSlices(values, rows))

@@ -18,7 +18,7 @@ from mtq.experience.policy import EpsilonGreedyPolicy
 from mtq.experience.q_model import QModel, QValues
 from mtq.experience.replay import Replay
 from mtq.experience.sampler import Drawn, Sampler, Selection, UniformSampler
-from mtq.experience.transitions import as_transitions
+from mtq.experience.transitions import as_transitions, transitions_of
 from mtq.interfaces import ReplayBuffer, TFPolicy
 from mtq.random_numbers import Purpose, stream_seeds
 from mtq.tasks import Task, TaskSet
@@ -247,7 +247,7 @@ class ReplicaExperience:
                 sampler = None if samplers is None else samplers[name]
                 draw = replay.draw(num_rows, self.share.n_step, sampler=sampler)
                 selections[name] = draw.selection
-                batch[name] = as_transitions(self.tasks[name], replay.take(draw), draw.selection.weight)
+                batch[name] = transitions_of(self.tasks[name], replay, draw)
             else:
                 steps, _ = replay.get_next(num_rows, self.share.n_step)
                 batch[name] = as_transitions(self.tasks[name], steps)
@@ -305,10 +305,7 @@ class ReplicaExperience:
         nothing = lambda: tf.constant(False)  # noqa: E731
         is_needed = tf.reduce_any([draw.needs_coming for draw in draws.values()])
         tf.cond(is_needed, take_last_steps, nothing)
-        batch = {
-            name: as_transitions(self.tasks[name], self.replays[name].take(draw), draw.selection.weight)
-            for name, draw in draws.items()
-        }
+        batch = {name: transitions_of(self.tasks[name], self.replays[name], draw) for name, draw in draws.items()}
         tf.cond(is_needed, nothing, take_last_steps)
         return Drawn(batch, {name: draw.selection for name, draw in draws.items()})
 

@@ -4,29 +4,70 @@ import tensorflow as tf
 
 from mtq import value_learning as vl
 from mtq.experience.memory import Memory
+from mtq.experience.replay import Draw, Replay
 from mtq.tasks import Task
 
+Transitions = vl.Transition | vl.WeightedTransition
 
-def as_transitions(task: Task, steps: Memory, weight: tf.Tensor | None = None) -> vl.Transition | vl.WeightedTransition:
-    """Converts steps to transitions: scales and clips rewards, multiplies discounts by γ, and computes n-step returns.
+
+def transitions_of(task: Task, replay: Replay, draw: Draw) -> Transitions:
+    """Reads the transitions that start at the steps which were drawn from a replay.
+
+    Rewards are scaled and clipped, discounts multiplied by γ, and n-step returns computed.
 
     Args:
         task: The task, with its `reward_scale`, `reward_clip` and `discount`.
-        steps: The consecutive steps, a `Memory` of `[B, n, …]`.
-        weight: The factors of the transitions' losses, `[B]` float32; None if all count the same.
+        replay: The replay.
+        draw: The steps that were drawn, in rows of n consecutive ones.
 
     Returns:
         The transitions, `[B, …]`. Their returns span n steps, or fewer where the episode ends earlier.
     """
-    reward = steps.reward * task.reward_scale
+    steps = replay.numbers(draw.rows)  # [B, n]
+    returns, discounts, position = _returns(task, steps.reward, steps.discount, steps.is_last)
+    copy = draw.selection.copy
+    transition = vl.Transition(
+        replay.observations(copy, steps.place[:, 0]),
+        steps.action[:, 0],
+        returns,
+        discounts,
+        replay.observations(copy, _at(steps.place, position) + 1),
+    )
+    weight = draw.selection.weight
+    return transition if weight is None else vl.WeightedTransition(*transition, weight)
+
+
+def as_transitions(task: Task, steps: Memory) -> vl.Transition:
+    """Converts steps from a replay buffer of the user's own to transitions, as `transitions_of` does.
+
+    Args:
+        task: The task.
+        steps: The consecutive steps, a `Memory` of `[B, n, …]`.
+
+    Returns:
+        The transitions, `[B, …]`.
+    """
+    returns, discounts, position = _returns(task, steps.reward, steps.discount, steps.is_last)
+    bootstrap = _at(steps.next_observation, position)
+    return vl.Transition(steps.observation[:, 0], steps.action[:, 0], returns, discounts, bootstrap)
+
+
+def _returns(
+    task: Task, reward: tf.Tensor, discount: tf.Tensor, is_last: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    """Returns the returns and discounts of `[B, n]` steps, and the position of the last step that each spans.
+
+    The position is None if all returns span one step.
+    """
+    reward = reward * task.reward_scale
     if task.reward_clip is not None:
         reward = tf.clip_by_value(reward, -task.reward_clip, task.reward_clip)
-    discount = steps.discount * task.discount
-    observation, action = steps.observation[:, 0], steps.action[:, 0]
+    discount = discount * task.discount
     if reward.shape[1] == 1:
-        returns, discounts, bootstrap = reward[:, 0], discount[:, 0], steps.next_observation[:, 0]
-    else:
-        returns, discounts, position = vl.n_step_returns(reward, discount, steps.is_last)
-        bootstrap = tf.gather(steps.next_observation, position, axis=1, batch_dims=1)
-    transition = vl.Transition(observation, action, returns, discounts, bootstrap)
-    return transition if weight is None else vl.WeightedTransition(*transition, weight)
+        return reward[:, 0], discount[:, 0], None
+    return vl.n_step_returns(reward, discount, is_last)
+
+
+def _at(values: tf.Tensor, position: tf.Tensor | None) -> tf.Tensor:
+    """Returns the values `[B, …]` at one position of each row of `[B, n, …]`; at the first if the position is None."""
+    return values[:, 0] if position is None else tf.gather(values, position, axis=1, batch_dims=1)

@@ -170,7 +170,7 @@ def _fingerprint(state: Mapping[str, Any]) -> list[float]:
 
 def _write(path: Path, state: Mapping[str, Any]) -> None:
     with written(path) as file:
-        np.savez(file, **{name.replace("/", "|"): np.asarray(variable) for name, variable in state.items()})
+        np.savez_compressed(file, **{name.replace("/", "|"): np.asarray(variable) for name, variable in state.items()})
 
 
 def _read(path: Path, state: Mapping[str, Any]) -> None:
@@ -181,8 +181,9 @@ def _read(path: Path, state: Mapping[str, Any]) -> None:
         )
         if not alike:
             raise ValueError(
-                f"The checkpoint must have been written with the same tasks, network and settings. Received: {path}, "
-                "which holds other variables. Start the run with its original options, or a new run in another folder."
+                "The checkpoint must have been written with the same tasks, network and settings, by a version of mtq "
+                f"that stores the same. Received: {path}, which holds other variables. Start the run with its original "
+                "options, or a new run in another folder."
             )
         for name, variable in state.items():
             variable.assign(tf.constant(saved[name.replace("/", "|")], variable.dtype))

@@ -1,0 +1,129 @@
+"""The replay stores one observation a step. Sampled rows are compared with whole steps that are kept beside it."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mtq
+from mtq.experience.memory import Memory, memory_spec
+from mtq.experience.replay import Replay
+from mtq.experience.transitions import transitions_of
+from mtq.tasks.spec import TaskSpec
+
+DISCOUNT = 0.5
+
+
+def task_of(shape, dtype):
+    spec = TaskSpec(shape, dtype, 255.0 if dtype == "uint8" else None, 3)
+    return types.SimpleNamespace(spec=spec, discount=DISCOUNT, reward_scale=1.0, reward_clip=None)
+
+
+class Beside:
+    """A replay, and all of its steps in Python. Every observation is different."""
+
+    def __init__(self, shape, dtype, num_envs, capacity, ending, seed):
+        self.task, self.num_envs, self.ending = task_of(shape, dtype), num_envs, ending
+        self.replay = Replay(memory_spec(self.task), num_envs, capacity, seed=seed)
+        self.random, self.shape, self.dtype = np.random.default_rng(seed), shape, np.dtype(dtype)
+        self.steps, self.current = [], self.observations()
+        self.add = tf.function(self.replay.add_batch)
+
+    def observations(self):
+        size = (self.num_envs, *self.shape)
+        high = 256 if self.dtype == np.uint8 else 2**20
+        return self.random.integers(high, size=size).astype(self.dtype)
+
+    def step(self):
+        reached = self.observations()
+        ends = self.random.random(self.num_envs) < self.ending
+        terminal = ends & (self.random.random(self.num_envs) < 0.5)
+        numbers = self.random.integers(3, size=self.num_envs), self.random.normal(size=self.num_envs)
+        action, reward = numbers[0].astype(np.int32), numbers[1].astype(np.float32)
+        memory = Memory(self.current, action, reward, np.where(terminal, 0, 1).astype(np.float32), reached, ends)
+        self.add(Memory(*map(tf.constant, memory)))
+        self.steps.append(memory)
+        self.current = np.where(ends.reshape(-1, *[1] * len(self.shape)), self.observations(), reached)
+
+    def restart(self):
+        self.replay.end_episodes()
+        newest = self.steps.pop()
+        self.steps.append(newest._replace(is_last=np.ones_like(newest.is_last)))
+        self.current = self.observations()
+
+    def expected(self, step, copy, n):
+        first, reward, discount = self.steps[step], 0.0, 1.0
+        for number in range(step, step + n):
+            memory = self.steps[number]
+            reward += discount * memory.reward[copy]
+            discount *= DISCOUNT * memory.discount[copy]
+            if memory.is_last[copy]:
+                break
+        return first.observation[copy], first.action[copy], reward, discount, memory.next_observation[copy]
+
+    def check(self, rows, n):
+        draw = self.replay.draw(rows, n)
+        drawn = transitions_of(self.task, self.replay, draw)
+        steps, copies = draw.selection.step.numpy(), draw.selection.copy.numpy()
+        wanted = [self.expected(step, copy, n) for step, copy in zip(steps, copies, strict=True)]
+        for got, expected in zip(drawn, zip(*wanted, strict=True), strict=True):
+            np.testing.assert_allclose(got.numpy(), np.stack(expected), rtol=1e-5, atol=1e-6)
+        return len(self.steps) - steps.min()
+
+
+CASES = [
+    ((3,), "float32", 0.2),  # a place for every observation
+    ((5, 5, 1), "float32", 0.2),  # about as many places as are needed
+    ((8, 8, 2), "uint8", 0.02),
+    ((8, 8, 2), "uint8", 0.6),  # episodes so short that steps are removed
+    ((2,), "float32", 1.0),  # of one step
+]
+
+
+@pytest.mark.parametrize("num_envs", [pytest.param(1, marks=pytest.mark.thorough), 4])
+@pytest.mark.parametrize(("shape", "dtype", "ending"), CASES)
+@pytest.mark.parametrize("n", [1, pytest.param(3, marks=pytest.mark.thorough), 5])
+def test_sampled_rows_equal_whole_steps(shape, dtype, ending, num_envs, n):
+    length = 300
+    beside = Beside(shape, dtype, num_envs, length * num_envs, ending, seed=n)
+    for _ in range(n):
+        beside.step()
+    oldest = []
+    for _ in range(30):  # the replay is written over three times
+        for _ in range(beside.random.integers(1, 60)):
+            beside.step()
+        if beside.random.random() < 0.3:
+            beside.restart()
+        oldest.append(beside.check(200, n))
+    assert max(oldest) <= length
+    stored = int(beside.replay.num_frames()) // num_envs
+    if ending < 0.1 or beside.replay._places == 2 * length + 2:
+        assert stored == length
+    assert stored >= beside.replay._least_steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_envs", [1, 4])
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_a_hundred_thousand_sampled_rows(num_envs, n):
+    for number, (shape, dtype, ending) in enumerate(CASES):
+        beside = Beside(shape, dtype, num_envs, 1_000 * num_envs, ending, seed=number)
+        for _ in range(20):
+            for _ in range(200):
+                beside.step()
+            beside.check(1_000, n)
+
+
+def test_memory_is_one_observation_a_step():
+    size = lambda replay: sum(v.shape.num_elements() * v.dtype.size for v in replay.state())  # noqa: E731
+    breakout = Replay(memory_spec(mtq.suites.task("breakout")), 1, 100_000)
+    assert size(breakout) / 100_000 <= 500
+    vector = Replay(memory_spec(task_of((17,), "float32")), 1, 100_000)
+    assert size(vector) / 100_000 <= 5 * 4 + 1.13 * (17 * 4 + 8)
+
+
+def test_a_window_longer_than_what_is_always_stored_is_refused():
+    replay = Replay(memory_spec(task_of((8, 8, 2), "uint8")), 1, 1_000)
+    with pytest.raises(ValueError, match=r"num_steps must be at most 593, .* Received: 594"):
+        replay.draw(4, 594)
