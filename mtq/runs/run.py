@@ -141,7 +141,7 @@ class Run:
             tasks: The tasks in whose environments the model is evaluated before training and at the end; by default the
                 experience's tasks.
             checkpoint_every: The number of epochs from one checkpoint to the next, or 0 for none. A checkpoint holds
-                the whole replay buffers, two observations for each step.
+                the whole replay buffers, compressed.
 
         Returns:
             The content of `metrics.json`; an empty dict in processes other than the chief.
