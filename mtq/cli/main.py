@@ -8,6 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mtq.cli.arguments import HelpFormatter, add_learning_options, count
 from mtq.cli.quiet import import_tensorflow
@@ -167,6 +168,28 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--overwrite", action="store_true", help="replace an export that is already in the folder")
     export.set_defaults(command=_export)
 
+    record = commands.add_parser(
+        "record",
+        help="record episodes as a GIF or a video",
+        description="Plays episodes with the best model of a run, or with an export, and records them.",
+        formatter_class=HelpFormatter,
+    )
+    record.add_argument("run", help="the folder of the run or of the SavedModel")
+    record.add_argument("--task", help="the name of the task; may be left out if there is only one")
+    record.add_argument("--to", required=True, help="the file to write, .gif or .mp4")
+    record.add_argument("--episodes", type=count, default=1, help="the number of episodes")
+    record.add_argument("--seed", type=int, default=1, help="the seed of the environment")
+    record.add_argument("--max-steps", type=count, default=10_000, help="the number of steps of an episode at most")
+    record.add_argument("--frames-per-second", type=float, default=20.0, help="the number of pictures per second")
+    record.add_argument("--tasks", help="the tasks.json of the run that was exported; required for a SavedModel")
+    record.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
+    record.add_argument(
+        "--trust-imports",
+        action="store_true",
+        help="import the modules that tasks.json names, which runs their code",
+    )
+    record.set_defaults(command=_record)
+
     add_commands(commands)
     return parser
 
@@ -277,6 +300,34 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"{'task':<{width}}  {'mean return':>11}  {'± SD':>7}  {'random':>9}   ({options.episodes} episodes)")
     for name, row in rows.items():
         print(f"{name:<{width}}  {row['mean']:>11.1f}  {row['std']:>7.1f}  {row['random']:>9.1f}")
+
+
+def _record(options: argparse.Namespace) -> None:
+    import mtq
+    from mtq.cli.play_export import policies
+
+    settings = {
+        name: getattr(options, name) for name in ("episodes", "seed", "max_steps", "frames_per_second", "overwrite")
+    }
+    if (Path(options.run) / "saved_model.pb").exists():
+        tasks, policy = policies(options.run, options.tasks, options.trust_imports)
+        name = _task_to_record(options.task, list(tasks))
+        played = mtq.evaluation.record_policy(tasks[name], policy(name), options.to, **settings)
+    else:
+        model = mtq.runs.load_best(options.run, trust_imports=options.trust_imports)
+        name = _task_to_record(options.task, list(model.tasks))
+        played = mtq.evaluation.record(model, name, options.to, **settings)
+    returns = ", ".join(f"{value:.1f}" for value in played.returns)
+    print(f"Wrote {options.to}: {played.lengths.sum():,} steps of {name}, with a return of {returns}.")
+
+
+def _task_to_record(task: str | None, names: list[str]) -> str:
+    if task is None and len(names) == 1:
+        return names[0]
+    if task not in names:
+        received = "none" if task is None else repr(task)
+        raise ValueError(f"--task must be one of {', '.join(names)}. Received: {received}.")
+    return task
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ The model is loaded by TensorFlow alone, as a server would load it; only the env
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,35 @@ def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: boo
     Returns:
         The return of each task's episode.
     """
+    from mtq.evaluation.evaluator import play, task_seed
+
+    tasks, policy = policies(path, tasks_file, trust_imports)
+    return {
+        name: play(task, policy(name), episodes=1, seed=task_seed(tasks, name, seed)).mean
+        for name, task in tasks.items()
+    }
+
+
+def policies(path: str, tasks_file: str | None, trust_imports: bool) -> tuple[Any, Callable[[str], Any]]:
+    """Loads a SavedModel and the tasks that it plays.
+
+    Args:
+        path: The folder of the SavedModel.
+        tasks_file: The path of a run's `tasks.json`.
+        trust_imports: Whether modules named in the tasks file may be imported.
+
+    Returns:
+        The tasks, and a function that returns the policy of a task.
+
+    Raises:
+        ValueError: There is no tasks file.
+    """
     import tensorflow as tf
 
-    from mtq.evaluation.evaluator import play, task_seed
     from mtq.runs import load_tasks
 
+    if tasks_file is None:
+        raise ValueError("--tasks must be the tasks.json of the run that was exported. Received: none.")
     signatures = tf.saved_model.load(path).signatures
     tasks = load_tasks(tasks_file, trust_imports=trust_imports)
 
@@ -41,10 +65,7 @@ def play_export(path: str, tasks_file: str, seed: int = 0, *, trust_imports: boo
 
         return actions
 
-    return {
-        name: play(task, policy(name), episodes=1, seed=task_seed(tasks, name, seed)).mean
-        for name, task in tasks.items()
-    }
+    return tasks, policy
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,7 +16,10 @@ class Sticky(Dynamics):
         probability: The probability of repeating the previous action.
 
     Example:
-        >>> mtq.Task("breakout", Sticky(mtq.dynamics.minatar.Breakout(), 0.1))
+        >>> import mtq
+        >>> task = mtq.Task("breakout", lambda: Sticky(mtq.dynamics.minatar.Breakout(), 0.1))
+        >>> task.spec.observation_shape
+        (10, 10, 4)
 
     Reference: Machado et al., "Revisiting the Arcade Learning Environment", JAIR 2018, section 5.
     """

@@ -119,6 +119,14 @@ class EnvironmentCopies:
                 observation[i] = first
         return Step(next_observation, reward, discount, is_last, observation)
 
+    def render(self) -> np.ndarray | None:
+        """Returns a picture of the first copy, `[height, width, 3]` uint8; None if it renders none as `rgb_array`."""
+        environment = self._environments[0]
+        if getattr(environment, "render_mode", None) != "rgb_array":
+            return None
+        with raised_in(self.task.name, "render"):
+            return np.asarray(environment.render(), np.uint8)
+
     def close(self) -> None:
         """Closes the copies, except for an environment that was given as an object, which the user closes."""
         if is_tf_agents(self.task.environment):

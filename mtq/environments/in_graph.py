@@ -116,5 +116,8 @@ class InGraphCopies:
             current.observation.numpy(),
         )
 
+    def render(self) -> None:
+        """Returns None, because in-graph environments render nothing."""
+
     def close(self) -> None:
         """Does nothing, because in-graph environments hold no resources."""

@@ -2,6 +2,7 @@
 
 from mtq.evaluation.evaluator import EpisodeReturns, Evaluator, evaluate, evaluate_random, greedy_policy, task_seed
 from mtq.evaluation.playing import MAX_STEPS, play
+from mtq.evaluation.recording import record, record_policy
 from mtq.evaluation.step_evaluator import StepEvaluator
 
 __all__ = [
@@ -13,5 +14,7 @@ __all__ = [
     "evaluate_random",
     "greedy_policy",
     "play",
+    "record",
+    "record_policy",
     "task_seed",
 ]

@@ -48,30 +48,34 @@ class Replay(ReplayBuffer):
 
     Attributes:
         sampler: The sampler.
+        num_envs: The number of copies of the environment, N.
+        length: The number of steps of each copy that are stored at most.
+        num_places: The number of places for observations of each copy.
+        observation_shape: The shape of an observation.
     """
 
     def __init__(
         self, spec: Memory, num_envs: int, capacity: int, sampler: Sampler | None = None, seed: int = 0
     ) -> None:
-        self._length = capacity // num_envs
-        super().__init__(spec, self._length * num_envs)
-        self._num_envs, self._shape = num_envs, spec.observation.shape
-        size, dtype = math.prod(self._shape), spec.observation.dtype
-        self._places = _num_places(self._length, size * dtype.size)  # of each copy
+        self.length = capacity // num_envs
+        super().__init__(spec, self.length * num_envs)
+        self.num_envs, self.observation_shape = num_envs, spec.observation.shape
+        size, dtype = math.prod(self.observation_shape), spec.observation.dtype
+        self.num_places = _num_places(self.length, size * dtype.size)  # of each copy
         # An episode needs at most two places for each of its steps, and the coming step's are kept free.
-        self._least_steps = min(self._length, self._places // 2 - 1)
-        numbers = tf.zeros([self._length * num_envs, len(Numbers._fields)])
+        self._least_steps = min(self.length, self.num_places // 2 - 1)
+        numbers = tf.zeros([self.length * num_envs, len(Numbers._fields)])
         self._numbers = tf.Variable(numbers, trainable=False, name="numbers")
-        observations = tf.zeros([self._places * num_envs, size], dtype)
+        observations = tf.zeros([self.num_places * num_envs, size], dtype)
         self._observations = tf.Variable(observations, trainable=False, name="observations")
         self._last_step = tf.Variable(-1, dtype=tf.int64, trainable=False)
         self._first_step = tf.Variable(0, dtype=tf.int64, trainable=False)  # whose observations have not been replaced
         self._place = tf.Variable(tf.zeros([num_envs], tf.int64), trainable=False)  # of the coming step's observation
-        self._removes_steps = self._places < _most_places(self._length)
-        owners = tf.fill([self._places * num_envs if self._removes_steps else 0], tf.constant(-1, tf.int64))
+        self._removes_steps = self.num_places < _most_places(self.length)
+        owners = tf.fill([self.num_places * num_envs if self._removes_steps else 0], tf.constant(-1, tf.int64))
         self._owners = tf.Variable(owners, trainable=False)  # the step to which the observation at each place belongs
         self.sampler = UniformSampler() if sampler is None else sampler
-        self.sampler.build(self._length, num_envs, seed)
+        self.sampler.build(self.length, num_envs, seed)
 
     def reset(self, seed: int) -> None:
         """Removes all steps, and resets the sampler to another seed."""
@@ -87,7 +91,7 @@ class Replay(ReplayBuffer):
         """Marks the newest step of each copy as the last of its episode, as after a truncation."""
 
         def mark() -> tf.Tensor:
-            rows = self._last_step.read_value() % self._length + self._first_rows()
+            rows = self._last_step.read_value() % self.length + self._first_rows()
             numbers = self.numbers(rows)
             _scatter(self._numbers, rows, numbers._replace(is_last=tf.ones_like(numbers.is_last)).pack())
             self._advance(tf.where(numbers.is_last, tf.constant(0, tf.int64), 1), ~numbers.is_last)
@@ -113,7 +117,7 @@ class Replay(ReplayBuffer):
                 f"with any lengths of episodes. Received: {num_steps}. Raise the capacity."
             )
         newest = self._last_step.read_value() + coming
-        oldest = tf.maximum(newest - self._length + 1, self._first_step)
+        oldest = tf.maximum(newest - self.length + 1, self._first_step)
         sampler = sampler or self.sampler
         selection = sampler.select(batch_size, oldest, newest - num_steps + 2 - oldest)
         if (selection.weight is not None) != bool(sampler.has_weights):
@@ -123,7 +127,7 @@ class Replay(ReplayBuffer):
                 "weights. Set has_weights of the sampler's class."
             )
         steps = selection.step[:, None] + tf.range(num_steps, dtype=tf.int64)
-        rows = steps % self._length + selection.copy[:, None] * self._length  # [B, n]
+        rows = steps % self.length + selection.copy[:, None] * self.length  # [B, n]
         needs_coming = tf.reduce_any(selection.step + num_steps - 1 > newest - coming)
         return Draw(rows, needs_coming, selection)
 
@@ -143,8 +147,8 @@ class Replay(ReplayBuffer):
             copy: The numbers of the copies, an int64 tensor of any shape.
             place: The places, int64 of the same shape. The first place follows the last.
         """
-        rows = copy * self._places + place % self._places
-        return tf.reshape(tf.gather(self._observations, rows), [*rows.shape, *self._shape])
+        rows = copy * self.num_places + place % self.num_places
+        return tf.reshape(tf.gather(self._observations, rows), [*rows.shape, *self.observation_shape])
 
     def read(self, rows: tf.Tensor) -> Memory:
         """Returns the steps in some rows, `[…]`.
@@ -153,7 +157,7 @@ class Replay(ReplayBuffer):
             rows: The row numbers, as for `numbers`.
         """
         action, reward, discount, is_last, place = self.numbers(rows)
-        copy = rows // self._length
+        copy = rows // self.length
         observation, next_observation = self.observations(copy, place), self.observations(copy, place + 1)
         return Memory(observation, action, reward, discount, next_observation, is_last)
 
@@ -165,23 +169,23 @@ class Replay(ReplayBuffer):
         assert int(self.num_frames()) <= self.capacity, "more rows than the capacity"
 
     def _num_frames(self) -> tf.Tensor:
-        return self._num_stored() * self._num_envs
+        return self._num_stored() * self.num_envs
 
     def _num_stored(self) -> tf.Tensor:
         """Returns the number of steps that are stored of each copy."""
         last = self._last_step.read_value()
-        return tf.minimum(last + 1 - self._first_step, self._length)
+        return tf.minimum(last + 1 - self._first_step, self.length)
 
     def _add_batch(self, items: Memory) -> tf.Tensor:
         step = self._last_step.assign_add(1)
-        rows = step % self._length + self._first_rows()
+        rows = step % self.length + self._first_rows()
         numbers = Numbers(items.action, items.reward, items.discount, items.is_last, self._place)
         _scatter(self._numbers, rows, numbers.pack())
         places = tf.concat([self._rows_of_places(0), self._rows_of_places(1)], axis=0)
         observations = tf.concat([items.observation, items.next_observation], axis=0)
-        _scatter(self._observations, places, tf.reshape(observations, [2 * self._num_envs, -1]))
+        _scatter(self._observations, places, tf.reshape(observations, [2 * self.num_envs, -1]))
         if self._removes_steps:
-            _scatter(self._owners, places, tf.fill([2 * self._num_envs], step))
+            _scatter(self._owners, places, tf.fill([2 * self.num_envs], step))
         self._advance(1 + tf.cast(items.is_last, tf.int64), items.is_last)
         self.sampler.added(step)
         return step
@@ -193,7 +197,7 @@ class Replay(ReplayBuffer):
             number: The number of places by which each copy moves on, `[N]` int64.
             ended: Whether an episode ends with this, `[N]` bool. Else the coming step's observation is in its place.
         """
-        self._place.assign((self._place + number) % self._places)
+        self._place.assign((self._place + number) % self.num_places)
         if not self._removes_steps:
             return
         first, second = (tf.gather(self._owners, self._rows_of_places(ahead)) for ahead in (0, 1))
@@ -202,7 +206,7 @@ class Replay(ReplayBuffer):
 
     def _first_rows(self) -> tf.Tensor:
         """Returns the number of each copy's first row, `[N]` int64."""
-        return tf.range(self._num_envs, dtype=tf.int64) * self._length
+        return tf.range(self.num_envs, dtype=tf.int64) * self.length
 
     def _rows_of_places(self, ahead: int) -> tf.Tensor:
         """Returns the rows of the coming step's places in the table of observations, `[N]` int64.
@@ -210,8 +214,8 @@ class Replay(ReplayBuffer):
         Args:
             ahead: 0 for the observation, 1 for the next observation.
         """
-        copies = tf.range(self._num_envs, dtype=tf.int64)
-        return copies * self._places + (self._place + ahead) % self._places
+        copies = tf.range(self.num_envs, dtype=tf.int64)
+        return copies * self.num_places + (self._place + ahead) % self.num_places
 
     def _get_next(self, sample_batch_size: int | None, num_steps: int | None, time_stacked: bool) -> tuple[Any, Any]:
         draw = self.draw(sample_batch_size or 1, num_steps or 1)
@@ -253,8 +257,8 @@ class Replay(ReplayBuffer):
         """Returns the numbers of the rows that hold a step, `[N, L]`, of each copy from its oldest to its newest."""
         last = self._last_step.read_value()
         steps = tf.range(last + 1 - self._num_stored(), last + 1)
-        copies = tf.range(self._num_envs, dtype=tf.int64)
-        return steps % self._length + copies[:, None] * self._length
+        copies = tf.range(self.num_envs, dtype=tf.int64)
+        return steps % self.length + copies[:, None] * self.length
 
     def _clear(self) -> None:
         self._last_step.assign(-1)

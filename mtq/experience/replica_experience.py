@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from mtq.environments.gymnasium_environment import GymnasiumEnvironment
@@ -14,6 +15,7 @@ from mtq.experience.collection_statistics import CollectionStatistics
 from mtq.experience.driver import StepDriver, act_together, run_together
 from mtq.experience.exploration import EpsilonGreedy
 from mtq.experience.memory import memory_spec
+from mtq.experience.old_replays import converted
 from mtq.experience.policy import EpsilonGreedyPolicy
 from mtq.experience.q_model import QModel, QValues
 from mtq.experience.replay import Replay
@@ -191,6 +193,14 @@ class ReplicaExperience:
             for part, variables in by_part.items():
                 variables_by_name.update({f"{name}/{part}/{i}": variable for i, variable in enumerate(variables)})
         return variables_by_name
+
+    def converted(self, saved: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the variables of a checkpoint with the names and shapes of `state`, also those of earlier versions.
+
+        Args:
+            saved: The variables of the checkpoint, by name.
+        """
+        return converted(saved, self.replays)
 
     def resume(self, epoch: int) -> None:
         """Starts new episodes in environments in Python, which cannot be restored. Called after `state` was restored.

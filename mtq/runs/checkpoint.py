@@ -5,7 +5,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,7 @@ class Checkpoint:
         notes = json.loads((path / "notes.json").read_text())
         _read(path / "model.npz", _model_state(self._model))
         for number, replica in zip(local_replicas(self._strategy), self._experience.replicas, strict=True):
-            _read(path / f"replica_{number}.npz", replica.state())
+            _read(path / f"replica_{number}.npz", replica.state(), replica.converted)
             replica.resume(epoch)
         return notes
 
@@ -173,17 +173,17 @@ def _write(path: Path, state: Mapping[str, Any]) -> None:
         np.savez_compressed(file, **{name.replace("/", "|"): np.asarray(variable) for name, variable in state.items()})
 
 
-def _read(path: Path, state: Mapping[str, Any]) -> None:
-    with np.load(path, allow_pickle=False) as saved:
-        names = {name.replace("|", "/") for name in saved.files}
-        alike = names == set(state) and all(
-            saved[name.replace("/", "|")].shape == tuple(variable.shape) for name, variable in state.items()
+def _read(path: Path, state: Mapping[str, Any], convert: Callable[[dict], dict] = dict) -> None:
+    with np.load(path, allow_pickle=False) as file:
+        saved = convert({name.replace("|", "/"): file[name] for name in file.files})
+    alike = set(saved) == set(state) and all(
+        saved[name].shape == tuple(variable.shape) for name, variable in state.items()
+    )
+    if not alike:
+        raise ValueError(
+            "The checkpoint must have been written with the same tasks, network and settings. Received: "
+            f"{path}, which holds other variables. Start the run with its original options, or a new run in another "
+            "folder."
         )
-        if not alike:
-            raise ValueError(
-                "The checkpoint must have been written with the same tasks, network and settings, by a version of mtq "
-                f"that stores the same. Received: {path}, which holds other variables. Start the run with its original "
-                "options, or a new run in another folder."
-            )
-        for name, variable in state.items():
-            variable.assign(tf.constant(saved[name.replace("/", "|")], variable.dtype))
+    for name, variable in state.items():
+        variable.assign(tf.constant(saved[name], variable.dtype))

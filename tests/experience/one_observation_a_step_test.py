@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import mtq
 from mtq.experience.memory import Memory, memory_spec
+from mtq.experience.old_replays import converted
 from mtq.experience.replay import Replay
 from mtq.experience.transitions import transitions_of
 from mtq.tasks.spec import TaskSpec
@@ -98,7 +99,7 @@ def test_sampled_rows_equal_whole_steps(shape, dtype, ending, num_envs, n):
         oldest.append(beside.check(200, n))
     assert max(oldest) <= length
     stored = int(beside.replay.num_frames()) // num_envs
-    if ending < 0.1 or beside.replay._places == 2 * length + 2:
+    if ending < 0.1 or beside.replay.num_places == 2 * length + 2:
         assert stored == length
     assert stored >= beside.replay._least_steps
 
@@ -127,3 +128,31 @@ def test_a_window_longer_than_what_is_always_stored_is_refused():
     replay = Replay(memory_spec(task_of((8, 8, 2), "uint8")), 1, 1_000)
     with pytest.raises(ValueError, match=r"num_steps must be at most 593, .* Received: 594"):
         replay.draw(4, 594)
+
+
+@pytest.mark.parametrize(("shape", "dtype", "ending"), CASES)
+@pytest.mark.parametrize("count", [7, 150])
+def test_replays_with_two_observations_a_step_are_converted(shape, dtype, ending, count):
+    """Those of earlier checkpoints: a table per dtype with reward, discount, action and is_last, then observations."""
+    beside, length = Beside(shape, dtype, 2, 200, ending, seed=1), 100
+    for _ in range(count):
+        beside.step()
+    numbers, observations = np.zeros((200, 4), np.float32), np.zeros((200, 2 * int(np.prod(shape))), dtype)
+    for number, step in enumerate(beside.steps):
+        rows = number % length + np.arange(2) * length
+        numbers[rows] = np.stack([step.reward, step.discount, step.action, step.is_last], axis=1)
+        observations[rows] = np.concatenate([step.observation.reshape(2, -1), step.next_observation.reshape(2, -1)], 1)
+    tables = [np.hstack([numbers, observations])] if dtype == "float32" else [numbers, observations]
+    parts = [*tables, np.array(count - 1), beside.replay.state()[-1].numpy()]
+    beside.replay.reset(3)
+    saved = {f"a/replay/{number}": part for number, part in enumerate(parts)} | {"other": np.zeros(1)}
+    new = converted(saved, {"a": beside.replay})
+    assert set(new) == {"other", *(f"a/replay/{number}" for number in range(len(beside.replay.state())))}
+    for number, variable in enumerate(beside.replay.state()):
+        variable.assign(new[f"a/replay/{number}"])
+    assert converted(new, {"a": beside.replay}).keys() == new.keys()  # nothing is converted twice
+    for n in (1, 3):
+        beside.check(300, n)
+    for _ in range(250):
+        beside.step()
+        beside.check(2, 3)

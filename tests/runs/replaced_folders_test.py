@@ -22,6 +22,7 @@ from tests.toy_environments import Corridor
 ROOT = Path(__file__).parent.parent.parent
 # Each place that removes or renames, and the test of what it may remove; a new one must be put here.
 REMOVING = {
+    "evaluation/recording.py": {"replace"},  # tests/evaluation/recording_test.py
     "runs/checkpoint.py": {"replace", "unlink"},  # test_checkpoints_…; unlink: a file of a random name of its own
     "storage/files.py": {"replace", "unlink"},  # a file beside, of a random name of its own; its place is the caller's
     "storage/folders.py": {"rename", "rmtree", "unlink"},  # test_an_export_…

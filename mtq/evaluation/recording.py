@@ -1,0 +1,212 @@
+"""Records pictures of play: GIFs and videos of episodes, in which a policy plays a task."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+from mtq.checks import flag, integer, real
+from mtq.environments.make import make_copies
+from mtq.evaluation.evaluator import greedy_policy, task_seed
+from mtq.evaluation.playing import MAX_STEPS, EpisodeReturns, Policy
+from mtq.experience.q_model import QFunctions
+from mtq.storage.files import as_path
+from mtq.storage.folders import beside, check_kind
+from mtq.tasks.observation_spaces import is_image
+from mtq.tasks.task import Task
+
+_MAGIC = {".gif": b"GIF8", ".mp4": b"ftyp"}  # within the first eight bytes
+_SIZE = 320  # pixels of the larger side, up to which small pictures are magnified
+_COLORS = np.array(colormaps["tab10"].colors + colormaps["Dark2"].colors) * 255  # of the channels of an image
+
+
+def record(
+    model: QFunctions,
+    task: str,
+    filepath: str | Path,
+    *,
+    episodes: int = 1,
+    seed: int = 0,
+    max_steps: int = MAX_STEPS,
+    frames_per_second: float = 20.0,
+    overwrite: bool = False,
+) -> EpisodeReturns:
+    """Plays episodes of a task greedily, and writes a picture of every step to a GIF or a video.
+
+    A picture is what the environment renders as `"rgb_array"`. Where it renders nothing, the observation is drawn if it
+    is an image: each channel of MinAtar's games, for example, in a color of its own.
+
+    Args:
+        model: The model.
+        task: The name of one of its tasks.
+        filepath: The path of the file, which must end in `.gif`, or in `.mp4`, which needs the extra `video`.
+        episodes: The number of episodes, one after the other.
+        seed: The seed of the environment.
+        max_steps: The number of steps after which an unfinished episode is truncated.
+        frames_per_second: The number of pictures per second. GIFs round the time of a picture to hundredths of a
+            second.
+        overwrite: Whether to replace an existing file.
+
+    Returns:
+        The returns and lengths of the episodes.
+
+    Raises:
+        FileExistsError: The file exists, or is not a recording.
+        ImportError: The extra `video` is missing.
+        ValueError: The model has no such task, its environment renders nothing and its observations are no images, or
+            the file has another ending.
+
+    Example:
+        `mtq.evaluation.record(mtq.runs.load_best("runs/minatar"), "breakout", "breakout.gif")`
+    """
+    if task not in model.tasks:
+        raise ValueError(f"task of record must be one of {[*model.tasks]}. Received: {task!r}.")
+    return record_policy(
+        model.tasks[task],
+        greedy_policy(model.paths[task]),
+        filepath,
+        episodes=episodes,
+        seed=task_seed(model.tasks, task, seed),
+        max_steps=max_steps,
+        frames_per_second=frames_per_second,
+        overwrite=overwrite,
+    )
+
+
+def record_policy(
+    task: Task,
+    policy: Policy,
+    filepath: str | Path,
+    *,
+    episodes: int = 1,
+    seed: int = 0,
+    max_steps: int = MAX_STEPS,
+    frames_per_second: float = 20.0,
+    overwrite: bool = False,
+) -> EpisodeReturns:
+    """Plays episodes of a task with any policy, and writes a picture of every step, as `record` does.
+
+    Args:
+        task: The task.
+        policy: A function from observations `[1, …]` to actions `[1]`, which count from 0.
+        filepath: The path of the file; see `record`.
+        episodes: The number of episodes.
+        seed: The seed of the environment.
+        max_steps: The number of steps after which an unfinished episode is truncated.
+        frames_per_second: The number of pictures per second.
+        overwrite: Whether to replace an existing file.
+
+    Returns:
+        The returns and lengths of the episodes.
+    """
+    path = as_path("filepath of record", filepath)
+    episodes, max_steps = integer("episodes of record", episodes), integer("max_steps of record", max_steps)
+    rate = real("frames_per_second of record", frames_per_second, above=0)
+    write = _writer(path)
+    if path.exists() and not flag("overwrite of record", overwrite):
+        raise FileExistsError(
+            f"The recording must be written to a new file. Received: {str(path)!r}, which exists. Choose another path, "
+            "or pass --overwrite (overwrite=True) to replace it."
+        )
+    check_kind(path, "recording", f"{path.suffix} file", lambda file: _MAGIC[path.suffix] in file.read(8))
+    frames: list[np.ndarray] = []
+    returns, lengths = zip(*_play(task, policy, episodes, seed, max_steps, frames.append), strict=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with beside(path) as new:
+        write(new, frames, rate)
+        os.replace(new, path)
+    return EpisodeReturns(np.array(returns), np.array(lengths))
+
+
+def _play(
+    task: Task, policy: Policy, episodes: int, seed: int, max_steps: int, show: Callable[[np.ndarray], None]
+) -> Iterator[tuple[float, int]]:
+    """Plays episodes one after the other. Yields the return and the length of each."""
+    copies = make_copies(_rendered(task), 1, seed, compiled=False)
+    observation = copies.reset()
+    for _ in range(episodes):
+        total, length, is_open = 0.0, 0, True
+        show(_picture(task, copies, observation))
+        while is_open and length < max_steps:
+            step = copies.step(policy(observation))
+            total, length, is_open = total + float(step.reward[0]), length + 1, not step.is_last[0]
+            if is_open:
+                show(_picture(task, copies, step.observation))
+            elif is_image(task.spec.observation_shape) and copies.render() is None:
+                show(_drawn(step.next_observation[0], task))  # a renderer already shows the next episode
+            observation = step.observation
+        yield total, length
+        if is_open:
+            observation = copies.reset()
+    copies.close()
+
+
+def _rendered(task: Task) -> Task:
+    """Returns the task with an environment that renders, if it is given by a Gymnasium id that can."""
+    source = task.environment
+    if not isinstance(source, str) or task.spec.in_graph:
+        return task
+    registered = gymnasium.spec(source)
+    modes = gymnasium.make(source, disable_env_checker=True).metadata.get("render_modes", [])
+    if "rgb_array" not in modes:
+        return task
+    make = lambda: gymnasium.make(registered.id, render_mode="rgb_array", disable_env_checker=True)  # noqa: E731
+    return Task(task.name, make, max_episode_steps=task.max_episode_steps)
+
+
+def _picture(task: Task, copies: Any, observation: np.ndarray) -> np.ndarray:
+    rendered = copies.render()
+    if rendered is not None:
+        return np.asarray(rendered, np.uint8)
+    if not is_image(task.spec.observation_shape):
+        raise ValueError(
+            f"Task '{task.name}' must have pictures to be recorded: an environment that renders as 'rgb_array', or "
+            f"images as observations. Received: observations of shape {task.spec.observation_shape} and no renderer. "
+            "Give a Gymnasium id, or a callable that makes the environment with render_mode='rgb_array'."
+        )
+    return _drawn(observation[0], task)
+
+
+def _drawn(image: np.ndarray, task: Task) -> np.ndarray:
+    """Draws an image as a picture `[H, W, 3]` uint8."""
+    pixels = np.asarray(image, np.float32)
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    low, high = (0.0 if bound is None else bound for bound in (task.spec.observation_low, task.spec.observation_high))
+    span = np.asarray(high, np.float32) - low
+    pixels = np.clip((pixels - low) / np.where(span > 0, span, 1.0), 0.0, 1.0)
+    if pixels.shape[-1] == 1:
+        picture = np.repeat(pixels, 3, axis=-1) * 255
+    elif pixels.shape[-1] == 3:
+        picture = pixels * 255
+    else:  # the first channel of those that are not zero is in front
+        colors = _COLORS[np.arange(pixels.shape[-1]) % len(_COLORS)]
+        front = np.argmax(pixels > 0, axis=-1)
+        picture = colors[front] * np.max(pixels, axis=-1, keepdims=True)
+    factor = max(_SIZE // max(picture.shape[:2]), 1)
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1).astype(np.uint8)
+
+
+def _writer(path: Path) -> Callable[[Path, list[np.ndarray], float], None]:
+    """Returns the function that writes the kind of file that a path names."""
+    if path.suffix == ".gif":
+        return _write_gif
+    if path.suffix != ".mp4":
+        raise ValueError(f"filepath of record must end in .gif or .mp4. Received: {str(path)!r}.")
+    try:
+        import imageio_ffmpeg  # noqa: F401
+        from imageio import v3 as imageio
+    except ImportError as error:
+        raise ImportError(
+            "Videos need the packages of the extra video: pip install 'mtq-rl[video]'. Or write a .gif."
+        ) from error
+    return lambda file, frames, rate: imageio.imwrite(file, np.stack(frames), fps=rate, macro_block_size=1)
+
+
+def _write_gif(path: Path, frames: list[np.ndarray], rate: float) -> None:
+    first, *others = [Image.fromarray(frame) for frame in frames]
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=round(1000 / rate), loop=0)
