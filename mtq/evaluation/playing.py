@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -118,7 +119,8 @@ class InGraphPlayer:
         self._dynamics, self._name = CheckedDynamics(task.name, task.make_environment()), task.name
         self._act, self._episodes = act, episodes
         self._limit = min(max_steps, self._dynamics.max_episode_steps or max_steps)
-        self._play = tf.function(self._episode, autograph=False, jit_compile=jit_compile or None)
+        self._trace = tf.function(self._episode, autograph=False, jit_compile=jit_compile or None)
+        self._play: Any = None
 
     def __call__(self, seed: int) -> EpisodeReturns:
         """Plays the episodes; the same seed gives the same episodes.
@@ -126,7 +128,10 @@ class InGraphPlayer:
         Args:
             seed: The seed of the environments and of the numbers that `act` receives.
         """
-        returns, lengths = self._play(tf.constant(seed_words(seed)))
+        words = tf.constant(seed_words(seed))
+        if self._play is None:  # a concrete function, because TensorFlow warns of many functions of one method
+            self._play = self._trace.get_concrete_function(words)
+        returns, lengths = self._play(words)
         if not np.isfinite(returns).all():
             raise not_finite(self._name)
         return EpisodeReturns(returns.numpy().astype(np.float64), lengths.numpy().astype(np.int64))
