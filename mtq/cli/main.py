@@ -179,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--to", required=True, help="the file to write, .gif or .mp4")
     record.add_argument("--episodes", type=count, default=1, help="the number of episodes")
     record.add_argument("--seed", type=int, default=1, help="the seed of the environment")
-    record.add_argument("--max-steps", type=count, default=10_000, help="the number of steps of an episode at most")
+    record.add_argument("--max-steps", type=count, default=1_000, help="the number of steps of an episode at most")
     record.add_argument("--frames-per-second", type=float, default=20.0, help="the number of pictures per second")
     record.add_argument("--tasks", help="the tasks.json of the run that was exported; required for a SavedModel")
     record.add_argument("--overwrite", action="store_true", help="replace a file that is already there")

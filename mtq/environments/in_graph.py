@@ -116,6 +116,10 @@ class InGraphCopies:
             current.observation.numpy(),
         )
 
+    def restart(self) -> np.ndarray:
+        """Starts another episode in every copy. Returns the observations, `[N, ...]`."""
+        return self.reset()
+
     def render(self) -> None:
         """Returns None, because in-graph environments render nothing."""
 

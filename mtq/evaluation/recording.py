@@ -1,7 +1,9 @@
 """Records pictures of play: GIFs and videos of episodes, in which a policy plays a task."""
 
+import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from PIL import Image
 from mtq.checks import flag, integer, real
 from mtq.environments.make import make_copies
 from mtq.evaluation.evaluator import greedy_policy, task_seed
-from mtq.evaluation.playing import MAX_STEPS, EpisodeReturns, Policy
+from mtq.evaluation.playing import EpisodeReturns, Policy
 from mtq.experience.q_model import QFunctions
 from mtq.storage.files import as_path
 from mtq.storage.folders import beside, check_kind
@@ -32,7 +34,7 @@ def record(
     *,
     episodes: int = 1,
     seed: int = 0,
-    max_steps: int = MAX_STEPS,
+    max_steps: int = 1_000,
     frames_per_second: float = 20.0,
     overwrite: bool = False,
 ) -> EpisodeReturns:
@@ -85,7 +87,7 @@ def record_policy(
     *,
     episodes: int = 1,
     seed: int = 0,
-    max_steps: int = MAX_STEPS,
+    max_steps: int = 1_000,
     frames_per_second: float = 20.0,
     overwrite: bool = False,
 ) -> EpisodeReturns:
@@ -114,36 +116,54 @@ def record_policy(
             "or pass --overwrite (overwrite=True) to replace it."
         )
     check_kind(path, "recording", f"{path.suffix} file", lambda file: _MAGIC[path.suffix] in file.read(8))
-    frames: list[np.ndarray] = []
-    returns, lengths = zip(*_play(task, policy, episodes, seed, max_steps, frames.append), strict=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with beside(path) as new:
-        write(new, frames, rate)
-        os.replace(new, path)
+    played: list[tuple[float, int]] = []
+    frames = _play(task, policy, episodes, seed, max_steps, played)
+    with contextlib.closing(frames):
+        first = next(frames)  # before anything is written, because it may raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside(path) as new:
+            write(new, itertools.chain([first], frames), rate)
+            if not new.exists() or not new.stat().st_size:
+                raise RuntimeError(
+                    f"{str(path)!r} could not be written: the encoder wrote nothing. Write a .gif instead."
+                )
+            os.replace(new, path)
+    returns, lengths = zip(*played, strict=True)
     return EpisodeReturns(np.array(returns), np.array(lengths))
 
 
 def _play(
-    task: Task, policy: Policy, episodes: int, seed: int, max_steps: int, show: Callable[[np.ndarray], None]
-) -> Iterator[tuple[float, int]]:
-    """Plays episodes one after the other. Yields the return and the length of each."""
+    task: Task, policy: Policy, episodes: int, seed: int, max_steps: int, played: list[tuple[float, int]]
+) -> Generator[np.ndarray, None, None]:
+    """Plays episodes one after the other, and yields the pictures.
+
+    Args:
+        task: The task.
+        policy: The policy.
+        episodes: The number of episodes.
+        seed: The seed of the environment.
+        max_steps: The number of steps after which an unfinished episode is truncated.
+        played: The list to which the return and the length of each episode are added.
+    """
     copies = make_copies(_rendered(task), 1, seed, compiled=False)
-    observation = copies.reset()
-    for _ in range(episodes):
-        total, length, is_open = 0.0, 0, True
-        show(_picture(task, copies, observation))
-        while is_open and length < max_steps:
-            step = copies.step(policy(observation))
-            total, length, is_open = total + float(step.reward[0]), length + 1, not step.is_last[0]
-            if is_open:
-                show(_picture(task, copies, step.observation))
-            elif is_image(task.spec.observation_shape) and copies.render() is None:
-                show(_drawn(step.next_observation[0], task))  # a renderer already shows the next episode
-            observation = step.observation
-        yield total, length
-        if is_open:
-            observation = copies.reset()
-    copies.close()
+    try:
+        observation = copies.reset()
+        for number in range(episodes):
+            total, length, is_open = 0.0, 0, True
+            yield _picture(task, copies, observation)
+            while is_open and length < max_steps:
+                step = copies.step(policy(observation))
+                total, length, is_open = total + float(step.reward[0]), length + 1, not step.is_last[0]
+                if is_open:
+                    yield _picture(task, copies, step.observation)
+                elif is_image(task.spec.observation_shape) and copies.render() is None:
+                    yield _drawn(step.next_observation[0], task)  # a renderer already shows the next episode
+                observation = step.observation
+            played.append((total, length))
+            if is_open and number < episodes - 1:
+                observation = copies.restart()
+    finally:
+        copies.close()
 
 
 def _rendered(task: Task) -> Task:
@@ -151,11 +171,12 @@ def _rendered(task: Task) -> Task:
     source = task.environment
     if not isinstance(source, str) or task.spec.in_graph:
         return task
-    registered = gymnasium.spec(source)
-    modes = gymnasium.make(source, disable_env_checker=True).metadata.get("render_modes", [])
+    environment = task.make_environment()  # which also checks whether its module may be imported
+    modes = environment.metadata.get("render_modes", [])
+    environment.close()
     if "rgb_array" not in modes:
         return task
-    make = lambda: gymnasium.make(registered.id, render_mode="rgb_array", disable_env_checker=True)  # noqa: E731
+    make = lambda: gymnasium.make(source, render_mode="rgb_array", disable_env_checker=True)  # noqa: E731
     return Task(task.name, make, max_episode_steps=task.max_episode_steps)
 
 
@@ -191,7 +212,7 @@ def _drawn(image: np.ndarray, task: Task) -> np.ndarray:
     return picture.repeat(factor, axis=0).repeat(factor, axis=1).astype(np.uint8)
 
 
-def _writer(path: Path) -> Callable[[Path, list[np.ndarray], float], None]:
+def _writer(path: Path) -> Callable[[Path, Iterable[np.ndarray], float], None]:
     """Returns the function that writes the kind of file that a path names."""
     if path.suffix == ".gif":
         return _write_gif
@@ -204,9 +225,21 @@ def _writer(path: Path) -> Callable[[Path, list[np.ndarray], float], None]:
         raise ImportError(
             "Videos need the packages of the extra video: pip install 'mtq-rl[video]'. Or write a .gif."
         ) from error
-    return lambda file, frames, rate: imageio.imwrite(file, np.stack(frames), fps=rate, macro_block_size=1)
+
+    def write(file: Path, frames: Iterable[np.ndarray], rate: float) -> None:
+        with imageio.imopen(file, "w", plugin="FFMPEG") as video:
+            video.write([_even(frame) for frame in frames], fps=rate, macro_block_size=1)
+
+    return write
 
 
-def _write_gif(path: Path, frames: list[np.ndarray], rate: float) -> None:
-    first, *others = [Image.fromarray(frame) for frame in frames]
-    first.save(path, format="GIF", save_all=True, append_images=others, duration=round(1000 / rate), loop=0)
+def _even(frame: np.ndarray) -> np.ndarray:
+    """Adds a black row or column if their number is odd, which the encoder does not accept."""
+    height, width = frame.shape[:2]
+    return np.pad(frame, [(0, height % 2), (0, width % 2), (0, 0)])
+
+
+def _write_gif(path: Path, frames: Iterable[np.ndarray], rate: float) -> None:
+    first, *others = (Image.fromarray(frame).quantize() for frame in frames)
+    milliseconds = max(10 * round(100 / rate), 10)
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)

@@ -84,8 +84,8 @@ def run_together(
     Args:
         drivers: The drivers of several tasks.
         num_steps: The number of joint steps.
-        q_values: The function that computes the action values of all tasks whose policies are ε-greedy,
-            `{task: observation}` → `{task: q_values}`; None if each policy computes its own.
+        q_values: The function that computes the action values of all tasks, `{task: observation}` → `{task: q_values}`,
+            with which mtq's ε-greedy policies select actions; None if each policy computes what it needs.
     """
     if isinstance(num_steps, int) and num_steps <= 1:  # a loop costs more than a single step
         if num_steps == 1:
@@ -128,14 +128,15 @@ def _write(drivers: Sequence[StepDriver], current: list[TimeStep]) -> None:
 
 
 def _act(drivers: Sequence[StepDriver], current: list[TimeStep], q_values: QValues | None) -> list[tf.Tensor]:
-    steps = [(driver.policy, time_step) for driver, time_step in zip(drivers, current, strict=True)]
-    greedy = {policy.task.name: step for policy, step in steps if isinstance(policy, EpsilonGreedyPolicy)}
-    values = q_values({name: step.observation for name, step in greedy.items()}) if q_values and greedy else {}
+    if q_values is None:
+        steps = zip(drivers, current, strict=True)
+        return [tf.cast(driver.policy.action(time_step).action, tf.int32) for driver, time_step in steps]
+    policies: list[EpsilonGreedyPolicy] = [driver.policy for driver in drivers]
+    names = [policy.task.name for policy in policies]
+    values = q_values({name: time_step.observation for name, time_step in zip(names, current, strict=True)})
     return [
-        policy.select(values[policy.task.name], step.is_first())
-        if values and isinstance(policy, EpsilonGreedyPolicy)
-        else tf.cast(policy.action(step).action, tf.int32)
-        for policy, step in steps
+        policy.select(values[name], time_step.is_first())
+        for policy, name, time_step in zip(policies, names, current, strict=True)
     ]
 
 

@@ -30,7 +30,8 @@ class Experience:
     Collection and learning strictly alternate: before every update, each task's environments take `steps_per_update`
     steps with the current weights. Before the first update they also take `warmup_steps` steps with random actions. The
     last step of environments in Python may be taken concurrently with the update, but only if the batch does not
-    contain that step. All numbers are those of strict alternation, to the bit.
+    contain that step. All numbers are those of strict alternation, to the bit, except where a replay of images removes
+    steps early (`mtq.experience.replay.Replay`).
 
     With several replicas (`mtq.distribution`), each replica has its own environments, seeds and replay buffers. All
     numbers here are those of the whole run, and every replica does an equal share of it. Each replica has `num_envs`

@@ -32,13 +32,13 @@ def converted(saved: Mapping[str, np.ndarray], replays: Mapping[str, Any]) -> di
 def _is_old(parts: list[np.ndarray], replay: Replay) -> bool:
     """Whether these are the one or two tables of a replay of this size, the last step, and the sampler's variables."""
     rows = replay.num_envs * replay.length
-    tables = [part.shape for part in parts if part.ndim == 2][:2]
     observations = 2 * math.prod(replay.observation_shape)
-    return tables == [(rows, _NUMBERS + observations)] or tables == [(rows, _NUMBERS), (rows, observations)]
+    shapes = [part.shape for part in parts]
+    return shapes[:2] in ([(rows, _NUMBERS + observations), ()], [(rows, _NUMBERS), (rows, observations)])
 
 
 def _convert(parts: list[np.ndarray], replay: Replay) -> list[np.ndarray]:
-    tables = [part for part in parts[:2] if part.ndim == 2]
+    tables = parts[:1] if parts[1].ndim == 0 else parts[:2]
     last_step, *others = parts[len(tables) :]
     numbers, both = tables[0][:, :_NUMBERS], tables[-1][:, -2 * math.prod(replay.observation_shape) :]
     first, second = np.split(both, 2, axis=1)

@@ -25,6 +25,7 @@ class Draw(NamedTuple):
 
 
 _SMALL = 64  # bytes of an observation up to which there is always room for that after the end of an episode
+_EXACT = 2**24  # places that float32 tells apart
 _SHARE, _LEAST = 8, 64  # else one for each eighth step, and some more
 
 
@@ -34,6 +35,9 @@ class Replay(ReplayBuffer):
     It is a replay buffer with tf-agents' interface. The rows of one copy are contiguous: of these, row `i mod length`
     holds step i, and the place of its observation in the copy's ring of observations. The observations of an episode,
     with that after its last step, follow each other in the ring, so that the next observation is at the next place.
+
+    So the steps must be added in order: unless a step is the last of its episode, its next observation must be the
+    observation of the copy's next step. Call `end_episodes` before adding steps that do not continue the stored ones.
 
     The ring has places for as many observations as steps, and for one more at the end of every eighth step. Episodes of
     fewer than eight steps need more: then fewer steps than the capacity are stored. Where an observation has at most 64
@@ -63,6 +67,11 @@ class Replay(ReplayBuffer):
         size, dtype = math.prod(self.observation_shape), spec.observation.dtype
         self.num_places = _num_places(self.length, size * dtype.size)  # of each copy
         # An episode needs at most two places for each of its steps, and the coming step's are kept free.
+        if self.num_places > _EXACT:
+            raise ValueError(
+                f"capacity of a Replay must lead to at most {_EXACT:,} places for the observations of each copy. "
+                f"Received: {self.num_places:,}, for {self.length:,} steps. Lower it, or use more copies (num_envs)."
+            )
         self._least_steps = min(self.length, self.num_places // 2 - 1)
         numbers = tf.zeros([self.length * num_envs, len(Numbers._fields)])
         self._numbers = tf.Variable(numbers, trainable=False, name="numbers")

@@ -93,12 +93,13 @@ class _Group(NamedTuple):
     Attributes:
         num_envs: The number of copies of each task.
         drivers: The drivers.
-        q_values: The function that computes the action values of these tasks.
+        q_values: The function that computes the action values of these tasks; None if the policies are the user's own,
+            which compute what they need.
     """
 
     num_envs: int
     drivers: list[StepDriver]
-    q_values: QValues
+    q_values: QValues | None
 
 
 class ReplicaExperience:
@@ -354,8 +355,13 @@ class ReplicaExperience:
         names: dict[int, list[str]] = {}
         for name, task in self.tasks.items():
             names.setdefault(task.num_envs, []).append(name)
+        has_own = self._parts.policy is not None
         return [
-            _Group(num_envs, [self.drivers[name] for name in together], model.joint_q_values(together))
+            _Group(
+                num_envs,
+                [self.drivers[name] for name in together],
+                None if has_own else model.joint_q_values(together),
+            )
             for num_envs, together in names.items()
         ]
 
@@ -404,6 +410,8 @@ class ReplicaExperience:
                 )
             if isinstance(replay, Replay) and not int(replay.num_frames()):
                 replay.sampler.reset(seed)  # which the user's function does not know
+            elif isinstance(replay, Replay):
+                replay.end_episodes()  # the first step of the experience does not continue what is stored
             return replay
         sampler = None if self._parts.sampler is None else self._parts.sampler()
         if sampler is not None and not isinstance(sampler, Sampler):

@@ -48,6 +48,9 @@ class Sampler(tf.Module, abc.ABC):
     def added(self, step: tf.Tensor) -> None:
         """Called after a step of every copy was stored, in the graph. It replaces the step `length` before it.
 
+        A replay of images may remove further steps, of episodes of fewer than eight steps: only the argument `first` of
+        `select` says which steps can be selected.
+
         Args:
             step: The number of the step, an int64 scalar.
         """

@@ -70,7 +70,7 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
 
 def _read_dynamics_spec(name: str, dynamics: Dynamics) -> TaskSpec:
     dtype, high = dynamics.observation_dtype, dynamics.observation_high
-    if dtype not in ("float32", "uint8"):
+    if not isinstance(dtype, str) or dtype not in ("float32", "uint8"):
         raise ValueError(
             f"observation_dtype of the dynamics of task '{name}' must be 'float32' or 'uint8'. Received: {dtype!r}. "
             "Cast the observations to one of these in observe."

@@ -1,5 +1,7 @@
 """Pictures of play: what is recorded, and what cannot be."""
 
+import importlib.util
+
 import gymnasium
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 import mtq
 from mtq.cli import main
 from mtq.evaluation import record, record_policy
+from mtq.tasks import trusting_imports
 from tests.toy_environments import CountingEnvironment
 
 
@@ -57,6 +60,55 @@ def test_what_an_environment_renders_is_recorded(tmp_path):
     own = mtq.Task("own", lambda: gymnasium.make("CartPole-v1", render_mode="rgb_array"))
     record_policy(own, always(0), tmp_path / "b.gif", max_steps=2)
     assert pictures(tmp_path / "b.gif")[0][0].shape == (400, 600, 3)
+
+
+def test_episodes_that_are_cut_are_different_ones(tmp_path):
+    starts = []
+
+    def policy(observation):
+        starts.append(observation[0].tolist())
+        return np.zeros(1, int)
+
+    class Watched(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(0, 255, (7, 9, 1), np.uint8)
+        action_space = gymnasium.spaces.Discrete(2)
+        closed = 0
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return self.np_random.integers(256, size=(7, 9, 1)).astype(np.uint8), {}
+
+        def step(self, action):
+            return np.zeros((7, 9, 1), np.uint8), 0.0, False, False, {}
+
+        def close(self):
+            Watched.closed += 1
+
+    task = mtq.Task("a", Watched)
+    before = Watched.closed
+    record_policy(task, policy, tmp_path / "a.gif", episodes=3, max_steps=1)
+    assert len(starts) == 3
+    assert starts[0] != starts[1] != starts[2]
+    assert Watched.closed == before + 1
+    if importlib.util.find_spec("imageio_ffmpeg"):
+        record_policy(task, policy, tmp_path / "odd.mp4", max_steps=3, frames_per_second=60)  # of 315 × 245 pixels
+        assert (tmp_path / "odd.mp4").stat().st_size > 500
+
+    def fails(observation):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        record_policy(task, fails, tmp_path / "b.gif")
+    assert not (tmp_path / "b.gif").exists()
+    assert Watched.closed >= before + 2
+
+
+@pytest.mark.filterwarnings("ignore")  # of Gymnasium about the version, and of pygame
+def test_ids_without_a_version_and_of_modules(tmp_path):
+    for source in ("MountainCar", "gymnasium.envs.classic_control:MountainCar-v0"):
+        task = mtq.Task("a", source, max_episode_steps=3)
+        with trusting_imports():
+            record_policy(task, always(0), tmp_path / f"{len(source)}.gif")
 
 
 def test_a_video(tmp_path):

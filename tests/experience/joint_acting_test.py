@@ -6,6 +6,8 @@ import tensorflow as tf
 
 import mtq
 from mtq.experience.driver import act_together
+from mtq.experience.exploration import EpsilonGreedy
+from mtq.experience.policy import EpsilonGreedyPolicy
 
 
 def experience_of(backbone, num_envs):
@@ -48,3 +50,18 @@ def test_convolutions_are_called_once_for_all_tasks():
     _, experience = experience_of(mtq.networks.minatar_cnn(4, 8), (2, 2))
     (group,) = experience.current_replica()._groups
     assert operations(lambda: act_together(group.drivers, group.q_values)()).count("Conv2D") == 1
+
+
+def test_policies_of_the_users_own_compute_their_own_values():
+    """Also those of mtq's class: one prefers action 1 whatever the network says, beside another kind of policy."""
+
+    def policy(task, network):
+        prefers_one = lambda _: tf.one_hot([1] * task.num_envs, task.num_actions)  # noqa: E731
+        return EpsilonGreedyPolicy(task, prefers_one, EpsilonGreedy(0.0), lambda: tf.constant(1), 0)
+
+    tasks = mtq.suites.minatar(["asterix", "breakout"], num_envs=2)
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.minatar_cnn(4, 8), seed=0), tasks)
+    experience = mtq.Experience(model, policy=policy, warmup_steps=20)
+    experience.prepare()
+    for replay in experience.replays.values():
+        assert set(replay.gather_all().action.numpy().ravel()) == {1}

@@ -143,11 +143,12 @@ def test_replays_with_two_observations_a_step_are_converted(shape, dtype, ending
         numbers[rows] = np.stack([step.reward, step.discount, step.action, step.is_last], axis=1)
         observations[rows] = np.concatenate([step.observation.reshape(2, -1), step.next_observation.reshape(2, -1)], 1)
     tables = [np.hstack([numbers, observations])] if dtype == "float32" else [numbers, observations]
-    parts = [*tables, np.array(count - 1), beside.replay.state()[-1].numpy()]
+    parts = [*tables, np.array(count - 1), beside.replay.state()[-1].numpy(), np.zeros((2, length))]  # two of a sampler
     beside.replay.reset(3)
     saved = {f"a/replay/{number}": part for number, part in enumerate(parts)} | {"other": np.zeros(1)}
     new = converted(saved, {"a": beside.replay})
-    assert set(new) == {"other", *(f"a/replay/{number}" for number in range(len(beside.replay.state())))}
+    assert set(new) == {"other", *(f"a/replay/{number}" for number in range(len(beside.replay.state()) + 1))}
+    assert new.pop(f"a/replay/{len(beside.replay.state())}").shape == (2, length)
     for number, variable in enumerate(beside.replay.state()):
         variable.assign(new[f"a/replay/{number}"])
     assert converted(new, {"a": beside.replay}).keys() == new.keys()  # nothing is converted twice
@@ -156,3 +157,25 @@ def test_replays_with_two_observations_a_step_are_converted(shape, dtype, ending
     for _ in range(250):
         beside.step()
         beside.check(2, 3)
+
+
+def test_more_places_than_are_told_apart_are_refused():
+    with pytest.raises(ValueError, match=r"at most 16,777,216 places .* Received: 20,000,002, for 10,000,000 steps"):
+        Replay(memory_spec(task_of((1,), "float32")), 1, 10_000_000)
+
+
+def test_the_first_step_does_not_continue_what_a_replay_held_before():
+    held = []
+
+    def replay(spec, num_envs, capacity):
+        held.append(Replay(spec, num_envs, capacity))
+        step = tf.nest.map_structure(lambda part: tf.zeros([num_envs, *part.shape], part.dtype), spec)
+        held[0].add_batch(step._replace(discount=tf.ones([num_envs]), next_observation=step.next_observation + 7))
+        return held[0]
+
+    tasks = mtq.TaskSet([mtq.Task("a", "in_graph/Chain")])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4])), tasks)
+    mtq.Experience(model, replay=replay, warmup_steps=5).prepare()
+    first = held[0].read(tf.constant([0], tf.int64))
+    assert first.is_last.numpy().all()
+    assert (first.next_observation.numpy() == 7).all()

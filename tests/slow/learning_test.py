@@ -22,7 +22,8 @@ def test_classic_control(tmp_path, seed):
 def test_minatar(tmp_path):
     from recipes.minatar import Options, main
 
-    metrics = main(Options(out=str(tmp_path / "run"), export_to=str(tmp_path / "export" / "1")))
+    games = ["breakout", "freeway"]
+    metrics = main(Options(games, out=str(tmp_path / "run"), export_to=str(tmp_path / "export" / "1")))
     breakout, freeway = metrics["tasks"]["breakout"], metrics["tasks"]["freeway"]
     assert breakout["after"] > 2 * breakout["random"]
     assert freeway["after"] > max(5, 2 * freeway["random"])
