@@ -175,7 +175,7 @@ def test_every_one_is_a_task_whose_steps_chain_and_repeat(name):
 def test_they_compile_under_xla():
     for name, dynamics in BY_NAME.items():
         made = dynamics()
-        random = tf.random.stateless_uniform([5, 4], (1, 2))
+        random = tf.random.stateless_uniform([5, made.num_random], (1, 2))
         state, action = made.initial_state(random), tf.constant([0, 1, 0, 1, 0])
         compiled = tf.function(made.step, jit_compile=True)(state, action, random)
         for plain, fast in zip(made.step(state, action, random), compiled, strict=True):
