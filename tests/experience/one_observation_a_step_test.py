@@ -131,7 +131,7 @@ def test_a_window_longer_than_what_is_always_stored_is_refused():
 
 
 @pytest.mark.parametrize(("shape", "dtype", "ending"), CASES)
-@pytest.mark.parametrize("count", [7, 150])
+@pytest.mark.parametrize("count", [pytest.param(7, marks=pytest.mark.thorough), 150])
 def test_replays_with_two_observations_a_step_are_converted(shape, dtype, ending, count):
     """Those of earlier checkpoints: a table per dtype with reward, discount, action and is_last, then observations."""
     beside, length = Beside(shape, dtype, 2, 200, ending, seed=1), 100
