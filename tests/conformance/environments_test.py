@@ -15,7 +15,7 @@ ALWAYS_BEGIN_ALIKE = {"asterix", "seaquest", "space_invaders"}  # MinAtar's game
 
 TASKS = {name: mtq.suites.task(name) for name in mtq.suites.names()}
 TASKS |= {f"{name} of the package": task for name, task in mtq.suites.minatar(in_graph=False).items()}
-DEFAULT = ("cart_pole", "acrobot", "mountain_car", "breakout", "asterix of the package")
+DEFAULT = ("cart_pole", "acrobot", "mountain_car", "asterix of the package")
 
 
 @pytest.fixture(params=[pytest.param(name, marks=() if name in DEFAULT else pytest.mark.thorough) for name in TASKS])

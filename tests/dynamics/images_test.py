@@ -135,6 +135,7 @@ def test_other_dynamics_can_be_sticky_too():
         Sticky(Catch(), 1.1)
 
 
+@pytest.mark.thorough
 def test_the_environment_of_the_documentation_is_breakout():
     text = (Path(__file__).parents[2] / "docs" / "in_graph_environments.md").read_text()
     names = {}

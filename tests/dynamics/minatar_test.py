@@ -33,7 +33,10 @@ def packed(dynamics, state):
 
 
 @pytest.mark.parametrize("count", number(4_000))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ("breakout", "seaquest") else pytest.mark.thorough) for name in NAMES],
+)
 def test_transitions_equal_the_packages(name, count):
     dynamics, played = minatar_package.GAMES[name].ours(), minatar_package.play(name, count)
     random = np.array(played.random, np.float32).reshape(count, dynamics.num_random)
@@ -122,6 +125,7 @@ def test_random_policies_returns_agree_with_the_packages(name):
     assert scipy.stats.ttest_ind(*returns, equal_var=False).pvalue > 1e-3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["asterix", pytest.param("space_invaders", marks=pytest.mark.thorough)])
 def test_without_ramping_the_intervals_stay(name):
     dynamics = minatar_package.GAMES[name].ours(difficulty_ramping=False)

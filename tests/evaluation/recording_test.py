@@ -43,6 +43,7 @@ def test_a_game_is_drawn_from_its_channels(tmp_path):
     assert not np.array_equal(frames[0], frames[-1])
 
 
+@pytest.mark.thorough
 def test_a_game_is_shown_to_its_end(tmp_path):
     played = record_policy(mtq.suites.task("breakout"), always(1), tmp_path / "a.gif", episodes=2, seed=1)
     assert pictures(tmp_path / "a.gif")[1] == played.lengths.sum() + 2
@@ -103,6 +104,7 @@ def test_episodes_that_are_cut_are_different_ones(tmp_path):
     assert Watched.closed >= before + 2
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # of Gymnasium about the version, and of pygame
 def test_ids_without_a_version_and_of_modules(tmp_path):
     for source in ("MountainCar", "gymnasium.envs.classic_control:MountainCar-v0"):
@@ -111,6 +113,7 @@ def test_ids_without_a_version_and_of_modules(tmp_path):
             record_policy(task, always(0), tmp_path / f"{len(source)}.gif")
 
 
+@pytest.mark.thorough
 def test_a_video(tmp_path):
     imageio = pytest.importorskip("imageio.v3")
     pytest.importorskip("imageio_ffmpeg")
