@@ -5,7 +5,6 @@ import itertools
 import os
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -148,16 +147,23 @@ def _play(
     copies = make_copies(_rendered(task), 1, seed, compiled=False)
     try:
         observation = copies.reset()
+        renders = copies.render() is not None
+        if not renders and not is_image(task.spec.observation_shape):
+            raise ValueError(
+                f"Task '{task.name}' must have pictures to be recorded: an environment that renders as 'rgb_array', or "
+                f"images as observations. Received: observations of shape {task.spec.observation_shape} and no "
+                "renderer. Give a Gymnasium id, or a callable that makes the environment with render_mode='rgb_array'."
+            )
         for number in range(episodes):
             total, length, is_open = 0.0, 0, True
-            yield _picture(task, copies, observation)
+            yield copies.render() if renders else _drawn(observation[0], task)
             while is_open and length < max_steps:
                 step = copies.step(policy(observation))
                 total, length, is_open = total + float(step.reward[0]), length + 1, not step.is_last[0]
-                if is_open:
-                    yield _picture(task, copies, step.observation)
-                elif is_image(task.spec.observation_shape) and copies.render() is None:
-                    yield _drawn(step.next_observation[0], task)  # a renderer already shows the next episode
+                if not renders:
+                    yield _drawn(step.next_observation[0], task)
+                elif is_open:  # else the renderer already shows the next episode
+                    yield copies.render()
                 observation = step.observation
             played.append((total, length))
             if is_open and number < episodes - 1:
@@ -178,19 +184,6 @@ def _rendered(task: Task) -> Task:
         return task
     make = lambda: gymnasium.make(source, render_mode="rgb_array", disable_env_checker=True)  # noqa: E731
     return Task(task.name, make, max_episode_steps=task.max_episode_steps)
-
-
-def _picture(task: Task, copies: Any, observation: np.ndarray) -> np.ndarray:
-    rendered = copies.render()
-    if rendered is not None:
-        return np.asarray(rendered, np.uint8)
-    if not is_image(task.spec.observation_shape):
-        raise ValueError(
-            f"Task '{task.name}' must have pictures to be recorded: an environment that renders as 'rgb_array', or "
-            f"images as observations. Received: observations of shape {task.spec.observation_shape} and no renderer. "
-            "Give a Gymnasium id, or a callable that makes the environment with render_mode='rgb_array'."
-        )
-    return _drawn(observation[0], task)
 
 
 def _drawn(image: np.ndarray, task: Task) -> np.ndarray:
@@ -220,15 +213,16 @@ def _writer(path: Path) -> Callable[[Path, Iterable[np.ndarray], float], None]:
         raise ValueError(f"filepath of record must end in .gif or .mp4. Received: {str(path)!r}.")
     try:
         import imageio_ffmpeg  # noqa: F401
-        from imageio import v3 as imageio
+        from imageio import v2 as imageio
     except ImportError as error:
         raise ImportError(
             "Videos need the packages of the extra video: pip install 'mtq-rl[video]'. Or write a .gif."
         ) from error
 
     def write(file: Path, frames: Iterable[np.ndarray], rate: float) -> None:
-        with imageio.imopen(file, "w", plugin="FFMPEG") as video:
-            video.write([_even(frame) for frame in frames], fps=rate, macro_block_size=1)
+        with imageio.get_writer(file, format="FFMPEG", mode="I", fps=rate, macro_block_size=1) as video:
+            for frame in frames:
+                video.append_data(_even(frame))
 
     return write
 

@@ -111,6 +111,7 @@ def test_ids_without_a_version_and_of_modules(tmp_path):
         task = mtq.Task("a", source, max_episode_steps=3)
         with trusting_imports():
             record_policy(task, always(0), tmp_path / f"{len(source)}.gif")
+        assert pictures(tmp_path / f"{len(source)}.gif")[1] == 3
 
 
 @pytest.mark.thorough
