@@ -66,12 +66,12 @@ class Replay(ReplayBuffer):
         self.num_envs, self.observation_shape = num_envs, spec.observation.shape
         size, dtype = math.prod(self.observation_shape), spec.observation.dtype
         self.num_places = _num_places(self.length, size * dtype.size)  # of each copy
-        # An episode needs at most two places for each of its steps, and the coming step's are kept free.
         if self.num_places > _EXACT:
             raise ValueError(
                 f"capacity of a Replay must lead to at most {_EXACT:,} places for the observations of each copy. "
                 f"Received: {self.num_places:,}, for {self.length:,} steps. Lower it, or use more copies (num_envs)."
             )
+        # An episode needs at most two places for each of its steps, and the coming step's are kept free.
         self._least_steps = min(self.length, self.num_places // 2 - 1)
         numbers = tf.zeros([self.length * num_envs, len(Numbers._fields)])
         self._numbers = tf.Variable(numbers, trainable=False, name="numbers")
@@ -100,7 +100,7 @@ class Replay(ReplayBuffer):
         """Marks the newest step of each copy as the last of its episode, as after a truncation."""
 
         def mark() -> tf.Tensor:
-            rows = self._last_step.read_value() % self.length + self._first_rows()
+            rows = self._last_step.read_value() % self.length + self._first_of_copies(self.length)
             numbers = self.numbers(rows)
             _scatter(self._numbers, rows, numbers._replace(is_last=tf.ones_like(numbers.is_last)).pack())
             self._advance(tf.where(numbers.is_last, tf.constant(0, tf.int64), 1), ~numbers.is_last)
@@ -187,7 +187,7 @@ class Replay(ReplayBuffer):
 
     def _add_batch(self, items: Memory) -> tf.Tensor:
         step = self._last_step.assign_add(1)
-        rows = step % self.length + self._first_rows()
+        rows = step % self.length + self._first_of_copies(self.length)
         numbers = Numbers(items.action, items.reward, items.discount, items.is_last, self._place)
         _scatter(self._numbers, rows, numbers.pack())
         places = tf.concat([self._rows_of_places(0), self._rows_of_places(1)], axis=0)
@@ -213,9 +213,9 @@ class Replay(ReplayBuffer):
         removed = tf.reduce_max(tf.maximum(second, tf.where(ended, first, -1)))
         self._first_step.assign(tf.maximum(self._first_step, removed + 1))
 
-    def _first_rows(self) -> tf.Tensor:
-        """Returns the number of each copy's first row, `[N]` int64."""
-        return tf.range(self.num_envs, dtype=tf.int64) * self.length
+    def _first_of_copies(self, number: int) -> tf.Tensor:
+        """Returns the number of each copy's first row in a table with a number of rows for each copy, `[N]` int64."""
+        return tf.range(self.num_envs, dtype=tf.int64) * number
 
     def _rows_of_places(self, ahead: int) -> tf.Tensor:
         """Returns the rows of the coming step's places in the table of observations, `[N]` int64.
@@ -223,8 +223,7 @@ class Replay(ReplayBuffer):
         Args:
             ahead: 0 for the observation, 1 for the next observation.
         """
-        copies = tf.range(self.num_envs, dtype=tf.int64)
-        return copies * self.num_places + (self._place + ahead) % self.num_places
+        return self._first_of_copies(self.num_places) + (self._place + ahead) % self.num_places
 
     def _get_next(self, sample_batch_size: int | None, num_steps: int | None, time_stacked: bool) -> tuple[Any, Any]:
         draw = self.draw(sample_batch_size or 1, num_steps or 1)
@@ -266,8 +265,7 @@ class Replay(ReplayBuffer):
         """Returns the numbers of the rows that hold a step, `[N, L]`, of each copy from its oldest to its newest."""
         last = self._last_step.read_value()
         steps = tf.range(last + 1 - self._num_stored(), last + 1)
-        copies = tf.range(self.num_envs, dtype=tf.int64)
-        return steps % self.length + copies[:, None] * self.length
+        return steps % self.length + self._first_of_copies(self.length)[:, None]
 
     def _clear(self) -> None:
         self._last_step.assign(-1)
