@@ -8,19 +8,19 @@ import tensorflow as tf
 from mtq.dynamics.fields import Block, Fields
 from mtq.dynamics.minatar.board import (
     DOWN,
-    LAST,
     LEFT,
     RIGHT,
     SIZE,
     UP,
     Game,
     choice,
-    coin,
     draw,
     draw_all,
     is_off,
     moved,
     number,
+    shorten_intervals,
+    side,
 )
 
 _LANES = 8  # the rows 1 to 8, with at most one thing in each
@@ -98,13 +98,8 @@ class Asterix(Game):
         rank = tf.cumsum(number(free), axis=1) - 1  # of the free slots
         chosen = choice(random[:, 2], 0.0, tf.reduce_sum(number(free), axis=1) - 1)
         slots = free & (rank == chosen[:, None]) & is_due[:, None]
-        is_left = coin(random[:, 0])
-        s.things.add(
-            slots,
-            x=tf.where(is_left, 0.0, LAST),
-            direction=tf.where(is_left, 1.0, -1.0),
-            gold=number(random[:, 1] < 1 / 3),
-        )
+        x, direction = side(random[:, 0])
+        s.things.add(slots, x=x, direction=direction, gold=number(random[:, 1] < 1 / 3))
         s.spawn_timer = tf.where(is_due, s.spawn_interval, s.spawn_timer)
 
     def _touch(self, s: Any, where: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -118,8 +113,5 @@ class Asterix(Game):
         """Shortens the intervals."""
         can_ramp = (s.spawn_interval > 1) | (s.move_interval > 1)
         is_due = can_ramp & (s.ramp_timer < 0)
-        is_odd = tf.math.floormod(s.ramps, 2.0) == 1
-        s.move_interval -= number(is_due & is_odd & (s.move_interval > 1))
-        s.spawn_interval -= number(is_due & (s.spawn_interval > 1))
-        s.ramps += number(is_due)
+        shorten_intervals(s, is_due, least_move_interval=1.0)
         s.ramp_timer = tf.where(is_due, _RAMP, s.ramp_timer - number(can_ramp))

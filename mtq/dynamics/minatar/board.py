@@ -58,6 +58,30 @@ def coin(random: tf.Tensor) -> tf.Tensor:
     return random < 0.5
 
 
+def side(random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the column of a random side, and the direction away from it, −1 or 1, float32.
+
+    Args:
+        random: Uniform random numbers, `[N]` float32.
+    """
+    is_left = coin(random)
+    return tf.where(is_left, 0.0, LAST), tf.where(is_left, 1.0, -1.0)
+
+
+def shorten_intervals(s: Any, where: tf.Tensor, least_move_interval: float) -> None:
+    """Increases the difficulty: spawns come more often and, every second time, things move faster.
+
+    Args:
+        s: The fields of the states, of which `spawn_interval`, `move_interval` and `ramps` are changed.
+        where: Whether the difficulty increases in a copy, `[N]` bool.
+        least_move_interval: The shortest interval of moves, in frames. That of spawns is 1.
+    """
+    is_odd = tf.math.floormod(s.ramps, 2.0) == 1
+    s.move_interval -= number(where & is_odd & (s.move_interval > least_move_interval))
+    s.spawn_interval -= number(where & (s.spawn_interval > 1))
+    s.ramps += number(where)
+
+
 def choice(random: tf.Tensor, first: float, last: float) -> tf.Tensor:
     """Returns uniform whole numbers from `first` to `last`, float32, for uniform random numbers of any shape."""
     return tf.minimum(first + tf.floor(random * (last + 1 - first)), last)

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from mtq.dynamics.fields import Fields
-from mtq.dynamics.minatar.board import LAST, LEFT, RIGHT, SIZE, Game, coin, draw, moved, number
+from mtq.dynamics.minatar.board import LAST, LEFT, RIGHT, SIZE, Game, draw, moved, number, side
 
 
 class Breakout(Game):
@@ -22,9 +22,7 @@ class Breakout(Game):
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
         """Returns three rows of bricks, and the ball on the left or right side."""
-        is_left = coin(random[:, 0])
-        x = tf.where(is_left, 0.0, LAST)
-        right = tf.where(is_left, 1.0, -1.0)
+        x, right = side(random[:, 0])
         return self.fields.fill(
             random.shape[0], ball_x=x, ball_y=3.0, right=right, down=1.0, trail_x=x, trail_y=3.0, paddle=4.0, bricks=1.0
         )

@@ -15,13 +15,14 @@ from mtq.dynamics.minatar.board import (
     UP,
     Game,
     choice,
-    coin,
     draw,
     draw_all,
     is_at,
     is_off,
     moved,
     number,
+    shorten_intervals,
+    side,
 )
 
 _DEEPEST = 8.0  # the lowest row of the submarine
@@ -130,12 +131,11 @@ class Seaquest(Game):
     def _spawn_enemy(self, s: Any, random: tf.Tensor) -> None:
         """Brings an enemy when it is time, unless others move against it in its row."""
         enemies, is_due = s.enemies, s.spawn_timer == 0
-        is_left = coin(random[:, 0])
-        direction, row = tf.where(is_left, 1.0, -1.0), choice(random[:, 2], 1.0, _DEEPEST)
+        (x, direction), row = side(random[:, 0]), choice(random[:, 2], 1.0, _DEEPEST)
         opposed = enemies.alive & (enemies.y == row[:, None]) & (enemies.direction == -direction[:, None])
         enemies.add(
             enemies.first_free(is_due & ~tf.reduce_any(opposed, axis=1)),
-            x=tf.where(is_left, 0.0, LAST),
+            x=x,
             y=row,
             direction=direction,
             move_timer=s.move_interval,
@@ -147,12 +147,12 @@ class Seaquest(Game):
 
     def _spawn_diver(self, s: Any, random: tf.Tensor) -> None:
         """Brings a diver when it is time."""
-        is_due, is_left = s.diver_timer == 0, coin(random[:, 0])
+        is_due, (x, direction) = s.diver_timer == 0, side(random[:, 0])
         s.divers.add(
             s.divers.first_free(is_due),
-            x=tf.where(is_left, 0.0, LAST),
+            x=x,
             y=choice(random[:, 1], 1.0, _DEEPEST),
-            direction=tf.where(is_left, 1.0, -1.0),
+            direction=direction,
             move_timer=_DIVER_MOVE,
             age=0.0,
         )
@@ -237,10 +237,7 @@ class Seaquest(Game):
         s.surfaced = number(~is_below & (surfaces | (s.surfaced > 0)))
         if self.difficulty_ramping:
             can_ramp = surfaces & ((s.spawn_interval > 1) | (s.move_interval > 2))
-            is_odd = tf.math.floormod(s.ramps, 2.0) == 1
-            s.move_interval -= number(can_ramp & is_odd & (s.move_interval > 2))
-            s.spawn_interval -= number(can_ramp & (s.spawn_interval > 1))
-            s.ramps += number(can_ramp)
+            shorten_intervals(s, can_ramp, least_move_interval=2.0)
         return reward, ends
 
 
