@@ -17,7 +17,7 @@ from typing import Any
 
 import simple_parsing
 
-from benchmarks.in_turn import Worker, run_in_turn
+from benchmarks.in_turn import InTurnOptions, Worker, run_in_turn
 from benchmarks.systems.work import Work
 
 _TITLES = {
@@ -29,25 +29,15 @@ _TITLES = {
 
 
 @dataclasses.dataclass
-class Options:
+class Options(InTurnOptions):
     """Settings of the benchmark."""
 
     games: int = 5
     """The number of games that mtq learns in one network."""
-    num_envs: int = 4
-    """The number of copies of each game, and of frames of each game per update."""
-    batch_size: int = 32
-    """The batch size of each game."""
-    rounds: int = 5
-    """The number of rounds, in each of which every system runs once."""
     seconds: float = 5.0
     """The approximate number of seconds for which a system runs in one round."""
     systems: str = ",".join(_TITLES)
     """The names of the systems, separated by commas."""
-    warmup_steps: int = 1_000
-    """The number of random frames of each game before the first update."""
-    steps_per_execution: int = 100
-    """The number of updates per execution of `fit`."""
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -59,16 +49,7 @@ def measure(options: Options) -> dict[str, Any]:
     Returns:
         The content of the last line of the program's output.
     """
-    work = Work(
-        tasks=options.games,
-        num_envs=options.num_envs,
-        batch_size=options.batch_size,
-        learning_rate=2.5e-4,
-        replay_capacity=100_000,
-        warmup_steps=options.warmup_steps,
-        target_update_period=1_000,
-        steps_per_execution=options.steps_per_execution,
-    )
+    work = options.work(tasks=options.games, learning_rate=2.5e-4, replay_capacity=100_000, target_update_period=1_000)
     titles = {name: _TITLES[name] for name in options.systems.split(",")}
     return _results(run_in_turn(titles, work, options.rounds, options.seconds), work)
 

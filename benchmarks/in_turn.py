@@ -10,10 +10,41 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.systems.work import Work
 
 _ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass
+class InTurnOptions:
+    """The settings that all benchmarks of systems in turn have."""
+
+    num_envs: int = 4
+    """The number of copies of each task's environment, and of environment steps of each task per update."""
+    batch_size: int = 32
+    """The batch size of each task."""
+    rounds: int = 5
+    """The number of rounds, in each of which every system runs once."""
+    warmup_steps: int = 1_000
+    """The number of random environment steps of each task before the first update."""
+    steps_per_execution: int = 100
+    """The number of updates per execution of `fit`, and of tf-agents in one graph."""
+
+    def work(self, **others: Any) -> Work:
+        """Returns the work of all systems.
+
+        Args:
+            **others: The fields of `Work` that the benchmark sets itself.
+        """
+        return Work(
+            num_envs=self.num_envs,
+            batch_size=self.batch_size,
+            warmup_steps=self.warmup_steps,
+            steps_per_execution=self.steps_per_execution,
+            **others,
+        )
 
 
 class Worker:

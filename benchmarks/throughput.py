@@ -17,7 +17,7 @@ from typing import Any
 
 import simple_parsing
 
-from benchmarks.in_turn import Worker, run_in_turn
+from benchmarks.in_turn import InTurnOptions, Worker, run_in_turn
 from benchmarks.systems.work import Work
 
 _NAMES = {
@@ -32,25 +32,15 @@ _NAMES = {
 
 
 @dataclasses.dataclass
-class Options:
+class Options(InTurnOptions):
     """Settings of the benchmark."""
 
     tasks: int = 5
     """The number of tasks that mtq learns in one network."""
-    num_envs: int = 4
-    """The number of copies of each environment, and of environment steps of each task per update."""
-    batch_size: int = 32
-    """The batch size of each task."""
-    rounds: int = 5
-    """The number of rounds, in each of which every system runs once."""
     seconds: float = 3.0
     """The approximate number of seconds for which a system runs in one round."""
     systems: str = ",".join(_NAMES)
     """The names of the systems, separated by commas."""
-    warmup_steps: int = 1_000
-    """The number of random environment steps of each task before the first update."""
-    steps_per_execution: int = 100
-    """The number of updates per execution of `fit`, and of tf-agents in one graph."""
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -62,13 +52,7 @@ def measure(options: Options) -> dict[str, Any]:
     Returns:
         The content of the last line of the program's output.
     """
-    work = Work(
-        tasks=options.tasks,
-        num_envs=options.num_envs,
-        batch_size=options.batch_size,
-        warmup_steps=options.warmup_steps,
-        steps_per_execution=options.steps_per_execution,
-    )
+    work = options.work(tasks=options.tasks)
     titles = {name: _NAMES[name] for name in options.systems.split(",")}
     workers = run_in_turn(titles, work, options.rounds, options.seconds)
     return results(workers, work)

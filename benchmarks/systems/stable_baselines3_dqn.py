@@ -1,5 +1,7 @@
 """Stable-Baselines3's `DQN` on CartPole."""
 
+from typing import Any
+
 import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_vec_env
@@ -11,13 +13,15 @@ class StableBaselines3:
     """Stable-Baselines3 with one update after every step of its vector environment, on the CPU."""
 
     round_to = 1
+    num_threads = 1  # two were no faster with networks of this size
+    policy, environment = "MlpPolicy", "CartPole-v1"
 
     def __init__(self, work: Work) -> None:
-        torch.set_num_threads(1)  # two were no faster with networks of this size
+        torch.set_num_threads(self.num_threads)
         self.work = work
         self.model = DQN(
-            "MlpPolicy",
-            make_vec_env("CartPole-v1", n_envs=work.num_envs),
+            self.policy,
+            make_vec_env(self.environment, n_envs=work.num_envs),
             learning_rate=work.learning_rate,
             buffer_size=work.replay_capacity,
             learning_starts=work.warmup_steps,
@@ -27,10 +31,14 @@ class StableBaselines3:
             target_update_interval=work.target_update_period * work.num_envs,
             exploration_initial_eps=work.epsilon,
             exploration_final_eps=work.epsilon,
-            policy_kwargs={"net_arch": [work.hidden, work.hidden]},
+            policy_kwargs=self.network(),
             device="cpu",
         )
         self.model.learn(work.warmup_steps)
+
+    def network(self) -> dict[str, Any]:
+        """Returns the arguments of the policy that determine its network."""
+        return {"net_arch": [self.work.hidden, self.work.hidden]}
 
     def run(self, updates: int) -> None:
         """Trains, and checks the number of updates."""

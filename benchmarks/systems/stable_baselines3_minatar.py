@@ -1,15 +1,14 @@
 """Stable-Baselines3's `DQN` on MinAtar's Breakout, with the network of Young and Tian (2019)."""
 
+from typing import Any
+
 import gymnasium
 import minatar
 import numpy as np
 import torch
-from stable_baselines3 import DQN
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from benchmarks.systems.stable_baselines3_dqn import StableBaselines3
-from benchmarks.systems.work import Work
 
 
 class Breakout(gymnasium.Env):
@@ -65,27 +64,14 @@ class Convolution(BaseFeaturesExtractor):
 class StableBaselines3MinAtar(StableBaselines3):
     """Stable-Baselines3 with one update after every step of its vector environment, on the CPU."""
 
-    def __init__(self, work: Work) -> None:
-        torch.set_num_threads(2)
-        self.work = work
-        self.model = DQN(
-            "CnnPolicy",
-            make_vec_env(Breakout, n_envs=work.num_envs),
-            learning_rate=work.learning_rate,
-            buffer_size=work.replay_capacity,
-            learning_starts=work.warmup_steps,
-            batch_size=work.batch_size,
-            train_freq=1,
-            gradient_steps=1,
-            target_update_interval=work.target_update_period * work.num_envs,
-            exploration_initial_eps=work.epsilon,
-            exploration_final_eps=work.epsilon,
-            policy_kwargs={
-                "features_extractor_class": Convolution,
-                "features_extractor_kwargs": {"units": work.hidden},
-                "net_arch": [],
-                "normalize_images": False,
-            },
-            device="cpu",
-        )
-        self.model.learn(work.warmup_steps)
+    num_threads = 2
+    policy, environment = "CnnPolicy", Breakout
+
+    def network(self) -> dict[str, Any]:
+        """Returns the arguments of the policy that determine its network."""
+        return {
+            "features_extractor_class": Convolution,
+            "features_extractor_kwargs": {"units": self.work.hidden},
+            "net_arch": [],
+            "normalize_images": False,
+        }
