@@ -35,7 +35,7 @@ def packed(dynamics, state):
 @pytest.mark.parametrize("count", number(4_000))
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in ("breakout", "seaquest") else pytest.mark.thorough) for name in NAMES],
+    [pytest.param(name, marks=() if name == "breakout" else pytest.mark.thorough) for name in NAMES],
 )
 def test_transitions_equal_the_packages(name, count):
     dynamics, played = minatar_package.GAMES[name].ours(), minatar_package.play(name, count)
