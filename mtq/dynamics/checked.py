@@ -5,10 +5,11 @@ from typing import Any
 import tensorflow as tf
 
 from mtq.dynamics.dynamics import Dynamics
-from mtq.errors import raised_in
+from mtq.dynamics.stacked import Stacked
+from mtq.errors import InvalidAnswerError, raised_in
 
 
-class CheckedDynamics:
+class CheckedDynamics(Dynamics):
     """The functions of a task's dynamics, with checks of their exceptions and of the dtypes and shapes they return.
 
     The checks run in Python when a function is called. In a graph that happens once, during tracing.
@@ -16,11 +17,16 @@ class CheckedDynamics:
     Args:
         name: The task's name, for messages.
         dynamics: The dynamics.
+        frame_stack: The number of frames that are stacked to an observation.
     """
 
-    def __init__(self, name: str, dynamics: Dynamics) -> None:
-        self._name, self._dynamics = name, dynamics
-        self.num_random, self.max_episode_steps = dynamics.num_random, dynamics.max_episode_steps
+    def __init__(self, name: str, dynamics: Dynamics, frame_stack: int = 1) -> None:
+        super().__init__()
+        checked = dynamics if frame_stack == 1 else Stacked(CheckedDynamics(name, dynamics), frame_stack)
+        self._name, self._dynamics, self.max_episode_steps = name, checked, dynamics.max_episode_steps
+        self.observation_shape, self.observation_dtype = checked.observation_shape, checked.observation_dtype
+        self.observation_high, self.num_actions = checked.observation_high, checked.num_actions
+        self.num_random = checked.num_random
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
         """Returns the state at the start of an episode, as `Dynamics.initial_state` does."""
@@ -34,7 +40,7 @@ class CheckedDynamics:
             answer = self._dynamics.step(state, action, random)
         if not isinstance(answer, tuple | list) or len(answer) != 3:
             received = f"{len(answer)} values" if isinstance(answer, tuple | list) else type(answer).__name__
-            raise ValueError(
+            raise InvalidAnswerError(
                 f"The dynamics of task '{self._name}' must return three values from step: state, reward, terminated. "
                 f"Received: {received}. Fix their step."
             )
@@ -50,8 +56,7 @@ class CheckedDynamics:
         """Returns the observation of a state, as `Dynamics.observe` does."""
         with raised_in(self._name, "observe"):
             observation = self._dynamics.observe(state)
-        shape = [state.shape[0], *self._dynamics.observation_shape]
-        dtype = tf.as_dtype(self._dynamics.observation_dtype)
+        shape, dtype = [state.shape[0], *self.observation_shape], tf.as_dtype(self.observation_dtype)
         return self._checked("observe", "the observation", observation, dtype, shape)
 
     def _checked(self, call: str, role: str, value: Any, dtype: tf.DType, shape: Any) -> tf.Tensor:
@@ -61,7 +66,7 @@ class CheckedDynamics:
             tensor = None
         if tensor is None or tensor.dtype != dtype or not tensor.shape.is_compatible_with(shape):
             received = type(value).__name__ if tensor is None else f"{tensor.dtype.name} of shape {tensor.shape}"
-            raise ValueError(
+            raise InvalidAnswerError(
                 f"The dynamics of task '{self._name}' must return {role} from {call} as {dtype.name} of shape "
                 f"{tf.TensorShape(shape)}. Received: {received}. Fix their {call}."
             )

@@ -10,7 +10,7 @@ from mtq.environments.ranges import ObservationRange, shortened
 from mtq.environments.tf_agents_view import DISCOUNT
 from mtq.errors import InvalidAnswerError, raise_broken, raised_in
 from mtq.tasks.observation_spaces import LARGEST, check_exact
-from mtq.tasks.spec import read_spec
+from mtq.tasks.spec import TaskSpec, read_spec
 from mtq.tasks.task import Task
 
 _BOOLS = (bool, np.bool_)
@@ -21,15 +21,16 @@ class Answers:
 
     Args:
         task: The task.
+        spec: The spec of what the copies return: of one frame, if the task stacks frames.
         environments: The copies of its environment, as Gymnasium environments.
 
     Raises:
         ValueError: The action or observation space of a copy differs from the task's or from another copy's.
     """
 
-    def __init__(self, task: Task, environments: list[gymnasium.Env]) -> None:
-        self._task, self._dtype = task, np.dtype(task.spec.observation_dtype)
-        self._shape = task.spec.observation_shape
+    def __init__(self, task: Task, spec: TaskSpec, environments: list[gymnasium.Env]) -> None:
+        self._task, self._spec, self._dtype = task, spec, np.dtype(spec.observation_dtype)
+        self._shape = spec.observation_shape
         for environment in environments:
             self._check_spaces(environments[0], environment)
         self._spaces = [_spaces(environment) for environment in environments]
@@ -37,7 +38,7 @@ class Answers:
         self._declared = self._dtype if space is None else np.dtype(space.dtype)
         self._is_integer = self._declared.kind in "iub"
         self._fast_dtype = self._dtype if self._declared == self._dtype else None  # needs no conversion
-        self._range = ObservationRange(task, space)
+        self._range = ObservationRange(task.name, spec, space)
 
     def of_reset(self, answer: Any) -> np.ndarray:
         """Checks the values that `reset` returned.
@@ -99,7 +100,7 @@ class Answers:
             observed: The observation that the environment returned.
 
         Returns:
-            An array of the task's shape and dtype. It may be the environment's own array.
+            An array of the spec's shape and dtype. It may be the environment's own array.
 
         Raises:
             ValueError: The observation is not one array, or has the wrong shape or dtype.
@@ -108,6 +109,10 @@ class Answers:
         if array.dtype is not self._fast_dtype or array.shape != self._shape:
             array = self._converted(array, observed)
         return array
+
+    def no_observations(self, number: int) -> np.ndarray:
+        """Returns an array of zeros for a number of observations, of the shape and dtype that `observation` returns."""
+        return np.zeros((number, *self._shape), self._dtype)
 
     def check_range(self, observations: np.ndarray, only: np.ndarray | None) -> None:
         """Raises a ValueError if an observation is outside the bounds that the environment declares, or not finite.
@@ -156,7 +161,7 @@ class Answers:
         self._spaces[index] = current
 
     def _check_spaces(self, first: gymnasium.Env, environment: gymnasium.Env) -> None:
-        actions, spec = environment.action_space, self._task.spec
+        actions, spec = environment.action_space, self._spec
         found = (getattr(actions, "n", None), getattr(actions, "start", 0))
         wanted = (spec.num_actions, getattr(first.action_space, "start", 0))
         if found != wanted:

@@ -6,10 +6,12 @@ import numpy as np
 
 from mtq.checks import integer
 from mtq.environments.answers import Answers
+from mtq.environments.frame_stack import FrameStack
 from mtq.environments.old_interfaces import explained
 from mtq.environments.tf_agents_view import as_gymnasium
 from mtq.errors import raise_broken, raised_in
 from mtq.tasks.environment_source import is_tf_agents
+from mtq.tasks.spec import read_spec
 from mtq.tasks.task import Task
 
 
@@ -51,10 +53,11 @@ class EnvironmentCopies:
         num_copies, seed = integer("num_copies", num_copies), integer("seed", seed, least=0)
         environments = [task.make_environment() for _ in range(num_copies)]
         self._has_discounts = is_tf_agents(environments[0])
+        spec = read_spec(task.name, environments[0])
         self._environments = [as_gymnasium(environment) for environment in environments]
-        self._answers = Answers(task, self._environments)
+        self._answers = Answers(task, spec, self._environments)
         self.reseed(seed)
-        self._dtype = np.dtype(task.spec.observation_dtype)
+        self._stack = FrameStack(task.spec, num_copies) if task.frame_stack > 1 else None
         self._first_action = [int(getattr(env.action_space, "start", 0)) for env in self._environments]
 
     def __len__(self) -> int:
@@ -70,11 +73,11 @@ class EnvironmentCopies:
 
     def reset(self) -> np.ndarray:
         """Seeds every copy and starts an episode in it. Returns the observations, `[N, ...]`."""
-        return np.stack([self._begin(index, seed) for index, seed in enumerate(self._seeds)])
+        return self._first([self._begin(index, seed) for index, seed in enumerate(self._seeds)])
 
     def restart(self) -> np.ndarray:
         """Starts another episode in every copy without seeding it. Returns the observations, `[N, ...]`."""
-        return np.stack([self._begin(index) for index in range(len(self))])
+        return self._first([self._begin(index) for index in range(len(self))])
 
     def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
         """Takes one action in each copy.
@@ -92,7 +95,7 @@ class EnvironmentCopies:
             BrokenEnvironmentError: The environment raised an exception.
         """
         n = len(self)
-        next_observation = np.zeros((n, *self.task.spec.observation_shape), self._dtype)
+        next_observation = self._answers.no_observations(n)
         reward, discount, is_last = np.zeros(n, np.float32), np.ones(n, np.float32), np.zeros(n, np.bool_)
         restarted, answers = {}, self._answers
         for i, environment in enumerate(self._environments):
@@ -117,6 +120,8 @@ class EnvironmentCopies:
             observation = next_observation.copy()
             for i, first in restarted.items():
                 observation[i] = first
+        if self._stack is not None:
+            next_observation, observation = self._stack.push(next_observation, observation, is_last)
         return Step(next_observation, reward, discount, is_last, observation)
 
     def render(self) -> np.ndarray | None:
@@ -134,6 +139,10 @@ class EnvironmentCopies:
         for environment in self._environments:
             with raised_in(self.task.name, "close"):
                 environment.close()
+
+    def _first(self, observations: list[np.ndarray]) -> np.ndarray:
+        first = np.stack(observations)
+        return first if self._stack is None else self._stack.begin(first)
 
     def _begin(self, index: int, seed: int | None = None) -> np.ndarray:
         environment = self._environments[index]

@@ -24,11 +24,11 @@ class InGraphEnvironment(AutoresetEnvironment):
 
     def __init__(self, task: Task, num_envs: int, seed: int) -> None:
         super().__init__(time_step_spec(observation_spec(task)), action_spec(task), batch_size=num_envs)
-        self._dynamics = CheckedDynamics(task.name, task.make_environment())
+        self._dynamics = CheckedDynamics(task.name, task.make_environment(), task.frame_stack)
         self._random = make_generator(seed)
         state = self._dynamics.initial_state(tf.zeros([num_envs, self._dynamics.num_random]))
         if tf.executing_eagerly():
-            ObservationRange(task, None).check(self._dynamics.observe(state).numpy())
+            ObservationRange(task.name, task.spec, None).check(self._dynamics.observe(state).numpy())
         self._state = tf.Variable(tf.zeros_like(state), trainable=False)
         self._steps = tf.Variable(tf.zeros([num_envs], tf.int32), trainable=False)  # of the current episodes
 
@@ -85,7 +85,7 @@ class InGraphCopies:
 
     def __init__(self, task: Task, num_copies: int, seed: int, compiled: bool = True) -> None:
         self._environment = InGraphEnvironment(task, num_copies, seed)
-        self._range = ObservationRange(task, None)
+        self._range = ObservationRange(task.name, task.spec, None)
         step = self._environment.step_and_restart
         self._step = tf.function(step, autograph=False, jit_compile=True) if compiled else step
 

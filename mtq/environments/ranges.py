@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from mtq.tasks.observation_spaces import EXACT, LARGEST, is_image, scaling_bounds, with_rounding
-from mtq.tasks.task import Task
+from mtq.tasks.spec import TaskSpec
 
 _UNSCALED = 16.0  # the largest number of an image that is not scaled: such numbers are not colors from 0 to 255
 _SMALL = 64  # the largest observation for which a Python loop is faster than NumPy
@@ -25,12 +25,12 @@ class ObservationRange:
     beyond ±16 in later observations only cause the warning.
 
     Args:
-        task: The task.
+        name: The task's name, for messages.
+        spec: The spec of the observations.
         space: The observation space, or None for a tf-agents environment, whose bounds are those of the task's spec.
     """
 
-    def __init__(self, task: Task, space: gymnasium.spaces.Box | None) -> None:
-        spec = task.spec
+    def __init__(self, name: str, spec: TaskSpec, space: gymnasium.spaces.Box | None) -> None:
         bounds = scaling_bounds(spec.observation_dtype, spec.observation_low, spec.observation_high)
         low, high = (np.broadcast_to(bound, spec.observation_shape) for bound in bounds)
         must_hold = np.isfinite(low) | is_image(spec.observation_shape)
@@ -49,7 +49,7 @@ class ObservationRange:
             self._must_hold_later = must_hold & ~is_open
         self._low, self._high = with_rounding(low, high, is_integer)
         self._set_least_and_most(must_hold)
-        self._name, self._size = task.name, low.size
+        self._name, self._size = name, low.size
         self._declaration = "observation_high of its dynamics" if spec.in_graph else "its observation_space"
         self._lows, self._highs = self._low.ravel().tolist(), self._high.ravel().tolist()
         first_low, first_high = self._lows[0], self._highs[0]

@@ -116,7 +116,7 @@ class InGraphPlayer:
 
     def __init__(self, task: Task, act: Act, episodes: int, max_steps: int = MAX_STEPS, jit_compile: bool = True):
         check_playable(task, episodes)
-        self._dynamics, self._name = CheckedDynamics(task.name, task.make_environment()), task.name
+        self._dynamics, self._name = CheckedDynamics(task.name, task.make_environment(), task.frame_stack), task.name
         self._act, self._episodes = act, episodes
         self._limit = min(max_steps, self._dynamics.max_episode_steps or max_steps)
         self._trace = tf.function(self._episode, autograph=False, jit_compile=jit_compile or None)

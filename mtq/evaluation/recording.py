@@ -1,6 +1,7 @@
 """Records pictures of play: GIFs and videos of episodes, in which a policy plays a task."""
 
 import contextlib
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterable
@@ -183,16 +184,18 @@ def _rendered(task: Task) -> Task:
     if "rgb_array" not in modes:
         return task
     make = lambda: gymnasium.make(source, render_mode="rgb_array", disable_env_checker=True)  # noqa: E731
-    return Task(task.name, make, max_episode_steps=task.max_episode_steps)
+    return dataclasses.replace(task, environment=make)
 
 
 def _drawn(image: np.ndarray, task: Task) -> np.ndarray:
     """Draws an image as a picture `[H, W, 3]` uint8."""
     pixels = np.asarray(image, np.float32)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    low, high = (0.0 if bound is None else bound for bound in (task.spec.observation_low, task.spec.observation_high))
-    span = np.asarray(high, np.float32) - low
-    pixels = np.clip((pixels - low) / np.where(span > 0, span, 1.0), 0.0, 1.0)
+    channels = pixels.shape[-1] // task.frame_stack  # of the newest frame, which comes last
+    bounds = (0.0 if bound is None else bound for bound in (task.spec.observation_low, task.spec.observation_high))
+    low, high = (np.broadcast_to(np.float32(bound), pixels.shape[-1])[-channels:] for bound in bounds)
+    span = high - low
+    pixels = np.clip((pixels[..., -channels:] - low) / np.where(span > 0, span, 1.0), 0.0, 1.0)
     if pixels.shape[-1] == 1:
         picture = np.repeat(pixels, 3, axis=-1) * 255
     elif pixels.shape[-1] == 3:

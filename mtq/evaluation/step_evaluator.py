@@ -167,7 +167,7 @@ class _Game:
 
     def __init__(self, task: Task, act: Act, copies: int, seed: tf.Tensor) -> None:
         self._act, self._copies, self._seed, self._discount = act, copies, seed, task.discount
-        self._env = CheckedDynamics(task.name, task.make_environment())
+        self._env = CheckedDynamics(task.name, task.make_environment(), task.frame_stack)
 
     def begin(self) -> _Episode:
         """Begins an episode in every copy."""

@@ -43,6 +43,7 @@ class Numbers(NamedTuple):
         discount: The environment's own discount, float32.
         is_last: Whether the step was the last of its episode, bool.
         place: The place of the observation in the copy's ring of observations, int64. The next observation follows.
+        age: The number of earlier frames of the same episode in the stack of frames that was acted on, int64.
     """
 
     action: tf.Tensor
@@ -50,13 +51,15 @@ class Numbers(NamedTuple):
     discount: tf.Tensor
     is_last: tf.Tensor
     place: tf.Tensor
+    age: tf.Tensor
 
     def pack(self) -> tf.Tensor:
-        """Returns the rows, `[…, 5]` float32, which is exact for actions and places below 2²⁴."""
+        """Returns the rows, `[…, 6]` float32, which is exact for actions and places below 2²⁴."""
         return tf.stack([tf.cast(part, tf.float32) for part in self], axis=-1)
 
     @classmethod
     def unpack(cls, rows: tf.Tensor) -> "Numbers":
-        """Returns the numbers of rows, `[…, 5]`."""
-        action, reward, discount, is_last, place = tf.unstack(rows, axis=-1)
-        return cls(tf.cast(action, tf.int32), reward, discount, is_last > 0, tf.cast(place, tf.int64))
+        """Returns the numbers of rows, `[…, 6]`."""
+        action, reward, discount, is_last, place, age = tf.unstack(rows, axis=-1)
+        place, age = tf.cast(place, tf.int64), tf.cast(age, tf.int64)
+        return cls(tf.cast(action, tf.int32), reward, discount, is_last > 0, place, age)

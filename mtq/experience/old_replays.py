@@ -1,4 +1,4 @@
-"""Converts replays in checkpoints of versions that stored two observations for each step."""
+"""Converts replays in checkpoints of versions that stored two observations for each step, or no ages of frames."""
 
 import math
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import numpy as np
 
 from mtq.experience.replay import Replay
 
+_NUMBERS_WITHOUT_AGE = 5  # in a row of a table of those versions that stored one observation for each step
 _NUMBERS = 4  # in a row of such a table: reward, discount, action and whether the step was the last of its episode
 
 
@@ -22,7 +23,11 @@ def converted(saved: Mapping[str, np.ndarray], replays: Mapping[str, Any]) -> di
     for task, replay in replays.items():
         names = [name for name in saved if name.startswith(f"{task}/replay/")]
         parts = [saved[name] for name in sorted(names, key=lambda name: int(name.rpartition("/")[2]))]
-        if isinstance(replay, Replay) and _is_old(parts, replay):
+        if not isinstance(replay, Replay):
+            continue
+        if parts and parts[0].shape == (replay.num_envs * replay.length, _NUMBERS_WITHOUT_AGE):
+            result[f"{task}/replay/0"] = np.pad(parts[0], [(0, 0), (0, 1)])
+        if _is_old(parts, replay):
             new = _convert(parts, replay)
             result = {name: value for name, value in result.items() if name not in names}
             result |= {f"{task}/replay/{number}": part for number, part in enumerate(new)}
@@ -54,7 +59,8 @@ def _convert(parts: list[np.ndarray], replay: Replay) -> list[np.ndarray]:
         kept = places >= place[copy] + 2 - replay.num_places
         first_step = max(first_step, int(steps[kept][0])) if not kept.all() else first_step
         places, start = places % replay.num_places, copy * replay.num_places
-        new_numbers[rows] = np.column_stack([numbers[rows, 2], numbers[rows, 0], numbers[rows, 1], is_last, places])
+        columns = numbers[rows, 2], numbers[rows, 0], numbers[rows, 1], is_last, places, np.zeros(number)
+        new_numbers[rows] = np.column_stack(columns)
         for step, row, at in zip(steps, rows, places, strict=True):  # later steps replace earlier ones
             both_places = [start + at, start + (at + 1) % replay.num_places]
             observations[both_places] = first[row], second[row]

@@ -1,4 +1,4 @@
-"""The replay buffer: tables with one row per step, from which a sampler selects."""
+"""The replay buffer: tables with one row per step, and one frame per step, from which a sampler selects."""
 
 import math
 from typing import Any, NamedTuple
@@ -26,22 +26,26 @@ class Draw(NamedTuple):
 
 _SMALL = 64  # bytes of an observation up to which there is always room for that after the end of an episode
 _EXACT = 2**24  # places that float32 tells apart
-_SHARE, _LEAST = 8, 64  # else one for each eighth step, and some more
+_LARGE = 4096  # bytes of a frame from which there are fewer: episodes of large images are long
+_SHARE, _SHARE_OF_LARGE, _LEAST = 8, 64, 64  # one for so many steps, and some more
 
 
 class Replay(ReplayBuffer):
-    """The latest steps of the N copies of one task's environment, with one observation for each step.
+    """The latest steps of the N copies of one task's environment, with one frame for each step.
 
-    It is a replay buffer with tf-agents' interface. The rows of one copy are contiguous: of these, row `i mod length`
-    holds step i, and the place of its observation in the copy's ring of observations. The observations of an episode,
-    with that after its last step, follow each other in the ring, so that the next observation is at the next place.
+    A frame is a whole observation, or the newest part of an observation that consists of k stacked frames. It is a
+    replay buffer with tf-agents' interface. The rows of one copy are contiguous: of these, row `i mod length` holds
+    step i, and the place of its frame in the copy's ring of frames. The frames of an episode, with that after its last
+    step, follow each other in the ring, so that the next observation's frame is at the next place. Stacks are built
+    when steps are read: of the frame at a place and the k − 1 before it, where the first frame of the episode stands
+    for those before the episode.
 
     So the steps must be added in order: unless a step is the last of its episode, its next observation must be the
     observation of the copy's next step. Call `end_episodes` before adding steps that do not continue the stored ones.
 
-    The ring has places for as many observations as steps, and for one more at the end of every eighth step. Episodes of
-    fewer than eight steps need more: then fewer steps than the capacity are stored. Where an observation has at most 64
-    bytes, there are enough places for any episodes.
+    The ring has places for as many frames as steps, and for one more at the end of every eighth step, or of every 64th
+    if a frame has more than 4,096 bytes. Shorter episodes need more: then fewer steps than the capacity are stored.
+    Where a frame has at most 64 bytes, there are enough places for any episodes.
 
     Args:
         spec: The specs of one step, from `memory_spec`.
@@ -49,40 +53,55 @@ class Replay(ReplayBuffer):
         capacity: The number of steps that are stored, over all copies. It is rounded down to a multiple of N.
         sampler: The sampler; by default a `UniformSampler`.
         seed: The seed of the sampler.
+        frame_stack: The number of frames k that are stacked on the last axis of each observation, oldest first.
 
     Attributes:
         sampler: The sampler.
         num_envs: The number of copies of the environment, N.
         length: The number of steps of each copy that are stored at most.
-        num_places: The number of places for observations of each copy.
+        num_places: The number of places for frames of each copy.
         observation_shape: The shape of an observation.
+        frame_stack: The number of frames in an observation.
     """
 
     def __init__(
-        self, spec: Memory, num_envs: int, capacity: int, sampler: Sampler | None = None, seed: int = 0
+        self,
+        spec: Memory,
+        num_envs: int,
+        capacity: int,
+        sampler: Sampler | None = None,
+        seed: int = 0,
+        frame_stack: int = 1,
     ) -> None:
         self.length = capacity // num_envs
         super().__init__(spec, self.length * num_envs)
-        self.num_envs, self.observation_shape = num_envs, spec.observation.shape
-        size, dtype = math.prod(self.observation_shape), spec.observation.dtype
-        self.num_places = _num_places(self.length, size * dtype.size)  # of each copy
+        self.num_envs, self.observation_shape, self.frame_stack = num_envs, spec.observation.shape, frame_stack
+        *others, last = self.observation_shape
+        if last % frame_stack:
+            raise ValueError(
+                f"frame_stack of a Replay must divide the last axis of the observations, {last}. Received: "
+                f"{frame_stack}."
+            )
+        self._frame_shape = [*others, last // frame_stack]
+        size, dtype = math.prod(self._frame_shape), spec.observation.dtype
+        self.num_places = _num_places(self.length, size * dtype.size, frame_stack)  # of each copy
         if self.num_places > _EXACT:
             raise ValueError(
-                f"capacity of a Replay must lead to at most {_EXACT:,} places for the observations of each copy. "
+                f"capacity of a Replay must lead to at most {_EXACT:,} places for the frames of each copy. "
                 f"Received: {self.num_places:,}, for {self.length:,} steps. Lower it, or use more copies (num_envs)."
             )
-        # An episode needs at most two places for each of its steps, and the coming step's are kept free.
-        self._least_steps = min(self.length, self.num_places // 2 - 1)
         numbers = tf.zeros([self.length * num_envs, len(Numbers._fields)])
         self._numbers = tf.Variable(numbers, trainable=False, name="numbers")
-        observations = tf.zeros([self.num_places * num_envs, size], dtype)
-        self._observations = tf.Variable(observations, trainable=False, name="observations")
+        frames = tf.zeros([self.num_places * num_envs, size], dtype)
+        self._frames = tf.Variable(frames, trainable=False, name="frames")
         self._last_step = tf.Variable(-1, dtype=tf.int64, trainable=False)
-        self._first_step = tf.Variable(0, dtype=tf.int64, trainable=False)  # whose observations have not been replaced
-        self._place = tf.Variable(tf.zeros([num_envs], tf.int64), trainable=False)  # of the coming step's observation
-        self._removes_steps = self.num_places < _most_places(self.length)
+        self._first_step = tf.Variable(0, dtype=tf.int64, trainable=False)  # whose frames have not been replaced
+        self._place = tf.Variable(tf.zeros([num_envs], tf.int64), trainable=False)  # of the coming step's frame
+        self._removes_steps = self.num_places < _most_places(self.length, frame_stack)
+        # An episode needs at most two places for each of its steps, and the coming step's are kept free.
+        self._least_steps = self.num_places // 2 - frame_stack if self._removes_steps else self.length
         owners = tf.fill([self.num_places * num_envs if self._removes_steps else 0], tf.constant(-1, tf.int64))
-        self._owners = tf.Variable(owners, trainable=False)  # the step to which the observation at each place belongs
+        self._owners = tf.Variable(owners, trainable=False)  # the step to which the frame at each place belongs
         self.sampler = UniformSampler() if sampler is None else sampler
         self.sampler.build(self.length, num_envs, seed)
 
@@ -93,7 +112,7 @@ class Replay(ReplayBuffer):
 
     def state(self) -> list[tf.Variable]:
         """Returns the variables for checkpoints, always in the same order."""
-        steps = [self._numbers, self._observations, self._last_step, self._first_step, self._place, self._owners]
+        steps = [self._numbers, self._frames, self._last_step, self._first_step, self._place, self._owners]
         return [*steps, *self.sampler.state()]
 
     def end_episodes(self) -> None:
@@ -149,15 +168,21 @@ class Replay(ReplayBuffer):
         """
         return Numbers.unpack(tf.gather(self._numbers, rows))
 
-    def observations(self, copy: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-        """Returns the observations at some places.
+    def observations(self, copy: tf.Tensor, place: tf.Tensor, age: tf.Tensor) -> tf.Tensor:
+        """Returns the observations whose newest frames are at some places.
 
         Args:
             copy: The numbers of the copies, an int64 tensor of any shape.
             place: The places, int64 of the same shape. The first place follows the last.
+            age: The numbers of frames of the same episode before those at the places, int64 of the same shape.
         """
-        rows = copy * self.num_places + place % self.num_places
-        return tf.reshape(tf.gather(self._observations, rows), [*rows.shape, *self.observation_shape])
+        shape = [*place.shape, *self.observation_shape]
+        if self.frame_stack == 1:
+            return tf.reshape(tf.gather(self._frames, copy * self.num_places + place % self.num_places), shape)
+        back = tf.minimum(tf.range(self.frame_stack - 1, -1, -1, tf.int64), age[..., None])  # […, k]
+        rows = copy[..., None] * self.num_places + (place[..., None] - back) % self.num_places
+        frames = tf.reshape(tf.gather(self._frames, rows), [*rows.shape, *self._frame_shape])
+        return tf.reshape(tf.concat(tf.unstack(frames, axis=len(place.shape)), axis=-1), shape)
 
     def read(self, rows: tf.Tensor) -> Memory:
         """Returns the steps in some rows, `[…]`.
@@ -165,9 +190,9 @@ class Replay(ReplayBuffer):
         Args:
             rows: The row numbers, as for `numbers`.
         """
-        action, reward, discount, is_last, place = self.numbers(rows)
+        action, reward, discount, is_last, place, age = self.numbers(rows)
         copy = rows // self.length
-        observation, next_observation = self.observations(copy, place), self.observations(copy, place + 1)
+        observation, next_observation = (self.observations(copy, place + ahead, age + ahead) for ahead in (0, 1))
         return Memory(observation, action, reward, discount, next_observation, is_last)
 
     def check_valid(self) -> None:
@@ -186,42 +211,53 @@ class Replay(ReplayBuffer):
         return tf.minimum(last + 1 - self._first_step, self.length)
 
     def _add_batch(self, items: Memory) -> tf.Tensor:
+        age = self._coming_age()
         step = self._last_step.assign_add(1)
         rows = step % self.length + self._first_of_copies(self.length)
-        numbers = Numbers(items.action, items.reward, items.discount, items.is_last, self._place)
+        numbers = Numbers(items.action, items.reward, items.discount, items.is_last, self._place, age)
         _scatter(self._numbers, rows, numbers.pack())
         places = tf.concat([self._rows_of_places(0), self._rows_of_places(1)], axis=0)
-        observations = tf.concat([items.observation, items.next_observation], axis=0)
-        _scatter(self._observations, places, tf.reshape(observations, [2 * self.num_envs, -1]))
+        frames = tf.concat([items.observation, items.next_observation], axis=0)[..., -self._frame_shape[-1] :]
+        _scatter(self._frames, places, tf.reshape(frames, [2 * self.num_envs, -1]))
         if self._removes_steps:
             _scatter(self._owners, places, tf.fill([2 * self.num_envs], step))
         self._advance(1 + tf.cast(items.is_last, tf.int64), items.is_last)
         self.sampler.added(step)
         return step
 
+    def _coming_age(self) -> tf.Tensor:
+        """Returns the number of frames of the same episode in the stack before the coming step's frame, `[N]` int64."""
+        if self.frame_stack == 1:
+            return tf.zeros([self.num_envs], tf.int64)
+        last_step = self._last_step.read_value()
+        newest = self.numbers(last_step % self.length + self._first_of_copies(self.length))
+        continues = (last_step >= 0) & ~newest.is_last
+        return tf.where(continues, tf.minimum(newest.age + 1, self.frame_stack - 1), 0)
+
     def _advance(self, number: tf.Tensor, ended: tf.Tensor) -> None:
-        """Moves on in the rings of observations, and removes the steps whose observations will be replaced next.
+        """Moves on in the rings of frames, and removes the steps whose frames will be replaced next.
 
         Args:
             number: The number of places by which each copy moves on, `[N]` int64.
-            ended: Whether an episode ends with this, `[N]` bool. Else the coming step's observation is in its place.
+            ended: Whether an episode ends with this, `[N]` bool. Else the coming step's frame is in its place.
         """
         self._place.assign((self._place + number) % self.num_places)
         if not self._removes_steps:
             return
         first, second = (tf.gather(self._owners, self._rows_of_places(ahead)) for ahead in (0, 1))
         removed = tf.reduce_max(tf.maximum(second, tf.where(ended, first, -1)))
-        self._first_step.assign(tf.maximum(self._first_step, removed + 1))
+        kept = tf.where(removed < 0, tf.constant(0, tf.int64), removed + self.frame_stack)  # frames of earlier stacks
+        self._first_step.assign(tf.maximum(self._first_step, kept))
 
     def _first_of_copies(self, number: int) -> tf.Tensor:
         """Returns the number of each copy's first row in a table with a number of rows for each copy, `[N]` int64."""
         return tf.range(self.num_envs, dtype=tf.int64) * number
 
     def _rows_of_places(self, ahead: int) -> tf.Tensor:
-        """Returns the rows of the coming step's places in the table of observations, `[N]` int64.
+        """Returns the rows of the coming step's places in the table of frames, `[N]` int64.
 
         Args:
-            ahead: 0 for the observation, 1 for the next observation.
+            ahead: 0 for the frame of the observation, 1 for that of the next observation.
         """
         return self._first_of_copies(self.num_places) + (self._place + ahead) % self.num_places
 
@@ -274,20 +310,22 @@ class Replay(ReplayBuffer):
         self._owners.assign(-tf.ones_like(self._owners))
 
 
-def _most_places(length: int) -> int:
-    """Returns the number of places that suffices for episodes of any length: two for each step."""
-    return 2 * length + 2
+def _most_places(length: int, frame_stack: int) -> int:
+    """Returns the number of places that suffices for episodes of any length: two for each step, and those before."""
+    return 2 * length + 1 + frame_stack
 
 
-def _num_places(length: int, num_bytes: int) -> int:
-    """Returns the number of places for observations of each copy.
+def _num_places(length: int, num_bytes: int, frame_stack: int) -> int:
+    """Returns the number of places for frames of each copy.
 
     Args:
         length: The number of steps that are stored of each copy.
-        num_bytes: The number of bytes of an observation.
+        num_bytes: The number of bytes of a frame.
+        frame_stack: The number of frames in an observation.
     """
-    most = _most_places(length)
-    return most if num_bytes <= _SMALL else min(length + length // _SHARE + _LEAST, most)
+    most = _most_places(length, frame_stack)
+    share = _SHARE if num_bytes <= _LARGE else _SHARE_OF_LARGE
+    return most if num_bytes <= _SMALL else min(length + length // share + _LEAST, most)
 
 
 def _scatter(table: tf.Variable, rows: tf.Tensor, values: tf.Tensor) -> None:

@@ -27,11 +27,11 @@ def transitions_of(task: Task, replay: Replay, draw: Draw) -> Transitions:
     returns, discounts, position = _returns(task, steps.reward, steps.discount, steps.is_last)
     copy = draw.selection.copy
     transition = vl.Transition(
-        replay.observations(copy, steps.place[:, 0]),
+        replay.observations(copy, steps.place[:, 0], steps.age[:, 0]),
         steps.action[:, 0],
         returns,
         discounts,
-        replay.observations(copy, _at(steps.place, position) + 1),
+        replay.observations(copy, _at(steps.place, position) + 1, _at(steps.age, position) + 1),
     )
     weight = draw.selection.weight
     return transition if weight is None else vl.WeightedTransition(*transition, weight)

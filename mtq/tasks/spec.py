@@ -8,6 +8,7 @@ import numpy as np
 
 from mtq.checks import real
 from mtq.dynamics import Dynamics
+from mtq.dynamics.stacked import stacked_shape
 from mtq.tasks.environment_source import is_tf_agents
 from mtq.tasks.observation_spaces import Bound, check_shape, read_array, read_box
 
@@ -27,6 +28,7 @@ class TaskSpec:
         first_action: The environment's own number for action 0: the `start` of a Gymnasium space or the `minimum` of a
             tf-agents spec. The environment is stepped with its own numbers, and an export returns them.
         observation_low: The lower bound that belongs to `observation_high`, in the same form; None for 0.
+        frame_stack: The number of frames of which an observation consists.
     """
 
     observation_shape: tuple[int, ...]
@@ -36,6 +38,7 @@ class TaskSpec:
     in_graph: bool = dataclasses.field(default=False, compare=False)
     first_action: int = 0
     observation_low: Bound = None
+    frame_stack: int = 1
 
     def __post_init__(self) -> None:
         for bound in ("observation_high", "observation_low"):
@@ -66,6 +69,45 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
     shape, dtype, low, high = read_box(name, environment)
     first = _check_actions(name, int(actions.start), int(actions.start) + int(actions.n) - 1)
     return TaskSpec(shape, dtype, high, int(actions.n), first_action=first, observation_low=low)
+
+
+def stacked_spec(name: str, frame: TaskSpec, frame_stack: int) -> TaskSpec:
+    """Returns the spec of observations that consist of several frames.
+
+    Args:
+        name: The task's name, for messages.
+        frame: The spec of one frame, as the environment declares it.
+        frame_stack: The number of frames that are stacked on the last axis.
+
+    Returns:
+        The spec. Frames `[height, width]` become observations `[height, width, frame_stack]`; the last axis of all
+        others becomes `frame_stack` times as long.
+
+    Raises:
+        ValueError: The frames may have their channels first, or their bounds differ from column to column.
+    """
+    if frame_stack == 1:
+        return frame
+    shape, bounds = frame.observation_shape, (frame.observation_low, frame.observation_high)
+    if len(shape) > 3 or (len(shape) == 3 and shape[0] < min(shape[1:])):
+        raise ValueError(
+            f"frame_stack of task '{name}' needs vectors, or images with their channels last. Received: frames of "
+            f"shape {shape}. Move the channels to the last axis with a gymnasium.wrappers.TransformObservation, and "
+            "leave out other wrappers that stack frames."
+        )
+    if len(shape) == 2 and any(isinstance(bound, tuple) for bound in bounds):
+        raise ValueError(
+            f"frame_stack of task '{name}' needs frames whose bounds are the same in all columns. Received: frames of "
+            f"shape {shape}. Give the observation_space one lower and one upper bound."
+        )
+    low, high = (bound * frame_stack if isinstance(bound, tuple) else bound for bound in bounds)
+    return dataclasses.replace(
+        frame,
+        observation_shape=stacked_shape(shape, frame_stack),
+        observation_low=low,
+        observation_high=high,
+        frame_stack=frame_stack,
+    )
 
 
 def _read_dynamics_spec(name: str, dynamics: Dynamics) -> TaskSpec:

@@ -14,7 +14,7 @@ from mtq.storage.deserialization import class_of
 from mtq.tasks.environment_source import EnvironmentSource, is_tf_agents, make_environment
 from mtq.tasks.observation_spaces import parts_of
 from mtq.tasks.reference_return import ReadReference, known_reference
-from mtq.tasks.spec import TaskSpec, read_spec
+from mtq.tasks.spec import TaskSpec, read_spec, stacked_spec
 from mtq.tasks.task_config import listed_tasks, task_arguments
 from mtq.tasks.task_names import check_names_together, check_task_name
 
@@ -42,6 +42,9 @@ class Task:
             solved. By default the `reward_threshold` that Gymnasium registers, if the task uses the time limit, the
             rewards and the settings for which it was registered; None otherwise. A default is read again if
             `dataclasses.replace` changes the environment or max_episode_steps.
+        frame_stack: The number of the latest frames, the observations of the environment, that the network receives as
+            one observation. They are stacked on the last axis, oldest first; at the start of an episode, its first
+            frame stands for those before it. Replay buffers store each frame once.
         spec: The shapes and dtypes of the observations and actions; read from the environment if None.
 
     Raises:
@@ -63,6 +66,7 @@ class Task:
     num_envs: int = 1
     max_episode_steps: int | None = None
     reference_return: float | None = None
+    frame_stack: int = 1
     spec: TaskSpec = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -73,6 +77,7 @@ class Task:
         self._check_number("reward_scale", float, lambda value: math.isfinite(value) and value != 0, "finite and not 0")
         self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
         self._check_number("num_envs", int, lambda value: value >= 1, "an integer of at least 1")
+        self._check_number("frame_stack", int, lambda value: value >= 1, "an integer of at least 1")
         self._check_number(
             "max_episode_steps", int, lambda value: value >= 1, "an integer of at least 1, or None", optional=True
         )
@@ -86,9 +91,15 @@ class Task:
             self._check(
                 "num_envs", self.num_envs == 1, "1 with a tf-agents environment object, or the environment a callable"
             )
+        is_outdated |= isinstance(self.spec, TaskSpec) and self.spec.frame_stack != self.frame_stack
         if self.spec is None or (is_outdated and self.environment is not None):
             self._read_environment()
         self._check("spec", isinstance(self.spec, TaskSpec), "an mtq.tasks.TaskSpec, or None to be read")
+        if self.spec.frame_stack != self.frame_stack:
+            raise ValueError(
+                f"frame_stack of task '{self.name}' must be that of its spec, {self.spec.frame_stack}. Received: "
+                f"{self.frame_stack}. Give the task an environment, from which the spec is read."
+            )
 
     @property
     def num_actions(self) -> int:
@@ -164,7 +175,7 @@ class Task:
             raise ValueError(f"{argument} of task '{self.name}' must be {must}. Received: {getattr(self, argument)!r}.")
 
     def _check_fits(self, environment: Any) -> None:
-        spec = read_spec(self.name, environment)
+        spec = stacked_spec(self.name, read_spec(self.name, environment), self.frame_stack)
         parts = parts_of(environment)
         first_parts = vars(self).setdefault("_parts", parts)  # those of the first copy
         if parts != first_parts:
@@ -182,8 +193,9 @@ class Task:
         )
 
     def _read_environment(self) -> None:
-        environment = self.make_environment()
-        object.__setattr__(self, "spec", read_spec(self.name, environment))
+        environment = make_environment(self.name, self.environment, self.max_episode_steps)
+        spec = stacked_spec(self.name, read_spec(self.name, environment), self.frame_stack)
+        object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "_parts", parts_of(environment))
         if self.reference_return is None:
             threshold, settings = known_reference(environment), (self.environment, self.max_episode_steps)

@@ -92,6 +92,9 @@ def _spec(spec: Any, role: str) -> TaskSpec:
         raise _field("first_action", role, "an integer", spec["first_action"])
     if not is_whole(spec["num_actions"]) or not 1 <= spec["num_actions"] <= _MOST_ACTIONS:
         raise _field("num_actions", role, f"an integer from 1 to {_MOST_ACTIONS:,}", spec["num_actions"])
+    frames = spec.get("frame_stack", 1)
+    if not is_whole(frames) or frames < 1 or shape[-1] % frames:
+        raise _field("frame_stack", role, "an integer of at least 1 that divides the last axis", frames)
     if not isinstance(spec.get("in_graph", False), bool):
         raise _field("in_graph", role, "true or false", spec["in_graph"])
     whole = {"observation_shape": tuple(int(n) for n in shape), "num_actions": int(spec["num_actions"])}

@@ -1,4 +1,4 @@
-"""The replay stores one observation a step. Sampled rows are compared with whole steps that are kept beside it."""
+"""The replay stores one frame a step. Sampled rows are compared with whole steps that are kept beside it."""
 
 import types
 
@@ -16,28 +16,32 @@ from mtq.tasks.spec import TaskSpec
 DISCOUNT = 0.5
 
 
-def task_of(shape, dtype):
-    spec = TaskSpec(shape, dtype, 255.0 if dtype == "uint8" else None, 3)
+def task_of(shape, dtype, stack=1):
+    shape = (*shape[:-1], shape[-1] * stack)
+    spec = TaskSpec(shape, dtype, 255.0 if dtype == "uint8" else None, 3, frame_stack=stack)
     return types.SimpleNamespace(spec=spec, discount=DISCOUNT, reward_scale=1.0, reward_clip=None)
 
 
 class Beside:
-    """A replay, and all of its steps in Python. Every observation is different."""
+    """A replay, and all of its steps with whole stacks in Python. Every frame is different."""
 
-    def __init__(self, shape, dtype, num_envs, capacity, ending, seed):
-        self.task, self.num_envs, self.ending = task_of(shape, dtype), num_envs, ending
-        self.replay = Replay(memory_spec(self.task), num_envs, capacity, seed=seed)
+    def __init__(self, shape, dtype, num_envs, capacity, ending, seed, stack=1):
+        self.task, self.num_envs, self.ending, self.stack = task_of(shape, dtype, stack), num_envs, ending, stack
+        self.replay = Replay(memory_spec(self.task), num_envs, capacity, seed=seed, frame_stack=stack)
         self.random, self.shape, self.dtype = np.random.default_rng(seed), shape, np.dtype(dtype)
-        self.steps, self.current = [], self.observations()
+        self.steps, self.current = [], self.first()
         self.add = tf.function(self.replay.add_batch)
 
-    def observations(self):
+    def first(self):
+        return np.concatenate([self.frames()] * self.stack, axis=-1)
+
+    def frames(self):
         size = (self.num_envs, *self.shape)
         high = 256 if self.dtype == np.uint8 else 2**20
         return self.random.integers(high, size=size).astype(self.dtype)
 
     def step(self):
-        reached = self.observations()
+        reached = np.concatenate([self.current[..., self.shape[-1] :], self.frames()], axis=-1)
         ends = self.random.random(self.num_envs) < self.ending
         terminal = ends & (self.random.random(self.num_envs) < 0.5)
         numbers = self.random.integers(3, size=self.num_envs), self.random.normal(size=self.num_envs)
@@ -45,13 +49,13 @@ class Beside:
         memory = Memory(self.current, action, reward, np.where(terminal, 0, 1).astype(np.float32), reached, ends)
         self.add(Memory(*map(tf.constant, memory)))
         self.steps.append(memory)
-        self.current = np.where(ends.reshape(-1, *[1] * len(self.shape)), self.observations(), reached)
+        self.current = np.where(ends.reshape(-1, *[1] * len(self.shape)), self.first(), reached)
 
     def restart(self):
         self.replay.end_episodes()
         newest = self.steps.pop()
         self.steps.append(newest._replace(is_last=np.ones_like(newest.is_last)))
-        self.current = self.observations()
+        self.current = self.first()
 
     def expected(self, step, copy, n):
         first, reward, discount = self.steps[step], 0.0, 1.0
@@ -85,11 +89,19 @@ CASES = [
 @pytest.mark.parametrize("num_envs", [pytest.param(1, marks=pytest.mark.thorough), 4])
 @pytest.mark.parametrize(("shape", "dtype", "ending"), CASES)
 @pytest.mark.parametrize(
-    "n", [pytest.param(1, marks=pytest.mark.thorough), pytest.param(3, marks=pytest.mark.thorough), 5]
+    ("n", "stack"),
+    [
+        pytest.param(1, 1, marks=pytest.mark.thorough),
+        pytest.param(3, 1, marks=pytest.mark.thorough),
+        pytest.param(5, 1),
+        pytest.param(1, 4, marks=pytest.mark.thorough),
+        pytest.param(3, 4),
+        pytest.param(5, 2, marks=pytest.mark.thorough),
+    ],
 )
-def test_sampled_rows_equal_whole_steps(shape, dtype, ending, num_envs, n):
+def test_sampled_rows_equal_whole_steps(shape, dtype, ending, num_envs, n, stack):
     length = 300
-    beside = Beside(shape, dtype, num_envs, length * num_envs, ending, seed=n)
+    beside = Beside(shape, dtype, num_envs, length * num_envs, ending, seed=n, stack=stack)
     for _ in range(n):
         beside.step()
     oldest = []
@@ -101,7 +113,7 @@ def test_sampled_rows_equal_whole_steps(shape, dtype, ending, num_envs, n):
         oldest.append(beside.check(200, n))
     assert max(oldest) <= length
     stored = int(beside.replay.num_frames()) // num_envs
-    if ending < 0.1 or beside.replay.num_places == 2 * length + 2:
+    if ending < 0.1 or beside.replay.num_places == 2 * length + 1 + stack:
         assert stored == length
     assert stored >= beside.replay._least_steps
 
@@ -109,12 +121,15 @@ def test_sampled_rows_equal_whole_steps(shape, dtype, ending, num_envs, n):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_envs", [1, 4])
 @pytest.mark.parametrize("n", [1, 3, 5])
-def test_a_hundred_thousand_sampled_rows(num_envs, n):
+@pytest.mark.parametrize("stack", [1, 4])
+def test_a_hundred_thousand_sampled_rows(num_envs, n, stack):
     for number, (shape, dtype, ending) in enumerate(CASES):
-        beside = Beside(shape, dtype, num_envs, 1_000 * num_envs, ending, seed=number)
-        for _ in range(20):
+        beside = Beside(shape, dtype, num_envs, 1_000 * num_envs, ending, seed=number, stack=stack)
+        for turn in range(20):
             for _ in range(200):
                 beside.step()
+            if turn % 3 == 2:
+                beside.restart()
             beside.check(1_000, n)
 
 
@@ -123,7 +138,27 @@ def test_memory_is_one_observation_a_step():
     breakout = Replay(memory_spec(mtq.suites.task("breakout")), 1, 100_000)
     assert size(breakout) / 100_000 <= 500
     vector = Replay(memory_spec(task_of((17,), "float32")), 1, 100_000)
-    assert size(vector) / 100_000 <= 5 * 4 + 1.13 * (17 * 4 + 8)
+    assert size(vector) / 100_000 <= 6 * 4 + 1.13 * (17 * 4 + 8)
+    for num_envs in (1, 8):
+        atari = Replay(memory_spec(task_of((84, 84, 1), "uint8", 4)), num_envs, 100_000, frame_stack=4)
+        assert size(atari) / 100_000 <= 7_300
+
+
+def test_a_stack_that_does_not_divide_the_observation_is_refused():
+    with pytest.raises(ValueError, match=r"frame_stack of a Replay must divide .* 2\. Received: 3"):
+        Replay(memory_spec(task_of((8, 8, 2), "uint8")), 1, 100, frame_stack=3)
+
+
+@pytest.mark.parametrize(("shape", "dtype", "ending"), [CASES[0], CASES[3]])
+def test_replays_without_ages_are_converted(shape, dtype, ending):
+    beside = Beside(shape, dtype, 2, 200, ending, seed=1)
+    for _ in range(150):
+        beside.step()
+    saved = {f"a/replay/{number}": variable.numpy() for number, variable in enumerate(beside.replay.state())}
+    beside.replay.reset(3)
+    new = converted(saved | {"a/replay/0": saved["a/replay/0"][:, :5]}, {"a": beside.replay})
+    for name, part in saved.items():
+        np.testing.assert_array_equal(new[name], part)
 
 
 def test_a_window_longer_than_what_is_always_stored_is_refused():
