@@ -28,13 +28,13 @@ def export(model: QModel, filepath: str | Path, *, overwrite: bool = False) -> N
     """Writes a SavedModel with one signature per task and a default signature for all tasks.
 
     The signature named after a task takes `observation [N, …]` in the shape and dtype of `task.spec`, not scaled; Dict,
-    Tuple and Discrete observations are flattened as by `gymnasium.spaces.flatten`; with `frame_stack`, the latest frames
-    are stacked on the last axis, oldest first. It returns `action [N]`, int32, the
-    greedy actions as the environment's `step` takes them, and `q_values [N, num_actions]`, float32. Column `i` of the
-    values belongs to the action `task.spec.first_action + i`; the first action is 0 unless the environment numbers its
-    actions differently. The default signature takes the observations of all tasks, each under its task's name and with
-    its own number of rows, and returns `<task>_action` and `<task>_q_values`. A request of another shape or dtype
-    fails with an error in every program that serves the export.
+    Tuple and Discrete observations are flattened as by `gymnasium.spaces.flatten`; with `frame_stack`, the latest
+    frames are stacked on the last axis, oldest first. It returns `action [N]`, int32, the greedy actions as the
+    environment's `step` takes them, and `q_values [N, num_actions]`, float32. Column `i` of the values belongs to the
+    action `task.spec.first_action + i`; the first action is 0 unless the environment numbers its actions differently.
+    The default signature takes the observations of all tasks, each under its task's name and with its own number of
+    rows, and returns `<task>_action` and `<task>_q_values`. A request of another shape or dtype fails with an error in
+    every program that serves the export.
 
     Args:
         model: The `MultiTaskDQN` to export.

@@ -1,6 +1,7 @@
 """Types of command-line arguments, and the format of help texts."""
 
 import argparse
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,70 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be an integer of at least 1. Received: {text!r}.")
     return number
+
+
+def add_tasks_option(add: Callable[..., Any]) -> None:
+    """Adds `--tasks` and `--import`, which name the tasks.
+
+    Args:
+        add: The `add_argument` of the command's parser.
+    """
+    add(
+        "--tasks",
+        required=True,
+        help="the tasks, separated by commas: names from `mtq tasks`, ids of Atari games such as ALE/Pong-v5, or "
+        "Gymnasium ids, where module:Id imports the module first",
+    )
+    add_import_option(add)
+
+
+def add_import_option(add: Callable[..., Any]) -> None:
+    """Adds `--import`.
+
+    Args:
+        add: The `add_argument` of the command's parser.
+    """
+    add(
+        "--import",
+        dest="imports",
+        metavar="MODULES",
+        default="",
+        help="the modules to import first, separated by commas, such as one that registers environments",
+    )
+
+
+def import_modules(names: str) -> None:
+    """Imports the modules of `--import`.
+
+    Args:
+        names: Their names, separated by commas.
+
+    Raises:
+        ValueError: A module cannot be imported.
+    """
+    for name in filter(None, map(str.strip, names.split(","))):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise ValueError(
+                f"--import must name modules that can be imported. Received: {name!r}, which failed with "
+                f"{type(error).__name__}: {error}."
+            ) from error
+
+
+def parse_tasks(names: str, num_envs: int) -> Any:
+    """Creates the tasks of `--tasks`.
+
+    Args:
+        names: Their names, separated by commas.
+        num_envs: The number of copies of each environment.
+
+    Returns:
+        A `mtq.TaskSet`.
+    """
+    import mtq
+
+    return mtq.TaskSet([mtq.suites.task(name.strip(), num_envs) for name in names.split(",")])
 
 
 def add_learning_options(add: Callable[..., Any]) -> None:

@@ -10,7 +10,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mtq.cli.arguments import HelpFormatter, add_learning_options, count
+from mtq.cli.arguments import (
+    HelpFormatter,
+    add_import_option,
+    add_learning_options,
+    add_tasks_option,
+    count,
+    import_modules,
+    parse_tasks,
+)
 from mtq.cli.quiet import import_tensorflow
 from mtq.cli.study import add_commands
 from mtq.errors import StudyError
@@ -34,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     import_tensorflow()
+    if "" not in sys.path:
+        sys.path.append("")  # the current folder, for modules that the options name
     try:
+        import_modules(getattr(options, "imports", ""))
         options.command(options)
     except (ValueError, FileExistsError, FileNotFoundError, ImportError, ArithmeticError, StudyError) as error:
         print(f"mtq: {error}", file=sys.stderr)
@@ -64,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=HelpFormatter,
     )
     add = train.add_argument
-    add("--tasks", required=True, help="the tasks: names from `mtq tasks` or Gymnasium ids, separated by commas")
+    add_tasks_option(add)
     add(
         "--steps",
         type=count,
@@ -155,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="import the modules that the run's files name, which runs their code",
     )
+    add_import_option(evaluate.add_argument)
     evaluate.set_defaults(command=_evaluate)
 
     export = commands.add_parser(
@@ -188,6 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="import the modules that tasks.json names, which runs their code",
     )
+    add_import_option(record.add_argument)
     record.set_defaults(command=_record)
 
     add_commands(commands)
@@ -216,7 +229,8 @@ def _tasks(options: argparse.Namespace) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     in_graph = ", ".join(f"{mtq.tasks.IN_GRAPH}{name}" for name in mtq.dynamics.BY_NAME)
     print(f"\nIn-graph environments, which need no host call at each step: {in_graph}.")
-    print("Any Gymnasium id with a discrete action space is a task too, such as LunarLander-v3.")
+    print("Any Gymnasium id with a discrete action space is a task too, such as LunarLander-v3 or module:Id.")
+    print("Atari games are tasks by their ids, such as ALE/Pong-v5, with the extra atari: pip install 'mtq-rl[atari]'.")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -234,7 +248,7 @@ def _train_somewhere(options: argparse.Namespace) -> None:
     strategy = mtq.distribution.strategy(
         options.strategy, devices=options.devices, tpu=options.tpu, startup_timeout=options.startup_timeout
     )
-    tasks = mtq.TaskSet([mtq.suites.task(name.strip(), options.num_envs) for name in options.tasks.split(",")])
+    tasks = parse_tasks(options.tasks, options.num_envs)
     aggregator = mtq.aggregators.get(options.aggregator)
     updates = math.ceil(options.steps / options.steps_per_update)
     epochs = min(options.evaluations, updates)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from mtq.cli.arguments import HelpFormatter, add_learning_options, count
+from mtq.cli.arguments import HelpFormatter, add_learning_options, add_tasks_option, count, parse_tasks
 
 _ARMS = "separate,shared,separate+matched=shared,normalized_sum"
 _EPILOG = """An arm consists of parts that are joined by +:
@@ -40,7 +40,7 @@ def add_commands(commands: Any) -> None:
         formatter_class=HelpFormatter,
     )
     add = study.add_argument
-    add("--tasks", required=True, help="the tasks: names from `mtq tasks` or Gymnasium ids, separated by commas")
+    add_tasks_option(add)
     add("--arms", default=_ARMS, help="the arms to compare, separated by commas")
     add("--seeds", type=count, default=10, help="the number of runs of each arm")
     add("--out", required=True, help="the folder of the study")
@@ -114,7 +114,7 @@ def _study(options: argparse.Namespace) -> None:
     from mtq.study.running.placement import where
 
     strategy, shard = where(options.strategy, options.devices, options.shard)
-    tasks = mtq.TaskSet([mtq.suites.task(name.strip(), options.num_envs) for name in options.tasks.split(",")])
+    tasks = parse_tasks(options.tasks, options.num_envs)
     protocol = mtq.study.Protocol(
         epochs=options.epochs,
         updates_per_epoch=options.updates_per_epoch,

@@ -1,5 +1,6 @@
 """Steps several copies of one task's environment at once, in Python."""
 
+import abc
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -34,7 +35,58 @@ class Step(NamedTuple):
     observation: np.ndarray
 
 
-class EnvironmentCopies:
+class Copies(abc.ABC):
+    """N copies of a task's environment, each of which starts its next episode within the step that ends the last."""
+
+    @abc.abstractmethod
+    def reset(self) -> np.ndarray:
+        """Seeds every copy and starts an episode in it. Returns the observations, `[N, ...]`."""
+
+    @abc.abstractmethod
+    def restart(self) -> np.ndarray:
+        """Starts another episode in every copy without seeding it. Returns the observations, `[N, ...]`."""
+
+    @abc.abstractmethod
+    def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
+        """Takes one action in each copy.
+
+        Args:
+            actions: The actions, `[N]` int.
+            only: The mask of the copies to step, `[N]` bool; None for all. The entries of the other copies in the
+                result mean nothing.
+
+        Returns:
+            The result of the actions in all copies.
+        """
+
+    @abc.abstractmethod
+    def reseed(self, seed: int) -> None:
+        """Sets the seed from which the copies are seeded at the next `reset`.
+
+        Args:
+            seed: The seed, at least 0.
+        """
+
+    @abc.abstractmethod
+    def render(self) -> np.ndarray | None:
+        """Returns a picture of the first copy, `[height, width, 3]` uint8; None if it renders none as `rgb_array`."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Closes the copies, except for an environment that was given as an object, which the user closes."""
+
+
+def copy_seeds(seed: int, num_copies: int) -> list[int]:
+    """Returns the seeds of the copies of an environment, each different.
+
+    Args:
+        seed: The seed of all copies.
+        num_copies: The number of copies.
+    """
+    return [int(s) for s in np.random.SeedSequence(seed).generate_state(num_copies)]
+
+
+class EnvironmentCopies(Copies):
     """N copies of a task's environment, each of which starts its next episode within the step that ends the last one.
 
     Every step of every copy is therefore a transition: N environment steps yield N transitions.
@@ -43,15 +95,16 @@ class EnvironmentCopies:
         task: The task.
         num_copies: The number of copies N.
         seed: The seed from which the copies' first resets are seeded, each differently; at least 0.
+        render: Whether environments that can render are made to do so.
 
     Raises:
         ValueError: The environment cannot be made.
     """
 
-    def __init__(self, task: Task, num_copies: int, seed: int) -> None:
+    def __init__(self, task: Task, num_copies: int, seed: int, render: bool = False) -> None:
         self.task = task
         num_copies, seed = integer("num_copies", num_copies), integer("seed", seed, least=0)
-        environments = [task.make_environment() for _ in range(num_copies)]
+        environments = [task.make_environment(render) for _ in range(num_copies)]
         self._has_discounts = is_tf_agents(environments[0])
         spec = read_spec(task.name, environments[0])
         self._environments = [as_gymnasium(environment) for environment in environments]
@@ -69,7 +122,7 @@ class EnvironmentCopies:
         Args:
             seed: The seed, at least 0.
         """
-        self._seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(self))]
+        self._seeds = copy_seeds(seed, len(self))
 
     def reset(self) -> np.ndarray:
         """Seeds every copy and starts an episode in it. Returns the observations, `[N, ...]`."""

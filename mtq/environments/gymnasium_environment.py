@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from mtq.environments.autoreset import AutoresetEnvironment
-from mtq.environments.copies import EnvironmentCopies, Step
+from mtq.environments.copies import Step
 from mtq.environments.errors import kept
+from mtq.environments.make import make_copies
 from mtq.environments.specs import action_spec, observation_spec
 from mtq.interfaces import TimeStep, restart, time_step_spec
 from mtq.tasks.task import Task
@@ -26,7 +27,7 @@ class GymnasiumEnvironment(AutoresetEnvironment):
     def __init__(self, task: Task, seed: int) -> None:
         specs = time_step_spec(observation_spec(task))
         super().__init__(specs, action_spec(task), batch_size=task.num_envs)
-        self.copies = EnvironmentCopies(task, task.num_envs, seed)
+        self.copies = make_copies(task, task.num_envs, seed)
         self.spec = task.spec
 
     def reseed(self, seed: int) -> None:

@@ -1,15 +1,11 @@
 """Creates the copies of a task's environment with the class that suits it."""
 
-from typing import TYPE_CHECKING
-
-from mtq.environments.copies import EnvironmentCopies
+from mtq.environments.copies import Copies, EnvironmentCopies
+from mtq.tasks.atari import is_atari
 from mtq.tasks.task import Task
 
-if TYPE_CHECKING:
-    from mtq.environments.in_graph import InGraphCopies
 
-
-def make_copies(task: Task, num_copies: int, seed: int, compiled: bool = True) -> "EnvironmentCopies | InGraphCopies":
+def make_copies(task: Task, num_copies: int, seed: int, compiled: bool = True, render: bool = False) -> Copies:
     """Creates copies of a task's environment that are stepped from Python.
 
     Args:
@@ -17,12 +13,17 @@ def make_copies(task: Task, num_copies: int, seed: int, compiled: bool = True) -
         num_copies: The number of copies N.
         seed: The seed of the copies.
         compiled: Whether XLA compiles the step of an in-graph environment, which does not pay for a few steps.
+        render: Whether environments that can render are made to do so.
 
     Returns:
-        An object with the methods `reset`, `step` and `close` of `EnvironmentCopies`.
+        The copies.
     """
     if task.spec.in_graph:
         from mtq.environments.in_graph import InGraphCopies  # imports tf-agents
 
         return InGraphCopies(task, num_copies, seed, compiled)
-    return EnvironmentCopies(task, num_copies, seed)
+    if is_atari(task.environment):
+        from mtq.environments.atari_copies import AtariCopies
+
+        return AtariCopies(task, num_copies, seed, render)
+    return EnvironmentCopies(task, num_copies, seed, render)

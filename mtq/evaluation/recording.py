@@ -1,13 +1,11 @@
 """Records pictures of play: GIFs and videos of episodes, in which a policy plays a task."""
 
 import contextlib
-import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
-import gymnasium
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
@@ -145,7 +143,7 @@ def _play(
         max_steps: The number of steps after which an unfinished episode is truncated.
         played: The list to which the return and the length of each episode are added.
     """
-    copies = make_copies(_rendered(task), 1, seed, compiled=False)
+    copies = make_copies(task, 1, seed, compiled=False, render=True)
     try:
         observation = copies.reset()
         renders = copies.render() is not None
@@ -171,20 +169,6 @@ def _play(
                 observation = copies.restart()
     finally:
         copies.close()
-
-
-def _rendered(task: Task) -> Task:
-    """Returns the task with an environment that renders, if it is given by a Gymnasium id that can."""
-    source = task.environment
-    if not isinstance(source, str) or task.spec.in_graph:
-        return task
-    environment = task.make_environment()  # which also checks whether its module may be imported
-    modes = environment.metadata.get("render_modes", [])
-    environment.close()
-    if "rgb_array" not in modes:
-        return task
-    make = lambda: gymnasium.make(source, render_mode="rgb_array", disable_env_checker=True)  # noqa: E731
-    return dataclasses.replace(task, environment=make)
 
 
 def _drawn(image: np.ndarray, task: Task) -> np.ndarray:

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
@@ -12,6 +12,7 @@ import mtq.tasks.gymnasium_ids  # noqa: F401  (registers ids such as `mtq/breako
 from mtq.dynamics import BY_NAME, Dynamics
 from mtq.errors import raise_broken, raised_in
 from mtq.storage.trust import check_import
+from mtq.tasks.atari import Atari, is_atari
 from mtq.tasks.observation_spaces import as_one_array
 from mtq.tasks.wrappers import check_no_running_normalization, layers, with_limit
 
@@ -21,7 +22,13 @@ EnvironmentSource = str | Callable[[], Any] | Any
 _made: dict[int, weakref.ref] = {}  # every environment that is still alive, keyed by `id(environment)`
 
 
-def make_environment(name: str, source: EnvironmentSource, max_episode_steps: int | None = None) -> Any:
+def make_environment(
+    name: str,
+    source: EnvironmentSource,
+    max_episode_steps: int | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    render: bool = False,
+) -> Any:
     """Creates one copy of a task's environment.
 
     Args:
@@ -29,6 +36,8 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
         source: A Gymnasium id, the name of an in-graph environment such as `"in_graph/CartPole"`, a callable without
             arguments, a `mtq.dynamics.Dynamics`, or a tf-agents environment (returned unchanged).
         max_episode_steps: The time limit that replaces the environment's own, in environment steps; None keeps it.
+        env_kwargs: The arguments of the environment's constructor, if `source` is an id or a name.
+        render: Whether an environment that is made from an id renders as `"rgb_array"`, if it can.
 
     Returns:
         A Gymnasium environment with a Box observation and a Discrete action space, a `Dynamics`, or a tf-agents
@@ -37,7 +46,9 @@ def make_environment(name: str, source: EnvironmentSource, max_episode_steps: in
     Raises:
         ValueError: The environment does not exist or cannot be made, or `source` is of another kind.
     """
-    environment = _make(name, source, max_episode_steps)
+    if is_atari(source):
+        return Atari(name, source, env_kwargs or {}, max_episode_steps)
+    environment = _make(name, source, max_episode_steps, env_kwargs or {}, render)
     if isinstance(environment, Dynamics):
         return environment if max_episode_steps is None else environment.with_limit(max_episode_steps)
     if is_tf_agents(environment):
@@ -51,7 +62,9 @@ def is_tf_agents(environment: Any) -> bool:
     return has_specs and not isinstance(environment, type)
 
 
-def _make(name: str, source: EnvironmentSource, max_episode_steps: int | None) -> Any:
+def _make(
+    name: str, source: EnvironmentSource, max_episode_steps: int | None, env_kwargs: Mapping[str, Any], render: bool
+) -> Any:
     if source is None:
         raise ValueError(
             f"Task '{name}' must have an environment to be played. Received: None, because the task was loaded from a "
@@ -61,9 +74,9 @@ def _make(name: str, source: EnvironmentSource, max_episode_steps: int | None) -
     if isinstance(source, str) and source.startswith(IN_GRAPH):
         dynamics = _find_dynamics(name, source.removeprefix(IN_GRAPH))
         with raised_in(name, "its constructor"):
-            return dynamics()
+            return dynamics(**env_kwargs)
     if isinstance(source, str):
-        environment = _from_id(name, source, max_episode_steps)
+        environment = _from_id(name, source, max_episode_steps, env_kwargs, render)
     elif isinstance(source, Dynamics) or is_tf_agents(source):
         return source
     else:
@@ -74,10 +87,17 @@ def _make(name: str, source: EnvironmentSource, max_episode_steps: int | None) -
     return environment
 
 
-def _from_id(name: str, environment_id: str, max_episode_steps: int | None) -> gymnasium.Env:
+def _from_id(
+    name: str, environment_id: str, max_episode_steps: int | None, env_kwargs: Mapping[str, Any], render: bool
+) -> gymnasium.Env:
     check_import(name, environment_id)
+    settings = {**env_kwargs, "max_episode_steps": max_episode_steps, "disable_env_checker": True}
     try:
-        return gymnasium.make(environment_id, max_episode_steps=max_episode_steps, disable_env_checker=True)
+        environment = gymnasium.make(environment_id, **settings)
+        if not render or "rgb_array" not in environment.metadata.get("render_modes", []):
+            return environment
+        environment.close()
+        return gymnasium.make(environment_id, **{**settings, "render_mode": "rgb_array"})
     except (gymnasium.error.Error, ImportError) as error:
         raise ValueError(
             f"The environment of task '{name}' could not be made. Received: {environment_id!r}, which failed with: "

@@ -27,18 +27,18 @@ class ReadReference(float):
     """A reference return that was read from an environment rather than given by the user.
 
     Attributes:
-        of: The environment source and the time limit for which the return was read.
+        of: The settings of the environment for which the return was read.
     """
 
-    of: tuple[Any, int | None]
+    of: tuple[Any, ...]
 
-    def __new__(cls, value: float, of: tuple[Any, int | None]) -> "ReadReference":
-        """Creates the number, with the environment source and the time limit that it belongs to."""
+    def __new__(cls, value: float, of: tuple[Any, ...]) -> "ReadReference":
+        """Creates the number, with the settings of the environment that it belongs to."""
         reference = super().__new__(cls, value)
         reference.of = of
         return reference
 
-    def __getnewargs__(self) -> tuple[float, tuple[Any, int | None]]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[float, tuple[Any, ...]]:  # type: ignore[override]
         """Returns the arguments of `__new__` with which `copy` and `pickle` create a copy."""
         return float(self), self.of
 

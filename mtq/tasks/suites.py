@@ -2,10 +2,12 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gymnasium
 
+from mtq.tasks.atari import game_of, id_of, is_atari
 from mtq.tasks.environment_source import IN_GRAPH
 from mtq.tasks.task import Task, TaskSet
 
@@ -34,8 +36,8 @@ def task(name: str, num_envs: int = 1) -> Task:
     """Creates a task that comes with mtq, or one of any Gymnasium id.
 
     Args:
-        name: A name from `names()`, the name of an in-graph environment such as `"in_graph/CartPole"`, or a Gymnasium
-            id such as `"LunarLander-v3"`.
+        name: A name from `names()`, the name of an in-graph environment such as `"in_graph/CartPole"`, the id of an
+            Atari game such as `"ALE/Pong-v5"`, or a Gymnasium id such as `"LunarLander-v3"` or `"module:Id"`.
         num_envs: The number of copies of the environment that are stepped at once.
 
     Returns:
@@ -58,8 +60,11 @@ def task(name: str, num_envs: int = 1) -> Task:
     if name.startswith(IN_GRAPH):
         words = name.removeprefix(IN_GRAPH).rpartition("-")[2]  # SpaceInvaders of MinAtar-SpaceInvaders
         return Task(re.sub(r"(?<!^)(?=[A-Z])", "_", words).lower(), name, num_envs=num_envs)
-    if name in gymnasium.registry:
-        identifier = "".join(c if c.isalnum() else "_" for c in name.rpartition("-v")[0] or name)
+    if is_atari(name):
+        return Task(game_of(name), name, num_envs=num_envs)
+    if name in gymnasium.registry or ":" in name:
+        words = name.rpartition(":")[2]
+        identifier = "".join(c if c.isalnum() else "_" for c in words.rpartition("-v")[0] or words)
         return Task(identifier, name, num_envs=num_envs)
     nearest = difflib.get_close_matches(name, [*names(), *gymnasium.registry], n=1, cutoff=0.4)
     hint = f"Did you mean {nearest[0]!r}?" if nearest else "Choose another name."
@@ -122,3 +127,33 @@ def minatar(games: Sequence[str] = tuple(_MINATAR), num_envs: int = 1, in_graph:
     if in_graph:
         return TaskSet([task(game, num_envs) for game in games])
     return TaskSet([Task(game, f"mtq/{game}", num_envs=num_envs, reference_return=_MINATAR[game][1]) for game in games])
+
+
+def atari(games: Sequence[str], num_envs: int = 1, env_kwargs: Mapping[str, Any] | None = None) -> TaskSet:
+    """Creates tasks of Atari games with the usual preprocessing, which needs the extra `atari`.
+
+    An observation is the stack of the last four frames, `[84, 84, 4]` uint8: gray, every fourth of the emulator, each
+    the maximum of two. Rewards are clipped to 1 for training. All games have the same 18 actions, and the emulator
+    repeats the previous action with a probability of 0.25.
+
+    Args:
+        games: The names of the games, such as `["pong", "space_invaders"]`, or their ids.
+        num_envs: The number of copies of each environment that are stepped at once.
+        env_kwargs: The settings of `mtq.tasks.atari.Preprocessing` that are not the default, for all games.
+
+    Raises:
+        ValueError: A name is not that of a game, a setting is unknown, or ale-py is not installed.
+
+    Example:
+        `mtq.suites.atari(["pong", "breakout"], env_kwargs={"terminal_on_life_loss": True})`
+
+    Reference:
+        Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015; Machado et al., "Revisiting
+        the Arcade Learning Environment", JAIR 2018.
+    """
+    if isinstance(games, str):
+        raise ValueError(f"games must be a list of names. Received: {games!r}. Write [{games!r}].")
+    identifiers = [id_of(game) for game in games]
+    return TaskSet(
+        [Task(game_of(name), name, num_envs=num_envs, env_kwargs=dict(env_kwargs or {})) for name in identifiers]
+    )

@@ -2,8 +2,9 @@
 
 import collections
 import dataclasses
+import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import keras
 from mtq.checks import integer, is_real, real
 from mtq.errors import raised_in
 from mtq.storage.deserialization import class_of
+from mtq.tasks.atari import FRAME_STACK, REWARD_CLIP, is_atari
 from mtq.tasks.environment_source import EnvironmentSource, is_tf_agents, make_environment
 from mtq.tasks.observation_spaces import parts_of
 from mtq.tasks.reference_return import ReadReference, known_reference
@@ -28,13 +30,16 @@ class Task:
         name: The task's name: a letter followed by letters, digits and underscores. It names the network's input and
             output, the logs and the export's signature. Python's keywords, names that begin with `val_`, the prefix of
             evaluation logs, and names that the export uses itself are not allowed.
-        environment: A Gymnasium id such as `"CartPole-v1"`; an in-graph environment, given by a name such as
-            `"in_graph/CartPole"` or as a `mtq.dynamics.Dynamics`; a callable without arguments that returns a Gymnasium
-            or a tf-agents environment; or a tf-agents environment, of which there can then be only one copy.
+        environment: A Gymnasium id such as `"CartPole-v1"`, or `"module:Id"`, whose module is imported first; the id of
+            an Atari game such as `"ALE/Pong-v5"`, which means the preprocessing of `mtq.tasks.atari.Preprocessing`; an
+            in-graph environment, given by a name such as `"in_graph/CartPole"` or as a `mtq.dynamics.Dynamics`; a
+            callable without arguments that returns a Gymnasium or a tf-agents environment; or a tf-agents environment,
+            of which there can then be only one copy.
         discount: The discount γ, from 0 to 1.
         weight: The task's weight in the loss, at least 0. `compile(loss_weights=…)` overrides it.
         reward_scale: The factor by which rewards are multiplied before training; returns are reported unscaled.
-        reward_clip: The bound to which scaled rewards are clipped, `[−reward_clip, reward_clip]`; None for no clipping.
+        reward_clip: The bound to which scaled rewards are clipped, `[−reward_clip, reward_clip]`. By default 1 for
+            Atari games, and no clipping (None) for others; `math.inf` is no clipping for Atari games.
         num_envs: The number of copies of the environment that are stepped at once for training.
         max_episode_steps: The time limit in environment steps, which replaces the environment's own; None keeps it. An
             episode that reaches it is truncated: values are bootstrapped past it.
@@ -43,8 +48,12 @@ class Task:
             rewards and the settings for which it was registered; None otherwise. A default is read again if
             `dataclasses.replace` changes the environment or max_episode_steps.
         frame_stack: The number of the latest frames, the observations of the environment, that the network receives as
-            one observation. They are stacked on the last axis, oldest first; at the start of an episode, its first
-            frame stands for those before it. Replay buffers store each frame once.
+            one observation; by default 4 for Atari games, and 1 for others. They are stacked on the last axis, oldest
+            first; at the start of an episode, its first frame stands for those before it. Replay buffers store each
+            frame once.
+        env_kwargs: The arguments with which an environment given by its id or name is made, such as `{"map_name":
+            "8x8"}`: JSON values, because they are saved with the task. For Atari games, the settings of
+            `mtq.tasks.atari.Preprocessing`.
         spec: The shapes and dtypes of the observations and actions; read from the environment if None.
 
     Raises:
@@ -66,7 +75,8 @@ class Task:
     num_envs: int = 1
     max_episode_steps: int | None = None
     reference_return: float | None = None
-    frame_stack: int = 1
+    frame_stack: int = None  # type: ignore[assignment]
+    env_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     spec: TaskSpec = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -75,7 +85,12 @@ class Task:
         self._check_number("discount", float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
         object.__setattr__(self, "weight", float(self.weight))
         self._check_number("reward_scale", float, lambda value: math.isfinite(value) and value != 0, "finite and not 0")
-        self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
+        if self.frame_stack is None:
+            object.__setattr__(self, "frame_stack", FRAME_STACK if is_atari(self.environment) else 1)
+        if self.reward_clip is None and is_atari(self.environment):
+            object.__setattr__(self, "reward_clip", REWARD_CLIP)
+        if not (is_atari(self.environment) and is_real(self.reward_clip) and self.reward_clip == math.inf):
+            self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
         self._check_number("num_envs", int, lambda value: value >= 1, "an integer of at least 1")
         self._check_number("frame_stack", int, lambda value: value >= 1, "an integer of at least 1")
         self._check_number(
@@ -85,8 +100,9 @@ class Task:
         self._check_number("reference_return", float, math.isfinite, "finite, or None", optional=True)
         is_outdated = False
         if isinstance(reference, ReadReference):
-            is_outdated = reference.of != (self.environment, self.max_episode_steps)
+            is_outdated = reference.of != self._environment_settings()
             object.__setattr__(self, "reference_return", None if is_outdated else reference)
+        self._check_env_kwargs()
         if is_tf_agents(self.environment):
             self._check(
                 "num_envs", self.num_envs == 1, "1 with a tf-agents environment object, or the environment a callable"
@@ -106,17 +122,21 @@ class Task:
         """The number of actions."""
         return self.spec.num_actions
 
-    def make_environment(self) -> Any:
+    def make_environment(self, render: bool = False) -> Any:
         """Creates another copy of the environment, or returns the only one if it was given as an object.
 
+        Args:
+            render: Whether an environment given by its id renders as `"rgb_array"`, if it can.
+
         Returns:
-            A Gymnasium environment, a `mtq.dynamics.Dynamics` or a tf-agents environment.
+            A Gymnasium environment, a `mtq.dynamics.Dynamics` or a tf-agents environment. Its observations are single
+            frames.
 
         Raises:
             ValueError: The environment cannot be made, or does not match the task's `spec`.
             BrokenEnvironmentError: The environment's constructor raised an exception.
         """
-        environment = make_environment(self.name, self.environment, self.max_episode_steps)
+        environment = self._made(render)
         if self.spec is not None:
             self._check_fits(environment)
         return environment
@@ -192,14 +212,36 @@ class Task:
             f"{spec}. Create the task again without a spec, so that the spec is read from the environment."
         )
 
+    def _made(self, render: bool = False) -> Any:
+        return make_environment(self.name, self.environment, self.max_episode_steps, self.env_kwargs, render)
+
+    def _environment_settings(self) -> tuple[Any, ...]:
+        return self.environment, self.max_episode_steps, self.env_kwargs
+
+    def _check_env_kwargs(self) -> None:
+        self._check("env_kwargs", isinstance(self.env_kwargs, Mapping), "a dict of arguments")
+        object.__setattr__(self, "env_kwargs", dict(self.env_kwargs))
+        if not self.env_kwargs:
+            return
+        is_made_here = isinstance(self.environment, str) or self.environment is None
+        self._check("env_kwargs", is_made_here, "empty unless the environment is given by its id or name")
+        self._check(
+            "env_kwargs", "max_episode_steps" not in self.env_kwargs, "without max_episode_steps, which the task has"
+        )
+        try:
+            is_kept = json.loads(json.dumps(self.env_kwargs)) == self.env_kwargs
+        except (TypeError, ValueError, RecursionError):
+            is_kept = False
+        self._check("env_kwargs", is_kept, "JSON values. Make the environment in a callable to pass others")
+
     def _read_environment(self) -> None:
-        environment = make_environment(self.name, self.environment, self.max_episode_steps)
+        environment = self._made()
         spec = stacked_spec(self.name, read_spec(self.name, environment), self.frame_stack)
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "_parts", parts_of(environment))
         if self.reference_return is None:
-            threshold, settings = known_reference(environment), (self.environment, self.max_episode_steps)
-            reference = None if threshold is None else ReadReference(threshold, settings)
+            threshold = known_reference(environment)
+            reference = None if threshold is None else ReadReference(threshold, self._environment_settings())
             object.__setattr__(self, "reference_return", reference)
         if environment is not self.environment:
             with raised_in(self.name, "close"):

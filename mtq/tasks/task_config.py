@@ -42,10 +42,13 @@ def task_arguments(config: Any, known: Mapping[str, bool]) -> dict[str, Any]:
         raise _field("name", role, "a string", config["name"])
     if "num_envs" in config and not (is_whole(config["num_envs"]) and 1 <= config["num_envs"] <= _MOST_COPIES):
         raise _field("num_envs", role, f"an integer from 1 to {_MOST_COPIES:,}", config["num_envs"])
+    if not isinstance(config.get("env_kwargs", {}), Mapping):
+        raise _field("env_kwargs", role, "a dict", config["env_kwargs"])
     for name, value in config.items():
         if is_whole(value) and abs(value) > _LARGEST:
             raise _field(name, role, f"at most {_LARGEST:,}", value)
     return {
+        "frame_stack": 1,  # that of files of earlier versions
         **config,
         "environment": None if environment is None else named_in_file(environment),
         "spec": _spec(config["spec"], role),
