@@ -10,7 +10,7 @@ TPU_VENV := .venv-tpu
 BIN := $(VENV)/bin
 SEED ?= 0
 
-.PHONY: help setup demo test test-thorough test-slow test-own-interfaces test-workers test-tpu test-versions \
+.PHONY: help setup demo test test-thorough test-slow test-own-interfaces test-workers test-tpu accelerator test-versions \
   benchmark check format clean
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make test-own-interfaces  the tests as they run where tf-agents cannot be installed"
 	@echo "make test-workers  several processes as one run: their weights, one killed, resumed (ten minutes)"
 	@echo "make test-tpu   compile the training step for a TPU that need not be there (installs JAX and libtpu)"
+	@echo "make accelerator  run the in-graph training loops by JAX without TensorFlow, here on the CPU"
 	@echo "make test-versions  some tests with the oldest and the newest Keras and TensorFlow (installs both, 5 GB)"
 	@echo "make benchmark  speed beside tf-agents and Stable-Baselines3, also on images (installs the latter, with torch)"
 	@echo "make check      lint, format and types"
@@ -65,6 +66,10 @@ test-tpu: setup $(TPU_VENV)/.installed
 	$(BIN)/python -m tests.tpu.lower build/tpu
 	$(TPU_VENV)/bin/python -m tests.tpu.compile build/tpu
 
+accelerator: setup $(TPU_VENV)/.installed
+	$(BIN)/python -m tests.accelerator.lower build/accelerator
+	JAX_PLATFORMS=cpu $(TPU_VENV)/bin/python -m tests.accelerator.run build/accelerator
+
 # The oldest and the newest Keras and TensorFlow that setup.cfg allows; all other packages as in constraints.txt.
 STACK := keras|tensorflow|tensorboard|tf[-_]keras
 
@@ -90,6 +95,7 @@ test-versions: .venv-oldest/.installed .venv-newest/.installed
 benchmark: setup .venv-benchmarks/.installed
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.images
+	$(BIN)/python -m benchmarks.images --suite atari
 
 $(CHECK_VENV)/.installed: requirements-check.txt
 	$(INTERPRETER) -m venv $(CHECK_VENV)

@@ -23,6 +23,10 @@ _SYSTEMS = {
     "minatar_in_graph": ("mtq_minatar", "MinAtarInGraph"),
     "minatar_update": ("mtq_minatar", "MinAtarUpdate"),
     "minatar_package": ("mtq_minatar", "MinAtarPackage"),
+    "atari": ("mtq_atari", "Atari"),
+    "atari_update": ("mtq_atari", "AtariUpdate"),
+    "atari_environments": ("mtq_atari", "AtariEnvironments"),
+    "atari_stable_baselines3": ("stable_baselines3_atari", "StableBaselines3Atari"),
     "minatar_stable_baselines3": ("stable_baselines3_minatar", "StableBaselines3MinAtar"),
 }
 

@@ -111,6 +111,19 @@ def test_the_figures_of_images(monkeypatch, capsys):
 
 
 @pytest.mark.thorough
+def test_the_figures_of_atari(monkeypatch, capsys):
+    monkeypatch.setattr(in_turn, "Worker", InThisProcess)
+    settings = {"suite": "atari", "games": 1, "rounds": 1, "seconds": 0.2, "warmup_steps": 40, "steps_per_execution": 2}
+    figures = images.measure(images.Options(**settings, systems="atari,atari_update,atari_environments"))
+    seconds = figures["seconds_per_update"]
+    assert figures["loop_over_update"] == pytest.approx(seconds["atari"] / seconds["atari_update"])
+    assert figures["share_of_environments"] == pytest.approx(seconds["atari_environments"] / seconds["atari"])
+    assert "mtq, environments only" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="suite must be one of"):
+        images.measure(images.Options(suite="vectors"))
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize("system", [pytest.param("mtq_gymnasium", marks=pytest.mark.slow), "tf_agents"])
 def test_the_work_is_what_it_claims_to_be(system):
     """One update per 4 environment steps of a task, counted by the system."""

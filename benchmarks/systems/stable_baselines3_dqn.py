@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
 
 from benchmarks.systems.work import Work
 
@@ -21,7 +22,7 @@ class StableBaselines3:
         self.work = work
         self.model = DQN(
             self.policy,
-            make_vec_env(self.environment, n_envs=work.num_envs),
+            self.make_environment(),
             learning_rate=work.learning_rate,
             buffer_size=work.replay_capacity,
             learning_starts=work.warmup_steps,
@@ -35,6 +36,10 @@ class StableBaselines3:
             device="cpu",
         )
         self.model.learn(work.warmup_steps)
+
+    def make_environment(self) -> VecEnv:
+        """Returns the copies of the environment."""
+        return make_vec_env(self.environment, n_envs=self.work.num_envs)
 
     def network(self) -> dict[str, Any]:
         """Returns the arguments of the policy that determine its network."""

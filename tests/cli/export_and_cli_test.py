@@ -168,6 +168,25 @@ def test_recipe_minatar(tmp_path):
 
 
 @pytest.mark.thorough
+def test_recipe_atari(tmp_path):
+    from recipes.atari import Options, main
+
+    options = Options(
+        epochs=1,
+        updates_per_epoch=2,
+        batch_size=4,
+        episodes=1,
+        warmup_steps=20,
+        replay_capacity=200,
+        out=str(tmp_path / "run"),
+        export_to=str(tmp_path / "export" / "1"),
+    )
+    assert set(main(options)["tasks"]) == {"pong", "breakout"}
+    for name in ("pong", "breakout"):
+        assert (tmp_path / "run" / f"{name}.gif").read_bytes().startswith(b"GIF8")
+
+
+@pytest.mark.thorough
 def test_a_program_that_a_quiet_program_starts_is_quiet_too():
     start = "from mtq.cli import quiet; quiet.import_tensorflow(); import tensorflow"
     program = f"import sys; sys.argv = ['mtq']; {start}"  # like the command, which imports mtq before TensorFlow

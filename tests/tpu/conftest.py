@@ -1,1 +1,1 @@
-collect_ignore = ["compile.py"]  # whose packages live in a venv of their own
+collect_ignore = ["compile.py", "stablehlo.py"]  # whose packages live in a venv of their own
