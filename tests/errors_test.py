@@ -235,7 +235,7 @@ def test_observations_without_a_common_shape():
             self.observation_space = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
 
     tasks = mtq.TaskSet([mtq.Task("vector", Corridor), mtq.Task("image", Image)])
-    with pytest.raises(ValueError, match=error("vectors, or images of one height", "Received:", "Pass encoders")):
+    with pytest.raises(ValueError, match=error("vectors, or all images", "Received:", "Pass encoders")):
         mtq.networks.shared_q_network(tasks, mtq.networks.mlp())
 
 

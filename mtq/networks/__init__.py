@@ -1,7 +1,7 @@
 """Backbones, encoders and heads, and the functional model that joins them for a set of tasks."""
 
 from mtq.networks.backbones import backbone_for, minatar_cnn, mlp, nature_cnn
-from mtq.networks.encoders import ChannelPadding, dense_encoder
+from mtq.networks.encoders import ChannelPadding, dense_encoder, resizing_encoder
 from mtq.networks.heads import DuelingHead
 from mtq.networks.paths import TaskPaths
 from mtq.networks.shared import shared_q_network
@@ -15,5 +15,6 @@ __all__ = [
     "minatar_cnn",
     "mlp",
     "nature_cnn",
+    "resizing_encoder",
     "shared_q_network",
 ]

@@ -88,15 +88,17 @@ def mlp(units: Sequence[int] = (128, 128), activation: str = "relu") -> keras.Se
     return keras.Sequential(layers, name="backbone")
 
 
-def minatar_cnn(filters: int = 16, units: int = 128) -> keras.Sequential:
+def minatar_cnn(filters: int = 16, units: int = 128, pooling: str | None = None) -> keras.Sequential:
     """Creates a 3×3 convolution followed by a dense layer, for MinAtar's 10×10 images.
 
     Args:
         filters: The number of filters of the convolution.
         units: The width of the dense layer.
+        pooling: `"average"` or `"max"` for the mean or the maximum of each filter over the image before the dense
+            layer, which tasks with images of different sizes can share; None to keep all positions.
 
     Returns:
-        A backbone `[B, 10, 10, channels]` → `[B, units]`.
+        A backbone `[B, 10, 10, channels]` → `[B, units]`; with pooling, of images of any size.
 
     Reference:
         Young and Tian, "MinAtar: An Atari-Inspired Testbed", 2019, section 3.
@@ -105,21 +107,23 @@ def minatar_cnn(filters: int = 16, units: int = 128) -> keras.Sequential:
     return keras.Sequential(
         [
             keras.layers.Conv2D(filters, 3, activation="relu", data_format=_LAST, name="conv_0"),
-            keras.layers.Flatten(data_format=_LAST, name="flatten"),
+            _as_vector(pooling),
             keras.layers.Dense(units, activation="relu", name="dense_0"),
         ],
         name="backbone",
     )
 
 
-def nature_cnn(units: int = 512) -> keras.Sequential:
+def nature_cnn(units: int = 512, pooling: str | None = None) -> keras.Sequential:
     """Creates three convolutions followed by a dense layer, for 84×84 images.
 
     Args:
         units: The width of the dense layer.
+        pooling: `"average"` or `"max"` for the mean or the maximum of each filter over the image before the dense
+            layer, which tasks with images of different sizes can share; None to keep all positions.
 
     Returns:
-        A backbone `[B, 84, 84, frames]` → `[B, units]`.
+        A backbone `[B, 84, 84, frames]` → `[B, units]`; with pooling, of images of any size from 36×36.
 
     Reference:
         Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015, Methods.
@@ -130,8 +134,19 @@ def nature_cnn(units: int = 512) -> keras.Sequential:
             keras.layers.Conv2D(32, 8, strides=4, activation="relu", data_format=_LAST, name="conv_0"),
             keras.layers.Conv2D(64, 4, strides=2, activation="relu", data_format=_LAST, name="conv_1"),
             keras.layers.Conv2D(64, 3, strides=1, activation="relu", data_format=_LAST, name="conv_2"),
-            keras.layers.Flatten(data_format=_LAST, name="flatten"),
+            _as_vector(pooling),
             keras.layers.Dense(units, activation="relu", name="dense_0"),
         ],
         name="backbone",
     )
+
+
+def _as_vector(pooling: str | None) -> keras.layers.Layer:
+    """Returns the layer from the last convolution to vectors."""
+    if pooling is None:
+        return keras.layers.Flatten(data_format=_LAST, name="flatten")
+    if pooling == "average":
+        return keras.layers.GlobalAveragePooling2D(data_format=_LAST, name="pooling")
+    if pooling == "max":
+        return keras.layers.GlobalMaxPooling2D(data_format=_LAST, name="pooling")
+    raise ValueError(f"pooling of the backbone must be 'average', 'max' or None. Received: {pooling!r}.")

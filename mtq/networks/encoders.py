@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from mtq.checks import integer
+from mtq.networks.layout import MOVE_AXIS, as_image, mover
 from mtq.tasks.task import Task, TaskSet
 
 Encoder = Callable[[Any], Any]
@@ -23,6 +24,42 @@ def dense_encoder(task: Task, units: int = 64) -> keras.layers.Layer:
     """
     units = integer("units of dense_encoder", units)
     return keras.layers.Dense(units, activation="relu", name=f"{task.name}_encoder")
+
+
+def resizing_encoder(task: Task, height: int, width: int, channels: int | None = None) -> keras.layers.Layer:
+    """Creates layers that bring the images of one task to a size that other tasks have too.
+
+    Gymnasium's frame stacks and gray images are rearranged to `[height, width, channels]` first.
+
+    Args:
+        task: The task.
+        height: The height of the resized images.
+        width: The width of the resized images. Pixels are interpolated bilinearly.
+        channels: The number of channels, of which those that the task lacks are zeros; by default the task's own.
+
+    Returns:
+        A layer `[B, …]` → `[B, height, width, channels]`.
+
+    Raises:
+        ValueError: The task's observations are not images, or have more channels.
+    """
+    height, width = (
+        integer(f"{role} of resizing_encoder", size) for role, size in (("height", height), ("width", width))
+    )
+    shape = task.spec.observation_shape
+    image = as_image(shape) if len(shape) > 1 else None
+    if image is None:
+        raise ValueError(
+            f"The observations of task '{task.name}' must be images [height, width, channels] to be resized. Received: "
+            f"the shape {shape}. If frames or channels come first, {MOVE_AXIS}."
+        )
+    channels = image[-1] if channels is None else integer("channels of resizing_encoder", channels, least=image[-1])
+    layers = [keras.layers.Resizing(height, width, data_format="channels_last", name="resizing")]
+    if image != shape:
+        layers.insert(0, mover("layout", shape, image))
+    if channels > image[-1]:
+        layers.append(ChannelPadding(channels, name="padding"))
+    return keras.Sequential(layers, name=f"{task.name}_encoder")
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -58,7 +95,7 @@ def default_encoders(shapes: Mapping[str, tuple[int, ...]], tasks: TaskSet) -> d
     """Chooses the encoders of a network for which the user gives none.
 
     Observations of one shape need no encoders. Vectors of different lengths get a dense layer each. Images with
-    different numbers of channels are padded with channels of zeros.
+    different numbers of channels are padded with channels of zeros. Images of different sizes stay as they are.
 
     Args:
         shapes: The shape of each task's observations, without the batch axis, as the encoders receive them.
@@ -68,19 +105,19 @@ def default_encoders(shapes: Mapping[str, tuple[int, ...]], tasks: TaskSet) -> d
         An encoder, or None, for each task.
 
     Raises:
-        ValueError: The observations are not all vectors, nor all images of one height and width.
+        ValueError: The observations are not all vectors, nor all images.
     """
     if len(set(shapes.values())) == 1:
         return dict.fromkeys(tasks)
     if all(len(shape) == 1 for shape in shapes.values()):
         return {name: dense_encoder(task) for name, task in tasks.items()}
-    if all(len(shape) == 3 for shape in shapes.values()) and len({shape[:2] for shape in shapes.values()}) == 1:
+    if all(len(shape) == 3 for shape in shapes.values()):
         channels = max(shape[-1] for shape in shapes.values())
         return {
             name: ChannelPadding(channels, name=f"{name}_encoder") if shape[-1] < channels else None
             for name, shape in shapes.items()
         }
     raise ValueError(
-        "The observations of all tasks must be vectors, or images of one height and width, if no encoders are given. "
+        "The observations of all tasks must be vectors, or all images, if no encoders are given. "
         f"Received: {dict(shapes)}. Pass encoders={{task: layer, …}} that bring each to one shape."
     )

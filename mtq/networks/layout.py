@@ -43,7 +43,8 @@ def as_image(shape: Shape) -> Shape | None:
     if len(shape) == 2:
         return (*shape, 1)
     if len(shape) == 3 and not _may_have_channels_first(shape):
-        return shape
+        has_them_between = shape[1] <= _MOST_FRAMES and min(shape[0], shape[2]) >= LARGE
+        return None if has_them_between else shape
     if len(shape) == 3 and shape[0] <= _MOST_FRAMES and min(shape[1:]) >= LARGE:
         return (*shape[1:], shape[0])
     if len(shape) == 4 and shape[0] < min(shape[1:3]) and shape[0] <= _MOST_FRAMES and shape[3] <= _MOST_COLORS:
@@ -74,7 +75,7 @@ def to_image(name: str, shape: Shape, backbone: keras.layers.Layer) -> keras.lay
     layer, seen = found
     takes = _input_of(backbone)
     if takes is not None and takes != shape:
-        return _mover(f"{name}_layout", shape, takes) if as_image(shape) == takes else None
+        return mover(f"{name}_layout", shape, takes) if as_image(shape) == takes else None
     if layer.data_format == "channels_first":
         if len(seen) != 3 or not _may_have_channels_first(seen):
             raise ValueError(
@@ -93,7 +94,7 @@ def to_image(name: str, shape: Shape, backbone: keras.layers.Layer) -> keras.lay
             f"observations {shape} of task '{name}', of which it sees {seen}. Vectors need another backbone, such as "
             f"mlp. If frames or channels come first, {MOVE_AXIS}. {_AS_IT_IS}"
         )
-    return _mover(f"{name}_layout", shape, image)
+    return mover(f"{name}_layout", shape, image)
 
 
 def _may_have_channels_first(shape: Sequence[int]) -> bool:
@@ -101,7 +102,14 @@ def _may_have_channels_first(shape: Sequence[int]) -> bool:
     return shape[0] < min(shape[1:])
 
 
-def _mover(name: str, shape: Shape, image: Shape) -> keras.layers.Layer:
+def mover(name: str, shape: Shape, image: Shape) -> keras.layers.Layer:
+    """Creates the layer that rearranges the axes of an image.
+
+    Args:
+        name: The name of the layer.
+        shape: The shape of an observation, without the batch axis.
+        image: The shape that `as_image` returned for it, a different one.
+    """
     if len(shape) == 2:
         return keras.layers.Reshape(image, name=name)
     if len(shape) == 3:

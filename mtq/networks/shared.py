@@ -44,7 +44,7 @@ def shared_q_network(
         encoders: The encoder of each task, by name: a layer or a function of a Keras tensor that brings the observation
             to the input shape of the backbone, or None if it has that shape. By default observations of one shape get
             no encoder, vectors of different lengths get a `dense_encoder` each, and images with different numbers of
-            channels are padded.
+            channels are padded. Images of different sizes need a `resizing_encoder` each, or a backbone with `pooling`.
         heads: The widths of the hidden layers in each head, one list for all tasks or a dict with a list for each task.
         dueling: Whether the heads are `DuelingHead`s.
         seed: The seed of the weights, which then do not depend on any other random state; None to draw them from
@@ -107,9 +107,8 @@ def shared_q_network(
             scaling = scaling_layer(task, [*layers, backbone])
             for layer in [scaling, *layers] if scaling is not None else layers:
                 encoded[name] = _called(layer, encoded[name], task, "encoder")
-        _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()})
-
         shared, private = split_backbone(backbone, shared_layers)
+        _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()}, shared)
         outputs, copies_of_built = {}, []
         for name, task in tasks.items():
             copies = [copy_of_layer(layer, f"{name}_{layer.name}") for layer in private]
@@ -197,9 +196,35 @@ def _check_keys(argument: str, given: Mapping[str, object], tasks: TaskSet) -> N
         )
 
 
-def _check_agreement(shapes: Mapping[str, tuple[int | None, ...]]) -> None:
-    if len(set(shapes.values())) > 1:
+def _check_agreement(shapes: Mapping[str, tuple[int | None, ...]], shared: Sequence[keras.layers.Layer]) -> None:
+    """Raises a ValueError unless the shared layers can take the encoded observations of all tasks.
+
+    Images of different sizes suit layers whose weights do not depend on the size, which are built for any size here.
+    """
+    if len(set(shapes.values())) == 1 or not shared:
+        return
+    are_images = (
+        all(len(shape) == 3 for shape in shapes.values()) and len({shape[-1] for shape in shapes.values()}) == 1
+    )
+    if not are_images:
         raise ValueError(
             f"The backbone must get one shape from all tasks. Received, after the encoders: {dict(shapes)}. "
             "Give encoders that bring the observations to one shape, or omit encoders to use the default ones."
         )
+    (layer,) = shared
+    try:
+        if not layer.built:
+            layer.build((None, None, None, next(iter(shapes.values()))[-1]))
+        outputs = {tuple(layer.compute_output_shape((None, *shape))) for shape in shapes.values()}
+    except Exception as error:
+        raise _different_sizes(shapes, f"It failed with: {_reason(error)}") from error
+    if any(None in output[1:] for output in outputs):
+        raise _different_sizes(shapes, f"It would return {outputs}.")
+
+
+def _different_sizes(shapes: Mapping[str, tuple[int | None, ...]], what: str) -> ValueError:
+    return ValueError(
+        "The backbone must take images of different sizes, or get images of one size. Received, after the encoders: "
+        f"{dict(shapes)}. {what} Give it pooling='average', as in nature_cnn(pooling='average'), or bring all images "
+        "to one size with encoders={task: mtq.networks.resizing_encoder(task, height, width), …}."
+    )

@@ -115,6 +115,13 @@ def test_vectors_in_convolutions():
         network_of((3,), backbone=minatar_cnn())
 
 
+def test_channels_in_the_middle_are_ambiguous():
+    with pytest.raises(ValueError, match=error("which is ambiguous", "(84, 4, 84)")):
+        backbone_for([(84, 4, 84)])
+    with pytest.raises(ValueError, match=error("must see images", "(84, 4, 84)")):
+        network_of((84, 4, 84), backbone=nature_cnn())
+
+
 def test_the_backbone_by_shape():
     assert backbone_for([(4, 84, 84)]) == backbone_for([(84, 84, 4), (84, 84)]) == "nature_cnn"
     assert backbone_for([(10, 10, 4), (84, 84, 1)]) == backbone_for([(3, 10, 10, 3)]) == "minatar_cnn"
