@@ -1,6 +1,6 @@
 """Backbones, encoders and heads, and the functional model that joins them for a set of tasks."""
 
-from mtq.networks.backbones import backbone_for, minatar_cnn, mlp, nature_cnn
+from mtq.networks.backbones import backbone_for, data_efficient_cnn, minatar_cnn, mlp, nature_cnn
 from mtq.networks.encoders import ChannelPadding, dense_encoder, resizing_encoder
 from mtq.networks.heads import DuelingHead
 from mtq.networks.paths import TaskPaths
@@ -11,6 +11,7 @@ __all__ = [
     "DuelingHead",
     "TaskPaths",
     "backbone_for",
+    "data_efficient_cnn",
     "dense_encoder",
     "minatar_cnn",
     "mlp",

@@ -141,6 +141,32 @@ def nature_cnn(units: int = 512, pooling: str | None = None) -> keras.Sequential
     )
 
 
+def data_efficient_cnn(units: int = 256, pooling: str | None = None) -> keras.Sequential:
+    """Creates two convolutions and a dense layer for 84×84 images, with a seventh of the arithmetic of `nature_cnn`.
+
+    Args:
+        units: The width of the dense layer.
+        pooling: As for `nature_cnn`.
+
+    Returns:
+        A backbone `[B, 84, 84, frames]` → `[B, units]`; with pooling, of images of any size from 25×25.
+
+    Reference:
+        van Hasselt et al., "When to use parametric models in reinforcement learning?", NeurIPS 2019, appendix E: the
+        data-efficient Rainbow.
+    """
+    units = integer("units of the backbone", units)
+    return keras.Sequential(
+        [
+            keras.layers.Conv2D(32, 5, strides=5, activation="relu", data_format=_LAST, name="conv_0"),
+            keras.layers.Conv2D(64, 5, strides=5, activation="relu", data_format=_LAST, name="conv_1"),
+            _as_vector(pooling),
+            keras.layers.Dense(units, activation="relu", name="dense_0"),
+        ],
+        name="backbone",
+    )
+
+
 def _as_vector(pooling: str | None) -> keras.layers.Layer:
     """Returns the layer from the last convolution to vectors."""
     if pooling is None:

@@ -30,6 +30,7 @@ SETS = {
     "unequal vectors": ([vectors(3), vectors(5)], mtq.networks.mlp),
     "equal images": ([images((10, 10, 4), 1), images((10, 10, 4), 1)], mtq.networks.minatar_cnn),
     "unequal channels": ([images((10, 10, 4), 1), images((10, 10, 7), 1)], mtq.networks.minatar_cnn),
+    "few frames": ([images((84, 84, 4))] * 2, lambda: mtq.networks.data_efficient_cnn(32)),
     "frames": ([images((84, 84, 4)), images((84, 84, 4))], lambda: mtq.networks.nature_cnn(32)),
 }
 
