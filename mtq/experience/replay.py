@@ -181,8 +181,12 @@ class Replay(ReplayBuffer):
             return tf.reshape(tf.gather(self._frames, copy * self.num_places + place % self.num_places), shape)
         back = tf.minimum(tf.range(self.frame_stack - 1, -1, -1, tf.int64), age[..., None])  # […, k]
         rows = copy[..., None] * self.num_places + (place[..., None] - back) % self.num_places
-        frames = tf.reshape(tf.gather(self._frames, rows), [*rows.shape, *self._frame_shape])
-        return tf.reshape(tf.concat(tf.unstack(frames, axis=len(place.shape)), axis=-1), shape)
+        frames = tf.gather(self._frames, rows)  # […, k, size]
+        size, channels, count = self._frames.shape[1], self._frame_shape[-1], math.prod(place.shape)
+        if channels == 1:  # an axis of one channel would make the transposition slower
+            return tf.reshape(tf.transpose(tf.reshape(frames, [count, self.frame_stack, size]), [0, 2, 1]), shape)
+        pixels = tf.reshape(frames, [count, self.frame_stack, size // channels, channels])
+        return tf.reshape(tf.transpose(pixels, [0, 2, 1, 3]), shape)
 
     def read(self, rows: tf.Tensor) -> Memory:
         """Returns the steps in some rows, `[…]`.
