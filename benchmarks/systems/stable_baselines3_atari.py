@@ -2,10 +2,15 @@
 
 from typing import Any
 
+import ale_py
+import gymnasium
 from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 from benchmarks.systems.stable_baselines3_dqn import StableBaselines3
+
+
+gymnasium.register_envs(ale_py)
 
 
 class StableBaselines3Atari(StableBaselines3):
