@@ -9,7 +9,6 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 from benchmarks.systems.stable_baselines3_dqn import StableBaselines3
 
-
 gymnasium.register_envs(ale_py)
 
 

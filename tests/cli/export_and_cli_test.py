@@ -208,7 +208,7 @@ def test_quiet_programs_start_where_nothing_can_be_kept_quiet(closed):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("recipe", ["classic_control", "deramo2020", "minatar"])
+@pytest.mark.parametrize("recipe", ["classic_control", "deramo2020", "minatar", "atari"])
 def test_recipes_run_as_modules_too_and_are_quiet(recipe):
     command = [sys.executable, "-m", f"recipes.{recipe}", "--help"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -225,13 +225,16 @@ def test_the_recipe_named_as_its_package_runs_as_a_script():
 
 def test_the_example_of_the_readme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code, atari = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     small = code.replace("epochs=20", "epochs=1").replace("steps_per_epoch=1_000", "steps_per_epoch=5")
     small = small.replace("episodes=20", "episodes=1")
     assert small != code
     exec(compile(small, "README.md", "exec"), {})
     assert (tmp_path / "runs/classic/best.keras").exists()
     assert (tmp_path / "saved_models/classic/1/saved_model.pb").exists()
+    names: dict = {"mtq": mtq}
+    exec(compile(atari, "README.md", "exec"), names)
+    assert names["model"].tasks.names == ("pong", "breakout")
 
 
 @pytest.mark.thorough

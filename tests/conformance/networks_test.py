@@ -35,7 +35,10 @@ SETS = {
 }
 
 
-@pytest.fixture(scope="module", params=SETS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.thorough if name == "few frames" else ()) for name in SETS],
+)
 def tasks_and_backbone(request):
     environments, backbone = SETS[request.param]
     return mtq.TaskSet([mtq.Task(f"task_{i}", env) for i, env in enumerate(environments)]), backbone

@@ -32,7 +32,12 @@ from mtq.distribution.checks import check_host
         ({"name": "multi_worker"}, {}, "needs the environment variable TF_CONFIG"),
         ({"name": "multi_worker"}, {"TF_CONFIG": "{"}, "TF_CONFIG must be JSON"),
         ({"name": "auto"}, {"TF_CONFIG": "{}"}, "TF_CONFIG must have a 'cluster'"),
-        ({"name": "tpu"}, {}, "strategy='tpu' needs a TPU. Received: None"),
+        pytest.param(
+            {"name": "tpu"},
+            {},
+            "strategy='tpu' needs a TPU. Received: None",
+            marks=pytest.mark.thorough,  # waits for one
+        ),
         ({"name": "tpu", "tpu": "local"}, {}, "strategy='tpu' needs a TPU. Received: 'local'"),
     ],
 )

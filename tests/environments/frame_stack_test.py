@@ -117,6 +117,7 @@ def test_training_reads_the_stacks_that_were_acted_on():
                 assert reward == last[-1] - first[-1]
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_has_the_same_bits(tmp_path):
     def made():
         tasks = mtq.TaskSet([mtq.Task("breakout", "in_graph/MinAtar-Breakout", frame_stack=3)])

@@ -93,7 +93,7 @@ CASES = [
     [
         pytest.param(1, 1, marks=pytest.mark.thorough),
         pytest.param(3, 1, marks=pytest.mark.thorough),
-        pytest.param(5, 1),
+        pytest.param(5, 1, marks=pytest.mark.thorough),
         pytest.param(1, 4, marks=pytest.mark.thorough),
         pytest.param(3, 4),
         pytest.param(5, 2, marks=pytest.mark.thorough),

@@ -116,7 +116,7 @@ def test_vectors_in_convolutions():
 
 
 def test_channels_in_the_middle_are_ambiguous():
-    with pytest.raises(ValueError, match=error("which is ambiguous", "(84, 4, 84)")):
+    with pytest.raises(ValueError, match=error("Observations must be", "(84, 4, 84), which is ambiguous")):
         backbone_for([(84, 4, 84)])
     with pytest.raises(ValueError, match=error("must see images", "(84, 4, 84)")):
         network_of((84, 4, 84), backbone=nature_cnn())
