@@ -1,13 +1,16 @@
 """Checkpoints from which a run resumes: model, optimizer, replay buffers, environments and random numbers."""
 
+import functools
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +27,7 @@ _NAME = re.compile(r"epoch_(\d{5,})")
 _FILES = (r"(model|replica_\d+)\.npz", r"notes\.json", r"\.notes\.json\.[0-9a-f]+\.part")
 OF_CHECKPOINTS = (r"\.\d+", r"epoch_\d{5,}/", r"\.epoch_\d{5,}\.part/", *(rf"[^/]+/{file}" for file in _FILES))
 _is_ours = matches(*_FILES)
+_PIECE = 2**23  # numbers of a variable that are copied at a time
 
 
 class Checkpoint:
@@ -169,8 +173,36 @@ def _fingerprint(state: Mapping[str, Any]) -> list[float]:
 
 
 def _write(path: Path, state: Mapping[str, Any]) -> None:
-    with written(path) as file:
-        np.savez_compressed(file, **{name.replace("/", "|"): np.asarray(variable) for name, variable in state.items()})
+    """Writes variables as `np.savez_compressed` does, but without a copy of all of them in memory."""
+    with written(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, variable in state.items():
+            with archive.open(f"{name.replace('/', '|')}.npy", "w", force_zip64=True) as part:
+                _write_array(part, variable)
+
+
+def _write_array(file: IO[bytes], variable: Any) -> None:
+    first, *others = _pieces(variable)
+    if not others:
+        np.lib.format.write_array(file, first(), allow_pickle=False)
+        return
+    header = np.lib.format.header_data_from_array_1_0(first())
+    np.lib.format.write_array_header_2_0(file, {**header, "shape": tuple(variable.shape)})
+    for piece in (first, *others):
+        file.write(np.ascontiguousarray(piece()).tobytes())
+
+
+def _pieces(variable: Any) -> list[Callable[[], np.ndarray]]:
+    """Returns functions that read a variable in pieces, of consecutive rows if it is large."""
+    shape = tuple(variable.shape)
+    rows = max(_PIECE // math.prod(shape[1:]), 1) if shape and math.prod(shape[1:]) else 0
+    if not rows or shape[0] <= rows:
+        return [lambda: np.asarray(variable)]
+
+    def read(start: int) -> np.ndarray:
+        # A slice would copy the whole variable, which was written by scatter operations.
+        return tf.gather(variable, np.arange(start, min(start + rows, shape[0]))).numpy()
+
+    return [functools.partial(read, start) for start in range(0, shape[0], rows)]
 
 
 def _read(path: Path, state: Mapping[str, Any], convert: Callable[[dict], dict] = dict) -> None:
