@@ -148,6 +148,10 @@ class Task:
         config["spec"] = dataclasses.asdict(self.spec)
         if self.reference_return is not None:
             config["reference_return"] = float(self.reference_return)
+        if self.frame_stack == 1:  # as in the files of earlier versions, to which a study compares its tasks
+            del config["frame_stack"], config["spec"]["frame_stack"]
+        if not self.env_kwargs:
+            del config["env_kwargs"]
         return config
 
     @classmethod

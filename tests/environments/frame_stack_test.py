@@ -162,6 +162,14 @@ def test_columns_with_bounds_of_their_own_are_refused():
         stacked_spec("a", frame, 4)
 
 
+def test_files_of_tasks_that_stack_no_frames_are_those_of_earlier_versions():
+    config = mtq.Task("a", Clock).get_config()
+    assert not {"frame_stack", "env_kwargs"} & {*config, *config["spec"]}
+    assert mtq.Task.from_config(config).frame_stack == 1
+    one = mtq.Task("pong", "ALE/Pong-v5", frame_stack=1)
+    assert mtq.Task.from_config(one.get_config()) == one
+
+
 def test_another_number_of_frames_reads_the_spec_again():
     task = mtq.Task("a", Clock, frame_stack=4)
     assert dataclasses.replace(task, frame_stack=1).spec.observation_shape == (40, 40)
