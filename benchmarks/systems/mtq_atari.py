@@ -8,14 +8,12 @@ from benchmarks.systems.mtq_fit import MtqInGraph, UpdatesOnly
 from benchmarks.systems.work import Work
 from mtq.environments import make_copies
 
-GAMES = ("pong", "breakout")
+GAMES = ("ALE/Pong-v5", "ALE/Breakout-v5")
 
 
-def games(work: Work) -> list[mtq.Task]:
-    """Returns the tasks of the first games, which are repeated if there are more than two."""
-    names = [GAMES[i % len(GAMES)] for i in range(work.tasks)]
-    tasks = [mtq.suites.atari([name], num_envs=work.num_envs)[name] for name in names]
-    return [mtq.Task(f"task_{i}", task.environment, num_envs=work.num_envs) for i, task in enumerate(tasks)]
+def game(work: Work, i: int) -> mtq.Task:
+    """Returns the game with index `i`; the games are repeated if there are more than two."""
+    return mtq.Task(f"task_{i}", GAMES[i % len(GAMES)], num_envs=work.num_envs)
 
 
 class Atari(MtqInGraph):
@@ -23,7 +21,7 @@ class Atari(MtqInGraph):
 
     def task(self, i: int) -> mtq.Task:
         """Returns the game with index `i`."""
-        return games(self.work)[i]
+        return game(self.work, i)
 
     def make_network(self) -> keras.Model:
         """Returns three convolutions, a dense layer, and a head for each game."""
@@ -44,7 +42,7 @@ class AtariEnvironments:
 
     def __init__(self, work: Work) -> None:
         self.work, self._steps = work, 0
-        self._copies = [make_copies(task, work.num_envs, seed) for seed, task in enumerate(games(work))]
+        self._copies = [make_copies(game(work, i), work.num_envs, seed=i) for i in range(work.tasks)]
         for copies in self._copies:
             copies.reset()
         self._random = np.random.default_rng(0)
@@ -53,7 +51,7 @@ class AtariEnvironments:
         """Takes the steps that accompany a number of updates."""
         for _ in range(updates):
             for copies in self._copies:
-                copies.step(self._random.integers(18, size=self.work.num_envs))
+                copies.step(self._random.integers(copies.task.num_actions, size=self.work.num_envs))
         self._steps += updates * self.work.num_envs * self.work.tasks
 
     def env_steps(self) -> int:

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 import gymnasium
@@ -107,10 +107,9 @@ def game_of(environment_id: str) -> str:
     """
     games = _known_games()
     if environment_id not in games:
-        nearest = difflib.get_close_matches(environment_id, games, n=1, cutoff=0.4)
         raise ValueError(
             f"The id of an Atari game must be one of ale-py's, such as 'ALE/Pong-v5'. Received: {environment_id!r}."
-            f"{f' Did you mean {nearest[0]!r}?' if nearest else ''}"
+            f"{_nearest(environment_id, games)}"
         )
     return games[environment_id]
 
@@ -129,12 +128,17 @@ def id_of(game: str) -> str:
         game_of(game)
         return game
     if game not in identifiers:
-        nearest = difflib.get_close_matches(str(game), identifiers, n=1, cutoff=0.4)
         raise ValueError(
             f"games must be the names or ids of Atari's games, such as 'pong' or 'ALE/Pong-v5'. Received: {game!r}."
-            f"{f' Did you mean {nearest[0]!r}?' if nearest else ''}"
+            f"{_nearest(game, identifiers)}"
         )
     return identifiers[game]
+
+
+def _nearest(name: Any, known: Iterable[str]) -> str:
+    """Returns the end of a message that suggests the known name nearest to a wrong one, or an empty text."""
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def _known_games() -> dict[str, str]:

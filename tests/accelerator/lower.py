@@ -13,7 +13,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from tensorflow.compiler.xla.service.hlo_pb2 import HloModuleProto
 
 import mtq
@@ -74,7 +73,10 @@ def write(folder, number, name, make, for_cpu):
     serialized = lowered(steps)
     (folder / f"{number}.hlo").write_bytes(serialized)
     module = HloModuleProto.FromString(serialized)
-    values = [read(tensor, function) for tensor in function.captured_inputs]  # the program's parameters, in order
+    variables = {id(variable.handle): variable for variable in function.graph.variables}
+    values = [
+        variables.get(id(tensor), tensor).numpy() for tensor in function.captured_inputs
+    ]  # the program's parameters, in order
     np.savez_compressed(folder / f"{number}.npz", *values)
     # An entry of the result is the new value of a variable, a parameter of the next call.
     carried = [[entry.output_shape_index[0], entry.parameter_number] for entry in module.input_output_alias.entries]
@@ -91,14 +93,6 @@ def write(folder, number, name, make, for_cpu):
         "step_counters": num_steps,
         "update_counter": handles.index(id(model.updates.handle)),
     }
-
-
-def read(tensor, function):
-    """The value of a captured tensor: that of a variable, or the tensor's own."""
-    if tensor.dtype != tf.resource:
-        return tensor.numpy()
-    (variable,) = [variable for variable in function.graph.variables if variable.handle is tensor]
-    return variable.numpy()
 
 
 def main(folder):

@@ -18,20 +18,9 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)  # counters have 64 bits
 
-from jax._src.compiler import get_compile_options
-from jax._src.lib import xla_client
-
-from tests.tpu.stablehlo import context, location, parsed
+from tests.tpu.stablehlo import compiled
 
 CALLS = 5
-
-
-def compiled(serialized, device):
-    """The executable of serialized HLO on a device."""
-    with context(), location():
-        options = get_compile_options(num_replicas=1, num_partitions=1)
-        module = parsed(serialized)
-        return device.client.compile_and_load(module, xla_client.DeviceList((device,)), options)
 
 
 class Program:
@@ -46,7 +35,7 @@ class Program:
     def __init__(self, folder, entry, device):
         self.entry = entry
         started = time.monotonic()
-        self._executable = compiled((folder / entry["file"]).read_bytes(), device)
+        self._executable = compiled((folder / entry["file"]).read_bytes(), device, device.client.compile_and_load)
         self.seconds_to_compile = time.monotonic() - started
         with np.load(folder / entry["values"]) as values:
             self._values = [jax.device_put(values[name], device) for name in values.files]

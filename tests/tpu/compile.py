@@ -22,11 +22,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jax._src.compiler import get_compile_options
-from jax._src.lib import xla_client
 from jax.experimental.topologies import get_topology_desc
 
-from tests.tpu.stablehlo import context, location, parsed
+from tests.tpu.stablehlo import compiled
 
 TOPOLOGY = "v5e:2x2"
 COLUMNS = {
@@ -38,17 +36,10 @@ COLUMNS = {
 }
 
 
-def compiled(serialized, device):
-    """The executable of serialized HLO."""
-    options = get_compile_options(num_replicas=1, num_partitions=1)
-    with context(), location():
-        return device.client.compile(parsed(serialized), xla_client.DeviceList((device,)), options)
-
-
 def measured(file, device):
     """What a row of the table says."""
     start = time.monotonic()
-    executable = compiled(file.read_bytes(), device)
+    executable = compiled(file.read_bytes(), device, device.client.compile)
     memory = executable.get_compiled_memory_stats()
     sizes = {
         "arguments": memory.argument_size_in_bytes,

@@ -1,26 +1,20 @@
-"""Reads the HLO that TensorFlow writes as the StableHLO that JAX compiles. TensorFlow is not needed."""
+"""Compiles the HLO that TensorFlow writes, as StableHLO, by a client of JAX. TensorFlow is not needed."""
 
+from jax._src.compiler import get_compile_options
 from jax._src.interpreters.mlir import make_ir_context
+from jax._src.lib import xla_client
 from jax._src.lib.mlir import ir
 from jax._src.lib.mlir.dialects import hlo
 from jax.extend.mlir import hlo_to_stablehlo
 
 
-def parsed(serialized):
-    """The module of serialized HLO. To be called, and its result used, within `context()`."""
-    module = ir.Module.parse(hlo_to_stablehlo(serialized))
-    replace_copies(module)
-    return module
-
-
-def context():
-    """The context of modules."""
-    return make_ir_context()
-
-
-def location():
-    """The location of the operations of a module."""
-    return ir.Location.unknown()
+def compiled(serialized, device, compile_module):
+    """What a function of a client, `(module, devices, options)`, makes of serialized HLO for one device."""
+    options = get_compile_options(num_replicas=1, num_partitions=1)
+    with make_ir_context(), ir.Location.unknown():
+        module = ir.Module.parse(hlo_to_stablehlo(serialized))
+        replace_copies(module)
+        return compile_module(module, xla_client.DeviceList((device,)), options)
 
 
 def replace_copies(module):
