@@ -4,12 +4,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from mtq.dynamics.dynamics import Dynamics
+from mtq.dynamics.dynamics import Dynamics, DynamicsWrapper
 from mtq.dynamics.stacked import Stacked
 from mtq.errors import InvalidAnswerError, raised_in
 
 
-class CheckedDynamics(Dynamics):
+class CheckedDynamics(DynamicsWrapper):
     """The functions of a task's dynamics, with checks of their exceptions and of the dtypes and shapes they return.
 
     The checks run in Python when a function is called. In a graph that happens once, during tracing.
@@ -21,23 +21,19 @@ class CheckedDynamics(Dynamics):
     """
 
     def __init__(self, name: str, dynamics: Dynamics, frame_stack: int = 1) -> None:
-        super().__init__()
-        checked = dynamics if frame_stack == 1 else Stacked(CheckedDynamics(name, dynamics), frame_stack)
-        self._name, self._dynamics, self.max_episode_steps = name, checked, dynamics.max_episode_steps
-        self.observation_shape, self.observation_dtype = checked.observation_shape, checked.observation_dtype
-        self.observation_high, self.num_actions = checked.observation_high, checked.num_actions
-        self.num_random = checked.num_random
+        super().__init__(dynamics if frame_stack == 1 else Stacked(CheckedDynamics(name, dynamics), frame_stack))
+        self._name = name
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
         """Returns the state at the start of an episode, as `Dynamics.initial_state` does."""
         with raised_in(self._name, "initial_state"):
-            state = self._dynamics.initial_state(random)
+            state = self.dynamics.initial_state(random)
         return self._checked("initial_state", "the state", state, tf.float32, [random.shape[0], None])
 
     def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the result of an action, as `Dynamics.step` does."""
         with raised_in(self._name, "step"):
-            answer = self._dynamics.step(state, action, random)
+            answer = self.dynamics.step(state, action, random)
         if not isinstance(answer, tuple | list) or len(answer) != 3:
             received = f"{len(answer)} values" if isinstance(answer, tuple | list) else type(answer).__name__
             raise InvalidAnswerError(
@@ -55,7 +51,7 @@ class CheckedDynamics(Dynamics):
     def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns the observation of a state, as `Dynamics.observe` does."""
         with raised_in(self._name, "observe"):
-            observation = self._dynamics.observe(state)
+            observation = self.dynamics.observe(state)
         shape, dtype = [state.shape[0], *self.observation_shape], tf.as_dtype(self.observation_dtype)
         return self._checked("observe", "the observation", observation, dtype, shape)
 

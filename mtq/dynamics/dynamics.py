@@ -81,6 +81,24 @@ class Dynamics(abc.ABC):
         return state
 
 
+class DynamicsWrapper(Dynamics):
+    """The base class of dynamics around other dynamics, of which they have all attributes.
+
+    Args:
+        dynamics: The dynamics inside.
+
+    Attributes:
+        dynamics: The dynamics inside.
+    """
+
+    def __init__(self, dynamics: Dynamics) -> None:
+        super().__init__()
+        self.dynamics, self.max_episode_steps = dynamics, dynamics.max_episode_steps
+        self.observation_shape, self.num_actions = tuple(dynamics.observation_shape), dynamics.num_actions
+        self.observation_dtype, self.observation_high = dynamics.observation_dtype, dynamics.observation_high
+        self.num_random = dynamics.num_random
+
+
 def runge_kutta(
     derivative: Callable[[tf.Tensor], tf.Tensor], state: tf.Tensor, duration: float | tf.Tensor, substeps: int
 ) -> tf.Tensor:

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from mtq.dynamics.dynamics import Dynamics
+from mtq.dynamics.dynamics import Dynamics, DynamicsWrapper
 
 
 def stacked_shape(frame: tuple[int, ...], num_frames: int) -> tuple[int, ...]:
@@ -17,7 +17,7 @@ def stacked_shape(frame: tuple[int, ...], num_frames: int) -> tuple[int, ...]:
     return (*frame, num_frames) if len(frame) == 2 else (*frame[:-1], frame[-1] * num_frames)
 
 
-class Stacked(Dynamics):
+class Stacked(DynamicsWrapper):
     """Dynamics whose observations are the latest frames of the episode, stacked on the last axis, oldest first.
 
     At the start of an episode, its first frame stands for those before it. `mtq.Task(frame_stack=…)` uses it.
@@ -28,12 +28,9 @@ class Stacked(Dynamics):
     """
 
     def __init__(self, dynamics: Dynamics, num_frames: int) -> None:
-        super().__init__(dynamics.max_episode_steps)
-        self.max_episode_steps = dynamics.max_episode_steps
-        self.dynamics, self.num_frames = dynamics, num_frames
-        self.observation_shape = stacked_shape(tuple(dynamics.observation_shape), num_frames)
-        self.observation_dtype, self.observation_high = dynamics.observation_dtype, dynamics.observation_high
-        self.num_actions, self.num_random = dynamics.num_actions, dynamics.num_random
+        super().__init__(dynamics)
+        self.num_frames = num_frames
+        self.observation_shape = stacked_shape(self.observation_shape, num_frames)
         self._size = math.prod(dynamics.observation_shape)
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:

@@ -3,10 +3,10 @@
 import tensorflow as tf
 
 from mtq.checks import real
-from mtq.dynamics.dynamics import Dynamics
+from mtq.dynamics.dynamics import Dynamics, DynamicsWrapper
 
 
-class Sticky(Dynamics):
+class Sticky(DynamicsWrapper):
     """Dynamics in which, with some probability, the previous action is repeated in place of the chosen one.
 
     The action that was taken becomes the previous action. At the start of an episode the previous action is 0.
@@ -25,11 +25,8 @@ class Sticky(Dynamics):
     """
 
     def __init__(self, dynamics: Dynamics, probability: float) -> None:
-        super().__init__(dynamics.max_episode_steps)
-        self.dynamics = dynamics
+        super().__init__(dynamics)
         self.probability = real("probability of Sticky", probability, least=0, most=1)
-        self.observation_shape, self.num_actions = dynamics.observation_shape, dynamics.num_actions
-        self.observation_dtype, self.observation_high = dynamics.observation_dtype, dynamics.observation_high
         self.num_random = dynamics.num_random + 1
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:

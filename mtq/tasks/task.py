@@ -107,7 +107,9 @@ class Task:
             self._check(
                 "num_envs", self.num_envs == 1, "1 with a tf-agents environment object, or the environment a callable"
             )
-        is_outdated |= isinstance(self.spec, TaskSpec) and self.spec.frame_stack != self.frame_stack
+        is_of_other_stacks = isinstance(self.spec, TaskSpec) and self.spec.frame_stack != self.frame_stack
+        if is_of_other_stacks and self.environment is not None:
+            object.__setattr__(self, "spec", None)  # read again
         if self.spec is None or (is_outdated and self.environment is not None):
             self._read_environment()
         self._check("spec", isinstance(self.spec, TaskSpec), "an mtq.tasks.TaskSpec, or None to be read")
@@ -136,7 +138,7 @@ class Task:
             ValueError: The environment cannot be made, or does not match the task's `spec`.
             BrokenEnvironmentError: The environment's constructor raised an exception.
         """
-        environment = self._made(render)
+        environment = make_environment(self.name, self.environment, self.max_episode_steps, self.env_kwargs, render)
         if self.spec is not None:
             self._check_fits(environment)
         return environment
@@ -216,9 +218,6 @@ class Task:
             f"{spec}. Create the task again without a spec, so that the spec is read from the environment."
         )
 
-    def _made(self, render: bool = False) -> Any:
-        return make_environment(self.name, self.environment, self.max_episode_steps, self.env_kwargs, render)
-
     def _environment_settings(self) -> tuple[Any, ...]:
         return self.environment, self.max_episode_steps, self.env_kwargs
 
@@ -239,7 +238,7 @@ class Task:
         self._check("env_kwargs", is_kept, "JSON values. Make the environment in a callable to pass others")
 
     def _read_environment(self) -> None:
-        environment = self._made()
+        environment = self.make_environment()
         spec = stacked_spec(self.name, read_spec(self.name, environment), self.frame_stack)
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "_parts", parts_of(environment))
