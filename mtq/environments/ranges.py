@@ -1,5 +1,6 @@
 """Checks at every step that observations are within the bounds that their environment declares."""
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +34,7 @@ class ObservationRange:
     def __init__(self, name: str, spec: TaskSpec, space: gymnasium.spaces.Box | None) -> None:
         bounds = scaling_bounds(spec.observation_dtype, spec.observation_low, spec.observation_high)
         low, high = (np.broadcast_to(bound, spec.observation_shape) for bound in bounds)
-        must_hold = np.isfinite(low) | is_image(spec.observation_shape)
+        must_hold = np.isfinite(low) | _holds_image(spec)
         is_integer = spec.observation_dtype == "uint8"
         if space is not None:
             low = np.where(space.bounded_below, space.low, -np.inf)
@@ -158,6 +159,14 @@ class ObservationRange:
             f" {low} to {high}. Received: {array.dtype} from {array.min()} to {array.max()}. Fix {self._declaration}, "
             "or the observations that it returns."
         )
+
+
+def _holds_image(spec: TaskSpec) -> np.ndarray:
+    """Returns which numbers of an observation belong to an image, in an array of its shape or a scalar."""
+    if not spec.parts:
+        return np.array(is_image(spec.observation_shape))
+    frame = np.concatenate([np.full(math.prod(shape), is_image(shape)) for _, shape in spec.parts])
+    return np.tile(frame, spec.frame_stack)
 
 
 def _bounds_text(bounds: np.ndarray) -> str:

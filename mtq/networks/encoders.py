@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from mtq.checks import integer
+from mtq.checks import check_keras, integer
 from mtq.networks.layout import MOVE_AXIS, as_image, mover
 from mtq.tasks.task import Task, TaskSet
 
@@ -89,6 +89,33 @@ class ChannelPadding(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the config that Keras saves."""
         return {**super().get_config(), "channels": self.channels}
+
+
+def check_encoder(role: str, encoder: Any) -> None:
+    """Raises a ValueError unless a value is a layer, a function or None.
+
+    Args:
+        role: The name of the argument, for the message.
+        encoder: The value received.
+    """
+    check_keras(role, encoder)
+    if encoder is not None and not callable(encoder):
+        raise ValueError(f"{role} must be a layer, a function or None. Received: {encoder!r}.")
+
+
+def named(encoder: Encoder | None, name: str) -> Encoder | None:
+    """Names an encoder that has the name of a backbone, which the network's own backbone needs.
+
+    Args:
+        encoder: A layer, a function or None.
+        name: The name for a layer that `mtq.networks.minatar_cnn` or another function of a backbone returned.
+
+    Returns:
+        The encoder.
+    """
+    if isinstance(encoder, keras.layers.Layer) and encoder.name == "backbone":
+        encoder.name = name
+    return encoder
 
 
 def default_encoders(shapes: Mapping[str, tuple[int, ...]], tasks: TaskSet) -> dict[str, Encoder | None]:

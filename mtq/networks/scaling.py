@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from mtq.tasks.task import Task
+from mtq.tasks.spec import TaskSpec
 
 _EXACT_IN_16_BITS = 255
 _SMALL = 1 / 16  # a Rescaling by less than this expects numbers far above 1
@@ -56,13 +56,14 @@ class BoundsScaling(keras.layers.Layer):
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
-def scaling_layer(task: Task, parts: Sequence[Any]) -> keras.layers.Layer | None:
-    """Creates the layer that scales a task's observations.
+def scaling_layer(name: str, spec: TaskSpec, parts: Sequence[Any]) -> keras.layers.Layer | None:
+    """Creates the layer that scales a task's observations, or a part of them.
 
     Integers are not scaled if the first layer treats them as categories, such as an embedding.
 
     Args:
-        task: The task.
+        name: The name of the task, or of the task and the part, with which the layer's name begins.
+        spec: The spec of the observations.
         parts: The layers or functions that the observations pass through, in order.
 
     Returns:
@@ -71,20 +72,20 @@ def scaling_layer(task: Task, parts: Sequence[Any]) -> keras.layers.Layer | None
     Raises:
         ValueError: The first layer scales observations itself, so that they would be scaled twice.
     """
-    spec, first = task.spec, next(_layers_by_number(parts), None)
+    first = next(_layers_by_number(parts), None)
     high, low = spec.observation_high, spec.observation_low
     if high is None or isinstance(first, _ON_INTEGERS):
         return None
     if first is not None and _scales_again(first):
         raise ValueError(
-            f"Layer '{first.name}' must be for observations in [0, 1], to which those of task '{task.name}' are scaled "
-            f"at the input, from bounds of {low or 0.0} to {high}. Received: {type(first).__name__}, which would "
+            f"Layer '{first.name}' must be for observations in [0, 1], to which those of '{name}' are scaled at the "
+            f"input, from bounds of {low or 0.0} to {high}. Received: {type(first).__name__}, which would "
             "scale them again. Leave it out, or adapt it to scaled observations."
         )
     if low is None and isinstance(high, float | int) and high <= _EXACT_IN_16_BITS:
-        return keras.layers.Rescaling(1 / high, name=f"{task.name}_scaling")
+        return keras.layers.Rescaling(1 / high, name=f"{name}_scaling")
     # In float32 regardless of the network's precision, because half precision may not distinguish such numbers.
-    return BoundsScaling(0.0 if low is None else low, high, name=f"{task.name}_scaling", dtype="float32")
+    return BoundsScaling(0.0 if low is None else low, high, name=f"{name}_scaling", dtype="float32")
 
 
 def _scales_again(layer: keras.layers.Layer) -> bool:

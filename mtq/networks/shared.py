@@ -5,26 +5,21 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from mtq.checks import check_keras, flag, integer, message_of
-from mtq.keras_internals import flatten_layers, output_shapes
+from mtq.checks import check_keras, flag, integer
 from mtq.networks.backbones import widths
-from mtq.networks.encoders import Encoder, default_encoders
+from mtq.networks.encoders import Encoder
+from mtq.networks.encoding import called, check_keys, choose_encodings, reason_of
 from mtq.networks.heads import head_layers
 from mtq.networks.initialization import creations, initialize, keep_weights, seeded_build
 from mtq.networks.layer_copies import copy_of_layer
-from mtq.networks.layout import SMALLEST, to_image
-from mtq.networks.scaling import scaling_layer
 from mtq.networks.sharing_depth import split_backbone
-from mtq.tasks.observation_spaces import LARGE
 from mtq.tasks.task import Task, TaskSet, check_tasks
-
-_LONGEST_REASON = 600
 
 
 def shared_q_network(
     tasks: TaskSet,
     backbone: keras.layers.Layer,
-    encoders: Mapping[str, Encoder | None] | None = None,
+    encoders: Mapping[str, Encoder | Mapping[str, Encoder | None] | None] | None = None,
     heads: Sequence[int] | Mapping[str, Sequence[int]] = (),
     dueling: bool = False,
     seed: int | None = None,
@@ -45,6 +40,9 @@ def shared_q_network(
             to the input shape of the backbone, or None if it has that shape. By default observations of one shape get
             no encoder, vectors of different lengths get a `dense_encoder` each, and images with different numbers of
             channels are padded. Images of different sizes need a `resizing_encoder` each, or a backbone with `pooling`.
+            A task whose observations are a Dict or Tuple may have a dict of encoders: for each part, by its name in
+            `task.spec.parts`, a layer from that part to vectors, or None for a vector as it is; the backbone receives
+            the results joined to one vector. By default each image in a Dict gets a `minatar_cnn` or a `nature_cnn`.
         heads: The widths of the hidden layers in each head, one list for all tasks or a dict with a list for each task.
         dueling: Whether the heads are `DuelingHead`s.
         seed: The seed of the weights, which then do not depend on any other random state; None to draw them from
@@ -76,37 +74,18 @@ def shared_q_network(
     dueling = flag("dueling", dueling)
     seed = None if seed is None else integer("seed", seed, least=0)
     hidden = dict(heads) if isinstance(heads, Mapping) else dict.fromkeys(tasks, heads)
-    _check_keys("heads", hidden, tasks)
+    check_keys("heads", hidden, tasks)
     hidden = {name: widths(f"heads of task '{name}'", units) for name, units in hidden.items()}
-    if encoders is not None and not isinstance(encoders, Mapping):
-        raise ValueError(f"encoders must be a dict from tasks to layers. Received: {encoders!r}.")
     if backbone.name != "backbone":
         backbone = keras.Sequential([backbone], name="backbone")
-    shapes = {name: task.spec.observation_shape for name, task in tasks.items()}
-    movers = {
-        name: to_image(name, shape, backbone) if encoders is None or encoders.get(name) is None else None
-        for name, shape in shapes.items()
-    }
-    if encoders is None:
-        encoders = default_encoders({name: _shape_after(movers[name], shape) for name, shape in shapes.items()}, tasks)
-    _check_keys("encoders", encoders, tasks)
-    for name, encoder in encoders.items():
-        check_keras(f"encoder of task '{name}'", encoder)
-        if encoder is not None and not callable(encoder):
-            raise ValueError(f"encoder of task '{name}' must be a layer, a function or None. Received: {encoder!r}.")
-
+    encodings = choose_encodings(tasks, encoders, backbone)
     inputs = {
         name: keras.Input(task.spec.observation_shape, dtype=task.spec.observation_dtype, name=name)
         for name, task in tasks.items()
     }
-    with creations() as was_made, seeded_build([backbone, *encoders.values()], seed):
-        encoded = {}
-        for name, task in tasks.items():
-            encoded[name] = inputs[name]
-            layers = [layer for layer in (movers[name], encoders[name]) if layer is not None]
-            scaling = scaling_layer(task, [*layers, backbone])
-            for layer in [scaling, *layers] if scaling is not None else layers:
-                encoded[name] = _called(layer, encoded[name], task, "encoder")
+    encoding_layers = [layer for encoding in encodings.values() for layer in encoding.all_layers]
+    with creations() as was_made, seeded_build([backbone, *encoding_layers], seed):
+        encoded = {name: encodings[name].call(inputs[name]) for name in tasks}
         shared, private = split_backbone(backbone, shared_layers)
         _check_agreement({name: tuple(tensor.shape[1:]) for name, tensor in encoded.items()}, shared)
         outputs, copies_of_built = {}, []
@@ -115,7 +94,7 @@ def shared_q_network(
             copies_of_built += [copy for copy, layer in zip(copies, private, strict=True) if layer.built]
             features = encoded[name]
             for layer in [*shared, *copies]:
-                features = _called(layer, features, task, "backbone")
+                features = called(layer, features, task, "backbone")
             _check_features(features, task)
             for layer in head_layers(task, hidden[name], dueling):
                 features = layer(features)
@@ -127,42 +106,6 @@ def shared_q_network(
     if seed is not None:
         initialize(network, seed)
     return network
-
-
-def _called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) -> keras.KerasTensor:
-    try:
-        output = layer(tensor)
-        _check_not_empty(layer)
-        return output
-    except Exception as error:
-        raise ValueError(
-            f"The {role} must take the observations {task.spec.observation_shape} of task '{task.name}', which reach "
-            f"'{getattr(layer, 'name', layer)}' as {tuple(tensor.shape[1:])}. Received: {_reason(error)} If it is the "
-            f"shape that does not fit, choose another {role}: mlp takes vectors, minatar_cnn images [height, width, "
-            f"channels] from {SMALLEST}×{SMALLEST}, nature_cnn from {LARGE}×{LARGE}; an encoder "
-            "keras.layers.Flatten() can flatten smaller ones."
-        ) from error
-
-
-def _check_not_empty(layer: Encoder) -> None:
-    """Raises a ValueError for images below a kernel's size, of which Keras 3.12 makes an output without numbers."""
-    for inner in flatten_layers(layer) if isinstance(layer, keras.layers.Layer) else []:
-        empty = [shape for shape in output_shapes(inner) if 0 in shape]
-        if empty:
-            raise ValueError(f"Layer '{inner.name}' has an output of shape {empty[0][1:]}.")
-
-
-def _reason(error: Exception) -> str:
-    """The message of an error without Keras's description of the call in which it was raised."""
-    text = message_of(error).split("Arguments received by")[0]
-    lines = [line.strip() for line in text.splitlines() if not line.startswith("Exception encountered when calling")]
-    reason = " ".join(line for line in lines if line) or type(error).__name__
-    reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
-    return reason if reason.endswith((".", "!", "…")) else f"{reason}."
-
-
-def _shape_after(layer: keras.layers.Layer | None, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape if layer is None else tuple(layer.compute_output_shape((None, *shape))[1:])
 
 
 def _check_features(features: keras.KerasTensor, task: Task) -> None:
@@ -188,14 +131,6 @@ def _joined(inputs: Mapping[str, keras.KerasTensor], outputs: Mapping[str, keras
         ) from error
 
 
-def _check_keys(argument: str, given: Mapping[str, object], tasks: TaskSet) -> None:
-    if set(given) != set(tasks):
-        raise ValueError(
-            f"{argument} must have an entry for each task and no others. Received: {sorted(given)}, "
-            f"for the tasks {list(tasks)}."
-        )
-
-
 def _check_agreement(shapes: Mapping[str, tuple[int | None, ...]], shared: Sequence[keras.layers.Layer]) -> None:
     """Raises a ValueError unless the shared layers can take the encoded observations of all tasks.
 
@@ -217,7 +152,7 @@ def _check_agreement(shapes: Mapping[str, tuple[int | None, ...]], shared: Seque
             layer.build((None, None, None, next(iter(shapes.values()))[-1]))
         outputs = {tuple(layer.compute_output_shape((None, *shape))) for shape in shapes.values()}
     except Exception as error:
-        raise _different_sizes(shapes, f"It failed with: {_reason(error)}") from error
+        raise _different_sizes(shapes, f"It failed with: {reason_of(error)}") from error
     if any(None in output[1:] for output in outputs):
         raise _different_sizes(shapes, f"It would return {outputs}.")
 

@@ -7,10 +7,13 @@ The dtype and the bounds of the observation space determine which observations a
 - Floats are scaled if all entries have the bounds 0 and 255. Float images (three or more axes, or two axes of at least
   36 entries each) are also scaled if their bounds exceed `[−1, 1]` and are at most 2²⁴. Other floats are not scaled.
 - Each part of a Dict or Tuple is scaled by the same rules. One-hot vectors are not scaled.
+
+A Dict or Tuple becomes one vector, in which the arrays of its parts lie one after the other. `TaskSpec.parts` lists
+them, and a network takes the vector apart again: see `encoders` of `mtq.networks.shared_q_network`.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import gymnasium
@@ -21,6 +24,7 @@ from gymnasium.wrappers import FlattenObservation
 from mtq.tasks.flattening import CheckedFlattening
 
 Bound = float | tuple[float, ...] | None
+Parts = tuple[tuple[str, tuple[int, ...]], ...]
 LARGE = 36  # the smallest height and width of images for `nature_cnn`
 LARGEST = float(np.finfo(np.float32).max)
 EXACT = 2**24  # float32 represents all integers up to this one exactly
@@ -31,7 +35,7 @@ _ONE_HOT = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
     """Wraps an environment so that each observation is one array.
 
-    A Discrete observation becomes a one-hot vector; a Dict or Tuple of vectors becomes one vector.
+    A Discrete observation becomes a one-hot vector; a Dict or Tuple becomes one vector.
 
     Args:
         name: The task's name, for messages.
@@ -41,28 +45,50 @@ def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
         The environment itself if its observations are arrays already, otherwise a wrapper around it.
 
     Raises:
-        ValueError: The observations have no fixed shape, or flattening would destroy the shape of an image.
+        ValueError: The observations have no fixed shape, or a part of them is an image of floats without bounds.
     """
     space = environment.observation_space
     parts = list(_parts(space))
     check_shape(name, (len(parts),), space)
-    for where, part in parts:
+    for path, part in parts:
         if not isinstance(part, (spaces.Box, *_ONE_HOT)):
             raise ValueError(
                 f"The observation of task '{name}' must be one array of fixed shape. Received: {space}, where "
-                f"{where or 'it'} is a {type(part).__name__}. Remove that part with "
+                f"{_where(path) if path else 'it'} is a {type(part).__name__}. Remove that part with "
                 "gymnasium.wrappers.FilterObservation, or convert it to an array with TransformObservation (for "
                 "MiniGrid: minigrid.wrappers.ImgObsWrapper or FlatObsWrapper)."
             )
-    for where, part in parts:
-        if where and isinstance(part, spaces.Box) and len(part.shape) > 1:
+        low, high = _bounds(part) if isinstance(part, spaces.Box) else (0.0, 1.0)
+        if path and is_image(part.shape) and np.any(np.maximum(np.abs(low), np.abs(high)) > EXACT):
             raise ValueError(
-                f"The parts of the observation of task '{name}' must be vectors: a Dict or Tuple becomes one vector, "
-                f"in which {where} would lose its shape {part.shape}. Received: {space}. Select the part that the "
-                f"network should see, as in gymnasium.wrappers.TransformObservation(env, lambda observation: {where}, "
-                f"env.observation_space{where.removeprefix('observation')}), or flatten that part yourself."
+                f"{_where(path)}, an image in the observation of task '{name}', must have bounds, from which it is "
+                f"scaled to [0, 1]. Received: {part}. Set the smallest and largest values in its space, such as 0 and "
+                "255, and clip the image to them in a gymnasium.wrappers.TransformObservation."
             )
+    names = [_part_name(path) for path, _ in parts]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"The parts of the observation of task '{name}' must have different names. Received: {names}. Rename a key."
+        )
     return environment if isinstance(space, spaces.Box) else CheckedFlattening(environment, name)
+
+
+def read_parts(environment: gymnasium.Env) -> Parts:
+    """Reads the names and shapes of the parts of a Dict or Tuple, in the order in which the flat vector holds them.
+
+    Args:
+        environment: An environment that `as_one_array` returned.
+
+    Returns:
+        A tuple of pairs of a name and a shape: the key of a Dict or the number in a Tuple, joined by dots where they
+        are nested, and the shape of the part's array, of one axis for discrete parts and single numbers. Empty if the
+        observation is not a Dict or Tuple.
+    """
+    if not isinstance(environment, CheckedFlattening):
+        return ()
+    return tuple(
+        (_part_name(path), _part_shape(part)) for path, part in _parts(environment.env.observation_space) if path
+    )
 
 
 def read_box(name: str, environment: gymnasium.Env) -> tuple[tuple[int, ...], str, Bound, Bound]:
@@ -84,7 +110,7 @@ def read_box(name: str, environment: gymnasium.Env) -> tuple[tuple[int, ...], st
         return read_array(name, tuple(box.shape), box.dtype, *_bounds(box))
     check_shape(name, box.shape, box)
     parts = [_flat_bounds(name, part) for _, part in _parts(flattened)]
-    return tuple(box.shape), *_as_spec(box.dtype, *(np.concatenate(bounds) for bounds in zip(*parts, strict=True)))
+    return tuple(box.shape), *as_spec(box.dtype, *(np.concatenate(bounds) for bounds in zip(*parts, strict=True)))
 
 
 def read_array(
@@ -112,7 +138,7 @@ def read_array(
             "gymnasium.wrappers.TransformObservation that returns numbers."
         )
     low, high = (np.broadcast_to(np.asarray(bound, np.float64), shape) for bound in (low, high))
-    return shape, *_as_spec(dtype, *_scaled_bounds(name, np.dtype(dtype), low, high))
+    return shape, *as_spec(dtype, *_scaled_bounds(name, np.dtype(dtype), low, high))
 
 
 def check_shape(name: str, shape: tuple[int, ...], received: Any) -> None:
@@ -207,17 +233,29 @@ def parts_of(environment: Any) -> tuple[tuple[str, str], ...]:
         A tuple of pairs of a name and the text of a space; empty if the observation is not flattened.
     """
     flattened = _flattened(environment)
-    return () if flattened is None else tuple((where, str(part)) for where, part in _parts(flattened))
+    return () if flattened is None else tuple((_where(path), str(part)) for path, part in _parts(flattened))
 
 
-def _parts(space: spaces.Space, where: str = "") -> Iterator[tuple[str, spaces.Space]]:
-    """Yields the name and the space of each part, in flattening order; the whole space has the name `''`."""
+def _parts(space: spaces.Space, path: tuple[Hashable, ...] = ()) -> Iterator[tuple[tuple[Hashable, ...], spaces.Space]]:
+    """Yields the keys that lead to each part, and its space, in flattening order; no keys lead to the whole space."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         items = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
         for key, part in items:
-            yield from _parts(part, f"{where or 'observation'}[{key!r}]")
+            yield from _parts(part, (*path, key))
     else:
-        yield where, space
+        yield path, space
+
+
+def _where(path: tuple[Hashable, ...]) -> str:
+    return "observation" + "".join(f"[{key!r}]" for key in path)
+
+
+def _part_name(path: tuple[Hashable, ...]) -> str:
+    return ".".join(map(str, path))
+
+
+def _part_shape(part: spaces.Space) -> tuple[int, ...]:
+    return tuple(part.shape) if isinstance(part, spaces.Box) and part.shape else (spaces.flatdim(part),)
 
 
 def _flattened(environment: gymnasium.Env) -> spaces.Space | None:
@@ -263,8 +301,17 @@ def _scaled_bounds(name: str, dtype: np.dtype, low: np.ndarray, high: np.ndarray
     return np.where(is_scaled, lowest, 0.0), np.where(is_scaled, with_range, 1.0)
 
 
-def _as_spec(dtype: np.dtype, low: np.ndarray, high: np.ndarray) -> tuple[str, Bound, Bound]:
-    """Returns the dtype and the bounds as a `TaskSpec` holds them: one number per bound if all entries agree."""
+def as_spec(dtype: np.dtype, low: np.ndarray, high: np.ndarray) -> tuple[str, Bound, Bound]:
+    """Returns the dtype and the bounds as a `TaskSpec` holds them: one number per bound if all entries agree.
+
+    Args:
+        dtype: The dtype of the environment's observations.
+        low: The lower bound of each entry of the last axis; 0 for entries that are not scaled.
+        high: The upper bound of each entry of the last axis; 1 for entries that are not scaled.
+
+    Returns:
+        The dtype, `"float32"` or `"uint8"`, and the lower and the upper bound.
+    """
     as_bytes = dtype == np.uint8 or dtype == np.bool_
     if not as_bytes and not low.any() and np.all(high == 1):
         return "float32", None, None

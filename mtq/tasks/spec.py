@@ -1,6 +1,7 @@
 """`TaskSpec`: the shapes and dtypes of a task's observations and actions, as its environment declares them."""
 
 import dataclasses
+import math
 from typing import Any
 
 import gymnasium
@@ -10,7 +11,9 @@ from mtq.checks import real
 from mtq.dynamics import Dynamics
 from mtq.dynamics.stacked import stacked_shape
 from mtq.tasks.environment_source import is_tf_agents
-from mtq.tasks.observation_spaces import Bound, check_shape, read_array, read_box
+from mtq.tasks.observation_spaces import Bound, Parts, as_spec, check_shape, read_array, read_box, read_parts
+
+_LONGEST_BOUND = 8  # numbers in a text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,8 @@ class TaskSpec:
             tf-agents spec. The environment is stepped with its own numbers, and an export returns them.
         observation_low: The lower bound that belongs to `observation_high`, in the same form; None for 0.
         frame_stack: The number of frames of which an observation consists.
+        parts: The name and the shape of each part of a Dict or Tuple, whose arrays lie one after the other in the
+            vector that is one frame, as `gymnasium.spaces.flatten` arranges them; empty for other observations.
     """
 
     observation_shape: tuple[int, ...]
@@ -39,11 +44,17 @@ class TaskSpec:
     first_action: int = 0
     observation_low: Bound = None
     frame_stack: int = 1
+    parts: Parts = dataclasses.field(default=(), compare=False)  # files of earlier versions lack it
 
     def __post_init__(self) -> None:
         for bound in ("observation_high", "observation_low"):
             if isinstance(getattr(self, bound), list):  # from a file
                 object.__setattr__(self, bound, tuple(getattr(self, bound)))
+        object.__setattr__(self, "parts", tuple((name, tuple(shape)) for name, shape in self.parts))
+
+    def __repr__(self) -> str:
+        fields = [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]
+        return f"TaskSpec({', '.join(f'{name}={_short(value)}' for name, value in fields)})"
 
 
 def read_spec(name: str, environment: Any) -> TaskSpec:
@@ -68,7 +79,8 @@ def read_spec(name: str, environment: Any) -> TaskSpec:
         raise _not_discrete(name, actions)
     shape, dtype, low, high = read_box(name, environment)
     first = _check_actions(name, int(actions.start), int(actions.start) + int(actions.n) - 1)
-    return TaskSpec(shape, dtype, high, int(actions.n), first_action=first, observation_low=low)
+    parts = read_parts(environment)
+    return TaskSpec(shape, dtype, high, int(actions.n), first_action=first, observation_low=low, parts=parts)
 
 
 def stacked_spec(name: str, frame: TaskSpec, frame_stack: int) -> TaskSpec:
@@ -84,7 +96,8 @@ def stacked_spec(name: str, frame: TaskSpec, frame_stack: int) -> TaskSpec:
         others becomes `frame_stack` times as long.
 
     Raises:
-        ValueError: The frames may have their channels first, or their bounds differ from column to column.
+        ValueError: The frames, or parts of them, may have their channels first, or their bounds differ from column to
+            column.
     """
     if frame_stack == 1:
         return frame
@@ -101,13 +114,49 @@ def stacked_spec(name: str, frame: TaskSpec, frame_stack: int) -> TaskSpec:
             f"shape {shape}. Give the observation_space one lower and one upper bound."
         )
     low, high = (bound * frame_stack if isinstance(bound, tuple) else bound for bound in bounds)
-    return dataclasses.replace(
+    stacked = dataclasses.replace(
         frame,
         observation_shape=stacked_shape(shape, frame_stack),
         observation_low=low,
         observation_high=high,
         frame_stack=frame_stack,
     )
+    part_specs(name, stacked)  # raises an error if a part cannot be stacked
+    return stacked
+
+
+def part_specs(name: str, spec: TaskSpec) -> dict[str, TaskSpec]:
+    """Returns the specs of the parts of a Dict or Tuple, as a network sees them.
+
+    Args:
+        name: The task's name, for messages.
+        spec: The spec of the task's observations, the flat vectors.
+
+    Returns:
+        The spec of each part, by its name, in the order of the vector; empty for other observations.
+
+    Raises:
+        ValueError: A part of several frames may have its channels first, or its bounds differ from column to column.
+    """
+    specs, start = {}, 0
+    size = spec.observation_shape[-1] // spec.frame_stack
+    bounds = (spec.observation_low, 0.0), (spec.observation_high, 1.0)
+    low, high = (
+        np.broadcast_to(np.float64(none if bound is None else bound), spec.observation_shape[-1:])[:size]
+        for bound, none in bounds
+    )
+    for part, shape in spec.parts:
+        stop = start + math.prod(shape)
+        lower, upper = (bound[start:stop].reshape(-1, shape[-1])[0] for bound in (low, high))
+        dtype, lowest, highest = as_spec(np.dtype(spec.observation_dtype), lower, upper)
+        frame = TaskSpec(shape, dtype, highest, spec.num_actions, observation_low=lowest)
+        specs[part], start = stacked_spec(f"{name}', part '{part}", frame, spec.frame_stack), stop
+    return specs
+
+
+def _short(value: Any) -> str:
+    is_long = isinstance(value, tuple) and len(value) > _LONGEST_BOUND
+    return f"({', '.join(map(repr, value[:_LONGEST_BOUND]))}, … {len(value)} in all)" if is_long else repr(value)
 
 
 def _read_dynamics_spec(name: str, dynamics: Dynamics) -> TaskSpec:

@@ -34,7 +34,8 @@ class Task:
             an Atari game such as `"ALE/Pong-v5"`, which means the preprocessing of `mtq.tasks.atari.Preprocessing`; an
             in-graph environment, given by a name such as `"in_graph/CartPole"` or as a `mtq.dynamics.Dynamics`; a
             callable without arguments that returns a Gymnasium or a tf-agents environment; or a tf-agents environment,
-            of which there can then be only one copy.
+            of which there can then be only one copy. Discrete, Dict and Tuple observations become one vector, as by
+            `gymnasium.spaces.flatten`, float32 unless all parts are bytes.
         discount: The discount γ, from 0 to 1.
         weight: The task's weight in the loss, at least 0. `compile(loss_weights=…)` overrides it.
         reward_scale: The factor by which rewards are multiplied before training; returns are reported unscaled.
@@ -50,7 +51,7 @@ class Task:
         frame_stack: The number of the latest frames, the observations of the environment, that the network receives as
             one observation; by default 4 for Atari games, and 1 for others. They are stacked on the last axis, oldest
             first; at the start of an episode, its first frame stands for those before it. Replay buffers store each
-            frame once.
+            frame once. Of a Dict or Tuple, each part is stacked.
         env_kwargs: The arguments with which an environment given by its id or name is made, such as `{"map_name":
             "8x8"}`: JSON values, because they are saved with the task. For Atari games, the settings of
             `mtq.tasks.atari.Preprocessing`.
@@ -152,6 +153,8 @@ class Task:
             config["reference_return"] = float(self.reference_return)
         if self.frame_stack == 1:  # as in the files of earlier versions, to which a study compares its tasks
             del config["frame_stack"], config["spec"]["frame_stack"]
+        if not self.spec.parts:
+            del config["spec"]["parts"]
         if not self.env_kwargs:
             del config["env_kwargs"]
         return config
@@ -209,7 +212,8 @@ class Task:
                 f"All copies of the environment of task '{self.name}' must declare the same parts of an observation, "
                 f"{list(first_parts)}. Received: {list(parts)}. Make the observation_space the same for every copy."
             )
-        if spec == self.spec and spec.in_graph == self.spec.in_graph:
+        has_parts = spec.parts == self.spec.parts or not self.spec.parts
+        if spec == self.spec and spec.in_graph == self.spec.in_graph and has_parts:
             return
         if environment is not self.environment:
             environment.close()

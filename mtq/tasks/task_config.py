@@ -98,10 +98,28 @@ def _spec(spec: Any, role: str) -> TaskSpec:
     frames = spec.get("frame_stack", 1)
     if not is_whole(frames) or frames < 1 or shape[-1] % frames:
         raise _field("frame_stack", role, "an integer of at least 1 that divides the last axis", frames)
+    if not _are_parts(spec.get("parts", ()), shape, frames):
+        must = "a list of names and shapes, which together have as many numbers as a frame"
+        raise _field("parts", role, must, spec["parts"])
     if not isinstance(spec.get("in_graph", False), bool):
         raise _field("in_graph", role, "true or false", spec["in_graph"])
     whole = {"observation_shape": tuple(int(n) for n in shape), "num_actions": int(spec["num_actions"])}
     return TaskSpec(**{**spec, **whole})
+
+
+def _are_parts(parts: Any, shape: Any, frames: int) -> bool:
+    """Returns whether these are the parts of observations of a shape."""
+    if not isinstance(parts, list | tuple) or not all(
+        isinstance(part, list | tuple) and len(part) == 2 for part in parts
+    ):
+        return False
+    names, shapes = [name for name, _ in parts], [axes for _, axes in parts]
+    have_names = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    if not have_names or not all(isinstance(axes, list | tuple) and axes for axes in shapes):
+        return False
+    if not all(is_whole(n) and n > 0 for axes in shapes for n in axes):
+        return False
+    return not parts or (len(shape) == 1 and sum(map(math.prod, shapes)) * frames == shape[0])
 
 
 def _check_keys(role: str, config: Mapping[str, Any], known: Mapping[str, bool]) -> None:
