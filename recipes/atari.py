@@ -37,7 +37,7 @@ class Options:
     """The games, by their names, such as space_invaders, or their ids."""
     seed: int = 0
     """The seed of the network, the environments, the exploration and the replay."""
-    epochs: int = 10
+    epochs: int = 34
     """The number of epochs, each of which ends with an evaluation."""
     updates_per_epoch: int = 3_500
     """The number of updates of the network in each epoch; each uses one batch of every game."""
