@@ -123,6 +123,7 @@ def test_any_module_may_be_the_first_to_be_imported(module):
     assert result.stdout == "MultiTaskDQN\n", result.stderr
 
 
+@pytest.mark.thorough
 def test_modules_can_be_imported_by_their_earlier_names():
     names = "from mtq.suites import classic; from mtq.exploration import linear; from mtq.spaces import TaskSpec"
     result = python(f"import mtq.suites; {names}; from mtq.experience import Experience")

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,7 @@ def count(text: str) -> int:
 
 
 def add_tasks_option(add: Callable[..., Any]) -> None:
-    """Adds `--tasks` and `--import`, which name the tasks.
+    """Adds `--tasks`, `--env-kwargs` and `--import`, which determine the tasks.
 
     Args:
         add: The `add_argument` of the command's parser.
@@ -43,6 +44,13 @@ def add_tasks_option(add: Callable[..., Any]) -> None:
         required=True,
         help="the tasks, separated by commas: names from `mtq tasks`, ids of Atari games such as ALE/Pong-v5, or "
         "Gymnasium ids, where module:Id imports the module first",
+    )
+    add(
+        "--env-kwargs",
+        metavar="JSON",
+        default="{}",
+        help="the arguments with which environments are made, by the text of --tasks, such as "
+        '\'{"FrozenLake-v1": {"map_name": "8x8"}}\'',
     )
     add_import_option(add)
 
@@ -81,19 +89,34 @@ def import_modules(names: str) -> None:
             ) from error
 
 
-def parse_tasks(names: str, num_envs: int) -> Any:
+def parse_tasks(options: argparse.Namespace) -> Any:
     """Creates the tasks of `--tasks`.
 
     Args:
-        names: Their names, separated by commas.
-        num_envs: The number of copies of each environment.
+        options: The options `tasks`, `env_kwargs` and `num_envs`.
 
     Returns:
         A `mtq.TaskSet`.
+
+    Raises:
+        ValueError: A task is unknown, or `--env-kwargs` is not a JSON object with an object for each of some tasks.
     """
     import mtq
 
-    return mtq.TaskSet([mtq.suites.task(name.strip(), num_envs) for name in names.split(",")])
+    names = [name.strip() for name in options.tasks.split(",")]
+    try:
+        arguments = json.loads(options.env_kwargs)
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict) or not all(isinstance(of_task, dict) for of_task in arguments.values()):
+        raise ValueError(
+            "--env-kwargs must be a JSON object with an object of arguments for each task. Received: "
+            f'{options.env_kwargs!r}. Write it as in \'{{"FrozenLake-v1": {{"map_name": "8x8"}}}}\'.'
+        )
+    unknown = [name for name in arguments if name not in names]
+    if unknown:
+        raise ValueError(f"--env-kwargs must name tasks as --tasks does, {names}. Received: {unknown[0]!r}.")
+    return mtq.TaskSet([mtq.suites.task(name, options.num_envs, arguments.get(name)) for name in names])
 
 
 def add_learning_options(add: Callable[..., Any]) -> None:

@@ -248,7 +248,7 @@ def _train_somewhere(options: argparse.Namespace) -> None:
     strategy = mtq.distribution.strategy(
         options.strategy, devices=options.devices, tpu=options.tpu, startup_timeout=options.startup_timeout
     )
-    tasks = parse_tasks(options.tasks, options.num_envs)
+    tasks = parse_tasks(options)
     aggregator = mtq.aggregators.get(options.aggregator)
     updates = math.ceil(options.steps / options.steps_per_update)
     epochs = min(options.evaluations, updates)

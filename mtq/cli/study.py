@@ -114,7 +114,7 @@ def _study(options: argparse.Namespace) -> None:
     from mtq.study.running.placement import where
 
     strategy, shard = where(options.strategy, options.devices, options.shard)
-    tasks = parse_tasks(options.tasks, options.num_envs)
+    tasks = parse_tasks(options)
     protocol = mtq.study.Protocol(
         epochs=options.epochs,
         updates_per_epoch=options.updates_per_epoch,

@@ -32,13 +32,14 @@ def names() -> list[str]:
     return [*_CLASSIC_CONTROL, *_MINATAR]
 
 
-def task(name: str, num_envs: int = 1) -> Task:
+def task(name: str, num_envs: int = 1, env_kwargs: Mapping[str, Any] | None = None) -> Task:
     """Creates a task that comes with mtq, or one of any Gymnasium id.
 
     Args:
         name: A name from `names()`, the name of an in-graph environment such as `"in_graph/CartPole"`, the id of an
             Atari game such as `"ALE/Pong-v5"`, or a Gymnasium id such as `"LunarLander-v3"` or `"module:Id"`.
         num_envs: The number of copies of the environment that are stepped at once.
+        env_kwargs: The arguments with which the environment is made; `Task.env_kwargs`.
 
     Returns:
         The task. Its name is `name` without a prefix or a version, in letters, digits and underscores.
@@ -51,21 +52,22 @@ def task(name: str, num_envs: int = 1) -> Task:
         >>> mtq.suites.task("mountain_car").max_episode_steps
         1000
     """
+    settings: dict[str, Any] = {"num_envs": num_envs, "env_kwargs": dict(env_kwargs or {})}
     if name in _CLASSIC_CONTROL:
         environment, limit, reference = _CLASSIC_CONTROL[name]
-        return Task(name, environment, num_envs=num_envs, max_episode_steps=limit, reference_return=reference)
+        return Task(name, environment, max_episode_steps=limit, reference_return=reference, **settings)
     if name in _MINATAR:
         dynamics, reference = _MINATAR[name]
-        return Task(name, IN_GRAPH + dynamics, num_envs=num_envs, reference_return=reference)
+        return Task(name, IN_GRAPH + dynamics, reference_return=reference, **settings)
     if name.startswith(IN_GRAPH):
         words = name.removeprefix(IN_GRAPH).rpartition("-")[2]  # SpaceInvaders of MinAtar-SpaceInvaders
-        return Task(re.sub(r"(?<!^)(?=[A-Z])", "_", words).lower(), name, num_envs=num_envs)
+        return Task(re.sub(r"(?<!^)(?=[A-Z])", "_", words).lower(), name, **settings)
     if is_atari(name):
-        return Task(game_of(name), name, num_envs=num_envs)
+        return Task(game_of(name), name, **settings)
     if name in gymnasium.registry or ":" in name:
         words = name.rpartition(":")[2]
         identifier = "".join(c if c.isalnum() else "_" for c in words.rpartition("-v")[0] or words)
-        return Task(identifier, name, num_envs=num_envs)
+        return Task(identifier, name, **settings)
     nearest = difflib.get_close_matches(name, [*names(), *gymnasium.registry], n=1, cutoff=0.4)
     hint = f"Did you mean {nearest[0]!r}?" if nearest else "Choose another name."
     raise ValueError(

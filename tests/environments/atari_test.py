@@ -1,6 +1,7 @@
 """Atari's games: their preprocessing, the ends of their episodes, and what they are trained and recorded from."""
 
 import dataclasses
+import json
 import math
 import sys
 
@@ -211,8 +212,29 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
     assert main(f"train --tasks Short-v0 --import mtq_test_games --out second {settings}".split()) == 0
     assert main(["evaluate", "second", "--episodes", "1", "--import", "mtq_test_games"]) == 0
     assert "Short" in capsys.readouterr().out
+    longer = ["--env-kwargs", '{"Short-v0": {"steps": 11}}']
+    assert main([*f"train --tasks Short-v0 --import mtq_test_games --out third {settings}".split(), *longer]) == 0
+    assert json.loads((tmp_path / "third" / "tasks.json").read_text())["config"]["tasks"][0]["config"][
+        "env_kwargs"
+    ] == {"steps": 11}
     assert main(["evaluate", "second", "--import", "no_such_module"]) == 2
     assert "--import must name modules that can be imported. Received: 'no_such_module'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("{", "--env-kwargs must be a JSON object"),
+        ('{"CartPole-v1": 3}', "--env-kwargs must be a JSON object"),
+        ('{"CartPole": {}}', "--env-kwargs must name tasks as --tasks does, ['CartPole-v1']. Received: 'CartPole'"),
+        ('{"CartPole-v1": {"max_episode_steps": 3}}', "without max_episode_steps"),
+    ],
+)
+def test_arguments_of_environments_that_are_refused(given, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--tasks", "CartPole-v1", "--steps", "8", "--out", "run", "--env-kwargs", given]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_arguments_of_environments_are_kept(tmp_path):

@@ -226,6 +226,7 @@ def test_the_batch_size_of_fit_is_no_argument_of_the_validation(two_tasks, make_
     assert np.isfinite(history["val_loss"]).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.xla
 def test_the_test_step_can_be_compiled_by_xla(two_tasks, make_model):
     model = make_model()

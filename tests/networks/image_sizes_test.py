@@ -42,7 +42,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=() if case in ("average", "resized") else pytest.mark.thorough) for case in CASES]
+    "case", [pytest.param(case, marks=() if case == "average" else pytest.mark.thorough) for case in CASES]
 )
 def test_one_network_learns_from_images_of_different_sizes(case, tmp_path):
     tasks = tasks_of(SHAPES)

@@ -145,7 +145,7 @@ def test_every_part_arrives_in_its_shape_and_scaled_by_its_own_bounds(space, fra
     assert mtq.Task.from_config(task.get_config()).spec.parts == task.spec.parts
 
 
-@pytest.mark.parametrize("frame_stack", [1, 2])
+@pytest.mark.parametrize("frame_stack", [pytest.param(1, marks=pytest.mark.thorough), 2])
 def test_a_network_with_named_encoders_is_trained_saved_and_exported(frame_stack, tmp_path):
     tasks = mtq.TaskSet([task_of(CELLS, frame_stack=frame_stack), task_of(CELLS, "other", frame_stack=frame_stack)])
     shared = minatar_cnn(4, 8)  # one convolution of both tasks
@@ -189,7 +189,10 @@ def test_the_seed_draws_the_weights_of_named_encoders():
     assert any((a != b).any() for a, b in zip(weights(3), weights(4), strict=True))
 
 
-@pytest.mark.parametrize("encoders", [None, {"image": minatar_cnn(8, 32), "switch": None}])
+NAMED = {"image": minatar_cnn(8, 32), "switch": None}
+
+
+@pytest.mark.parametrize("encoders", [pytest.param(None, marks=pytest.mark.thorough), NAMED])
 def test_what_only_image_and_vector_together_tell_is_learned(encoders):
     tasks = mtq.TaskSet([mtq.Task("lit_corner", LitCorner, discount=0.0)])
     given = encoders if encoders is None else {"lit_corner": encoders}

@@ -123,7 +123,7 @@ SKIPPED = [
     for overflow, remembers, replicas in itertools.product(OVERFLOWS, REMEMBER, (1, 2))
     if (overflow, remembers) != ("the aggregated gradient", "gradients")  # GradVac has no factor to overflow by
 ]
-OFTEN = {("auxiliary losses", "gradients", 1), ("the aggregated gradient", "telemetry", 1), ("a task", "losses", 2)}
+OFTEN = {("auxiliary losses", "gradients", 1), ("a task", "losses", 2)}
 
 
 @pytest.mark.parametrize(
