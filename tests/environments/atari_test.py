@@ -1,7 +1,6 @@
 """Atari's games: their preprocessing, the ends of their episodes, and what they are trained and recorded from."""
 
 import dataclasses
-import json
 import math
 import sys
 
@@ -214,9 +213,7 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
     assert "Short" in capsys.readouterr().out
     longer = ["--env-kwargs", '{"Short-v0": {"steps": 11}}']
     assert main([*f"train --tasks Short-v0 --import mtq_test_games --out third {settings}".split(), *longer]) == 0
-    assert json.loads((tmp_path / "third" / "tasks.json").read_text())["config"]["tasks"][0]["config"][
-        "env_kwargs"
-    ] == {"steps": 11}
+    assert mtq.runs.load_best("third").tasks["Short"].env_kwargs == {"steps": 11}
     assert main(["evaluate", "second", "--import", "no_such_module"]) == 2
     assert "--import must name modules that can be imported. Received: 'no_such_module'" in capsys.readouterr().err
 
