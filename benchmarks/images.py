@@ -109,11 +109,11 @@ def _results(workers: list[Worker], work: Work, suite: _Suite) -> dict[str, Any]
         next((name for name in speeds if name.endswith(ending)), "none")
         for ending in ("stable_baselines3", "_update", "_environments")
     )
-    of_parts = {update, environments}
+    partial_systems = {update, environments}
     print(f"\n{'':34}{'frames/s':>9}{'ms/update':>11}{'× SB3':>8}{'× update':>10}{'first call':>12}{'GiB':>6}")
     for worker in workers:
         name = worker.name
-        ratio = f"{speeds[name] / speeds[peer]:.2f}" if peer in speeds and name not in of_parts else "–"
+        ratio = f"{speeds[name] / speeds[peer]:.2f}" if peer in speeds and name not in partial_systems else "–"
         beside = f"{seconds[name] / seconds[update]:.2f}" if update in seconds and name != peer else "–"
         print(
             f"{suite.titles[name]:34}{speeds[name]:>9,.0f}{1e3 * seconds[name]:>11.2f}{ratio:>8}{beside:>10}"
@@ -128,7 +128,9 @@ def _results(workers: list[Worker], work: Work, suite: _Suite) -> dict[str, Any]
         "frames_per_second": speeds,
         "seconds_per_update": seconds,
         "ratio_to_stable_baselines3": {
-            name: speed / speeds[peer] for name, speed in speeds.items() if peer in speeds and name not in of_parts
+            name: speed / speeds[peer]
+            for name, speed in speeds.items()
+            if peer in speeds and name not in partial_systems
         },
         "loop_over_update": loop / seconds[update] if loop and update in seconds else None,
         "share_of_environments": seconds[environments] / loop if loop and environments in seconds else None,

@@ -19,7 +19,11 @@ class StableBaselines3Atari(StableBaselines3):
     policy = "CnnPolicy"
 
     def make_environment(self) -> VecEnv:
-        """Returns the copies of Pong, with the settings that mtq has for Atari games."""
+        """Returns the copies of Pong.
+
+        As in mtq, actions are sticky, all 18 actions are available, and the loss of a life does not end an episode.
+        No-op starts and firing at a reset are Stable-Baselines3's defaults.
+        """
         copies = make_atari_env(
             "PongNoFrameskip-v4",
             n_envs=self.work.num_envs,

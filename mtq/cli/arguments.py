@@ -1,7 +1,6 @@
-"""Types of command-line arguments, and the format of help texts."""
+"""Types and options that several commands share, and the format of help texts."""
 
 import argparse
-import importlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +33,7 @@ def count(text: str) -> int:
 
 
 def add_tasks_option(add: Callable[..., Any]) -> None:
-    """Adds `--tasks`, `--env-kwargs` and `--import`, which determine the tasks.
+    """Adds `--tasks`, which selects the tasks, `--env-kwargs`, and `--import`, whose modules register environments.
 
     Args:
         add: The `add_argument` of the command's parser.
@@ -79,14 +78,11 @@ def import_modules(names: str) -> None:
     Raises:
         ValueError: A module cannot be imported.
     """
-    for name in filter(None, map(str.strip, names.split(","))):
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            raise ValueError(
-                f"--import must name modules that can be imported. Received: {name!r}, which failed with "
-                f"{type(error).__name__}: {error}."
-            ) from error
+    modules = [*filter(None, map(str.strip, names.split(",")))]
+    if modules:
+        import mtq
+
+        mtq.tasks.import_environments(*modules)
 
 
 def parse_tasks(options: argparse.Namespace) -> Any:

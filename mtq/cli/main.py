@@ -230,7 +230,7 @@ def _tasks(options: argparse.Namespace) -> None:
     in_graph = ", ".join(f"{mtq.tasks.IN_GRAPH}{name}" for name in mtq.dynamics.BY_NAME)
     print(f"\nIn-graph environments, which need no host call at each step: {in_graph}.")
     print("Any Gymnasium id with a discrete action space is a task too, such as LunarLander-v3 or module:Id.")
-    print("Atari games are tasks by their ids, such as ALE/Pong-v5, with the extra atari: pip install 'mtq-rl[atari]'.")
+    print("So is the id of an Atari game, such as ALE/Pong-v5, with the extra atari: pip install 'mtq-rl[atari]'.")
 
 
 def _train(options: argparse.Namespace) -> None:

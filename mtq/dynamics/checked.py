@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from mtq.dynamics.dynamics import Dynamics, DynamicsWrapper
-from mtq.dynamics.stacked import Stacked
+from mtq.dynamics.stacked import FrameStackDynamics
 from mtq.errors import InvalidAnswerError, raised_in
 
 
@@ -21,7 +21,9 @@ class CheckedDynamics(DynamicsWrapper):
     """
 
     def __init__(self, name: str, dynamics: Dynamics, frame_stack: int = 1) -> None:
-        super().__init__(dynamics if frame_stack == 1 else Stacked(CheckedDynamics(name, dynamics), frame_stack))
+        super().__init__(
+            dynamics if frame_stack == 1 else FrameStackDynamics(CheckedDynamics(name, dynamics), frame_stack)
+        )
         self._name = name
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:

@@ -82,13 +82,13 @@ class Dynamics(abc.ABC):
 
 
 class DynamicsWrapper(Dynamics):
-    """The base class of dynamics around other dynamics, of which they have all attributes.
+    """The base class of wrappers around dynamics, whose attributes a wrapper copies.
 
     Args:
-        dynamics: The dynamics inside.
+        dynamics: The wrapped dynamics.
 
     Attributes:
-        dynamics: The dynamics inside.
+        dynamics: The wrapped dynamics.
     """
 
     def __init__(self, dynamics: Dynamics) -> None:

@@ -11,16 +11,16 @@ def stacked_shape(frame: tuple[int, ...], num_frames: int) -> tuple[int, ...]:
     """Returns the shape of several frames that are stacked on the last axis.
 
     Args:
-        frame: The shape of one frame. Of two axes, they are the height and the width of an image.
+        frame: The shape of one frame. Two axes are those of a gray image, `[height, width]`, which gets a third one.
         num_frames: The number of frames.
     """
     return (*frame, num_frames) if len(frame) == 2 else (*frame[:-1], frame[-1] * num_frames)
 
 
-class Stacked(DynamicsWrapper):
+class FrameStackDynamics(DynamicsWrapper):
     """Dynamics whose observations are the latest frames of the episode, stacked on the last axis, oldest first.
 
-    At the start of an episode, its first frame stands for those before it. `mtq.Task(frame_stack=…)` uses it.
+    At the start of an episode, its first frame is repeated for the missing ones. `mtq.Task(frame_stack=…)` uses it.
 
     Args:
         dynamics: The dynamics, whose observations are the frames.

@@ -21,7 +21,7 @@ class Answers:
 
     Args:
         task: The task.
-        spec: The spec of what the copies return: of one frame, if the task stacks frames.
+        spec: The spec of the observations that the copies return: of single frames, if the task stacks frames.
         environments: The copies of its environment, as Gymnasium environments.
 
     Raises:
@@ -110,7 +110,7 @@ class Answers:
             array = self._converted(array, observed)
         return array
 
-    def no_observations(self, number: int) -> np.ndarray:
+    def zero_observations(self, number: int) -> np.ndarray:
         """Returns an array of zeros for a number of observations, of the shape and dtype that `observation` returns."""
         return np.zeros((number, *self._shape), self._dtype)
 

@@ -3,13 +3,13 @@
 import numpy as np
 
 from mtq.checks import integer
-from mtq.environments.copies import Copies, Step, copy_seeds
+from mtq.environments.copies import Step, VectorEnvironment, copy_seeds
 from mtq.environments.frame_stack import FrameStack
 from mtq.tasks.atari import AtariGames
 from mtq.tasks.task import Task
 
 
-class AtariCopies(Copies):
+class AtariCopies(VectorEnvironment):
     """N copies of a task's Atari game, with the interface of `EnvironmentCopies`. ale-py steps them in threads.
 
     Args:
@@ -54,12 +54,12 @@ class AtariCopies(Copies):
         Returns:
             The result of the actions in all copies.
         """
-        frames = self._games.step(actions)
-        is_last = frames.terminated | frames.truncated
-        next_observation, observation = self._stack.push(frames.reached, frames.current, is_last)
-        is_terminal = frames.terminated | frames.lost_life if self._ends_with_lives else frames.terminated
+        game = self._games.step(actions)
+        is_last = game.terminated | game.truncated
+        next_observation, observation = self._stack.push(game.next_frame, game.frame, is_last)
+        is_terminal = game.terminated | game.lost_life if self._ends_with_lives else game.terminated
         discount = np.where(is_terminal, 0.0, 1.0).astype(np.float32)
-        return Step(next_observation, frames.reward, discount, is_last, observation)
+        return Step(next_observation, game.reward, discount, is_last, observation)
 
     def render(self) -> np.ndarray | None:
         """Returns a picture of the first copy, `[210, 160, 3]` uint8; None unless the copies were made to render."""

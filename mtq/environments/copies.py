@@ -35,7 +35,7 @@ class Step(NamedTuple):
     observation: np.ndarray
 
 
-class Copies(abc.ABC):
+class VectorEnvironment(abc.ABC):
     """N copies of a task's environment, each of which starts its next episode within the step that ends the last."""
 
     @abc.abstractmethod
@@ -52,8 +52,8 @@ class Copies(abc.ABC):
 
         Args:
             actions: The actions, `[N]` int.
-            only: The mask of the copies to step, `[N]` bool; None for all. The entries of the other copies in the
-                result mean nothing.
+            only: The mask of the copies to step, `[N]` bool; None for all. The results of the other copies are
+                undefined.
 
         Returns:
             The result of the actions in all copies.
@@ -69,7 +69,7 @@ class Copies(abc.ABC):
 
     @abc.abstractmethod
     def render(self) -> np.ndarray | None:
-        """Returns a picture of the first copy, `[height, width, 3]` uint8; None if it renders none as `rgb_array`."""
+        """Returns a picture of the first copy, `[height, width, 3]` uint8; None if it does not render `rgb_array`."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -86,7 +86,7 @@ def copy_seeds(seed: int, num_copies: int) -> list[int]:
     return [int(s) for s in np.random.SeedSequence(seed).generate_state(num_copies)]
 
 
-class EnvironmentCopies(Copies):
+class EnvironmentCopies(VectorEnvironment):
     """N copies of a task's environment, each of which starts its next episode within the step that ends the last one.
 
     Every step of every copy is therefore a transition: N environment steps yield N transitions.
@@ -95,7 +95,7 @@ class EnvironmentCopies(Copies):
         task: The task.
         num_copies: The number of copies N.
         seed: The seed from which the copies' first resets are seeded, each differently; at least 0.
-        render: Whether environments that can render are made to do so.
+        render: Whether the environments are made with `render_mode="rgb_array"`, if they support it.
 
     Raises:
         ValueError: The environment cannot be made.
@@ -148,7 +148,7 @@ class EnvironmentCopies(Copies):
             BrokenEnvironmentError: The environment raised an exception.
         """
         n = len(self)
-        next_observation = self._answers.no_observations(n)
+        next_observation = self._answers.zero_observations(n)
         reward, discount, is_last = np.zeros(n, np.float32), np.ones(n, np.float32), np.zeros(n, np.bool_)
         restarted, answers = {}, self._answers
         for i, environment in enumerate(self._environments):
@@ -178,7 +178,7 @@ class EnvironmentCopies(Copies):
         return Step(next_observation, reward, discount, is_last, observation)
 
     def render(self) -> np.ndarray | None:
-        """Returns a picture of the first copy, `[height, width, 3]` uint8; None if it renders none as `rgb_array`."""
+        """Returns a picture of the first copy, `[height, width, 3]` uint8; None if it does not render `rgb_array`."""
         environment = self._environments[0]
         if getattr(environment, "render_mode", None) != "rgb_array":
             return None

@@ -8,7 +8,7 @@ from mtq.tasks.spec import TaskSpec
 class FrameStack:
     """The latest frames of each of N copies of an environment, stacked on the last axis, oldest first.
 
-    At the start of an episode, its first frame stands for those before it.
+    At the start of an episode, its first frame is repeated for the missing ones.
 
     Args:
         spec: The spec of the stacks.

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from mtq.dynamics.checked import CheckedDynamics
 from mtq.environments.autoreset import AutoresetEnvironment
-from mtq.environments.copies import Copies, Step
+from mtq.environments.copies import Step, VectorEnvironment
 from mtq.environments.ranges import ObservationRange
 from mtq.environments.specs import action_spec, observation_spec
 from mtq.interfaces import TimeStep, restart, time_step_spec
@@ -71,7 +71,7 @@ class InGraphEnvironment(AutoresetEnvironment):
         return uniform(self._random, [sets, self.batch_size, self._dynamics.num_random])
 
 
-class InGraphCopies(Copies):
+class InGraphCopies(VectorEnvironment):
     """N copies of a task's dynamics that are stepped from Python, with the interface of `EnvironmentCopies`.
 
     Evaluation uses them for in-graph tasks, and `EnvironmentCopies` for all others.

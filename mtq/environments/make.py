@@ -1,11 +1,13 @@
 """Creates the copies of a task's environment with the class that suits it."""
 
-from mtq.environments.copies import Copies, EnvironmentCopies
+from mtq.environments.copies import EnvironmentCopies, VectorEnvironment
 from mtq.tasks.atari import is_atari
 from mtq.tasks.task import Task
 
 
-def make_copies(task: Task, num_copies: int, seed: int, compiled: bool = True, render: bool = False) -> Copies:
+def make_copies(
+    task: Task, num_copies: int, seed: int, compiled: bool = True, render: bool = False
+) -> VectorEnvironment:
     """Creates copies of a task's environment that are stepped from Python.
 
     Args:
@@ -13,7 +15,7 @@ def make_copies(task: Task, num_copies: int, seed: int, compiled: bool = True, r
         num_copies: The number of copies N.
         seed: The seed of the copies.
         compiled: Whether XLA compiles the step of an in-graph environment, which does not pay for a few steps.
-        render: Whether environments that can render are made to do so.
+        render: Whether the environments are made with `render_mode="rgb_array"`, if they support it.
 
     Returns:
         The copies.

@@ -162,7 +162,7 @@ class ObservationRange:
 
 
 def _holds_image(spec: TaskSpec) -> np.ndarray:
-    """Returns which numbers of an observation belong to an image, in an array of its shape or a scalar."""
+    """Returns the mask of the numbers of an observation that belong to an image, of its shape or a scalar."""
     if not spec.parts:
         return np.array(is_image(spec.observation_shape))
     frame = np.concatenate([np.full(math.prod(shape), is_image(shape)) for _, shape in spec.parts])

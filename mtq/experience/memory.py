@@ -42,7 +42,8 @@ class Numbers(NamedTuple):
         reward: The environment's own reward, float32.
         discount: The environment's own discount, float32.
         is_last: Whether the step was the last of its episode, bool.
-        place: The place of the observation in the copy's ring of observations, int64. The next observation follows.
+        place: The place of the observation's newest frame in the copy's ring of frames, int64. The next observation's
+            newest frame is at the next place.
         age: The number of earlier frames of the same episode in the stack of frames that was acted on, int64.
     """
 

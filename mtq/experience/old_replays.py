@@ -8,8 +8,9 @@ import numpy as np
 
 from mtq.experience.replay import Replay
 
-_NUMBERS_WITHOUT_AGE = 5  # in a row of a table of those versions that stored one observation for each step
-_NUMBERS = 4  # in a row of such a table: reward, discount, action and whether the step was the last of its episode
+_NUMBERS_WITHOUT_AGE = 5  # in a row of a table with one observation per step and no ages
+# In a row of a table with two observations per step: reward, discount, action, and whether the step was the last.
+_NUMBERS = 4
 
 
 def converted(saved: Mapping[str, np.ndarray], replays: Mapping[str, Any]) -> dict[str, np.ndarray]:

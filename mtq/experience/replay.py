@@ -24,28 +24,28 @@ class Draw(NamedTuple):
     selection: Selection
 
 
-_SMALL = 64  # bytes of an observation up to which there is always room for that after the end of an episode
+_SMALL = 64  # bytes of a frame up to which there are places for episodes of any length
 _EXACT = 2**24  # places that float32 tells apart
-_LARGE = 4096  # bytes of a frame from which there are fewer: episodes of large images are long
-_SHARE, _SHARE_OF_LARGE, _LEAST = 8, 64, 64  # one for so many steps, and some more
+_LARGE = 4096  # bytes of a frame above which there are fewer further places, because episodes of large images are long
+_SHARE, _SHARE_OF_LARGE, _LEAST = 8, 64, 64  # a further place for so many steps, and a constant number of them
 
 
 class Replay(ReplayBuffer):
     """The latest steps of the N copies of one task's environment, with one frame for each step.
 
-    A frame is a whole observation, or the newest part of an observation that consists of k stacked frames. It is a
-    replay buffer with tf-agents' interface. The rows of one copy are contiguous: of these, row `i mod length` holds
-    step i, and the place of its frame in the copy's ring of frames. The frames of an episode, with that after its last
-    step, follow each other in the ring, so that the next observation's frame is at the next place. Stacks are built
-    when steps are read: of the frame at a place and the k − 1 before it, where the first frame of the episode stands
-    for those before the episode.
+    The class has tf-agents' interface of replay buffers. A frame is a whole observation, or the newest of the k frames
+    that are stacked in an observation. The rows of one copy are contiguous: row `i mod length` of them holds step i,
+    and the place of its frame in the copy's ring of frames. The frames of an episode, with the one after its last step,
+    follow each other in the ring, so that the next observation's frame is at the next place. When steps are read, a
+    stack is built from the frame at a place and the k − 1 frames before it. At the start of an episode, its first frame
+    is repeated for the missing ones.
 
     So the steps must be added in order: unless a step is the last of its episode, its next observation must be the
     observation of the copy's next step. Call `end_episodes` before adding steps that do not continue the stored ones.
 
-    The ring has places for as many frames as steps, and for one more at the end of every eighth step, or of every 64th
-    if a frame has more than 4,096 bytes. Shorter episodes need more: then fewer steps than the capacity are stored.
-    Where a frame has at most 64 bytes, there are enough places for any episodes.
+    The ring has one place for each step. For the frames after the last steps of episodes it has 64 more, and one for
+    every 8 steps, or for every 64 steps if a frame has more than 4,096 bytes. If many short episodes fill these, fewer
+    steps than `capacity` are stored. Frames of at most 64 bytes get enough places for episodes of any length.
 
     Args:
         spec: The specs of one step, from `memory_spec`.
@@ -98,7 +98,7 @@ class Replay(ReplayBuffer):
         self._first_step = tf.Variable(0, dtype=tf.int64, trainable=False)  # whose frames have not been replaced
         self._place = tf.Variable(tf.zeros([num_envs], tf.int64), trainable=False)  # of the coming step's frame
         self._removes_steps = self.num_places < _most_places(self.length, frame_stack)
-        # An episode needs at most two places for each of its steps, and the coming step's are kept free.
+        # An episode takes at most two places for each of its steps. Those of the next step and its stack stay free.
         self._least_steps = self.num_places // 2 - frame_stack if self._removes_steps else self.length
         owners = tf.fill([self.num_places * num_envs if self._removes_steps else 0], tf.constant(-1, tf.int64))
         self._owners = tf.Variable(owners, trainable=False)  # the step to which the frame at each place belongs
@@ -239,7 +239,7 @@ class Replay(ReplayBuffer):
         return tf.where(continues, tf.minimum(newest.age + 1, self.frame_stack - 1), 0)
 
     def _advance(self, number: tf.Tensor, ended: tf.Tensor) -> None:
-        """Moves on in the rings of frames, and removes the steps whose frames will be replaced next.
+        """Advances the write positions in the rings of frames, and removes the steps whose frames are overwritten next.
 
         Args:
             number: The number of places by which each copy moves on, `[N]` int64.
@@ -250,7 +250,7 @@ class Replay(ReplayBuffer):
             return
         first, second = (tf.gather(self._owners, self._rows_of_places(ahead)) for ahead in (0, 1))
         removed = tf.reduce_max(tf.maximum(second, tf.where(ended, first, -1)))
-        kept = tf.where(removed < 0, tf.constant(0, tf.int64), removed + self.frame_stack)  # frames of earlier stacks
+        kept = tf.where(removed < 0, tf.constant(0, tf.int64), removed + self.frame_stack)
         self._first_step.assign(tf.maximum(self._first_step, kept))
 
     def _first_of_copies(self, number: int) -> tf.Tensor:
@@ -315,7 +315,7 @@ class Replay(ReplayBuffer):
 
 
 def _most_places(length: int, frame_stack: int) -> int:
-    """Returns the number of places that suffices for episodes of any length: two for each step, and those before."""
+    """Returns the number of places that suffices for episodes of any length: two for each step, and a stack's."""
     return 2 * length + 1 + frame_stack
 
 
@@ -329,7 +329,8 @@ def _num_places(length: int, num_bytes: int, frame_stack: int) -> int:
     """
     most = _most_places(length, frame_stack)
     share = _SHARE if num_bytes <= _LARGE else _SHARE_OF_LARGE
-    return most if num_bytes <= _SMALL else min(length + length // share + _LEAST, most)
+    least = 2 * (frame_stack + min(length, _LEAST))  # so that some steps are always stored
+    return most if num_bytes <= _SMALL else min(max(length + length // share + _LEAST, least), most)
 
 
 def _scatter(table: tf.Variable, rows: tf.Tensor, values: tf.Tensor) -> None:

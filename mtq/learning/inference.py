@@ -31,7 +31,8 @@ class Inference(KerasTrainer):
         Args:
             task: The name of the task.
             observation: One observation in the shape of `task.spec`, or several, `[B, …]`. Dict, Tuple and Discrete
-                observations must be flattened by `gymnasium.spaces.flatten`.
+                observations must be flattened by `gymnasium.spaces.flatten`. With `frame_stack`, the latest frames are
+                stacked on the last axis, oldest first.
 
         Returns:
             The action in the environment's own numbering, an `int`; or an array `[B]` of actions.
@@ -59,7 +60,7 @@ class Inference(KerasTrainer):
             raise ValueError(
                 f"observation of task '{task}' must have the shape {spec.observation_shape}, or (B, …) of several. "
                 f"Received: {batch.shape}. Flatten Dict, Tuple and Discrete observations with gymnasium.spaces.flatten("
-                "env.observation_space, observation)."
+                "env.observation_space, observation); with frame_stack, stack the latest frames on the last axis."
             )
         batch = batch[None] if is_single else batch
         q_values = self.paths[task](tf.cast(batch, spec.observation_dtype), training=False)
@@ -230,6 +231,6 @@ def _as_array(observation: Any, task: str, dtype: str) -> np.ndarray:
         received = str(array.ravel()[:8]) if array.size and array.dtype != object else type(observation).__name__
         raise ValueError(
             f"observation of task '{task}' must be {wanted}, as its environment returns them. Received: {received}. Do "
-            "not scale it."
+            "not scale it; flatten a dict or a tuple with gymnasium.spaces.flatten."
         )
     return array

@@ -94,8 +94,8 @@ def minatar_cnn(filters: int = 16, units: int = 128, pooling: str | None = None)
     Args:
         filters: The number of filters of the convolution.
         units: The width of the dense layer.
-        pooling: `"average"` or `"max"` for the mean or the maximum of each filter over the image before the dense
-            layer, which tasks with images of different sizes can share; None to keep all positions.
+        pooling: `"average"` or `"max"` for global average or max pooling before the dense layer, so that tasks with
+            images of different sizes can share the backbone; None to flatten the feature maps.
 
     Returns:
         A backbone `[B, 10, 10, channels]` → `[B, units]`; with pooling, of images of any size.
@@ -119,8 +119,8 @@ def nature_cnn(units: int = 512, pooling: str | None = None) -> keras.Sequential
 
     Args:
         units: The width of the dense layer.
-        pooling: `"average"` or `"max"` for the mean or the maximum of each filter over the image before the dense
-            layer, which tasks with images of different sizes can share; None to keep all positions.
+        pooling: `"average"` or `"max"` for global average or max pooling before the dense layer, so that tasks with
+            images of different sizes can share the backbone; None to flatten the feature maps.
 
     Returns:
         A backbone `[B, 84, 84, frames]` → `[B, units]`; with pooling, of images of any size from 36×36.
@@ -146,7 +146,8 @@ def data_efficient_cnn(units: int = 256, pooling: str | None = None) -> keras.Se
 
     Args:
         units: The width of the dense layer.
-        pooling: As for `nature_cnn`.
+        pooling: `"average"` or `"max"` for global average or max pooling before the dense layer, so that tasks with
+            images of different sizes can share the backbone; None to flatten the feature maps.
 
     Returns:
         A backbone `[B, 84, 84, frames]` → `[B, units]`; with pooling, of images of any size from 25×25.

@@ -27,7 +27,7 @@ def dense_encoder(task: Task, units: int = 64) -> keras.layers.Layer:
 
 
 def resizing_encoder(task: Task, height: int, width: int, channels: int | None = None) -> keras.layers.Layer:
-    """Creates layers that bring the images of one task to a size that other tasks have too.
+    """Creates layers that resize the images of one task, so that tasks with images of different sizes share a backbone.
 
     Gymnasium's frame stacks and gray images are rearranged to `[height, width, channels]` first.
 
@@ -35,13 +35,13 @@ def resizing_encoder(task: Task, height: int, width: int, channels: int | None =
         task: The task.
         height: The height of the resized images.
         width: The width of the resized images. Pixels are interpolated bilinearly.
-        channels: The number of channels, of which those that the task lacks are zeros; by default the task's own.
+        channels: The number of channels of the output; missing ones are filled with zeros. By default the task's own.
 
     Returns:
         A layer `[B, …]` → `[B, height, width, channels]`.
 
     Raises:
-        ValueError: The task's observations are not images, or have more channels.
+        ValueError: The task's observations are not images, or have more than `channels` channels.
     """
     height, width = (
         integer(f"{role} of resizing_encoder", size) for role, size in (("height", height), ("width", width))
@@ -103,18 +103,21 @@ def check_encoder(role: str, encoder: Any) -> None:
         raise ValueError(f"{role} must be a layer, a function or None. Received: {encoder!r}.")
 
 
-def named(encoder: Encoder | None, name: str) -> Encoder | None:
-    """Names an encoder that has the name of a backbone, which the network's own backbone needs.
+def with_free_name(encoder: Encoder | None, name: str) -> Encoder | None:
+    """Renames an encoder that is called 'backbone', because that name is reserved for the network's own backbone.
 
     Args:
         encoder: A layer, a function or None.
-        name: The name for a layer that `mtq.networks.minatar_cnn` or another function of a backbone returned.
+        name: The new name.
 
     Returns:
-        The encoder.
+        The encoder; in a Sequential of this name, if it is built.
     """
-    if isinstance(encoder, keras.layers.Layer) and encoder.name == "backbone":
-        encoder.name = name
+    if not isinstance(encoder, keras.layers.Layer) or encoder.name != "backbone":
+        return encoder
+    if encoder.built:  # perhaps a part of another network, which finds it by its name
+        return keras.Sequential([encoder], name=name)
+    encoder.name = name
     return encoder
 
 

@@ -1,20 +1,22 @@
-"""The way from a task's observation to the backbone: scaling, the order of axes, and encoders."""
+"""The layers before the backbone: scaling, rearranging of axes, and encoders."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
 from mtq.checks import message_of
 from mtq.keras_internals import flatten_layers, output_shapes
-from mtq.networks.encoders import Encoder, check_encoder, default_encoders, named
+from mtq.networks.encoders import Encoder, check_encoder, default_encoders, with_free_name
 from mtq.networks.layout import SMALLEST, to_image
 from mtq.networks.parts import has_images, part_encoders, part_layers
-from mtq.networks.scaling import scaling_layer
+from mtq.networks.scaling import IntegerCast, scaling_layer, with_integer_input
 from mtq.tasks.observation_spaces import LARGE
 from mtq.tasks.task import Task, TaskSet
 
+PartEncoders: TypeAlias = Mapping[str, Encoder | None]
+TaskEncoder: TypeAlias = Encoder | PartEncoders | tuple[PartEncoders, Encoder] | None
 _LONGEST_REASON = 600
 
 
@@ -50,11 +52,11 @@ class Encoding:
             The input of the backbone, `[B, …]`.
 
         Raises:
-            ValueError: A layer does not take what reaches it, or the encoder of a part does not return vectors.
+            ValueError: A layer does not take its input, or the encoder of a part does not return vectors.
         """
         tensor = self._joined_parts(observation) if self.parts else observation
         for layer in self.layers:
-            tensor = called(layer, tensor, self.task, "encoder")
+            tensor = call_layer(layer, tensor, self.task, "encoder")
         return tensor
 
     def _joined_parts(self, observation: keras.KerasTensor) -> keras.KerasTensor:
@@ -62,7 +64,7 @@ class Encoding:
         for part, layers in self.parts.items():
             tensor = observation
             for layer in layers:
-                tensor = called(layer, tensor, self.task, f"encoder of '{part}'")
+                tensor = call_layer(layer, tensor, self.task, f"encoder of '{part}'")
             if len(tensor.shape) != 2 or tensor.shape[1] is None:
                 raise ValueError(
                     f"The encoder of '{part}' of task '{self.task.name}' must return vectors [B, features]. Received: "
@@ -72,13 +74,13 @@ class Encoding:
             encoded.append(tensor)
         if len(encoded) == 1:
             return encoded[0]
-        precision = keras.config.dtype_policy().compute_dtype  # to which parts that no layer has cast are cast
+        precision = keras.config.dtype_policy().compute_dtype  # parts without layers are still float32
         return keras.layers.Concatenate(name=f"{self.task.name}_parts", dtype=precision)(encoded)
 
 
 def choose_encodings(
     tasks: TaskSet,
-    encoders: Mapping[str, Encoder | Mapping[str, Encoder | None] | None] | None,
+    encoders: Mapping[str, TaskEncoder] | None,
     backbone: keras.layers.Layer,
 ) -> dict[str, Encoding]:
     """Checks the encoders that a user gives, or chooses them, and adds the layers that scale and rearrange images.
@@ -92,19 +94,27 @@ def choose_encodings(
         The encoding of each task.
 
     Raises:
-        ValueError: The encoders are not given for exactly the tasks and their parts, or would misread observations.
+        ValueError: The encoders are not given for exactly the tasks and their parts, or the order of axes or the
+            scaling of images does not fit a layer.
     """
     if encoders is not None and not isinstance(encoders, Mapping):
         raise ValueError(f"encoders must be a dict from tasks to layers. Received: {encoders!r}.")
     if encoders is not None:
         check_keys("encoders", encoders, tasks)
+        for name, encoder in encoders.items():
+            of_parts, whole = _split(encoder)
+            if any(layer is backbone for layer in [whole, *(of_parts or {}).values()]):
+                raise ValueError(
+                    f"An encoder of task '{name}' must not be the backbone. Received: '{backbone.name}' as both. "
+                    "Create another layer."
+                )
     given: dict[str, Any] = dict.fromkeys(tasks) if encoders is None else {name: encoders[name] for name in tasks}
     parts = {}
     for name, task in tasks.items():
-        is_by_part = isinstance(given[name], Mapping)
-        if is_by_part or (given[name] is None and has_images(task)):
-            parts[name] = part_layers(task, part_encoders(task, given[name]))
-            given[name] = None
+        of_parts, after = _split(given[name])
+        if of_parts is not None or (after is None and has_images(task)):
+            parts[name] = part_layers(task, part_encoders(task, of_parts))
+        given[name] = after
     movers = {
         name: to_image(name, task.spec.observation_shape, backbone)
         for name, task in tasks.items()
@@ -116,14 +126,37 @@ def choose_encodings(
     encodings = {}
     for name, task in tasks.items():
         check_encoder(f"encoder of task '{name}'", given[name])
-        layers = [layer for layer in (movers.get(name), named(given[name], f"{name}_encoder")) if layer is not None]
+        layers = [
+            layer for layer in (movers.get(name), with_free_name(given[name], f"{name}_encoder")) if layer is not None
+        ]
         scaling = None if name in parts else scaling_layer(name, task.spec, [*layers, backbone])
+        if isinstance(scaling, IntegerCast):
+            _check_reaches_encoder(name, layers)
+            layers[-1] = with_integer_input(layers[-1], _shape_after(layers[:-1], task.spec.observation_shape))
         encodings[name] = Encoding(task, parts.get(name, {}), [*([] if scaling is None else [scaling]), *layers])
     return encodings
 
 
-def called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) -> keras.KerasTensor:
-    """Calls a layer on what a task's observations have become.
+def _check_reaches_encoder(name: str, layers: Sequence[Any]) -> None:
+    if not layers:
+        raise ValueError(
+            f"The observations of task '{name}' must reach an encoder that takes categories in half precision. "
+            "Received: a backbone whose first layer takes them. Pass that layer as the encoder: encoders={task: layer, "
+            "…}."
+        )
+
+
+def _split(given: Any) -> tuple[PartEncoders | None, Encoder | None]:
+    """Returns the encoders of the parts, if any are given, and the encoder of the whole or joined observation."""
+    if isinstance(given, Mapping):
+        return given, None
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Mapping):
+        return given
+    return None, given
+
+
+def call_layer(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) -> keras.KerasTensor:
+    """Calls a layer on the encoded observations of a task.
 
     Args:
         layer: A layer or a function.
@@ -144,7 +177,7 @@ def called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) -> 
     except Exception as error:
         raise ValueError(
             f"The {role} must take the observations {task.spec.observation_shape} of task '{task.name}', which reach "
-            f"'{getattr(layer, 'name', layer)}' as {tuple(tensor.shape[1:])}. Received: {reason_of(error)} If it is "
+            f"'{getattr(layer, 'name', layer)}' as {tuple(tensor.shape[1:])}. Received: {error_reason(error)} If it is "
             f"the shape that does not fit, choose another {role}: mlp takes vectors, minatar_cnn images [height, "
             f"width, channels] from {SMALLEST}×{SMALLEST}, nature_cnn from {LARGE}×{LARGE}; an encoder "
             "keras.layers.Flatten() can flatten smaller ones."
@@ -152,14 +185,14 @@ def called(layer: Encoder, tensor: keras.KerasTensor, task: Task, role: str) -> 
 
 
 def _check_not_empty(layer: Encoder) -> None:
-    """Raises a ValueError for images below a kernel's size, of which Keras 3.12 makes an output without numbers."""
+    """Raises a ValueError for an empty output, which Keras 3.12 returns for images smaller than the kernel."""
     for inner in flatten_layers(layer) if isinstance(layer, keras.layers.Layer) else []:
         empty = [shape for shape in output_shapes(inner) if 0 in shape]
         if empty:
             raise ValueError(f"Layer '{inner.name}' has an output of shape {empty[0][1:]}.")
 
 
-def reason_of(error: Exception) -> str:
+def error_reason(error: Exception) -> str:
     """Returns the message of an error without Keras's description of the call in which it was raised.
 
     Args:
@@ -175,7 +208,7 @@ def reason_of(error: Exception) -> str:
 def _shape_reached(
     task: Task, parts: Mapping[str, Sequence[Encoder]] | None, mover: keras.layers.Layer | None
 ) -> tuple[int, ...]:
-    """Returns the shape in which observations reach the encoder, if the parts' own encoders are the default ones."""
+    """Returns the shape of a task's observations at its encoder: rearranged, or the joined parts."""
     shape = task.spec.observation_shape
     if parts is None:
         return _shape_after([] if mover is None else [mover], shape)

@@ -43,8 +43,8 @@ def as_image(shape: Shape) -> Shape | None:
     if len(shape) == 2:
         return (*shape, 1)
     if len(shape) == 3 and not _may_have_channels_first(shape):
-        has_them_between = shape[1] <= _MOST_FRAMES and min(shape[0], shape[2]) >= LARGE
-        return None if has_them_between else shape
+        has_channels_in_middle = shape[1] <= _MOST_FRAMES and min(shape[0], shape[2]) >= LARGE
+        return None if has_channels_in_middle else shape
     if len(shape) == 3 and shape[0] <= _MOST_FRAMES and min(shape[1:]) >= LARGE:
         return (*shape[1:], shape[0])
     if len(shape) == 4 and shape[0] < min(shape[1:3]) and shape[0] <= _MOST_FRAMES and shape[3] <= _MOST_COLORS:

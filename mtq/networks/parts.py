@@ -10,9 +10,9 @@ import keras
 from mtq.checks import integer
 from mtq.dynamics.stacked import stacked_shape
 from mtq.networks.backbones import backbone_for, minatar_cnn, nature_cnn
-from mtq.networks.encoders import Encoder, check_encoder, named
+from mtq.networks.encoders import Encoder, check_encoder, with_free_name
 from mtq.networks.layout import to_image
-from mtq.networks.scaling import scaling_layer
+from mtq.networks.scaling import IntegerCast, scaling_layer, with_integer_input
 from mtq.tasks.spec import TaskSpec, part_specs
 from mtq.tasks.task import Task
 
@@ -21,12 +21,12 @@ _DEFAULTS: Mapping[str, Callable[[], keras.layers.Layer]] = {"minatar_cnn": mina
 
 @keras.saving.register_keras_serializable("mtq")
 class ObservationPart(keras.layers.Layer):
-    """One part of a Dict or Tuple observation: `[B, numbers]` → `[B, *shape]`.
+    """Extracts one part of a Dict or Tuple observation from the flat vector: `[B, numbers]` → `[B, *shape]`.
 
-    Of a stack of frames, it is the stack of the frames' parts, on the last axis, oldest first.
+    If observations are stacks of frames, the output is the part in every frame, stacked on the last axis, oldest first.
 
     Args:
-        start: The index of the part's first number in a frame.
+        start: The index of the part's first number in the vector of one frame.
         shape: The shape of the part in one frame.
         frame_stack: The number of frames of an observation.
     """
@@ -117,12 +117,15 @@ def part_layers(task: Task, encoders: Mapping[str, Encoder | None]) -> dict[str,
         ValueError: The encoder of an image would misread its axes, or scale it again.
     """
     layers, start = {}, 0
-    for (part, shape), spec in zip(task.spec.parts, part_specs(task.name, task.spec).values(), strict=True):
-        name = f"{task.name}_{re.sub('[^A-Za-z0-9_]', '_', part)}_part"
-        encoder = named(encoders[part], f"{name}_encoder")
+    specs = part_specs(task.name, task.spec)
+    for number, (part, shape) in enumerate(task.spec.parts):
+        spec, name = specs[part], f"{task.name}_part_{number}_{re.sub('[^A-Za-z0-9_]', '_', part)}"
+        encoder = with_free_name(encoders[part], f"{name}_encoder")
         mover = to_image(name, spec.observation_shape, encoder) if isinstance(encoder, keras.layers.Layer) else None
         after = [layer for layer in (mover, encoder) if layer is not None]
         scaling = scaling_layer(name, spec, after)
+        if isinstance(scaling, IntegerCast):
+            after[-1] = with_integer_input(after[-1], spec.observation_shape)
         taken = ObservationPart(start, shape, task.spec.frame_stack, name=name)
         layers[part] = [taken, *([] if scaling is None else [scaling]), *after]
         start += math.prod(shape)
@@ -135,9 +138,9 @@ def _default_encoder(task: Task, part: str, spec: TaskSpec) -> keras.layers.Laye
     try:
         return _DEFAULTS[backbone_for([spec.observation_shape])]()
     except ValueError as error:
-        example = {name: "…" for name, _ in task.spec.parts}
+        example = dict.fromkeys(task.spec.part_names, "…")
         raise ValueError(
             f"'{part}' of task '{task.name}' must have an encoder, because its shape {spec.observation_shape} does not "
             f"determine one. Received: none. Give encoders={{'{task.name}': {example}, …}}, with a layer for each "
-            "part, or None for a vector as it is."
+            "part, or None to pass a vector unchanged."
         ) from error

@@ -7,8 +7,7 @@ import keras
 
 from mtq.checks import check_keras, flag, integer
 from mtq.networks.backbones import widths
-from mtq.networks.encoders import Encoder
-from mtq.networks.encoding import called, check_keys, choose_encodings, reason_of
+from mtq.networks.encoding import TaskEncoder, call_layer, check_keys, choose_encodings, error_reason
 from mtq.networks.heads import head_layers
 from mtq.networks.initialization import creations, initialize, keep_weights, seeded_build
 from mtq.networks.layer_copies import copy_of_layer
@@ -19,7 +18,7 @@ from mtq.tasks.task import Task, TaskSet, check_tasks
 def shared_q_network(
     tasks: TaskSet,
     backbone: keras.layers.Layer,
-    encoders: Mapping[str, Encoder | Mapping[str, Encoder | None] | None] | None = None,
+    encoders: Mapping[str, TaskEncoder] | None = None,
     heads: Sequence[int] | Mapping[str, Sequence[int]] = (),
     dueling: bool = False,
     seed: int | None = None,
@@ -40,9 +39,10 @@ def shared_q_network(
             to the input shape of the backbone, or None if it has that shape. By default observations of one shape get
             no encoder, vectors of different lengths get a `dense_encoder` each, and images with different numbers of
             channels are padded. Images of different sizes need a `resizing_encoder` each, or a backbone with `pooling`.
-            A task whose observations are a Dict or Tuple may have a dict of encoders: for each part, by its name in
-            `task.spec.parts`, a layer from that part to vectors, or None for a vector as it is; the backbone receives
-            the results joined to one vector. By default each image in a Dict gets a `minatar_cnn` or a `nature_cnn`.
+            For a task with Dict or Tuple observations, the entry may itself be a dict with an encoder for each part in
+            `task.spec.parts`: a layer that maps the part to a vector, or None to pass a vector unchanged. The encoded
+            parts are joined to one vector. A tuple of such a dict and a layer applies the layer to that vector. By
+            default each image in a Dict or Tuple gets a `minatar_cnn` or a `nature_cnn`, by its size.
         heads: The widths of the hidden layers in each head, one list for all tasks or a dict with a list for each task.
         dueling: Whether the heads are `DuelingHead`s.
         seed: The seed of the weights, which then do not depend on any other random state; None to draw them from
@@ -94,7 +94,7 @@ def shared_q_network(
             copies_of_built += [copy for copy, layer in zip(copies, private, strict=True) if layer.built]
             features = encoded[name]
             for layer in [*shared, *copies]:
-                features = called(layer, features, task, "backbone")
+                features = call_layer(layer, features, task, "backbone")
             _check_features(features, task)
             for layer in head_layers(task, hidden[name], dueling):
                 features = layer(features)
@@ -134,7 +134,8 @@ def _joined(inputs: Mapping[str, keras.KerasTensor], outputs: Mapping[str, keras
 def _check_agreement(shapes: Mapping[str, tuple[int | None, ...]], shared: Sequence[keras.layers.Layer]) -> None:
     """Raises a ValueError unless the shared layers can take the encoded observations of all tasks.
 
-    Images of different sizes suit layers whose weights do not depend on the size, which are built for any size here.
+    Images of different sizes are accepted if the weights of the shared layers do not depend on the size. Layers that
+    are not built yet are built here for any height and width.
     """
     if len(set(shapes.values())) == 1 or not shared:
         return
@@ -152,7 +153,7 @@ def _check_agreement(shapes: Mapping[str, tuple[int | None, ...]], shared: Seque
             layer.build((None, None, None, next(iter(shapes.values()))[-1]))
         outputs = {tuple(layer.compute_output_shape((None, *shape))) for shape in shapes.values()}
     except Exception as error:
-        raise _different_sizes(shapes, f"It failed with: {reason_of(error)}") from error
+        raise _different_sizes(shapes, f"It failed with: {error_reason(error)}") from error
     if any(None in output[1:] for output in outputs):
         raise _different_sizes(shapes, f"It would return {outputs}.")
 

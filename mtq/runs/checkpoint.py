@@ -27,7 +27,7 @@ _NAME = re.compile(r"epoch_(\d{5,})")
 _FILES = (r"(model|replica_\d+)\.npz", r"notes\.json", r"\.notes\.json\.[0-9a-f]+\.part")
 OF_CHECKPOINTS = (r"\.\d+", r"epoch_\d{5,}/", r"\.epoch_\d{5,}\.part/", *(rf"[^/]+/{file}" for file in _FILES))
 _is_ours = matches(*_FILES)
-_PIECE = 2**23  # numbers of a variable that are copied at a time
+_PIECE = 2**23  # elements of a variable that are written at a time
 
 
 class Checkpoint:
@@ -199,7 +199,7 @@ def _pieces(variable: Any) -> list[Callable[[], np.ndarray]]:
         return [lambda: np.asarray(variable)]
 
     def read(start: int) -> np.ndarray:
-        # A slice would copy the whole variable, which was written by scatter operations.
+        # A slice reads the whole variable, which TensorFlow copies once scatter operations have updated it.
         return tf.gather(variable, np.arange(start, min(start + rows, shape[0]))).numpy()
 
     return [functools.partial(read, start) for start in range(0, shape[0], rows)]
@@ -213,9 +213,9 @@ def _read(path: Path, state: Mapping[str, Any], convert: Callable[[dict], dict] 
     )
     if not alike:
         raise ValueError(
-            "The checkpoint must have been written with the same tasks, network and settings. Received: "
-            f"{path}, which holds other variables. Start the run with its original options, or a new run in another "
-            "folder."
+            "The checkpoint must have been written with the same tasks, network, settings and version of mtq. "
+            f"Received: {path}, which holds other variables. Start the run with its original options, or a new run in "
+            "another folder."
         )
     for name, variable in state.items():
         variable.assign(tf.constant(saved[name], variable.dtype))

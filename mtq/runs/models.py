@@ -55,6 +55,34 @@ def load_tasks(filepath: str | Path, *, trust_imports: bool = False) -> TaskSet:
         return deserialize("tasks", config, TaskSet)
 
 
+def check_same_tasks(filepath: Path, tasks: TaskSet) -> None:
+    """Raises a ValueError unless the environments of a resumed run are those that it was started with.
+
+    Args:
+        filepath: The `tasks.json` of the run.
+        tasks: The tasks with which it is resumed.
+    """
+    fields = (
+        "environment",
+        "env_kwargs",
+        "frame_stack",
+        "max_episode_steps",
+        "reward_clip",
+        "reward_scale",
+        "discount",
+    )
+    for before in load_tasks(filepath).values():
+        after = tasks[before.name]
+        for field in fields:
+            old, new = getattr(before, field), getattr(after, field)
+            if old != new and not (field == "environment" and old is None):  # a Python object, which a file cannot hold
+                raise ValueError(
+                    f"A run must be resumed with the tasks that it was started with. Received, for the run in "
+                    f"{filepath.parent}: {field} of task '{before.name}' {old!r} → {new!r}. Give the same tasks, or "
+                    "another folder."
+                )
+
+
 def load_best(folder: str | Path, *, trust_imports: bool = False) -> Any:
     """Loads the best model of a run, or the last one if no model was evaluated.
 

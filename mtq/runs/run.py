@@ -17,7 +17,7 @@ from mtq.export import check_exportable, check_free
 from mtq.learning.model import MultiTaskDQN
 from mtq.runs.checkpoint import Checkpoint
 from mtq.runs.log import cut_log, read_log
-from mtq.runs.models import save_tasks
+from mtq.runs.models import check_same_tasks, save_tasks
 from mtq.runs.options import as_json, check_same_options
 from mtq.runs.replaceable import check_replaceable
 from mtq.runs.results import results_table
@@ -224,7 +224,10 @@ class Run:
         saving = [] if checkpoint is None else [SaveCheckpoint(checkpoint, notes, checkpoint_every)]
         if not self.is_chief:
             return [returns, *saving]
-        save_tasks(experience.tasks, self.folder / "tasks.json")
+        tasks = self.folder / "tasks.json"
+        if self._notes and tasks.exists():
+            check_same_tasks(tasks, experience.tasks)
+        save_tasks(experience.tasks, tasks)
         log = self.folder / "log.csv"
         curves.rows = read_log(log) if self._notes else []
         return [

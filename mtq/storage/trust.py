@@ -2,8 +2,11 @@
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+imported: list[str] = []  # the modules that the user has named in import_environments
 _TRUSTING = contextvars.ContextVar("mtq_trusting_imports", default=False)
 
 
@@ -49,19 +52,57 @@ def named_in_file(environment: str) -> str:
     return str(environment) if _TRUSTING.get() else NamedInFile(environment)
 
 
-def check_import(name: str, environment: str) -> None:
+def check_import(name: str, environment: str, env_kwargs: Mapping[str, Any]) -> None:
     """Raises a ValueError for an environment id from a file that would import a module.
 
     Args:
         name: The task's name, for the message.
         environment: The id of the task's environment.
+        env_kwargs: The arguments with which it is made, which may hold ids that its constructor makes.
 
     Raises:
         ValueError: The id was read from a file and names a module, and imports are not trusted.
     """
-    if isinstance(environment, NamedInFile) and ":" in environment and not _TRUSTING.get():
+    if not isinstance(environment, NamedInFile) or _TRUSTING.get():
+        return
+    for text in (str(environment), *_texts(env_kwargs)):
+        if ":" not in text or text.partition(":")[0] in imported:
+            continue
         raise ValueError(
             f"The environment of task '{name}' must be a registered id, because it was read from a file. Received: "
-            f"{str(environment)!r}, which would import a module and run its code. If you trust the file, load it "
+            f"{text!r}, which would import a module and run its code. If you trust the file, load it "
             "within `with mtq.tasks.trusting_imports():` (--trust-imports); or pass your own tasks as tasks=."
         )
+
+
+def import_environments(*modules: str) -> None:
+    """Imports modules that register environments, also in the worker processes of studies.
+
+    Args:
+        *modules: The names of the modules. Files may then name their environments, `"module:Id"`.
+
+    Raises:
+        ValueError: A module cannot be imported.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            raise ValueError(
+                f"The module {module!r} must be one that can be imported. Received: {type(error).__name__}: {error}. "
+                "Check its name, and that its folder is the current one or on PYTHONPATH."
+            ) from error
+        if module not in imported:
+            imported.append(module)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(key)
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)

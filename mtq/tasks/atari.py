@@ -28,6 +28,16 @@ def is_atari(source: Any) -> TypeGuard[str]:
     return isinstance(source, str) and source.startswith(ATARI)
 
 
+def without_module(source: Any) -> Any:
+    """Returns the environment of a task, where the id of an Atari game has no module, as in `"ale_py:ALE/Pong-v5"`.
+
+    Args:
+        source: The environment, as `Task` takes it.
+    """
+    is_prefixed = isinstance(source, str) and source.startswith(f"ale_py:{ATARI}")
+    return ATARI + source.removeprefix(f"ale_py:{ATARI}") if is_prefixed else source
+
+
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """The settings of a game, which are the `env_kwargs` of its task.
@@ -36,11 +46,11 @@ class Preprocessing:
         frame_skip: The number of frames for which an action is repeated. Rewards are summed, and the observation is the
             maximum of the last two frames.
         repeat_action_probability: The probability with which the emulator repeats the previous action in a frame.
-        full_action_space: Whether all games have the same 18 actions, or only those that have an effect in the game.
+        full_action_space: If True, all games have the same 18 actions; if False, only those that have an effect.
         screen_size: The height and width of a gray frame.
-        noop_max: The largest number of frames without an action at the start of an episode, drawn at random.
-        terminal_on_life_loss: Whether values are not bootstrapped past the loss of a life. The game goes on, and
-            returns are those of whole games.
+        noop_max: The maximum number of frames without an action at the start of an episode; the number is random.
+        terminal_on_life_loss: Whether the loss of a life counts as terminal in the targets, so that values are not
+            bootstrapped past it. The game continues, and returns are those of whole games.
 
     Reference:
         Machado et al., "Revisiting the Arcade Learning Environment", JAIR 2018, section 5.
@@ -67,8 +77,8 @@ class Preprocessing:
             role = f"{key} in env_kwargs of task '{name}'"
             if key not in known:
                 raise ValueError(
-                    f"env_kwargs of task '{name}' must be some of {[*known]}. Received: {key!r}. For other settings of "
-                    "the emulator pass a callable that makes the environment with gymnasium.make."
+                    f"The keys of env_kwargs of task '{name}' must be among {[*known]}. Received: {key!r}. For other "
+                    "settings of the emulator, pass a callable that makes the environment with gymnasium.make."
                 )
             if known[key] is bool:
                 checked[key] = flag(role, value)
@@ -150,36 +160,37 @@ def _known_games() -> dict[str, str]:
         ) from error
 
 
-class Frames(NamedTuple):
+class GameStep(NamedTuple):
     """The result of one action in each of N copies of a game.
 
     Attributes:
-        reached: The frames that the actions led to, `[N, screen_size, screen_size]` uint8.
+        next_frame: The frames that the actions led to, `[N, screen_size, screen_size]` uint8.
         reward: The rewards, `[N]` float32, which are not clipped.
         terminated: Whether the game is over, `[N]` bool.
         truncated: Whether the time limit was reached, `[N]` bool.
         lost_life: Whether a life was lost, `[N]` bool.
-        current: The frames to act on next: the first of a new game where one ended.
+        frame: The frames to act on next, of the same shape: the first of a new game where one ended.
     """
 
-    reached: np.ndarray
+    next_frame: np.ndarray
     reward: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
     lost_life: np.ndarray
-    current: np.ndarray
+    frame: np.ndarray
 
 
 class AtariGames:
-    """N copies of a game, which ale-py steps in threads. Each starts its next game within the step that ends the last.
+    """N copies of a game, which ale-py steps in threads. A copy whose game ends starts the next one in the same step.
 
     Args:
         name: The task's name, for messages.
         environment_id: The id of the game, such as `"ALE/Pong-v5"`.
         env_kwargs: The settings of the `Preprocessing` that are not the default.
-        max_episode_steps: The number of actions after which a game is truncated; None for that of 108,000 frames.
+        max_episode_steps: The number of actions after which a game is truncated; None for 108,000
+            frames of the emulator, half an hour of play.
         num_copies: The number of copies N.
-        render: Whether `picture` can be called. The copies are then emulated twice, the second time in color.
+        render: Whether `picture` can be called. A second set of emulators then plays the same games in color.
     """
 
     def __init__(
@@ -220,7 +231,7 @@ class AtariGames:
         """Starts a game in every copy.
 
         Args:
-            seeds: The seed of each copy, at least 0; None to continue with the random numbers of each copy.
+            seeds: The seed of each copy, at least 0; None to continue the random numbers of each copy.
 
         Returns:
             The first frames, `[N, screen_size, screen_size]` uint8.
@@ -232,7 +243,7 @@ class AtariGames:
         self._lives = info["lives"]
         return frames[:, 0]
 
-    def step(self, actions: np.ndarray) -> Frames:
+    def step(self, actions: np.ndarray) -> GameStep:
         """Takes one action in each copy.
 
         Args:
@@ -243,10 +254,10 @@ class AtariGames:
             self._pictures = self._in_color.step(np.asarray(actions, np.int64))[0]
         lost_life, self._lives = info["lives"] < self._lives, info["lives"]
         ended = terminated | truncated
-        current = reached = frames[:, 0]
+        frame = next_frame = frames[:, 0]
         if ended.any():  # final_obs is valid only for the copies that ended
-            reached = np.where(ended[:, None, None], info["final_obs"][:, 0], current)
-        return Frames(reached, rewards.astype(np.float32), terminated, truncated, lost_life & ~ended, current)
+            next_frame = np.where(ended[:, None, None], info["final_obs"][:, 0], frame)
+        return GameStep(next_frame, rewards.astype(np.float32), terminated, truncated, lost_life & ~ended, frame)
 
     def picture(self) -> np.ndarray | None:
         """Returns a picture of the first copy in color, `[210, 160, 3]` uint8; None unless `render`."""
@@ -268,7 +279,8 @@ class Atari(gymnasium.Env):
         name: The task's name, for messages.
         environment_id: The id of the game.
         env_kwargs: The settings of the `Preprocessing` that are not the default.
-        max_episode_steps: The number of actions after which a game is truncated; None for that of 108,000 frames.
+        max_episode_steps: The number of actions after which a game is truncated; None for 108,000
+            frames of the emulator, half an hour of play.
     """
 
     def __init__(
@@ -288,8 +300,8 @@ class Atari(gymnasium.Env):
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Takes an action. Returns the frame, the reward, terminated, truncated, and an empty dict."""
-        frames = self._games.step(np.array([action]))
-        return frames.reached[0], float(frames.reward[0]), bool(frames.terminated[0]), bool(frames.truncated[0]), {}
+        step = self._games.step(np.array([action]))
+        return step.next_frame[0], float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), {}
 
     def close(self) -> None:
         """Closes the emulator."""

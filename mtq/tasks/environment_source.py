@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,10 +34,12 @@ def make_environment(
 
     Args:
         name: The task's name, for messages.
-        source: A Gymnasium id, the name of an in-graph environment such as `"in_graph/CartPole"`, a callable without
-            arguments, a `mtq.dynamics.Dynamics`, or a tf-agents environment (returned unchanged).
+        source: A Gymnasium id, the id of an Atari game such as `"ALE/Pong-v5"`, the name of an in-graph environment
+            such as `"in_graph/CartPole"`, a callable without arguments, a `mtq.dynamics.Dynamics`, or a tf-agents
+            environment (returned unchanged).
         max_episode_steps: The time limit that replaces the environment's own, in environment steps; None keeps it.
-        env_kwargs: The arguments of the environment's constructor, if `source` is an id or a name.
+        env_kwargs: The arguments with which an environment given by its id or name is made; for an Atari game, the
+            settings of its `Preprocessing`.
         render: Whether an environment that is made from an id renders as `"rgb_array"`, if it can.
 
     Returns:
@@ -90,7 +93,10 @@ def _make(
 def _from_id(
     name: str, environment_id: str, max_episode_steps: int | None, env_kwargs: Mapping[str, Any], render: bool
 ) -> gymnasium.Env:
-    check_import(name, environment_id)
+    check_import(name, environment_id, env_kwargs)
+    module, has_module, _ = environment_id.partition(":")
+    if has_module:
+        _import(name, module)
     settings = {**env_kwargs, "max_episode_steps": max_episode_steps, "disable_env_checker": True}
     try:
         environment = gymnasium.make(environment_id, **settings)
@@ -103,8 +109,26 @@ def _from_id(
             f"The environment of task '{name}' could not be made. Received: {environment_id!r}, which failed with: "
             f"{error}. Check the id (`mtq tasks` lists those that come with mtq) and that its package is installed."
         ) from error
+    except TypeError as error:
+        if not env_kwargs or "unexpected keyword argument" not in str(error):
+            raise_broken(name, "its constructor", error)
+        raise ValueError(
+            f"env_kwargs of task '{name}' must be arguments of the environment's constructor. Received: {env_kwargs}, "
+            f"which failed with: {error}. Check their names."
+        ) from error
     except BaseException as error:
         raise_broken(name, "its constructor", error)
+
+
+def _import(name: str, module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        raise ValueError(
+            f"The module of the environment of task '{name}' must be one that can be imported. Received: {module!r}, "
+            f"which failed with {type(error).__name__}: {error}. Check its name, and that its folder is the current "
+            "one or on PYTHONPATH."
+        ) from error
 
 
 def _from_callable(name: str, source: Any) -> Any:

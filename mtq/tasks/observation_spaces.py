@@ -45,7 +45,8 @@ def as_one_array(name: str, environment: gymnasium.Env) -> gymnasium.Env:
         The environment itself if its observations are arrays already, otherwise a wrapper around it.
 
     Raises:
-        ValueError: The observations have no fixed shape, or a part of them is an image of floats without bounds.
+        ValueError: The observations have no fixed shape, two parts have the same name, or a part is an image without
+            bounds.
     """
     space = environment.observation_space
     parts = list(_parts(space))
@@ -80,7 +81,7 @@ def read_parts(environment: gymnasium.Env) -> Parts:
         environment: An environment that `as_one_array` returned.
 
     Returns:
-        A tuple of pairs of a name and a shape: the key of a Dict or the number in a Tuple, joined by dots where they
+        A tuple of pairs of a name and a shape: the key of a Dict or the index in a Tuple, joined by dots where they
         are nested, and the shape of the part's array, of one axis for discrete parts and single numbers. Empty if the
         observation is not a Dict or Tuple.
     """
@@ -223,7 +224,7 @@ def is_image(shape: tuple[int, ...]) -> bool:
     return len(shape) > 2 or (len(shape) == 2 and min(shape) >= LARGE)
 
 
-def parts_of(environment: Any) -> tuple[tuple[str, str], ...]:
+def part_spaces(environment: Any) -> tuple[tuple[str, str], ...]:
     """Returns the names and spaces of the parts of a flattened observation, in order.
 
     Args:

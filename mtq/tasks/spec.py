@@ -32,8 +32,8 @@ class TaskSpec:
             tf-agents spec. The environment is stepped with its own numbers, and an export returns them.
         observation_low: The lower bound that belongs to `observation_high`, in the same form; None for 0.
         frame_stack: The number of frames of which an observation consists.
-        parts: The name and the shape of each part of a Dict or Tuple, whose arrays lie one after the other in the
-            vector that is one frame, as `gymnasium.spaces.flatten` arranges them; empty for other observations.
+        parts: The name and the shape of each part of a Dict or Tuple observation, in the order in which
+            `gymnasium.spaces.flatten` joins them to the vector of one frame. Empty for other observations.
     """
 
     observation_shape: tuple[int, ...]
@@ -51,6 +51,11 @@ class TaskSpec:
             if isinstance(getattr(self, bound), list):  # from a file
                 object.__setattr__(self, bound, tuple(getattr(self, bound)))
         object.__setattr__(self, "parts", tuple((name, tuple(shape)) for name, shape in self.parts))
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """The names of the parts of a Dict or Tuple observation."""
+        return tuple(name for name, _ in self.parts)
 
     def __repr__(self) -> str:
         fields = [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]
@@ -96,8 +101,8 @@ def stacked_spec(name: str, frame: TaskSpec, frame_stack: int) -> TaskSpec:
         others becomes `frame_stack` times as long.
 
     Raises:
-        ValueError: The frames, or parts of them, may have their channels first, or their bounds differ from column to
-            column.
+        ValueError: The shape does not show whether the channels of the frames, or of a part of them, come first or
+            last; or the bounds of frames or parts of two axes differ from column to column.
     """
     if frame_stack == 1:
         return frame
@@ -136,7 +141,8 @@ def part_specs(name: str, spec: TaskSpec) -> dict[str, TaskSpec]:
         The spec of each part, by its name, in the order of the vector; empty for other observations.
 
     Raises:
-        ValueError: A part of several frames may have its channels first, or its bounds differ from column to column.
+        ValueError: Frames are stacked, and the shape of a part does not show whether its channels come first or last,
+            or the bounds of a part of two axes differ from column to column.
     """
     specs, start = {}, 0
     size = spec.observation_shape[-1] // spec.frame_stack

@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 
-from mtq.tasks.atari import game_of, id_of, is_atari
+from mtq.tasks.atari import game_of, id_of, is_atari, without_module
 from mtq.tasks.environment_source import IN_GRAPH
 from mtq.tasks.task import Task, TaskSet
 
@@ -52,6 +52,7 @@ def task(name: str, num_envs: int = 1, env_kwargs: Mapping[str, Any] | None = No
         >>> mtq.suites.task("mountain_car").max_episode_steps
         1000
     """
+    name = without_module(name)
     settings: dict[str, Any] = {"num_envs": num_envs, "env_kwargs": dict(env_kwargs or {})}
     if name in _CLASSIC_CONTROL:
         environment, limit, reference = _CLASSIC_CONTROL[name]
@@ -132,11 +133,12 @@ def minatar(games: Sequence[str] = tuple(_MINATAR), num_envs: int = 1, in_graph:
 
 
 def atari(games: Sequence[str], num_envs: int = 1, env_kwargs: Mapping[str, Any] | None = None) -> TaskSet:
-    """Creates tasks of Atari games with the usual preprocessing, which needs the extra `atari`.
+    """Creates tasks of Atari games with the standard preprocessing, which needs the extra `atari`.
 
-    An observation is the stack of the last four frames, `[84, 84, 4]` uint8: gray, every fourth of the emulator, each
-    the maximum of two. Rewards are clipped to 1 for training. All games have the same 18 actions, and the emulator
-    repeats the previous action with a probability of 0.25.
+    An observation is the stack of the last four frames, `[84, 84, 4]` uint8. An action is repeated for four frames of
+    the emulator, and the observed frame is the maximum of the last two, in gray. Rewards are clipped to `[−1, 1]` for
+    training. By default all games have the same 18 actions, and the emulator repeats the previous action with a
+    probability of 0.25.
 
     Args:
         games: The names of the games, such as `["pong", "space_invaders"]`, or their ids.

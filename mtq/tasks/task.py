@@ -12,13 +12,21 @@ import keras
 from mtq.checks import integer, is_real, real
 from mtq.errors import raised_in
 from mtq.storage.deserialization import class_of
-from mtq.tasks.atari import FRAME_STACK, REWARD_CLIP, is_atari
+from mtq.tasks.atari import FRAME_STACK, REWARD_CLIP, is_atari, without_module
 from mtq.tasks.environment_source import EnvironmentSource, is_tf_agents, make_environment
-from mtq.tasks.observation_spaces import parts_of
+from mtq.tasks.observation_spaces import part_spaces
 from mtq.tasks.reference_return import ReadReference, known_reference
 from mtq.tasks.spec import TaskSpec, read_spec, stacked_spec
 from mtq.tasks.task_config import listed_tasks, task_arguments
 from mtq.tasks.task_names import check_names_together, check_task_name
+
+
+class _DefaultInt(int):
+    """A setting that was chosen for the environment rather than given by the user."""
+
+
+class _DefaultFloat(float):
+    """A setting that was chosen for the environment rather than given by the user."""
 
 
 @keras.saving.register_keras_serializable("mtq")
@@ -31,7 +39,7 @@ class Task:
             output, the logs and the export's signature. Python's keywords, names that begin with `val_`, the prefix of
             evaluation logs, and names that the export uses itself are not allowed.
         environment: A Gymnasium id such as `"CartPole-v1"`, or `"module:Id"`, whose module is imported first; the id of
-            an Atari game such as `"ALE/Pong-v5"`, which means the preprocessing of `mtq.tasks.atari.Preprocessing`; an
+            an Atari game such as `"ALE/Pong-v5"`, preprocessed as by `mtq.tasks.atari.Preprocessing`; an
             in-graph environment, given by a name such as `"in_graph/CartPole"` or as a `mtq.dynamics.Dynamics`; a
             callable without arguments that returns a Gymnasium or a tf-agents environment; or a tf-agents environment,
             of which there can then be only one copy. Discrete, Dict and Tuple observations become one vector, as by
@@ -40,7 +48,7 @@ class Task:
         weight: The task's weight in the loss, at least 0. `compile(loss_weights=…)` overrides it.
         reward_scale: The factor by which rewards are multiplied before training; returns are reported unscaled.
         reward_clip: The bound to which scaled rewards are clipped, `[−reward_clip, reward_clip]`. By default 1 for
-            Atari games, and no clipping (None) for others; `math.inf` is no clipping for Atari games.
+            Atari games, for which `math.inf` turns clipping off, and None (no clipping) for others.
         num_envs: The number of copies of the environment that are stepped at once for training.
         max_episode_steps: The time limit in environment steps, which replaces the environment's own; None keeps it. An
             episode that reaches it is truncated: values are bootstrapped past it.
@@ -48,10 +56,10 @@ class Task:
             solved. By default the `reward_threshold` that Gymnasium registers, if the task uses the time limit, the
             rewards and the settings for which it was registered; None otherwise. A default is read again if
             `dataclasses.replace` changes the environment or max_episode_steps.
-        frame_stack: The number of the latest frames, the observations of the environment, that the network receives as
-            one observation; by default 4 for Atari games, and 1 for others. They are stacked on the last axis, oldest
-            first; at the start of an episode, its first frame stands for those before it. Replay buffers store each
-            frame once. Of a Dict or Tuple, each part is stacked.
+        frame_stack: The number of frames in one observation of the network: the latest observations of the environment,
+            stacked on the last axis, oldest first. By default 4 for Atari games and 1 for others. At the start of an
+            episode, its first frame is repeated for the missing ones. Each part of a Dict or Tuple is stacked
+            separately. Replay buffers store each frame once.
         env_kwargs: The arguments with which an environment given by its id or name is made, such as `{"map_name":
             "8x8"}`: JSON values, because they are saved with the task. For Atari games, the settings of
             `mtq.tasks.atari.Preprocessing`.
@@ -86,14 +94,21 @@ class Task:
         self._check_number("discount", float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
         object.__setattr__(self, "weight", float(self.weight))
         self._check_number("reward_scale", float, lambda value: math.isfinite(value) and value != 0, "finite and not 0")
-        if self.frame_stack is None:
+        object.__setattr__(self, "environment", without_module(self.environment))
+        is_default_stack = self.frame_stack is None or isinstance(self.frame_stack, _DefaultInt)
+        if is_default_stack:
             object.__setattr__(self, "frame_stack", FRAME_STACK if is_atari(self.environment) else 1)
-        if self.reward_clip is None and is_atari(self.environment):
-            object.__setattr__(self, "reward_clip", REWARD_CLIP)
+        is_default_clip = self.reward_clip is None or isinstance(self.reward_clip, _DefaultFloat)
+        if is_default_clip:
+            object.__setattr__(self, "reward_clip", REWARD_CLIP if is_atari(self.environment) else None)
         if not (is_atari(self.environment) and is_real(self.reward_clip) and self.reward_clip == math.inf):
             self._check_number("reward_clip", float, lambda value: value > 0, "above 0, or None", optional=True)
         self._check_number("num_envs", int, lambda value: value >= 1, "an integer of at least 1")
         self._check_number("frame_stack", int, lambda value: value >= 1, "an integer of at least 1")
+        if is_default_stack:  # chosen again if dataclasses.replace changes the environment
+            object.__setattr__(self, "frame_stack", _DefaultInt(self.frame_stack))
+        if is_default_clip and self.reward_clip is not None:
+            object.__setattr__(self, "reward_clip", _DefaultFloat(self.reward_clip))
         self._check_number(
             "max_episode_steps", int, lambda value: value >= 1, "an integer of at least 1, or None", optional=True
         )
@@ -108,16 +123,16 @@ class Task:
             self._check(
                 "num_envs", self.num_envs == 1, "1 with a tf-agents environment object, or the environment a callable"
             )
-        is_of_other_stacks = isinstance(self.spec, TaskSpec) and self.spec.frame_stack != self.frame_stack
-        if is_of_other_stacks and self.environment is not None:
+        has_other_stack = isinstance(self.spec, TaskSpec) and self.spec.frame_stack != self.frame_stack
+        if has_other_stack and self.environment is not None:
             object.__setattr__(self, "spec", None)  # read again
         if self.spec is None or (is_outdated and self.environment is not None):
             self._read_environment()
         self._check("spec", isinstance(self.spec, TaskSpec), "an mtq.tasks.TaskSpec, or None to be read")
         if self.spec.frame_stack != self.frame_stack:
             raise ValueError(
-                f"frame_stack of task '{self.name}' must be that of its spec, {self.spec.frame_stack}. Received: "
-                f"{self.frame_stack}. Give the task an environment, from which the spec is read."
+                f"frame_stack of task '{self.name}' must equal the frame_stack of its spec, {self.spec.frame_stack}. "
+                f"Received: {self.frame_stack}. Pass the environment, so that the spec is read from it."
             )
 
     @property
@@ -149,8 +164,9 @@ class Task:
         config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         config["environment"] = self.environment if isinstance(self.environment, str) else None
         config["spec"] = dataclasses.asdict(self.spec)
-        if self.reference_return is not None:
-            config["reference_return"] = float(self.reference_return)
+        for field in ("reference_return", "reward_clip"):
+            config[field] = None if config[field] is None else float(config[field])
+        config["frame_stack"] = int(self.frame_stack)
         if self.frame_stack == 1:  # as in the files of earlier versions, to which a study compares its tasks
             del config["frame_stack"], config["spec"]["frame_stack"]
         if not self.spec.parts:
@@ -205,7 +221,7 @@ class Task:
 
     def _check_fits(self, environment: Any) -> None:
         spec = stacked_spec(self.name, read_spec(self.name, environment), self.frame_stack)
-        parts = parts_of(environment)
+        parts = part_spaces(environment)
         first_parts = vars(self).setdefault("_parts", parts)  # those of the first copy
         if parts != first_parts:
             raise ValueError(
@@ -240,12 +256,13 @@ class Task:
         except (TypeError, ValueError, RecursionError):
             is_kept = False
         self._check("env_kwargs", is_kept, "JSON values. Make the environment in a callable to pass others")
+        object.__setattr__(self, "env_kwargs", json.loads(json.dumps(self.env_kwargs)))  # shared with nobody
 
     def _read_environment(self) -> None:
         environment = self.make_environment()
         spec = stacked_spec(self.name, read_spec(self.name, environment), self.frame_stack)
         object.__setattr__(self, "spec", spec)
-        object.__setattr__(self, "_parts", parts_of(environment))
+        object.__setattr__(self, "_parts", part_spaces(environment))
         if self.reference_return is None:
             threshold = known_reference(environment)
             reference = None if threshold is None else ReadReference(threshold, self._environment_settings())

@@ -1,6 +1,7 @@
 """Atari's games: their preprocessing, the ends of their episodes, and what they are trained and recorded from."""
 
 import dataclasses
+import json
 import math
 import sys
 
@@ -47,7 +48,7 @@ def test_settings_are_kept_with_the_task_and_used():
 @pytest.mark.parametrize(
     ("env_kwargs", "message"),
     [
-        ({"mode": 1}, r"env_kwargs of task 'a' must be some of \['frame_skip', .* Received: 'mode'"),
+        ({"mode": 1}, r"keys of env_kwargs of task 'a' must be among \['frame_skip', .* Received: 'mode'"),
         ({"frame_skip": 0}, r"frame_skip in env_kwargs of task 'a' must be an integer of at least 1"),
         ({"repeat_action_probability": 2}, "repeat_action_probability .* from 0 to 1"),
         ({"full_action_space": "no"}, "full_action_space .* must be True or False"),
@@ -215,7 +216,7 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
     assert main([*f"train --tasks Short-v0 --import mtq_test_games --out third {settings}".split(), *longer]) == 0
     assert mtq.runs.load_best("third").tasks["Short"].env_kwargs == {"steps": 11}
     assert main(["evaluate", "second", "--import", "no_such_module"]) == 2
-    assert "--import must name modules that can be imported. Received: 'no_such_module'" in capsys.readouterr().err
+    assert "The module 'no_such_module' must be one that can be imported" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -267,3 +268,83 @@ def test_arguments_that_the_environment_does_not_take_are_named():
         mtq.Task("a", "in_graph/CartPole", env_kwargs={"no_such": 1})
     with pytest.raises((ValueError, mtq.environments.BrokenEnvironmentError), match="no_such"):
         mtq.Task("a", "CartPole-v1", env_kwargs={"no_such": 1})
+
+
+def test_defaults_follow_the_environment_when_a_task_is_changed():
+    pong, cart_pole = mtq.Task("a", "ALE/Pong-v5"), mtq.Task("a", "CartPole-v1")
+    changed = dataclasses.replace(pong, environment="CartPole-v1", spec=None)
+    assert changed == cart_pole
+    assert (changed.frame_stack, changed.reward_clip) == (1, None)
+    assert dataclasses.replace(cart_pole, environment="ALE/Pong-v5", spec=None) == pong
+    given = mtq.Task("a", "ALE/Pong-v5", frame_stack=2, reward_clip=3.0)
+    kept = dataclasses.replace(given, environment="CartPole-v1", spec=None)
+    assert (kept.frame_stack, kept.reward_clip, kept.spec.observation_shape) == (2, 3.0, (8,))
+    for task in (pong, cart_pole, given):
+        assert mtq.Task.from_config(json.loads(json.dumps(task.get_config()))) == task
+
+
+def test_the_id_with_its_module_is_the_same_game():
+    assert mtq.Task("a", "ale_py:ALE/Pong-v5") == mtq.Task("a", "ALE/Pong-v5")
+    assert mtq.suites.task("ale_py:ALE/Pong-v5") == mtq.suites.task("ALE/Pong-v5")
+
+
+def test_arguments_are_shared_with_nobody():
+    inner = {"desc": ["SFFF", "FHFH", "FFFH", "HFFG"]}
+    task = mtq.Task("lake", "FrozenLake-v1", env_kwargs=inner)
+    inner["desc"][0] = "SHHH"
+    assert task.env_kwargs["desc"][0] == "SFFF"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "mtq_broken:X-v0"], "which failed with SyntaxError"),
+        (["--tasks", "no_such_module:X-v0"], "which failed with ModuleNotFoundError"),
+        (
+            ["--tasks", "CartPole-v1", "--env-kwargs", '{"CartPole-v1": {"nope": 1}}'],
+            "env_kwargs of task 'CartPole' must be arguments of the environment's constructor",
+        ),
+    ],
+)
+def test_mistakes_in_the_environment_are_one_message(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mtq_broken.py").write_text("def (:\n")
+    assert main(["train", *arguments, "--steps", "8", "--out", "run"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_is_not_resumed_with_other_arguments(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = "--steps 8 --warmup-steps 16 --evaluations 1 --episodes 1 --num-envs 1 --batch-size 4"
+    command = f"train --tasks FrozenLake-v1 --out run {settings}".split()
+    assert main(command) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    for option in ("env_kwargs", "imports"):  # as written by a version without these options
+        del record["options"][option]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    other = ["--env-kwargs", '{"FrozenLake-v1": {"is_slippery": false}}', "--resume"]
+    assert main([*command, *other]) == 2
+    assert "env_kwargs of task 'FrozenLake' {} → {'is_slippery': False}" in capsys.readouterr().err
+
+
+def test_arguments_in_a_file_name_no_module():
+    gymnasium.register("MtqMakes-v0", lambda env_id: gymnasium.make(env_id))
+    config = mtq.Task("a", "MtqMakes-v0", env_kwargs={"env_id": "CartPole-v1"}).get_config()
+    assert mtq.Task.from_config(config).make_environment() is not None
+    config["env_kwargs"] = {"env_id": ["this:CartPole-v1"]}
+    with pytest.raises(ValueError, match="Received: 'this:CartPole-v1', which would import a module"):
+        mtq.Task.from_config(config).make_environment()
+
+
+@pytest.mark.thorough
+def test_workers_of_a_study_import_the_modules_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mtq_test_lakes.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Lakes/Dry-v0', 'gymnasium.envs.toy_text.frozen_lake:FrozenLakeEnv', max_episode_steps=9)\n"
+    )
+    settings = "--epochs 1 --updates-per-epoch 2 --seeds 1 --workers 1 --warmup-steps 16 --episodes 1 --batch-size 4"
+    command = f"study --import mtq_test_lakes --tasks Lakes/Dry-v0 --arms separate --out study {settings}"
+    assert main(command.split()) == 0, capsys.readouterr().err

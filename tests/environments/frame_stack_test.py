@@ -177,7 +177,9 @@ def test_another_number_of_frames_reads_the_spec_again():
     loaded = mtq.Task.from_config(task.get_config())
     assert loaded.spec == task.spec
     assert loaded.frame_stack == 4
-    with pytest.raises(ValueError, match=r"frame_stack of task 'a' must be that of its spec, 4\. Received: 2"):
+    with pytest.raises(
+        ValueError, match=r"frame_stack of task 'a' must equal the frame_stack of its spec, 4\. Received: 2"
+    ):
         dataclasses.replace(loaded, frame_stack=2)
 
 
@@ -203,3 +205,13 @@ def test_a_frame_of_another_shape_than_the_dynamics_declare_is_named():
     dynamics = CheckedDynamics("clock", Wrong(), frame_stack=4)
     with pytest.raises(ValueError, match=r"dynamics of task 'clock' must return the observation .*\(2, 40, 40\)"):
         dynamics.initial_state(tf.zeros([2, 1]))
+
+
+def test_stacks_as_long_as_the_replay_are_sampled():
+    task = mtq.Task("clock", lambda: Clock((10, 10)), frame_stack=100)
+    tasks = mtq.TaskSet([task])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.minatar_cnn(2, 4), seed=0), tasks)
+    experience = mtq.Experience(model, replay_capacity=100, warmup_steps=90, seed=0)
+    batch = next(iter(experience.batches(64)))["clock"]
+    newest = np.asarray(batch.next_observation)[:, 0, 0, -2:]
+    np.testing.assert_array_equal(newest[:, 1] - newest[:, 0], 1)  # an action leads to the next frame

@@ -193,9 +193,9 @@ def test_nothing_is_scaled_twice(name, high):
     def backbone():
         return keras.Sequential([AGAIN[name](), layers.Flatten(), layers.Dense(2)])
 
-    with pytest.raises(ValueError, match=error("must be for observations in [0, 1]", "'a'", "scale them again")):
+    with pytest.raises(ValueError, match=error("must take observations in [0, 1]", "'a' again")):
         network_of((9, 9, 3), backbone=backbone(), high=high)
-    with pytest.raises(ValueError, match="scale them again"):
+    with pytest.raises(ValueError, match="would scale those of 'a' again"):
         network_of((9, 9, 3), backbone=mlp([2]), encoders={"a": backbone()}, high=high)
     assert network_of((9, 9, 3), backbone=backbone())  # which come as they are
 

@@ -208,12 +208,12 @@ def test_the_default_encoders_of_a_dict():
     tasks = mtq.TaskSet([task_of(CELLS), task_of(large, "seeing"), mtq.Task("cart_pole", "CartPole-v1")])
     network = shared_q_network(tasks, mlp([16]), seed=0)
     assert [layer.name for layer in network.layers if isinstance(layer, keras.Sequential)] == [
-        "robot_image_part_encoder",
-        "seeing_eye_part_encoder",
+        "robot_part_0_image_encoder",
+        "seeing_part_0_eye_encoder",
         "backbone",
     ]
     assert network.get_layer("robot_encoder").units == network.get_layer("cart_pole_encoder").units
-    assert network.get_layer("seeing_eye_part_encoder").get_layer("conv_2").filters == 64  # a nature_cnn
+    assert network.get_layer("seeing_part_0_eye_encoder").get_layer("conv_2").filters == 64  # a nature_cnn
 
 
 def test_vectors_in_a_dict_may_have_encoders_too():
@@ -231,7 +231,7 @@ def test_vectors_in_a_dict_may_have_encoders_too():
 def test_images_in_a_dict_are_moved_like_others(shape):
     tasks = mtq.TaskSet([task_of(spaces.Dict({"eye": spaces.Box(0, 255, shape, np.uint8), "speed": SPEED}))])
     network = shared_q_network(tasks, mlp([8]), {"robot": {"eye": nature_cnn(8), "speed": None}}, seed=0)
-    assert network.get_layer("robot_eye_part_encoder").get_layer("conv_0").kernel.shape[2] == (
+    assert network.get_layer("robot_part_0_eye_encoder").get_layer("conv_0").kernel.shape[2] == (
         4 if len(shape) == 3 else 1
     )
 
@@ -331,3 +331,131 @@ def test_parts_in_a_file_that_do_not_fit_are_refused(parts):
 def test_a_part_does_not_lose_integers_in_half_precision():
     layer = ObservationPart(1, (2,), dtype="float16")
     assert layer(tf.constant([[0.0, 2049.0, 65_537.0]])).numpy().tolist() == [[2049.0, 65_537.0]]
+
+
+@pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
+def half_precision(request):
+    keras.config.set_dtype_policy(request.param)
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+class Room(layers.Layer):
+    """A layer of a user's own that holds an embedding."""
+
+    def __init__(self):
+        super().__init__(name="own_room")
+        self.rooms = layers.Embedding(3_000, 4)
+
+    def build(self, input_shape):
+        self.rooms.build(input_shape)
+
+    def call(self, rooms):
+        return keras.ops.reshape(self.rooms(rooms), (-1, 4))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 4)
+
+
+def encoder_of_rooms(kind):
+    embedding = layers.Embedding(3_000, 4, embeddings_initializer="glorot_normal", name="rooms")
+    flatten = layers.Flatten(name="flat_rooms")
+    kinds = {
+        "layers": lambda: keras.Sequential([embedding, flatten], name="encoder_of_rooms"),
+        "function": lambda: lambda rooms: flatten(embedding(rooms)),
+        "own layer": Room,
+    }
+    return kinds[kind]()
+
+
+def rows_of(space, encoders, rooms):
+    tasks = mtq.TaskSet([task_of(space)])
+    network = shared_q_network(tasks, mlp([8]), {"robot": encoders}, seed=0)
+    size = tasks["robot"].spec.observation_shape[0]
+    observations = np.zeros((len(rooms), size), np.float32)
+    observations[:, 0] = rooms
+    return np.asarray(network({"robot": tf.constant(observations)})["robot"], np.float32)
+
+
+@pytest.mark.parametrize("kind", ["layers", "function", "own layer"])
+def test_categories_arrive_as_they_are(kind):
+    """Neither scaled to [0, 1], where all but the last would be category 0, nor rounded."""
+    rooms, seen = [0, 3, 7, 2_998, 2_999], spaces.Box(0, 2_999, (1,), np.int64)
+    alone = rows_of(seen, encoder_of_rooms(kind), rooms)
+    in_a_dict = rows_of(
+        spaces.Dict({"room": seen, "speed": SPEED}), {"room": encoder_of_rooms(kind), "speed": None}, rooms
+    )
+    for rows in (alone, in_a_dict):
+        assert len(np.unique(rows, axis=0)) == len(rooms)
+
+
+@pytest.mark.parametrize("kind", ["layers", "function", "own layer"])
+def test_half_precision_does_not_change_categories(half_precision, kind):
+    rooms, seen = [256, 257, 2_048, 2_049, 2_998, 2_999], spaces.Box(0, 2_999, (1,), np.int64)
+    space = spaces.Dict({"room": seen, "speed": SPEED})
+    in_a_dict = rows_of(space, {"room": encoder_of_rooms(kind), "speed": None}, rooms)
+    for rows in (rows_of(seen, encoder_of_rooms(kind), rooms), in_a_dict):
+        assert len(np.unique(rows, axis=0)) == len(rooms)
+
+
+def test_categories_in_half_precision_that_would_be_rounded_are_refused(half_precision):
+    tasks = mtq.TaskSet([task_of(spaces.Box(0, 2_999, (1,), np.int64))])
+    backbone = keras.Sequential([layers.Embedding(3_000, 4), layers.Flatten()])
+    with pytest.raises(ValueError, match=error("'robot' must reach an encoder", "encoders={task: layer")):
+        shared_q_network(tasks, backbone)
+    inputs = keras.Input((1,))
+    functional = keras.Model(inputs, layers.Flatten()(layers.Embedding(3_000, 4)(inputs)))
+    with pytest.raises(ValueError, match=error("must be of integers", "float32", "dtype='int32'")):
+        shared_q_network(tasks, mlp([8]), {"robot": functional})
+
+
+@pytest.mark.parametrize("keys", [("左", "右"), ("a-b", "a_b"), ("observation", "backbone")])
+def test_parts_may_have_any_names(keys, tmp_path):
+    tasks = mtq.TaskSet([task_of(spaces.Dict(dict.fromkeys(keys, IMAGE)))])
+    encoders = {"robot": dict(zip(tasks["robot"].spec.part_names, (minatar_cnn(2, 4), minatar_cnn(2, 4)), strict=True))}
+    model = mtq.MultiTaskDQN(shared_q_network(tasks, mlp([8]), encoders, seed=0), tasks)
+    model.save(tmp_path / "model.keras")
+    rows = tf.ones([2, *tasks["robot"].spec.observation_shape])
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.paths["robot"](rows), model.paths["robot"](rows))
+
+
+def test_names_of_tasks_and_parts_that_join_to_one():
+    tasks = mtq.TaskSet([task_of(spaces.Dict({"b_c": IMAGE}), "a"), task_of(spaces.Dict({"c": IMAGE}), "a_b")])
+    assert shared_q_network(tasks, mlp([8]), seed=0).count_params()
+
+
+def test_a_trained_backbone_encodes_the_images_of_another_network():
+    first = shared_q_network(mtq.TaskSet([task_of(IMAGE)]), minatar_cnn(4, 8), seed=0)
+    trained = first.get_layer("backbone")
+    encoders = {"robot": {"image": trained, "room": None, "speed": None}}
+    second = shared_q_network(mtq.TaskSet([task_of(CELLS)]), mlp([8]), encoders, seed=1)
+    assert first.get_layer("backbone") is trained
+    kernels = [weight for weight in second.trainable_variables if tuple(weight.shape) == (3, 3, 3, 4)]
+    assert kernels == [trained.get_layer("conv_0").kernel]
+    with pytest.raises(ValueError, match=error("encoder of task 'robot' must not be the backbone")):
+        shared_q_network(mtq.TaskSet([task_of(CELLS)]), trained, encoders)
+
+
+def test_an_encoder_after_the_parts():
+    tasks = mtq.TaskSet([task_of(CELLS), mtq.Task("cart_pole", "CartPole-v1")])
+    parts = {"image": minatar_cnn(4, 8), "room": None, "speed": None}
+    encoders = {"robot": (parts, layers.Dense(6, name="joined")), "cart_pole": layers.Dense(6, name="alone")}
+    network = shared_q_network(tasks, mlp([8]), encoders, seed=0)
+    assert network.get_layer("joined").kernel.shape == (15, 6)
+
+
+@pytest.mark.parametrize("space", [CELLS, spaces.Dict({"eye": spaces.Box(0, 255, (40, 48, 3), np.uint8)})])
+def test_a_study_sees_the_images_of_a_dict(space):
+    from mtq.study.design.network import default_network
+
+    tasks = mtq.TaskSet([task_of(space), mtq.Task("cart_pole", "CartPole-v1")])
+    arms = [mtq.study.Arm("shared"), mtq.study.Arm("wide", width=2.0)]
+    kernels = [
+        [weight.shape for weight in default_network(tasks, arm).trainable_variables if len(weight.shape) == 4]
+        for arm in arms
+    ]
+    assert len(kernels[0]) == (1 if space is CELLS else 3)
+    assert kernels[0] != kernels[1] or space is not CELLS
+    counts = [default_network(tasks, arm).count_params() for arm in arms]
+    assert counts[1] > 1.5 * counts[0]

@@ -6,8 +6,11 @@ from collections.abc import Callable
 import keras
 
 from mtq.networks import backbone_for, dense_encoder, minatar_cnn, mlp, nature_cnn, shared_q_network
+from mtq.networks.encoding import TaskEncoder
+from mtq.networks.parts import has_images
 from mtq.study.design.arm import Arm
-from mtq.tasks.task import TaskSet
+from mtq.tasks.spec import part_specs
+from mtq.tasks.task import Task, TaskSet
 
 MakeNetwork = Callable[[TaskSet, Arm], keras.Model]
 _TOLERANCE = 0.25
@@ -18,6 +21,7 @@ def default_network(tasks: TaskSet, arm: Arm) -> keras.Model:
 
     For vectors it has an encoder of 128 units for each task and two layers of 128 units, so that separate and shared
     networks are equally deep; for small and large images, the convolutions of MinAtar's and the Nature DQN's networks.
+    Images in a Dict or Tuple have such convolutions in front of the encoder.
 
     Args:
         tasks: The tasks.
@@ -26,13 +30,27 @@ def default_network(tasks: TaskSet, arm: Arm) -> keras.Model:
     name = backbone_for([task.spec.observation_shape for task in tasks.values()])
     if name == "mlp":
         units = scaled(128, arm.width)
-        encoders = {name: dense_encoder(task, units) for name, task in tasks.items()}
+        encoders = {name: _encoder(task, arm.width) for name, task in tasks.items()}
         return shared_q_network(tasks, mlp([units, units]), encoders, shared_layers=arm.shared_layers)
+    return shared_q_network(tasks, _convolutions(name, arm.width), shared_layers=arm.shared_layers)
+
+
+def _encoder(task: Task, width: float) -> TaskEncoder:
+    """Returns the encoder of a task's vectors; of a Dict with images, also the convolutions of these."""
+    dense = dense_encoder(task, scaled(128, width))
+    if not has_images(task):
+        return dense
+    shapes = {part: spec.observation_shape for part, spec in part_specs(task.name, task.spec).items()}
+    convolutions = {
+        part: _convolutions(backbone_for([shape]), width) if len(shape) > 1 else None for part, shape in shapes.items()
+    }
+    return convolutions, dense
+
+
+def _convolutions(name: str, width: float) -> keras.Sequential:
     if name == "nature_cnn":
-        backbone = nature_cnn(scaled(512, arm.width))
-    else:
-        backbone = minatar_cnn(scaled(16, arm.width), scaled(128, arm.width))
-    return shared_q_network(tasks, backbone, shared_layers=arm.shared_layers)
+        return nature_cnn(scaled(512, width))
+    return minatar_cnn(scaled(16, width), scaled(128, width))
 
 
 def scaled(units: int, width: float) -> int:

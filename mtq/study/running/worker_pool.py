@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from mtq.storage.trust import import_environments, imported
+
 
 class Job(NamedTuple):
     """A run that is to be made.
@@ -107,7 +109,7 @@ class WorkerPool:
                 executor.shutdown(wait=True, cancel_futures=True)
 
     def _executor(self) -> futures.Executor:
-        arguments = (self._work, self._news, self._stop)
+        arguments = (self._work, self._news, self._stop, tuple(imported))
         if self._in_threads:
             return futures.ThreadPoolExecutor(1, initializer=_begin, initargs=arguments)
         context = multiprocessing.get_context("spawn")
@@ -144,10 +146,11 @@ def _next_job(left: Sequence[Job], last_arm: dict[int, str], worker: int) -> Job
 _here = threading.local()
 
 
-def _begin(work: Work, news: Any, stop: Any) -> None:
+def _begin(work: Work, news: Any, stop: Any, modules: Sequence[str]) -> None:
     _here.work, _here.news, _here.stop = work, news, stop
     parent = multiprocessing.parent_process()
     if parent is not None:
+        import_environments(*modules)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides when to stop
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
