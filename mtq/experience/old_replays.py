@@ -28,11 +28,17 @@ def converted(saved: Mapping[str, np.ndarray], replays: Mapping[str, Any]) -> di
             continue
         if parts and parts[0].shape == (replay.num_envs * replay.length, _NUMBERS_WITHOUT_AGE):
             result[f"{task}/replay/0"] = np.pad(parts[0], [(0, 0), (0, 1)])
+        if replay.is_binary and parts and parts[1].shape == (replay.num_envs * replay.num_places, replay.frame_size):
+            result[f"{task}/replay/1"] = _packed(parts[1])
         if _is_old(parts, replay):
             new = _convert(parts, replay)
             result = {name: value for name, value in result.items() if name not in names}
             result |= {f"{task}/replay/{number}": part for number, part in enumerate(new)}
     return result
+
+
+def _packed(bits: np.ndarray) -> np.ndarray:
+    return np.packbits(bits.astype(np.uint8), axis=-1, bitorder="little")
 
 
 def _is_old(parts: list[np.ndarray], replay: Replay) -> bool:
@@ -50,6 +56,8 @@ def _convert(parts: list[np.ndarray], replay: Replay) -> list[np.ndarray]:
     first, second = np.split(both, 2, axis=1)
     new = [variable.numpy() for variable in replay.state()]
     new_numbers, observations, _, _, place, owners = new[:6]
+    if replay.is_binary:
+        first, second = _packed(first), _packed(second)
     number = min(int(last_step) + 1, replay.length)
     steps, first_step = np.arange(last_step + 1 - number, last_step + 1), 0
     for copy in range(replay.num_envs if number else 0):

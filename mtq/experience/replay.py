@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from mtq.experience.bits import num_bytes, pack_bits, unpack_bits
 from mtq.experience.memory import Memory, Numbers
 from mtq.experience.sampler import Sampler, Selection, UniformSampler
 from mtq.interfaces import ReplayBuffer
@@ -54,6 +55,7 @@ class Replay(ReplayBuffer):
         sampler: The sampler; by default a `UniformSampler`.
         seed: The seed of the sampler.
         frame_stack: The number of frames k that are stacked on the last axis of each observation, oldest first.
+        is_binary: Whether observations are uint8 of 0 and 1, which are stored as bits.
 
     Attributes:
         sampler: The sampler.
@@ -62,6 +64,8 @@ class Replay(ReplayBuffer):
         num_places: The number of places for frames of each copy.
         observation_shape: The shape of an observation.
         frame_stack: The number of frames in an observation.
+        frame_size: The number of numbers in a frame.
+        is_binary: Whether frames are stored as bits.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Replay(ReplayBuffer):
         sampler: Sampler | None = None,
         seed: int = 0,
         frame_stack: int = 1,
+        is_binary: bool = False,
     ) -> None:
         self.length = capacity // num_envs
         super().__init__(spec, self.length * num_envs)
@@ -92,7 +97,8 @@ class Replay(ReplayBuffer):
             )
         numbers = tf.zeros([self.length * num_envs, len(Numbers._fields)])
         self._numbers = tf.Variable(numbers, trainable=False, name="numbers")
-        frames = tf.zeros([self.num_places * num_envs, size], dtype)
+        self.frame_size, self.is_binary = size, is_binary
+        frames = tf.zeros([self.num_places * num_envs, num_bytes(size) if is_binary else size], dtype)
         self._frames = tf.Variable(frames, trainable=False, name="frames")
         self._last_step = tf.Variable(-1, dtype=tf.int64, trainable=False)
         self._first_step = tf.Variable(0, dtype=tf.int64, trainable=False)  # whose frames have not been replaced
@@ -178,11 +184,11 @@ class Replay(ReplayBuffer):
         """
         shape = [*place.shape, *self.observation_shape]
         if self.frame_stack == 1:
-            return tf.reshape(tf.gather(self._frames, copy * self.num_places + place % self.num_places), shape)
+            return tf.reshape(self._frames_in(copy * self.num_places + place % self.num_places), shape)
         back = tf.minimum(tf.range(self.frame_stack - 1, -1, -1, tf.int64), age[..., None])  # […, k]
         rows = copy[..., None] * self.num_places + (place[..., None] - back) % self.num_places
-        frames = tf.gather(self._frames, rows)  # […, k, size]
-        size, channels, count = self._frames.shape[1], self._frame_shape[-1], math.prod(place.shape)
+        frames = self._frames_in(rows)  # […, k, size]
+        size, channels, count = self.frame_size, self._frame_shape[-1], math.prod(place.shape)
         if channels == 1:  # an axis of one channel would make the transposition slower
             return tf.reshape(tf.transpose(tf.reshape(frames, [count, self.frame_stack, size]), [0, 2, 1]), shape)
         pixels = tf.reshape(frames, [count, self.frame_stack, size // channels, channels])
@@ -222,12 +228,18 @@ class Replay(ReplayBuffer):
         _scatter(self._numbers, rows, numbers.pack())
         places = tf.concat([self._rows_of_places(0), self._rows_of_places(1)], axis=0)
         frames = tf.concat([items.observation, items.next_observation], axis=0)[..., -self._frame_shape[-1] :]
-        _scatter(self._frames, places, tf.reshape(frames, [2 * self.num_envs, -1]))
+        frames = tf.reshape(frames, [2 * self.num_envs, self.frame_size])
+        _scatter(self._frames, places, pack_bits(frames) if self.is_binary else frames)
         if self._removes_steps:
             _scatter(self._owners, places, tf.fill([2 * self.num_envs], step))
         self._advance(1 + tf.cast(items.is_last, tf.int64), items.is_last)
         self.sampler.added(step)
         return step
+
+    def _frames_in(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns the frames in some rows of the table, `[…, size]`."""
+        stored = tf.gather(self._frames, rows)
+        return unpack_bits(stored, self.frame_size) if self.is_binary else stored
 
     def _coming_age(self) -> tf.Tensor:
         """Returns the number of frames of the same episode in the stack before the coming step's frame, `[N]` int64."""

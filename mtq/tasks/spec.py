@@ -53,6 +53,11 @@ class TaskSpec:
         object.__setattr__(self, "parts", tuple((name, tuple(shape)) for name, shape in self.parts))
 
     @property
+    def is_binary(self) -> bool:
+        """Whether the observations are uint8 of 0 and 1."""
+        return self.observation_dtype == "uint8" and self.observation_low is None and self.observation_high == 1.0
+
+    @property
     def part_names(self) -> tuple[str, ...]:
         """The names of the parts of a Dict or Tuple observation."""
         return tuple(name for name, _ in self.parts)

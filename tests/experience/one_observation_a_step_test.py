@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import mtq
+from mtq.experience.bits import pack_bits, unpack_bits
 from mtq.experience.memory import Memory, memory_spec
 from mtq.experience.old_replays import converted
 from mtq.experience.replay import Replay
@@ -25,9 +26,10 @@ def task_of(shape, dtype, stack=1):
 class Beside:
     """A replay, and all of its steps with whole stacks in Python. Every frame is different."""
 
-    def __init__(self, shape, dtype, num_envs, capacity, ending, seed, stack=1):
+    def __init__(self, shape, dtype, num_envs, capacity, ending, seed, stack=1, is_binary=False):
         self.task, self.num_envs, self.ending, self.stack = task_of(shape, dtype, stack), num_envs, ending, stack
-        self.replay = Replay(memory_spec(self.task), num_envs, capacity, seed=seed, frame_stack=stack)
+        self.is_binary, spec = is_binary, memory_spec(self.task)
+        self.replay = Replay(spec, num_envs, capacity, seed=seed, frame_stack=stack, is_binary=is_binary)
         self.random, self.shape, self.dtype = np.random.default_rng(seed), shape, np.dtype(dtype)
         self.steps, self.current = [], self.first()
         self.add = tf.function(self.replay.add_batch)
@@ -37,7 +39,7 @@ class Beside:
 
     def frames(self):
         size = (self.num_envs, *self.shape)
-        high = 256 if self.dtype == np.uint8 else 2**20
+        high = 2 if self.is_binary else 256 if self.dtype == np.uint8 else 2**20
         return self.random.integers(high, size=size).astype(self.dtype)
 
     def step(self):
@@ -137,6 +139,8 @@ def test_memory_is_one_observation_a_step():
     size = lambda replay: sum(v.shape.num_elements() * v.dtype.size for v in replay.state())  # noqa: E731
     breakout = Replay(memory_spec(mtq.suites.task("breakout")), 1, 100_000)
     assert size(breakout) / 100_000 <= 500
+    in_bits = Replay(memory_spec(mtq.suites.task("breakout")), 1, 100_000, is_binary=True)
+    assert size(in_bits) / 100_000 <= 6 * 4 + 1.13 * (400 / 8 + 8)
     vector = Replay(memory_spec(task_of((17,), "float32")), 1, 100_000)
     assert size(vector) / 100_000 <= 6 * 4 + 1.13 * (17 * 4 + 8)
     for num_envs in (1, 8):
@@ -219,3 +223,43 @@ def test_the_first_step_does_not_continue_what_a_replay_held_before():
     first = held[0].read(tf.constant([0], tf.int64))
     assert first.is_last.numpy().all()
     assert (first.next_observation.numpy() == 7).all()
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (8,), (3, 9), (2, 5, 4)])
+def test_bits_are_packed_as_numpy_packs_them(shape):
+    bits = np.random.default_rng(0).integers(2, size=shape).astype(np.uint8)
+    packed = pack_bits(tf.constant(bits))
+    np.testing.assert_array_equal(packed, np.packbits(bits, axis=-1, bitorder="little"))
+    np.testing.assert_array_equal(unpack_bits(packed, shape[-1]), bits)
+
+
+@pytest.mark.parametrize(("shape", "num_envs", "stack"), [((3, 5), 1, 1), ((4, 4, 3), 2, 1), ((5, 5, 1), 3, 4)])
+def test_binary_images_are_stored_as_bits(shape, num_envs, stack):
+    beside = Beside(shape, "uint8", num_envs, 60, ending=0.1, seed=0, stack=stack, is_binary=True)
+    assert beside.replay.state()[1].shape[1] == -(-np.prod(shape) // 8)
+    for turn in range(4):
+        for _ in range(25):
+            beside.step()
+        if turn % 2:
+            beside.restart()
+        beside.check(300, 2)
+
+
+def test_a_checkpoint_of_bytes_is_read_into_bits():
+    beside = Beside((4, 4, 3), "uint8", 2, 60, ending=0.1, seed=1, is_binary=True)
+    for _ in range(50):
+        beside.step()
+    saved = {f"a/replay/{number}": variable.numpy() for number, variable in enumerate(beside.replay.state())}
+    as_bytes = np.unpackbits(saved["a/replay/1"], axis=-1, count=48, bitorder="little")
+    new = converted(saved | {"a/replay/1": as_bytes}, {"a": beside.replay})
+    for name, part in saved.items():
+        np.testing.assert_array_equal(new[name], part)
+
+
+def test_tasks_of_binary_images_have_replays_of_bits():
+    tasks = mtq.suites.minatar(["breakout", "freeway"])
+    network = mtq.networks.shared_q_network(tasks, mtq.networks.minatar_cnn(2, 4), seed=0)
+    experience = mtq.Experience(mtq.MultiTaskDQN(network, tasks), replay_capacity=100, warmup_steps=32)
+    assert [replay.state()[1].shape[1] for replay in experience.replays.values()] == [50, 88]
+    assert not TaskSpec((10, 10, 4), "uint8", 255.0, 3).is_binary
+    assert not TaskSpec((10, 10, 4), "float32", None, 3).is_binary
