@@ -27,7 +27,9 @@ def pack_bits(bits: tf.Tensor) -> tf.Tensor:
     missing = 8 * num_bytes(size) - size
     padded = tf.pad(bits, [[0, 0]] * (bits.shape.rank - 1) + [[0, missing]]) if missing else bits
     by_byte = tf.reshape(padded, [*bits.shape[:-1], -1, 8])
-    values = tf.cast(tf.minimum(by_byte, 1), tf.int32) * [1 << place for place in _PLACES]  # sums of bytes are slow without XLA
+    values = tf.cast(tf.minimum(by_byte, 1), tf.int32) * [
+        1 << place for place in _PLACES
+    ]  # sums of bytes are slow without XLA
     return tf.cast(tf.reduce_sum(values, axis=-1), tf.uint8)
 
 
