@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ import gymnasium
 import mtq.tasks.gymnasium_ids  # noqa: F401  (registers ids such as `mtq/breakout`)
 from mtq.dynamics import BY_NAME, Dynamics
 from mtq.errors import raise_broken, raised_in
-from mtq.storage.trust import check_import
+from mtq.storage.trust import check_import, import_environments
 from mtq.tasks.atari import Atari, is_atari
 from mtq.tasks.observation_spaces import as_one_array
 from mtq.tasks.wrappers import check_no_running_normalization, layers, with_limit
@@ -96,7 +95,7 @@ def _from_id(
     check_import(name, environment_id, env_kwargs)
     module, has_module, _ = environment_id.partition(":")
     if has_module:
-        _import(name, module)
+        import_environments(module)
     settings = {**env_kwargs, "max_episode_steps": max_episode_steps, "disable_env_checker": True}
     try:
         environment = gymnasium.make(environment_id, **settings)
@@ -118,17 +117,6 @@ def _from_id(
         ) from error
     except BaseException as error:
         raise_broken(name, "its constructor", error)
-
-
-def _import(name: str, module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except Exception as error:
-        raise ValueError(
-            f"The module of the environment of task '{name}' must be one that can be imported. Received: {module!r}, "
-            f"which failed with {type(error).__name__}: {error}. Check its name, and that its folder is the current "
-            "one or on PYTHONPATH."
-        ) from error
 
 
 def _from_callable(name: str, source: Any) -> Any:

@@ -298,8 +298,8 @@ def test_arguments_are_shared_with_nobody():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tasks", "mtq_broken:X-v0"], "which failed with SyntaxError"),
-        (["--tasks", "no_such_module:X-v0"], "which failed with ModuleNotFoundError"),
+        (["--tasks", "mtq_broken:X-v0"], "Received: SyntaxError"),
+        (["--tasks", "no_such_module:X-v0"], "Received: ModuleNotFoundError"),
         (
             ["--tasks", "CartPole-v1", "--env-kwargs", '{"CartPole-v1": {"nope": 1}}'],
             "env_kwargs of task 'CartPole' must be arguments of the environment's constructor",
