@@ -419,7 +419,8 @@ class ReplicaExperience:
                 f"sampler must be a function without arguments that returns a Sampler. Received: one that returned "
                 f"{sampler!r}. Pass a class that derives from mtq.experience.sampler.Sampler, for example."
             )
-        return Replay(spec, task.num_envs, capacity, sampler, seed, task.frame_stack, task.spec.is_binary)
+        is_binary = task.spec.is_binary and task.spec.in_graph  # without XLA, bits take a fifth longer
+        return Replay(spec, task.num_envs, capacity, sampler, seed, task.frame_stack, is_binary)
 
 
 def _state(replay: ReplayBuffer) -> list[tf.Variable]:

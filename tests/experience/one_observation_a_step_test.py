@@ -256,7 +256,7 @@ def test_a_checkpoint_of_bytes_is_read_into_bits():
         np.testing.assert_array_equal(new[name], part)
 
 
-def test_tasks_of_binary_images_have_replays_of_bits():
+def test_in_graph_tasks_of_binary_images_have_replays_of_bits():
     tasks = mtq.suites.minatar(["breakout", "freeway"])
     network = mtq.networks.shared_q_network(tasks, mtq.networks.minatar_cnn(2, 4), seed=0)
     experience = mtq.Experience(mtq.MultiTaskDQN(network, tasks), replay_capacity=100, warmup_steps=32)
