@@ -341,8 +341,11 @@ def _num_places(length: int, num_bytes: int, frame_stack: int) -> int:
     """
     most = _most_places(length, frame_stack)
     share = _SHARE if num_bytes <= _LARGE else _SHARE_OF_LARGE
-    least = 2 * (frame_stack + min(length, _LEAST))  # so that some steps are always stored
-    return most if num_bytes <= _SMALL else min(max(length + length // share + _LEAST, least), most)
+    if num_bytes <= _SMALL:
+        return most
+    places = min(length + length // share + _LEAST, most)
+    # Else no steps of long stacks would be stored with some lengths of episodes.
+    return places if places // 2 > frame_stack else min(2 * (frame_stack + min(length, _LEAST)), most)
 
 
 def _scatter(table: tf.Variable, rows: tf.Tensor, values: tf.Tensor) -> None:

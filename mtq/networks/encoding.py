@@ -11,7 +11,7 @@ from mtq.keras_internals import flatten_layers, output_shapes
 from mtq.networks.encoders import Encoder, check_encoder, default_encoders, with_free_name
 from mtq.networks.layout import SMALLEST, to_image
 from mtq.networks.parts import has_images, part_encoders, part_layers
-from mtq.networks.scaling import IntegerCast, scaling_layer, with_integer_input
+from mtq.networks.scaling import scaling_layer
 from mtq.tasks.observation_spaces import LARGE
 from mtq.tasks.task import Task, TaskSet
 
@@ -130,20 +130,8 @@ def choose_encodings(
             layer for layer in (movers.get(name), with_free_name(given[name], f"{name}_encoder")) if layer is not None
         ]
         scaling = None if name in parts else scaling_layer(name, task.spec, [*layers, backbone])
-        if isinstance(scaling, IntegerCast):
-            _check_reaches_encoder(name, layers)
-            layers[-1] = with_integer_input(layers[-1], _shape_after(layers[:-1], task.spec.observation_shape))
         encodings[name] = Encoding(task, parts.get(name, {}), [*([] if scaling is None else [scaling]), *layers])
     return encodings
-
-
-def _check_reaches_encoder(name: str, layers: Sequence[Any]) -> None:
-    if not layers:
-        raise ValueError(
-            f"The observations of task '{name}' must reach an encoder that takes categories in half precision. "
-            "Received: a backbone whose first layer takes them. Pass that layer as the encoder: encoders={task: layer, "
-            "…}."
-        )
 
 
 def _split(given: Any) -> tuple[PartEncoders | None, Encoder | None]:

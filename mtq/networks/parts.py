@@ -12,7 +12,7 @@ from mtq.dynamics.stacked import stacked_shape
 from mtq.networks.backbones import backbone_for, minatar_cnn, nature_cnn
 from mtq.networks.encoders import Encoder, check_encoder, with_free_name
 from mtq.networks.layout import to_image
-from mtq.networks.scaling import IntegerCast, scaling_layer, with_integer_input
+from mtq.networks.scaling import scaling_layer
 from mtq.tasks.spec import TaskSpec, part_specs
 from mtq.tasks.task import Task
 
@@ -124,8 +124,6 @@ def part_layers(task: Task, encoders: Mapping[str, Encoder | None]) -> dict[str,
         mover = to_image(name, spec.observation_shape, encoder) if isinstance(encoder, keras.layers.Layer) else None
         after = [layer for layer in (mover, encoder) if layer is not None]
         scaling = scaling_layer(name, spec, after)
-        if isinstance(scaling, IntegerCast):
-            after[-1] = with_integer_input(after[-1], spec.observation_shape)
         taken = ObservationPart(start, shape, task.spec.frame_stack, name=name)
         layers[part] = [taken, *([] if scaling is None else [scaling]), *after]
         start += math.prod(shape)

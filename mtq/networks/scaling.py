@@ -1,16 +1,16 @@
 """Layers that scale observations to `[0, 1]` at the input of a network."""
 
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from mtq.keras_internals import flatten_layers
+from mtq.tasks.observation_spaces import scaling_bounds
 from mtq.tasks.spec import TaskSpec
 
 _EXACT_IN_16_BITS = 255
+_EXACT_INTEGERS = {"bfloat16": 2**8, "float16": 2**11}  # up to which a precision represents all integers
 _SMALL = 1 / 16  # a Rescaling by less than this expects numbers far above 1
 _ON_SHAPES = (
     keras.layers.InputLayer,
@@ -22,6 +22,7 @@ _ON_SHAPES = (
 _ON_INTEGERS = (
     keras.layers.Embedding,
     keras.layers.CategoryEncoding,
+    keras.layers.Discretization,
     keras.layers.Hashing,
     keras.layers.IntegerLookup,
 )
@@ -57,29 +58,11 @@ class BoundsScaling(keras.layers.Layer):
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
-@keras.saving.register_keras_serializable("mtq")
-class IntegerCast(keras.layers.Layer):
-    """Casts numbers that are categories to int32, which no precision of a network changes."""
-
-    is_row_wise = True
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)
-
-    def call(self, observations: Any) -> Any:
-        """Casts observations `[B, …]`."""
-        return keras.ops.cast(observations, "int32")
-
-    def compute_output_spec(self, observations: Any) -> keras.KerasTensor:
-        """Returns the shape of the input and int32."""
-        return keras.KerasTensor(observations.shape, "int32")
-
-
 def scaling_layer(name: str, spec: TaskSpec, layers: Sequence[Any]) -> keras.layers.Layer | None:
     """Creates the layer that scales a task's observations, or a part of them.
 
-    Integers are not scaled if the first layer treats them as categories: an embedding, or a layer or function that
-    holds one. In half precision, which would not distinguish them, they are cast to int32 instead.
+    Integers are not scaled if the first layer treats them as categories, such as an embedding. A function, or a layer
+    of the user's own, receives scaled numbers, whatever it does with them.
 
     Args:
         name: The name of the task, or of the task and the part, with which the layer's name begins.
@@ -87,17 +70,17 @@ def scaling_layer(name: str, spec: TaskSpec, layers: Sequence[Any]) -> keras.lay
         layers: The layers or functions that the observations pass through, in order.
 
     Returns:
-        The layer, or None if the observations are neither scaled nor cast.
+        The layer, or None if the observations are not scaled.
 
     Raises:
-        ValueError: The first layer scales observations itself, so that they would be scaled twice.
+        ValueError: The first layer scales observations itself, so that they would be scaled twice; or it takes
+            categories in a precision that does not distinguish them.
     """
     first = next(_layers_by_number(layers), None)
     high, low = spec.observation_high, spec.observation_low
-    categories = _category_layers(first)
-    if categories:
-        is_half = any(layer.compute_dtype != "float32" for layer in categories)
-        return IntegerCast(name=f"{name}_categories") if is_half and spec.observation_dtype == "float32" else None
+    if isinstance(first, _ON_INTEGERS):
+        _check_precision(first, layers, name, spec)
+        return None
     if high is None:
         return None
     if isinstance(first, keras.layers.Layer) and _scales_again(first):
@@ -112,44 +95,39 @@ def scaling_layer(name: str, spec: TaskSpec, layers: Sequence[Any]) -> keras.lay
     return BoundsScaling(0.0 if low is None else low, high, name=f"{name}_scaling", dtype="float32")
 
 
-def with_integer_input(layer: Any, shape: tuple[int, ...]) -> Any:
-    """Returns an encoder that does not convert categories to half precision before its first layer sees them.
+def _check_precision(layer: keras.layers.Layer, layers: Sequence[Any], name: str, spec: TaskSpec) -> None:
+    """Raises a ValueError if categories reach a layer in half precision, which would not distinguish them."""
+    low, high = scaling_bounds(spec.observation_dtype, spec.observation_low, spec.observation_high)
+    largest = max(np.max(np.abs(low)), np.max(np.abs(high)))
+    dtypes: list[str] = []
+    _collect_dtypes(layers, dtypes)
+    exact, dtype = min((_EXACT_INTEGERS.get(dtype, np.inf), dtype) for dtype in dtypes)
+    if spec.observation_dtype == "float32" and largest > exact:
+        raise ValueError(
+            f"Layer '{layer.name}', which takes the observations of '{name}' as categories, and the layers before it "
+            f"must have a dtype that distinguishes them. Received: {dtype}, which is exact to {exact}, for numbers to "
+            f"{largest:g}. Create these layers with dtype='float32', and put them into no model within a model."
+        )
 
-    Args:
-        layer: The encoder, which follows an `IntegerCast`. A `keras.Sequential` would convert its inputs.
-        shape: The shape of its inputs, without the batch axis.
+
+def _collect_dtypes(layers: Sequence[Any], dtypes: list[str]) -> bool:
+    """Collects the dtypes to which observations are cast up to the first layer that changes values.
 
     Returns:
-        The encoder, or a Sequential of the same layers whose inputs are int32.
-
-    Raises:
-        ValueError: The encoder is a functional model whose input is not of integers.
+        Whether that layer was found.
     """
-    if isinstance(layer, keras.Sequential):
-        return keras.Sequential([keras.Input(shape, dtype="int32"), *layer.layers], name=layer.name)
-    if (
-        isinstance(layer, keras.Model)
-        and hasattr(layer, "input")
-        and "int" not in keras.backend.standardize_dtype(layer.input.dtype)
-    ):
-        raise ValueError(
-            f"The input of '{layer.name}', whose first layer takes categories in half precision, must be of integers. "
-            f"Received: {layer.input.dtype}. Create it with keras.Input(shape, dtype='int32')."
-        )
-    return layer
-
-
-def _category_layers(first: Any) -> list[keras.layers.Layer]:
-    if isinstance(first, keras.layers.Layer):
-        is_own = type(first).__module__.startswith("keras.")  # whose inner layers do not receive its own input
-        found = [first] if is_own else flatten_layers(first)
-    elif callable(first):
-        held = inspect.getclosurevars(first) if inspect.isfunction(first) else None
-        values = [] if held is None else [*held.nonlocals.values(), *held.globals.values()]
-        found = [inner for value in values if isinstance(value, keras.layers.Layer) for inner in flatten_layers(value)]
-    else:
-        return []
-    return [layer for layer in found if isinstance(layer, _ON_INTEGERS)]
+    for layer in layers:
+        if isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "input")):
+            # A Sequential that is not built yet will cast its input to the precision of its first layer.
+            is_known = layer.built and getattr(layer, "inputs", None)
+            dtypes.append(layer.inputs[0].dtype if is_known else layer.layers[0].compute_dtype)
+            if _collect_dtypes(layer.layers, dtypes):
+                return True
+        elif not isinstance(layer, keras.layers.InputLayer):
+            dtypes.append(getattr(layer, "compute_dtype", "float32"))
+            if not isinstance(layer, _ON_SHAPES):
+                return True
+    return False
 
 
 def _scales_again(layer: keras.layers.Layer) -> bool:

@@ -27,9 +27,11 @@ def shared_q_network(
     """Joins a shared backbone with an encoder and a head for each task.
 
     Bounded integers and images of floats are scaled from their bounds to `[0, 1]` at the input; the exact rules are in
-    `mtq.tasks.observation_spaces`. Vectors of floats are not scaled. If no encoder is given and the backbone begins
-    with a convolution, Gymnasium's frame stacks `[frames, height, width]` and `[frames, height, width, channels]` are
-    rearranged to `[height, width, channels]`, and gray images `[height, width]` get a channel axis.
+    `mtq.tasks.observation_spaces`. Vectors of floats are not scaled, nor are integers that a layer of Keras takes as
+    categories, such as `Embedding`; encoders that are functions or layers of your own receive scaled numbers. If no
+    encoder is given and the backbone begins with a convolution, Gymnasium's frame stacks `[frames, height, width]` and
+    `[frames, height, width, channels]` are rearranged to `[height, width, channels]`, and gray images `[height, width]`
+    get a channel axis.
 
     Args:
         tasks: The tasks.

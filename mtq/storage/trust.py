@@ -3,10 +3,12 @@
 import contextlib
 import contextvars
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 imported: list[str] = []  # the modules that the user has named in import_environments
+_MODULE_AND_ID = re.compile(r"([^:/\s]+):(?!/)")  # as gymnasium.make splits them; not a URL
 _TRUSTING = contextvars.ContextVar("mtq_trusting_imports", default=False)
 
 
@@ -65,13 +67,15 @@ def check_import(name: str, environment: str, env_kwargs: Mapping[str, Any]) -> 
     """
     if not isinstance(environment, NamedInFile) or _TRUSTING.get():
         return
-    for text in (str(environment), *_texts(env_kwargs)):
-        if ":" not in text or text.partition(":")[0] in imported:
+    for role, text in (("environment", str(environment)), *(("env_kwargs", text) for text in _texts(env_kwargs))):
+        found = _MODULE_AND_ID.match(text)
+        if found is None or found[1] in imported:
             continue
+        subject = f"The environment of task '{name}'" if role == "environment" else f"Each id in env_kwargs of '{name}'"
         raise ValueError(
-            f"The environment of task '{name}' must be a registered id, because it was read from a file. Received: "
-            f"{text!r}, which would import a module and run its code. If you trust the file, load it "
-            "within `with mtq.tasks.trusting_imports():` (--trust-imports); or pass your own tasks as tasks=."
+            f"{subject} must be a registered id, because it was read from a file. Received: {text!r}, which would "
+            "import a module and run its code. If you trust the file, load it within `with "
+            "mtq.tasks.trusting_imports():` (--trust-imports); or pass your own tasks as tasks=."
         )
 
 
@@ -85,15 +89,27 @@ def import_environments(*modules: str) -> None:
         ValueError: A module cannot be imported.
     """
     for module in modules:
-        try:
-            importlib.import_module(module)
-        except Exception as error:
-            raise ValueError(
-                f"The module {module!r} must be one that can be imported. Received: {type(error).__name__}: {error}. "
-                "Check its name, and that its folder is the current one or on PYTHONPATH."
-            ) from error
+        import_module(module)
         if module not in imported:
             imported.append(module)
+
+
+def import_module(module: str) -> None:
+    """Imports a module.
+
+    Args:
+        module: Its name.
+
+    Raises:
+        ValueError: The module cannot be imported.
+    """
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        raise ValueError(
+            f"The module {module!r} must be one that can be imported. Received: {type(error).__name__}: {error}. "
+            "Check its name, and that its folder is the current one or on PYTHONPATH."
+        ) from error
 
 
 def _texts(value: Any) -> Iterator[str]:

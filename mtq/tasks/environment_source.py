@@ -11,7 +11,7 @@ import gymnasium
 import mtq.tasks.gymnasium_ids  # noqa: F401  (registers ids such as `mtq/breakout`)
 from mtq.dynamics import BY_NAME, Dynamics
 from mtq.errors import raise_broken, raised_in
-from mtq.storage.trust import check_import, import_environments
+from mtq.storage.trust import check_import, import_module
 from mtq.tasks.atari import Atari, is_atari
 from mtq.tasks.observation_spaces import as_one_array
 from mtq.tasks.wrappers import check_no_running_normalization, layers, with_limit
@@ -95,7 +95,7 @@ def _from_id(
     check_import(name, environment_id, env_kwargs)
     module, has_module, _ = environment_id.partition(":")
     if has_module:
-        import_environments(module)
+        import_module(module)
     settings = {**env_kwargs, "max_episode_steps": max_episode_steps, "disable_env_checker": True}
     try:
         environment = gymnasium.make(environment_id, **settings)

@@ -332,8 +332,10 @@ def test_arguments_in_a_file_name_no_module():
     gymnasium.register("MtqMakes-v0", lambda env_id: gymnasium.make(env_id))
     config = mtq.Task("a", "MtqMakes-v0", env_kwargs={"env_id": "CartPole-v1"}).get_config()
     assert mtq.Task.from_config(config).make_environment() is not None
-    config["env_kwargs"] = {"env_id": ["this:CartPole-v1"]}
-    with pytest.raises(ValueError, match="Received: 'this:CartPole-v1', which would import a module"):
+    config["env_kwargs"] = {"url": "http://localhost:80", "env_id": ["this:CartPole-v1"]}
+    with pytest.raises(
+        ValueError, match=r"env_kwargs of 'a' must be .* Received: 'this:CartPole-v1', which would import a module"
+    ):
         mtq.Task.from_config(config).make_environment()
 
 
@@ -348,3 +350,13 @@ def test_workers_of_a_study_import_the_modules_too(tmp_path, monkeypatch, capsys
     settings = "--epochs 1 --updates-per-epoch 2 --seeds 1 --workers 1 --warmup-steps 16 --episodes 1 --batch-size 4"
     command = f"study --import mtq_test_lakes --tasks Lakes/Dry-v0 --arms separate --out study {settings}"
     assert main(command.split()) == 0, capsys.readouterr().err
+
+
+def test_trust_in_one_file_ends_with_its_block(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mtq_trusted.py").write_text("")
+    config = mtq.Task("a", "CartPole-v1").get_config() | {"environment": "mtq_trusted:CartPole-v1"}
+    with mtq.tasks.trusting_imports():
+        assert mtq.Task.from_config(config).make_environment() is not None
+    with pytest.raises(ValueError, match="which would import a module"):
+        mtq.Task.from_config(config).make_environment()

@@ -340,73 +340,83 @@ def half_precision(request):
     keras.config.set_dtype_policy("float32")
 
 
-class Room(layers.Layer):
-    """A layer of a user's own that holds an embedding."""
-
-    def __init__(self):
-        super().__init__(name="own_room")
-        self.rooms = layers.Embedding(3_000, 4)
-
-    def build(self, input_shape):
-        self.rooms.build(input_shape)
-
-    def call(self, rooms):
-        return keras.ops.reshape(self.rooms(rooms), (-1, 4))
-
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], 4)
-
-
-def encoder_of_rooms(kind):
-    embedding = layers.Embedding(3_000, 4, embeddings_initializer="glorot_normal", name="rooms")
+def encoder_of_rooms(kind, dtype=None):
+    embedding = layers.Embedding(3_000, 4, embeddings_initializer="glorot_normal", dtype=dtype, name="rooms")
     flatten = layers.Flatten(name="flat_rooms")
-    kinds = {
-        "layers": lambda: keras.Sequential([embedding, flatten], name="encoder_of_rooms"),
-        "function": lambda: lambda rooms: flatten(embedding(rooms)),
-        "own layer": Room,
-    }
-    return kinds[kind]()
+    if kind == "nested":
+        return keras.Sequential([keras.Sequential([embedding], name="inner"), flatten], name="encoder_of_rooms")
+    return keras.Sequential([embedding, flatten], name="encoder_of_rooms")
 
 
 def rows_of(space, encoders, rooms):
     tasks = mtq.TaskSet([task_of(space)])
-    network = shared_q_network(tasks, mlp([8]), {"robot": encoders}, seed=0)
+    network = shared_q_network(tasks, mtq.networks.mlp([8]), {"robot": encoders}, seed=0)
     size = tasks["robot"].spec.observation_shape[0]
     observations = np.zeros((len(rooms), size), np.float32)
     observations[:, 0] = rooms
     return np.asarray(network({"robot": tf.constant(observations)})["robot"], np.float32)
 
 
-@pytest.mark.parametrize("kind", ["layers", "function", "own layer"])
+ROOM = spaces.Box(0, 2_999, (1,), np.int64)
+IN_A_DICT = spaces.Dict({"room": ROOM, "speed": SPEED})
+
+
+@pytest.mark.parametrize("kind", ["flat", "nested"])
 def test_categories_arrive_as_they_are(kind):
-    """Neither scaled to [0, 1], where all but the last would be category 0, nor rounded."""
-    rooms, seen = [0, 3, 7, 2_998, 2_999], spaces.Box(0, 2_999, (1,), np.int64)
-    alone = rows_of(seen, encoder_of_rooms(kind), rooms)
-    in_a_dict = rows_of(
-        spaces.Dict({"room": seen, "speed": SPEED}), {"room": encoder_of_rooms(kind), "speed": None}, rooms
-    )
-    for rows in (alone, in_a_dict):
+    """Not scaled to [0, 1], where all but the last would be category 0."""
+    rooms = [0, 3, 7, 2_998, 2_999]
+    alone = rows_of(ROOM, encoder_of_rooms(kind), rooms)
+    for rows in (alone, rows_of(IN_A_DICT, {"room": encoder_of_rooms(kind), "speed": None}, rooms)):
         assert len(np.unique(rows, axis=0)) == len(rooms)
 
 
-@pytest.mark.parametrize("kind", ["layers", "function", "own layer"])
-def test_half_precision_does_not_change_categories(half_precision, kind):
-    rooms, seen = [256, 257, 2_048, 2_049, 2_998, 2_999], spaces.Box(0, 2_999, (1,), np.int64)
-    space = spaces.Dict({"room": seen, "speed": SPEED})
-    in_a_dict = rows_of(space, {"room": encoder_of_rooms(kind), "speed": None}, rooms)
-    for rows in (rows_of(seen, encoder_of_rooms(kind), rooms), in_a_dict):
+@pytest.mark.parametrize("kind", ["flat", "nested"])
+def test_categories_that_half_precision_would_round_are_refused(half_precision, kind):
+    for dtype in (None, "float32") if kind == "nested" else (None,):
+        for space, in_part in ((ROOM, False), (IN_A_DICT, True)):
+            encoder = encoder_of_rooms(kind, dtype)
+            with pytest.raises(ValueError, match=error("'rooms'", "as categories", "2999", "dtype='float32'")):
+                rows_of(space, {"room": encoder, "speed": None} if in_part else encoder, [0])
+
+
+def test_the_remedy_for_categories_in_half_precision_works(half_precision):
+    rooms = [256, 257, 2_048, 2_049, 2_998, 2_999]
+    for space, in_part in ((ROOM, False), (IN_A_DICT, True)):
+        encoder = encoder_of_rooms("flat", "float32")
+        rows = rows_of(space, {"room": encoder, "speed": None} if in_part else encoder, rooms)
         assert len(np.unique(rows, axis=0)) == len(rooms)
 
 
-def test_categories_in_half_precision_that_would_be_rounded_are_refused(half_precision):
-    tasks = mtq.TaskSet([task_of(spaces.Box(0, 2_999, (1,), np.int64))])
-    backbone = keras.Sequential([layers.Embedding(3_000, 4), layers.Flatten()])
-    with pytest.raises(ValueError, match=error("'robot' must reach an encoder", "encoders={task: layer")):
-        shared_q_network(tasks, backbone)
-    inputs = keras.Input((1,))
-    functional = keras.Model(inputs, layers.Flatten()(layers.Embedding(3_000, 4)(inputs)))
-    with pytest.raises(ValueError, match=error("must be of integers", "float32", "dtype='int32'")):
-        shared_q_network(tasks, mlp([8]), {"robot": functional})
+def test_few_categories_are_exact_in_half_precision(half_precision):
+    few = spaces.Box(0, 255, (1,), np.int64)
+    rows = rows_of(few, encoder_of_rooms("flat"), list(range(250, 256)))
+    assert len(np.unique(rows, axis=0)) == 6
+
+
+def test_an_embedding_of_positions_does_not_stop_the_scaling_of_an_image():
+    class Positions(layers.Layer):
+        def __init__(self):
+            super().__init__(name="positions")
+            self.positions = layers.Embedding(360, 2)
+
+        def build(self, input_shape):
+            self.positions.build(None)
+
+        def call(self, images):
+            pixels = keras.ops.reshape(images, (-1, 360))
+            return pixels + self.positions(keras.ops.arange(360))[:, 0]
+
+    tasks = mtq.TaskSet([task_of(IMAGE)])
+    network = shared_q_network(tasks, mlp([8]), {"robot": Positions()}, seed=0)
+    assert "robot_scaling" in [layer.name for layer in network.layers]
+
+
+def test_bins_of_numbers_receive_them_unscaled():
+    tasks = mtq.TaskSet([task_of(spaces.Box(0, 4, (1,), np.int64))])
+    encoder = keras.Sequential([layers.Discretization([1.5, 2.5, 3.5], output_mode="one_hot"), layers.Flatten()])
+    network = shared_q_network(tasks, mlp([8]), {"robot": encoder}, seed=0)
+    rows = np.asarray(network({"robot": tf.constant([[1.0], [2.0], [3.0], [4.0]])})["robot"])
+    assert len(np.unique(rows, axis=0)) == 4
 
 
 @pytest.mark.parametrize("keys", [("左", "右"), ("a-b", "a_b"), ("observation", "backbone")])
