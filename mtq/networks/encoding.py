@@ -101,17 +101,15 @@ def choose_encodings(
         raise ValueError(f"encoders must be a dict from tasks to layers. Received: {encoders!r}.")
     if encoders is not None:
         check_keys("encoders", encoders, tasks)
-        for name, encoder in encoders.items():
-            of_parts, whole = _split(encoder)
-            if any(layer is backbone for layer in [whole, *(of_parts or {}).values()]):
-                raise ValueError(
-                    f"An encoder of task '{name}' must not be the backbone. Received: '{backbone.name}' as both. "
-                    "Create another layer."
-                )
-    given: dict[str, Any] = dict.fromkeys(tasks) if encoders is None else {name: encoders[name] for name in tasks}
+    given: dict[str, Any] = {}
     parts = {}
     for name, task in tasks.items():
-        of_parts, after = _split(given[name])
+        of_parts, after = _split(None if encoders is None else encoders[name])
+        if any(layer is backbone for layer in [after, *(of_parts or {}).values()]):
+            raise ValueError(
+                f"An encoder of task '{name}' must not be the backbone. Received: '{backbone.name}' as both. "
+                "Create another layer."
+            )
         if of_parts is not None or (after is None and has_images(task)):
             parts[name] = part_layers(task, part_encoders(task, of_parts))
         given[name] = after

@@ -252,11 +252,12 @@ class Task:
             "env_kwargs", "max_episode_steps" not in self.env_kwargs, "without max_episode_steps, which the task has"
         )
         try:
-            is_kept = json.loads(json.dumps(self.env_kwargs)) == self.env_kwargs
+            kept = json.loads(json.dumps(self.env_kwargs))  # a copy, which is shared with nobody
         except (TypeError, ValueError, RecursionError):
-            is_kept = False
+            kept = None
+        is_kept = kept == self.env_kwargs
         self._check("env_kwargs", is_kept, "JSON values. Make the environment in a callable to pass others")
-        object.__setattr__(self, "env_kwargs", json.loads(json.dumps(self.env_kwargs)))  # shared with nobody
+        object.__setattr__(self, "env_kwargs", kept)
 
     def _read_environment(self) -> None:
         environment = self.make_environment()

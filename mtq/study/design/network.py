@@ -30,14 +30,14 @@ def default_network(tasks: TaskSet, arm: Arm) -> keras.Model:
     name = backbone_for([task.spec.observation_shape for task in tasks.values()])
     if name == "mlp":
         units = scaled(128, arm.width)
-        encoders = {name: _encoder(task, arm.width) for name, task in tasks.items()}
+        encoders = {name: _encoder(task, units, arm.width) for name, task in tasks.items()}
         return shared_q_network(tasks, mlp([units, units]), encoders, shared_layers=arm.shared_layers)
     return shared_q_network(tasks, _convolutions(name, arm.width), shared_layers=arm.shared_layers)
 
 
-def _encoder(task: Task, width: float) -> TaskEncoder:
+def _encoder(task: Task, units: int, width: float) -> TaskEncoder:
     """Returns the encoder of a task's vectors; of a Dict with images, also the convolutions of these."""
-    dense = dense_encoder(task, scaled(128, width))
+    dense = dense_encoder(task, units)
     if not has_images(task):
         return dense
     shapes = {part: spec.observation_shape for part, spec in part_specs(task.name, task.spec).items()}
