@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 import mtq
+from tests.messages import error
 from tests.toy_environments import Broken, Continuous, Corridor
-
-
-def error(*parts):
-    """A pattern of these parts in this order, with anything between."""
-    import re
-
-    return "(?s)" + ".*".join(re.escape(part) for part in parts)
 
 
 def one_task(environment=Corridor, **options):

@@ -1,7 +1,5 @@
 """How images lie: moved where it is clear, refused with the remedy where it is not; and nothing is scaled twice."""
 
-import re
-
 import keras
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from keras import layers
 import mtq
 from mtq.networks import backbone_for, minatar_cnn, mlp, nature_cnn, shared_q_network
 from mtq.tasks.spec import TaskSpec
+from tests.messages import error
 
 
 def tasks_of(*shapes, dtype="float32", high=None, low=None):
@@ -20,11 +19,6 @@ def tasks_of(*shapes, dtype="float32", high=None, low=None):
 
 def network_of(*shapes, backbone, encoders=None, **options):
     return shared_q_network(tasks_of(*shapes, **options), backbone, encoders, seed=0)
-
-
-def error(*parts):
-    """A pattern of messages that contain all of these, in order."""
-    return "(?s)" + ".*".join(re.escape(part) for part in parts)
 
 
 def convolving(*before, **options):

@@ -1,7 +1,5 @@
 """Dict and Tuple observations with images: one vector up to the network, which takes it apart for named encoders."""
 
-import re
-
 import gymnasium
 import keras
 import numpy as np
@@ -17,6 +15,7 @@ from mtq.environments import EnvironmentCopies
 from mtq.networks import minatar_cnn, mlp, nature_cnn, shared_q_network
 from mtq.networks.parts import ObservationPart, part_layers
 from mtq.tasks.spec import TaskSpec, part_specs
+from tests.messages import error
 
 IMAGE, SPEED = spaces.Box(0, 255, (10, 12, 3), np.uint8), spaces.Box(-1, 1, (3,))
 CELLS = spaces.Dict({"image": IMAGE, "room": spaces.Discrete(4), "speed": SPEED})
@@ -68,11 +67,6 @@ class LitCorner(gymnasium.Env):
 
 def task_of(space, name="robot", **options):
     return mtq.Task(name, lambda: Sampled(space), **options)
-
-
-def error(*parts):
-    """A pattern of messages that contain all of these, in order."""
-    return "(?s)" + ".*".join(re.escape(part) for part in parts)
 
 
 boxes = st.sampled_from(

@@ -1,6 +1,5 @@
 """Spaces × backbones × export: what is understood is right from the environment to the SavedModel, the rest refused."""
 
-import re
 import warnings
 
 import gymnasium
@@ -13,6 +12,7 @@ from gymnasium import spaces
 import mtq
 from mtq.environments import EnvironmentCopies
 from mtq.tasks.spec import TaskSpec
+from tests.messages import error
 
 BY_CHANNEL = np.broadcast_to(np.array([10.0, 5.0, 2.0]), (10, 10, 3))
 MIXED = {"low": np.array([0, -5, 0]), "high": np.array([1, 5, 1_000])}
@@ -187,11 +187,6 @@ def test_the_backbone_by_shape(backbone):
         if shape == (10, 10):  # may be a stack of vectors
             continue
         assert mtq.networks.backbone_for([shape]) == backbone, name
-
-
-def error(*parts):
-    """A pattern of messages that contain all of these, in order."""
-    return "(?s)" + ".*".join(re.escape(part) for part in parts)
 
 
 class Mission(spaces.Space):

@@ -1,7 +1,6 @@
 """Time limits that a task's own replaces, and wrappers that a task cannot have."""
 
 import copy
-import re
 
 import gymnasium
 import numpy as np
@@ -18,6 +17,7 @@ from gymnasium.wrappers import (
 
 import mtq
 from mtq.environments import EnvironmentCopies
+from tests.messages import error
 from tests.toy_environments import Corridor
 
 
@@ -98,11 +98,6 @@ def test_a_limit_replaces_those_of_an_id_and_of_its_entry_point():
         assert task.make_environment().spec.max_episode_steps == 9
     finally:
         del gymnasium.registry["mtq_test/Limited-v0"]
-
-
-def error(*parts):
-    """A pattern of messages that contain all of these, in order."""
-    return "(?s)" + ".*".join(re.escape(part) for part in parts)
 
 
 class Patient(TimeLimit):
