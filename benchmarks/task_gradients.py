@@ -156,7 +156,7 @@ def _plain_step(model: mtq.MultiTaskDQN, batch: dict[str, vl.Transition], way: s
     with tf.GradientTape() as tape:
         q_tm1 = _forward(model, model.network, transitions, "observation", way)
         losses = [
-            model.td_loss(targets[name], vl.select_actions(q_tm1[name], transition.action))
+            model.td_loss.of_values(targets[name], vl.select_actions(q_tm1[name], transition.action))
             for name, transition in transitions.items()
         ]
         loss = tf.add_n(losses)
@@ -173,7 +173,7 @@ def _forward(
     observations = {task: getattr(transition, field) for task, transition in transitions.items()}
     if way == _WITH_OUR_FORWARD_PASS:
         is_target = network is model.target_network
-        return model.q_learning.q_values(observations, of_target=is_target, use_im2col=model.uses_xla)
+        return model.q_learning.outputs(observations, of_target=is_target, use_im2col=model.uses_xla)
     backbone, inputs = network.get_layer("backbone"), list(observations.values())
     if way == "plain, joined":
         features = tf.split(backbone(tf.concat(inputs, axis=0)), len(inputs))

@@ -21,6 +21,7 @@ _MODULES = {
     "environments": "mtq.environments",
     "evaluation": "mtq.evaluation",
     "exploration": "mtq.experience.exploration",
+    "heads": "mtq.heads",
     "networks": "mtq.networks",
     "runs": "mtq.runs",
     "spaces": "mtq.tasks",  # its earlier name
@@ -34,6 +35,7 @@ _CLASSES = {
     "BrokenEnvironmentError": "mtq.errors",
     "Experience": "mtq.experience.experience",
     "MultiTaskDQN": "mtq.learning.model",
+    "Munchausen": "mtq.learning.munchausen",
     "NonFiniteLossError": "mtq.errors",
     "Task": "mtq.tasks",
     "TaskSet": "mtq.tasks",
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from mtq import dynamics as dynamics
     from mtq import environments as environments
     from mtq import evaluation as evaluation
+    from mtq import heads as heads
     from mtq import networks as networks
     from mtq import runs as runs
     from mtq import study as study
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from mtq.experience import exploration as exploration
     from mtq.experience.experience import Experience as Experience
     from mtq.learning.model import MultiTaskDQN as MultiTaskDQN
+    from mtq.learning.munchausen import Munchausen as Munchausen
     from mtq.runs import checkpoint as checkpoint
     from mtq.tasks import Task as Task
     from mtq.tasks import TaskSet as TaskSet

@@ -90,7 +90,12 @@ def test_an_unknown_aggregator_suggests_the_nearest():
 
 
 def test_an_unknown_loss():
-    with pytest.raises(ValueError, match=error("loss must be one of ['huber', 'squared']", "Received: 'square'")):
+    with pytest.raises(
+        ValueError,
+        match=error(
+            "loss must be one of ['cross_entropy', 'huber', 'quantile_huber', 'squared']", "Received: 'square'"
+        ),
+    ):
         one_model(one_task()).compile(loss="square")
 
 

@@ -23,7 +23,7 @@ from mtq import keras_internals
 from mtq.distribution.optimizer import apply_reduced
 from mtq.distribution.replicas import on_means, worker_index
 from mtq.joint.row_wise import has_known_activation, is_convolution
-from mtq.learning.losses import TDLoss
+from mtq.learning.losses import ValueLoss
 from mtq.learning.target_paths import TargetView
 from mtq.networks.initialization import initialize
 from mtq.study.design.serialization import loss_config
@@ -615,7 +615,7 @@ def test_all_activations_of_keras_are_known():
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("delta", [0.1, 1 / 3, 1, 10.0, np.float32(2), 1e-6, 1e30])
 def test_the_delta_of_a_huber_loss(delta, dtype):
-    config = TDLoss(keras.losses.Huber(delta, dtype=dtype)).serialize()
+    config = ValueLoss(keras.losses.Huber(delta, dtype=dtype)).serialize()
     assert config["config"]["delta"] == delta
     assert type(config["config"]["delta"]) is float
 

@@ -55,7 +55,7 @@ def train_both(model, plain, steps=4, scale=1.0):
         batch = {name: row._replace(reward=row.reward * scale) for name, row in batch.items()}
         targets = model.q_learning.targets(batch)
         x = {name: row.observation for name, row in batch.items()}
-        y = {name: (row.action, targets[name]) for name, row in batch.items()}
+        y = {name: (row.action, targets[name].value) for name, row in batch.items()}
         logs.append(model.train_on_batch(batch, return_dict=True)["loss"])
         plain_logs.append(plain.train_on_batch(x, y, return_dict=True)["loss"])
     return np.array(logs), np.array(plain_logs)

@@ -207,18 +207,18 @@ class Batches:
             batch = function(batch)
         return batch
 
-    def _with_weight(self, name: str, transition: vl.Transition) -> Any:
-        return vl.WeightedTransition(*transition, tf.ones(self._num_rows)) if self._has_weights(name) else transition
+    def _with_weight(self, name: str, transition: vl.Transition) -> vl.Transition:
+        return vl.with_fields(transition, weight=tf.ones(self._num_rows)) if self._has_weights(name) else transition
 
     def _has_weights(self, name: str) -> bool:
         sampler = getattr(self.experience.replays[name], "sampler", None)
         return isinstance(sampler, Sampler) and sampler.has_weights
 
-    def _spec(self, task: Task) -> Any:
+    def _spec(self, task: Task) -> vl.Transition:
         observation = tf.TensorSpec([self._num_rows, *task.spec.observation_shape], task.spec.observation_dtype)
         number = tf.TensorSpec([self._num_rows], tf.float32)
         transition = vl.Transition(observation, tf.TensorSpec([self._num_rows], tf.int32), number, number, observation)
-        return vl.WeightedTransition(*transition, number) if self._has_weights(task.name) else transition
+        return vl.with_fields(transition, weight=number) if self._has_weights(task.name) else transition
 
     def _checked(self) -> Iterator[Batch]:
         """Yields batches for `as_dataset`. `kept` stores exceptions, because TensorFlow passes on only their text."""

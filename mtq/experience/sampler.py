@@ -29,7 +29,7 @@ class Sampler(tf.Module, abc.ABC):
     With in-graph tasks all methods but `build`, `reset` and `state` are compiled by XLA, so they need static shapes.
 
     Attributes:
-        has_weights: Whether `select` returns weights. Batches are then `WeightedTransition`s.
+        has_weights: Whether `select` returns weights. Batches then have a `weight`.
         needs_errors: Whether `update` is to be called after each update of the network. Only `fit` does so.
     """
 

@@ -7,10 +7,8 @@ from mtq.experience.memory import Memory
 from mtq.experience.replay import Draw, Replay
 from mtq.tasks import Task
 
-Transitions = vl.Transition | vl.WeightedTransition
 
-
-def transitions_of(task: Task, replay: Replay, draw: Draw) -> Transitions:
+def transitions_of(task: Task, replay: Replay, draw: Draw) -> vl.Transition:
     """Reads the transitions that start at the steps which were drawn from a replay.
 
     Rewards are scaled and clipped, discounts multiplied by γ, and n-step returns computed.
@@ -34,7 +32,7 @@ def transitions_of(task: Task, replay: Replay, draw: Draw) -> Transitions:
         replay.observations(copy, _at(steps.place, position) + 1, _at(steps.age, position) + 1),
     )
     weight = draw.selection.weight
-    return transition if weight is None else vl.WeightedTransition(*transition, weight)
+    return transition if weight is None else vl.with_fields(transition, weight=weight)
 
 
 def as_transitions(task: Task, steps: Memory) -> vl.Transition:

@@ -30,7 +30,7 @@ class _JointCall(NamedTuple):
 
 
 class JointNetwork:
-    """Computes `{task: observation}` → `{task: q_values}`, calling shared layers once for all tasks if it is faster.
+    """Computes `{task: observation}` → `{task: outputs}`, calling shared layers once for all tasks if it is faster.
 
     From the first convolution on, layers that process each row independently are called on the rows of all tasks whose
     inputs have the same shape, joined along the batch. Other layers, such as batch normalization, are called separately
@@ -38,18 +38,23 @@ class JointNetwork:
 
     Args:
         paths: The tasks' paths through the network, by task.
+        outputs: The symbolic tensor of each task's path that is computed; by default the action values.
     """
 
-    def __init__(self, paths: Mapping[str, keras.Model]) -> None:
+    def __init__(
+        self, paths: Mapping[str, keras.Model], outputs: Mapping[str, keras.KerasTensor] | None = None
+    ) -> None:
         self._names = tuple(paths)
         self._inputs = [paths[name].inputs[0] for name in paths]
-        self._outputs = [id(paths[name].outputs[0]) for name in paths]
-        self._calls = _joint_calls([keras_internals.calls_of(paths[name]) for name in paths])
+        computed = [paths[name].outputs[0] if outputs is None else outputs[name] for name in paths]
+        self._outputs = [id(tensor) for tensor in computed]
+        calls = [keras_internals.calls_of(paths[name]) for name in paths]
+        self._calls = _joint_calls([_needed(*pair) for pair in zip(calls, self._outputs, strict=True)])
 
     def __call__(
         self, observations: Mapping[str, Any], training: bool = False, call_layer: CallLayer | None = None
     ) -> dict[str, tf.Tensor]:
-        """Computes the action values of all tasks.
+        """Computes the outputs of all tasks.
 
         Args:
             observations: The observations, `{task: [B, …]}`.
@@ -57,7 +62,7 @@ class JointNetwork:
             call_layer: The function that calls each layer; by default `call_on_rows`.
 
         Returns:
-            The action values, `{task: [B, num_actions]}`.
+            The outputs, by default action values, `{task: [B, num_actions]}`.
         """
         values: list[dict[int, tuple[Rows, int]]] = []
         for task, (tensor, name) in enumerate(zip(self._inputs, self._names, strict=True)):
@@ -158,6 +163,16 @@ def _makes_masks(layer: keras.Operation) -> bool:
 
 def _cast(rows: Rows, dtype: str) -> Rows:
     return rows if rows.pieces[0].dtype == dtype else rows.map(lambda piece: tf.cast(piece, dtype))
+
+
+def _needed(calls: Sequence[LayerCall], output: int) -> list[LayerCall]:
+    """Returns the calls on which the tensor with an id depends, in their order."""
+    needed, found = {output}, []
+    for call in reversed(calls):
+        if any(id(tensor) in needed for tensor in call.outputs):
+            needed.update(id(tensor) for tensor in call.inputs)
+            found.append(call)
+    return found[::-1]
 
 
 def _joint_calls(paths: Sequence[Sequence[LayerCall]]) -> list[_JointCall]:

@@ -27,20 +27,19 @@ def as_transition(task: Task, given: Any) -> vl.Transition:
         ValueError: The entry is not a `Transition`, or a field has the wrong dtype, shape or number of rows. The
             message names the task and the field.
     """
-    kind = type(given)
-    if kind not in (vl.Transition, vl.WeightedTransition):
+    if not vl.is_transition(given):
         raise ValueError(
             f"A batch must hold a Transition for task '{task.name}'. Received: {type(given).__name__}. "
             "Make mtq.Transition(observation, action, reward, discount, next_observation)."
         )
-    fields = {role: _field(task, role, getattr(given, role)) for role in kind._fields}
+    fields = {role: _field(task, role, getattr(given, role)) for role in given._fields}
     sizes = {role: field.shape[0] for role, field in fields.items() if field.shape[0] is not None}
     if len(set(sizes.values())) > 1:
         raise ValueError(
             f"All fields of a batch of task '{task.name}' must have the same number of rows. Received: {sizes}. "
             "Batch them together."
         )
-    return kind(**fields)
+    return type(given)(**fields)
 
 
 def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
@@ -97,7 +96,7 @@ def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[
             assertions.append(tf.debugging.Assert(tf.reduce_all(row[2:4] > 0), [value_text, row[0], row[1]]))
             assertions.append(tf.debugging.Assert(tf.reduce_all(row[4:] > 0), [rows_text]))
     with tf.control_dependencies(assertions):
-        return {name: type(transition)(*map(tf.identity, transition)) for name, transition in batch.items()}
+        return tf.nest.map_structure(tf.identity, dict(batch))
 
 
 def _range(values: tf.Tensor, low: np.ndarray, high: np.ndarray, action: tf.Tensor) -> tf.Tensor:
@@ -160,13 +159,31 @@ def _limits(task: Task, transition: Any) -> dict[str, tuple[np.ndarray, np.ndarr
     limits = (action_limits, reward_limits, discount_limits, observation_limits, observation_limits)
     fields = ("action", "reward", "discount", "observation", "next_observation")
     by_field: dict[str, Any] = dict(zip(fields, limits, strict=True))
-    if isinstance(transition, vl.WeightedTransition):
-        by_field["weight"] = (0.0, LARGEST)
+    optional_limits = {
+        "weight": (0.0, LARGEST),
+        "action_mask": (0.0, 1.0),
+        "next_action_mask": (0.0, 1.0),
+        "running_return": (-LARGEST, LARGEST),
+    }
+    by_field |= {role: limits for role, limits in optional_limits.items() if role in transition._fields}
     return {role: (np.asarray(low, np.float32), np.asarray(high, np.float32)) for role, (low, high) in by_field.items()}
 
 
+def _shape(task: Task, role: str) -> tuple[int, ...]:
+    """Returns the shape of a row of a field."""
+    if role.endswith("observation"):
+        return task.spec.observation_shape
+    return (task.num_actions,) if role.endswith("action_mask") else ()
+
+
+def _dtype(task: Task, role: str) -> tf.DType:
+    if role.endswith("observation"):
+        return tf.as_dtype(task.spec.observation_dtype)
+    return {"action": tf.int32, "action_mask": tf.bool, "next_action_mask": tf.bool}.get(role, tf.float32)
+
+
 def _field(task: Task, role: str, value: Any) -> tf.Tensor:
-    shape = task.spec.observation_shape if role.endswith("observation") else ()
+    shape = _shape(task, role)
     try:
         tensor = tf.convert_to_tensor(value)
     except (ValueError, TypeError) as error:
@@ -176,11 +193,11 @@ def _field(task: Task, role: str, value: Any) -> tf.Tensor:
     ):
         raise _wrong(task, role, f"of shape {('B', *shape)}".replace("'B'", "B"), f"{tuple(tensor.shape)}")
     tensor = tf.ensure_shape(tensor, [None, *shape]) if tensor.shape.rank is None else tensor
-    dtype = tf.as_dtype("int32" if role == "action" else task.spec.observation_dtype if shape else "float32")
+    dtype = _dtype(task, role)
     if tensor.dtype == dtype:
         return tensor
     is_number = tensor.dtype.is_integer or tensor.dtype.is_floating
-    fits = is_number if dtype.is_floating else tensor.dtype.is_integer and role == "action"
+    fits = is_number if dtype.is_floating else tensor.dtype.is_integer and not role.endswith("observation")
     if not fits:
         raise _wrong(task, role, f"of dtype {dtype.name}", tensor.dtype.name)
     if dtype == tf.int32 and tensor.dtype.max > tf.int32.max:  # so that no action wraps around into the valid range

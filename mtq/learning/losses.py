@@ -1,33 +1,91 @@
 """The loss of a task: the mean over a batch of a loss of targets and values."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from mtq import value_learning as vl
 from mtq.distribution.replicas import num_replicas
+from mtq.heads import Head, Scalar, Target
 from mtq.storage.deserialization import check_classes
 
-_BY_NAME = {"squared": vl.squared, "huber": vl.huber}
+_OF_ERRORS = {"squared": vl.squared, "huber": vl.huber}
+_OF_DISTRIBUTIONS = ("cross_entropy", "quantile_huber")
 _FAR = 2.0**500  # an error larger than any delta; a power of two, so that products with it are exact
 
 
-class TDLoss:
-    """The mean over a batch of a loss of targets and values.
+class RowLosses(NamedTuple):
+    """The loss of a batch.
+
+    Attributes:
+        mean: The mean loss over the rows, a float32 scalar.
+        losses: The losses of the rows without weights, `[B]` float32, by which samplers set priorities; None if these
+            follow from temporal-difference errors instead.
+    """
+
+    mean: tf.Tensor
+    losses: tf.Tensor | None
+
+
+class ValueLoss:
+    """The mean over a batch of a loss that compares a head's outputs with its targets.
 
     Args:
-        loss: The loss: `"squared"`, `"huber"`, a `keras.losses.Loss` or its config, or the name of a Keras loss.
+        loss: The loss: `"squared"`, `"huber"`, a `keras.losses.Loss` or its config, or the name of a Keras loss, for
+            heads of scalar values; `"cross_entropy"` or `"quantile_huber"` for heads of distributions; None for the
+            default of each head.
+
+    Attributes:
+        loss: The loss, as it was given or as an object of Keras.
 
     Raises:
         ValueError: The loss is unknown.
     """
 
-    def __init__(self, loss: Any) -> None:
-        self.loss = loss if isinstance(loss, str) and loss in _BY_NAME else _keras_loss(loss)
+    def __init__(self, loss: Any = None) -> None:
+        is_known = loss is None or (isinstance(loss, str) and (loss in _OF_ERRORS or loss in _OF_DISTRIBUTIONS))
+        self.loss = loss if is_known else _keras_loss(loss)
 
-    def __call__(self, targets: tf.Tensor, values: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
-        """Computes the mean loss over a batch.
+    def check(self, heads: Mapping[str, Head]) -> None:
+        """Raises a ValueError if the loss does not fit the head of a task.
+
+        Args:
+            heads: The heads by task.
+        """
+        if self.loss is None:
+            return
+        for name, head in heads.items():
+            fits = self.loss in head.loss_names if isinstance(self.loss, str) else isinstance(head, Scalar)
+            if fits:
+                continue
+            wanted = " or ".join(repr(loss) for loss in head.loss_names)
+            wanted += ", or a Keras loss of targets and values," if isinstance(head, Scalar) else ""
+            raise ValueError(
+                f"loss must fit the head of task '{name}', a {type(head).__name__}, whose loss is {wanted}. Received: "
+                f"{self.loss!r}. Leave loss out, or build the network with other heads."
+            )
+
+    def __call__(self, head: Head, target: Target, outputs: tf.Tensor, weight: tf.Tensor | None = None) -> RowLosses:
+        """Computes the loss of a batch.
+
+        Args:
+            head: The head.
+            target: The targets.
+            outputs: The head's outputs for the chosen actions, `[B]` or `[B, N]` float32.
+            weight: The factors of the rows' losses, `[B]` float32; None if all count the same.
+
+        Returns:
+            The mean loss and the losses of the rows.
+        """
+        if isinstance(head, Scalar):
+            return RowLosses(self.of_values(target.encoded, outputs, weight), None)
+        losses = head.losses(target, outputs)
+        return RowLosses(tf.reduce_mean(losses if weight is None else losses * weight), losses)
+
+    def of_values(self, targets: tf.Tensor, values: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
+        """Computes the mean loss of scalar values over a batch.
 
         Args:
             targets: The targets, `[B]` float32.
@@ -37,8 +95,8 @@ class TDLoss:
         Returns:
             The mean loss, a float32 scalar.
         """
-        if isinstance(self.loss, str):
-            losses = _BY_NAME[self.loss](targets - values)
+        if self.loss is None or isinstance(self.loss, str):
+            losses = _OF_ERRORS[self.loss or "squared"](targets - values)
             return tf.reduce_mean(losses if weight is None else losses * weight)
         # The dtype of the user's loss may be another.
         loss = tf.cast(tf.reduce_mean(self._keras_losses(targets[:, None], values[:, None], weight)), tf.float32)
@@ -61,7 +119,7 @@ class TDLoss:
 
     def serialize(self) -> Any:
         """Returns an argument from which the constructor creates the same loss."""
-        if isinstance(self.loss, str):
+        if self.loss is None or isinstance(self.loss, str):
             return self.loss
         config = keras.losses.serialize(self.loss)
         if type(self.loss) is keras.losses.Huber:  # in Keras 3.15, its own config leaves delta out
@@ -82,5 +140,6 @@ def _keras_loss(loss: Any) -> Any:
     except (ValueError, TypeError):
         keras_loss = None
     if keras_loss is None:
-        raise ValueError(f"loss must be one of {sorted(_BY_NAME)}, or a Keras loss. Received: {loss!r}.")
+        known = [*_OF_ERRORS, *_OF_DISTRIBUTIONS]
+        raise ValueError(f"loss must be one of {sorted(known)}, or a Keras loss. Received: {loss!r}.")
     return keras_loss

@@ -13,12 +13,14 @@ from mtq.distribution.checks import check_optimizer
 from mtq.distribution.replicas import draws_on_host
 from mtq.experience.q_model import QValues
 from mtq.export import export
+from mtq.heads import Scalar, exploration_noise
 from mtq.joint.network import JointNetwork
 from mtq.joint.state_probe import check_layers
 from mtq.joint.xla import has_convolutions, is_on_cpu, xla_pays, xla_pays_for_update
 from mtq.keras_internals import own_metrics, supports_jit
 from mtq.learning.batch_checks import as_transition, check_values, with_assertions
-from mtq.learning.losses import TDLoss
+from mtq.learning.losses import ValueLoss
+from mtq.learning.munchausen import Munchausen, get_munchausen
 from mtq.learning.q_learning import Batch, QLearning
 from mtq.learning.target_network import TargetNetwork
 from mtq.learning.target_paths import TargetPaths
@@ -57,6 +59,8 @@ class MultiTaskDQN(Training):
         target_update_tau: The factor τ, above 0 and at most 1, by which the target network moves toward the network
             after each update. If it is given, the network is not copied periodically.
         double: Whether to use the targets of Double DQN.
+        munchausen: Whether to use Munchausen targets, which take the place of the greedy ones: True for the paper's
+            settings, or an `mtq.Munchausen`.
 
     Attributes:
         network: The network.
@@ -92,13 +96,19 @@ class MultiTaskDQN(Training):
         target_update_period: int = 100,
         target_update_tau: float | None = None,
         double: bool = False,
+        munchausen: Any = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         target_update_period = integer("target_update_period", target_update_period, most=LARGEST_COUNT)
         if target_update_tau is not None:
             target_update_tau = real("target_update_tau", target_update_tau, above=0, most=1)
-        double = flag("double", double)
+        double, munchausen = flag("double", double), get_munchausen(munchausen)
+        if double and munchausen is not None:
+            raise ValueError(
+                "double must be False if munchausen is given, whose soft policy selects no single action. Received: "
+                "both. Leave out one of them."
+            )
         check_tasks("tasks of the model", tasks)
         check_keras("network", network)
         self.paths = TaskPaths(network, tasks)
@@ -109,7 +119,7 @@ class MultiTaskDQN(Training):
         check_layer_sharing(network)
         self.target_network = TargetNetwork(network)
         self.target_paths = TargetPaths(self.target_network, self.paths)
-        self.q_learning = QLearning(self.paths, self.target_network, double)
+        self.q_learning = QLearning(self.paths, self.target_network, double, munchausen)
         self.tasks = tasks
         self.target_update_period = target_update_period
         self.target_update_tau = target_update_tau
@@ -125,7 +135,7 @@ class MultiTaskDQN(Training):
     def compile(  # type: ignore[override]
         self,
         optimizer: Any = "adam",
-        loss: Any = "squared",
+        loss: Any = None,
         loss_weights: Any = None,
         aggregator: Any = "normalized_sum",
         *,
@@ -147,8 +157,9 @@ class MultiTaskDQN(Training):
                 multiplied by it; the weighting, the aggregator and the logs receive unscaled values. An update whose
                 gradients overflow because of a `LossScaleOptimizer`'s scale is skipped, and its gradient norms are
                 logged as zero. An optimizer that has already trained this network keeps its state.
-            loss: The loss of the temporal-difference errors: `"squared"`, `"huber"`, or any Keras loss of targets and
-                values.
+            loss: The loss: for scalar heads `"squared"`, `"huber"`, or any Keras loss of targets and values; for
+                categorical and HL-Gauss heads `"cross_entropy"`; for quantile heads `"quantile_huber"`. By default each
+                head has its own; scalar heads have `"squared"`.
             loss_weights: The weights of the tasks: None for the tasks' own weights, a dict with a number or a schedule
                 for each task, the name of a weighting, or a `mtq.weightings.Weighting`.
             aggregator: The aggregator of the tasks' gradients: a name, such as `"normalized_sum"` or `"sum"`, or a
@@ -205,7 +216,9 @@ class MultiTaskDQN(Training):
         weighting = weightings.get(loss_weights)
         weighting.check(self.tasks)
         aggregator = aggregators.get(aggregator)
-        self.td_loss = TDLoss(loss)
+        has_scalar_heads = all(isinstance(head, Scalar) for head in self.q_learning.heads.values())
+        self.td_loss = ValueLoss("squared" if loss is None and has_scalar_heads else loss)
+        self.td_loss.check(self.q_learning.heads)
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
@@ -217,7 +230,7 @@ class MultiTaskDQN(Training):
         if is_dynamic(self.optimizer):
             check_optimizer(self.optimizer.inner_optimizer, self.distribute_strategy)
         build_once(self.optimizer, self.network.trainable_variables)  # otherwise the first step would be traced twice
-        self.keras_step = KerasStep(self.network, self.optimizer, self.tasks.names)
+        self.keras_step = KerasStep(self.network, self.optimizer, self.tasks.names, self.q_learning.limited)
         variables = self.network.trainable_variables
         self.target_network.follow()
         is_shared = [len(tasks) > 1 or len(self.tasks) == 1 for tasks in self.paths.tasks_of(variables)]
@@ -341,13 +354,14 @@ class MultiTaskDQN(Training):
         return self.learn(batch)[0]
 
     def learn(self, batch: Batch) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Makes one update, as `train_step` does, and also returns the temporal-difference errors.
+        """Makes one update, as `train_step` does, and also returns the errors by which samplers set priorities.
 
         Args:
             batch: The batch, `{task: Transition}`.
 
         Returns:
-            The logs, and the errors of the rows before the update, `{task: [B]}` float32.
+            The logs, and the errors of the rows before the update, `{task: [B]}` float32: temporal-difference errors
+            or, for heads of distributions, losses.
         """
         batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)  # from train_on_batch, a tuple
         check_batch_arguments(y, sample_weight, method="a batch")
@@ -407,9 +421,10 @@ class MultiTaskDQN(Training):
         return is_possible and supports_jit(self) and xla_pays_for_update(self.network)
 
     def joint_q_values(self, tasks: Sequence[str]) -> QValues:
-        """Returns a function that computes the action values of several tasks.
+        """Returns a function that computes the action values of several tasks, with which actions are selected.
 
         It calls shared layers once for all tasks if the network has convolutions. For dense layers that is not faster.
+        Noisy layers draw noise.
 
         Args:
             tasks: The names of the tasks.
@@ -418,14 +433,30 @@ class MultiTaskDQN(Training):
             The function, `{task: observation [N, …]}` → `{task: q_values [N, A]}`.
         """
         paths = {name: self.paths[name] for name in tasks}
-        if has_convolutions(self.network):
-            return JointNetwork(paths)
-        return lambda observations: {name: path(observations[name], training=False) for name, path in paths.items()}
+        joint = JointNetwork(paths) if has_convolutions(self.network) else None
+
+        def q_values(observations: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            with exploration_noise():
+                if joint is not None:
+                    return joint(observations)
+                return {name: path(observations[name], training=False) for name, path in paths.items()}
+
+        return q_values
 
     @property
     def double(self) -> bool:
         """Whether targets are those of Double DQN."""
         return self.q_learning.double
+
+    @property
+    def munchausen(self) -> Munchausen | None:
+        """The settings of Munchausen targets; None for greedy targets."""
+        return self.q_learning.munchausen
+
+    @property
+    def running_returns(self) -> Sequence[str]:
+        """The tasks whose batches must have the running returns of their episodes."""
+        return self.q_learning.running_returns
 
     def export(  # type: ignore[override]
         self, filepath: str, format: str = "tf_saved_model", *, overwrite: bool = False
@@ -456,6 +487,7 @@ class MultiTaskDQN(Training):
             "target_update_period": self.target_update_period,
             "target_update_tau": self.target_update_tau,
             "double": self.double,
+            "munchausen": self.munchausen and keras.saving.serialize_keras_object(self.munchausen),
         }
 
     @classmethod

@@ -1,15 +1,18 @@
 """Deep Q-learning on a batch of every task: targets, losses, and the gradient of each task's loss."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from mtq import value_learning as vl
+from mtq.heads import Target, end_of, exploration_noise
 from mtq.joint.linear import call_with_im2col
 from mtq.joint.network import JointNetwork
-from mtq.learning.losses import TDLoss
+from mtq.learning.losses import ValueLoss
+from mtq.learning.munchausen import Munchausen
+from mtq.learning.return_scales import ReturnScales
 from mtq.learning.target_network import TargetNetwork
 from mtq.networks.paths import TaskPaths
 from mtq.task_gradients import TaskGradients, TaskGradientTape
@@ -22,13 +25,31 @@ class Learned(NamedTuple):
 
     Attributes:
         gradients: The gradients of the tasks' losses.
-        quantities: The quantities `loss`, `q_mean` and `td_error`, `[T]` float32 each.
-        errors: The temporal-difference errors of the rows, `{task: [B]}` float32.
+        quantities: The quantities `loss`, `q_mean` and `td_error`, `[T]` float32 each, and `clipped_targets`, `[L]`, if
+            L heads have limits.
+        errors: The errors of the rows by which samplers set priorities, `{task: [B]}` float32: temporal-difference
+            errors or, for distributions, losses.
     """
 
     gradients: TaskGradients
     quantities: dict[str, tf.Tensor]
     errors: dict[str, tf.Tensor]
+
+
+class _Rows(NamedTuple):
+    """What is computed of the rows of a task's batch.
+
+    Attributes:
+        loss: The mean loss, a float32 scalar.
+        td_errors: The temporal-difference errors in the units of rewards, `[B]`.
+        errors: The errors for samplers, `[B]`.
+        q_values: The action values in the units of rewards, `[B, A]`.
+    """
+
+    loss: tf.Tensor
+    td_errors: tf.Tensor
+    errors: tf.Tensor
+    q_values: tf.Tensor
 
 
 class QLearning:
@@ -38,69 +59,130 @@ class QLearning:
         paths: The tasks' paths through the online network.
         target_network: The target network, which uses the same layers with other values.
         double: Whether to use the targets of Double DQN.
+        munchausen: The settings of Munchausen targets; None for greedy targets.
 
     Attributes:
         double: Whether the targets are those of Double DQN.
+        munchausen: The settings of Munchausen targets; None for greedy targets.
+        heads: The head of each task.
+        limited: The names of the tasks whose heads have limits.
     """
 
-    def __init__(self, paths: TaskPaths, target_network: TargetNetwork, double: bool) -> None:
-        self._paths, self._names, self.double = paths, tuple(paths), double
-        self._online, self._target = JointNetwork(paths), target_network
+    def __init__(
+        self, paths: TaskPaths, target_network: TargetNetwork, double: bool, munchausen: Munchausen | None = None
+    ) -> None:
+        self._paths, self._names, self.double, self.munchausen = paths, tuple(paths), double, munchausen
+        ends = {name: end_of(path) for name, path in paths.items()}
+        self.heads = {name: end.head for name, end in ends.items()}
+        self.limited = tuple(name for name, head in self.heads.items() if head.limits is not None)
+        self._scales = ReturnScales(ends, paths, target_network)
+        self._online = JointNetwork(paths, {name: end.outputs for name, end in ends.items()})
+        self._target = target_network
 
-    def q_values(
+    @property
+    def running_returns(self) -> list[str]:
+        """The tasks whose batches must have running returns."""
+        return self._scales.names(of_running_returns=True)
+
+    def outputs(
         self, observations: Mapping[str, Any], *, of_target: bool = False, use_im2col: bool = False
     ) -> dict[str, tf.Tensor]:
-        """Computes the action values of all tasks.
+        """Computes the outputs from which heads compute action values, with noise but otherwise in inference mode.
 
         Args:
             observations: The observations, `{task: [B, …]}`.
-            of_target: Whether to compute the target network's action values instead of the online network's.
+            of_target: Whether to compute with the target network instead of the online network.
             use_im2col: Whether to compute convolutions as matrix products of image patches (im2col), which is faster
                 with XLA on a CPU.
 
         Returns:
-            The action values, `{task: [B, num_actions]}` float32.
+            The outputs, `{task: [B, num_actions]}` or `{task: [B, num_actions, N]}` float32.
         """
-        with self._target.in_place() if of_target else contextlib.nullcontext():
+        with self._target.in_place() if of_target else contextlib.nullcontext(), exploration_noise():
             return self._online(observations, call_layer=call_with_im2col if use_im2col else None)
 
-    def targets(self, batch: Batch, *, use_im2col: bool = False) -> dict[str, tf.Tensor]:
-        """Computes the targets of the chosen actions' values.
+    def targets(self, batch: Batch, *, use_im2col: bool = False) -> dict[str, Target]:
+        """Computes the targets of the chosen actions' values, in the units of the heads.
 
         Args:
             batch: The batch, `{task: Transition}`.
-            use_im2col: Whether to compute convolutions by im2col; see `q_values`.
+            use_im2col: Whether to compute convolutions by im2col; see `outputs`.
 
         Returns:
-            The targets, `{task: [B]}` float32.
+            The targets by task.
         """
         observations = {name: batch[name].next_observation for name in self._names}
-        q_t = self.q_values(observations, of_target=True, use_im2col=use_im2col)
-        if not self.double:
-            return {n: vl.q_targets(batch[n].reward, batch[n].discount, q_t[n]) for n in self._names}
-        selector = self.q_values(observations, use_im2col=use_im2col)
-        return {n: vl.double_q_targets(batch[n].reward, batch[n].discount, q_t[n], selector[n]) for n in self._names}
+        outputs_t = self.outputs(observations, of_target=True, use_im2col=use_im2col)
+        rewards = {
+            name: self._scales.normalized(name, batch[name].reward, batch[name].discount) for name in self._names
+        }
+        if self.munchausen is not None:
+            return self._soft_targets(batch, rewards, outputs_t, self.munchausen, use_im2col)
+        selectors: dict[str, Any] = dict.fromkeys(self._names)
+        if self.double:
+            outputs = self.outputs(observations, use_im2col=use_im2col)
+            selectors = {name: self.heads[name].values(outputs[name]) for name in self._names}
+        return {
+            name: self.heads[name].greedy_backup(
+                rewards[name],
+                batch[name].discount,
+                outputs_t[name],
+                selectors[name],
+                vl.field_of(batch[name], "next_action_mask"),
+            )
+            for name in self._names
+        }
 
-    def losses(self, batch: Batch, td_loss: TDLoss) -> dict[str, tf.Tensor]:
+    def _soft_targets(
+        self,
+        batch: Batch,
+        rewards: Mapping[str, tf.Tensor],
+        outputs_t: Mapping[str, tf.Tensor],
+        munchausen: Munchausen,
+        use_im2col: bool,
+    ) -> dict[str, Target]:
+        observations = {name: batch[name].observation for name in self._names}
+        outputs_tm1 = self.outputs(observations, of_target=True, use_im2col=use_im2col)
+        targets = {}
+        for name in self._names:
+            head, rows = self.heads[name], batch[name]
+            q_tm1, q_t = head.values(outputs_tm1[name]), head.values(outputs_t[name])
+            bonus = vl.munchausen_bonus(
+                q_tm1,
+                rows.action,
+                munchausen.temperature,
+                munchausen.alpha,
+                munchausen.lowest,
+                vl.field_of(rows, "action_mask"),
+            )
+            log_policy = vl.scaled_log_policy(q_t, munchausen.temperature, vl.field_of(rows, "next_action_mask"))
+            policy = tf.exp(log_policy / munchausen.temperature)
+            entropy_bonus = tf.where(policy > 0, -log_policy, tf.zeros_like(log_policy))
+            targets[name] = head.soft_backup(
+                rewards[name] + bonus, rows.discount, outputs_t[name], policy, entropy_bonus
+            )
+        return targets
+
+    def losses(self, batch: Batch, loss: ValueLoss) -> dict[str, tf.Tensor]:
         """Computes each task's loss on a batch, with the network in inference mode and without gradients.
 
         Args:
             batch: The batch, `{task: Transition}`.
-            td_loss: The loss of targets and values.
+            loss: The loss.
 
         Returns:
-            The quantities `loss`, `q_mean` and `td_error`, `[T]` float32 each.
+            The quantities of `Learned`.
         """
         targets = self.targets(batch)
-        q_tm1 = self.q_values({name: batch[name].observation for name in self._names})
-        chosen = {name: vl.select_actions(q_tm1[name], batch[name].action) for name in self._names}
-        losses = [td_loss(targets[name], chosen[name], _weight(batch[name])) for name in self._names]
-        return _quantities(losses, q_tm1, {name: targets[name] - chosen[name] for name in self._names})
+        observations = {name: batch[name].observation for name in self._names}
+        outputs = self._online(observations)
+        rows = {name: self._rows(name, batch[name], targets[name], outputs[name], loss) for name in self._names}
+        return self._quantities(rows, targets)
 
     def gradients(
         self,
         batch: Batch,
-        td_loss: TDLoss,
+        loss: ValueLoss,
         variables: list[Any],
         *,
         use_im2col: bool = False,
@@ -108,46 +190,58 @@ class QLearning:
     ) -> Learned:
         """Computes the gradient of each task's loss on a batch, with the network in training mode.
 
+        The statistics of return scalings are updated first.
+
         Args:
             batch: The batch, `{task: Transition}`.
-            td_loss: The loss of targets and values.
+            loss: The loss.
             variables: The network's trainable variables.
-            use_im2col: Whether to compute convolutions by im2col; see `q_values`.
+            use_im2col: Whether to compute convolutions by im2col; see `outputs`.
             loss_scale: The factor by which the losses are multiplied for differentiation, a float32 scalar; None for no
                 scaling. The returned gradients are unscaled.
 
         Returns:
             The gradients, the quantities and the errors.
         """
-        targets = self.targets(batch, use_im2col=use_im2col)
-        losses, errors = [], {}
+        self._scales.observe_returns(batch)
+        targets = self._scales.observe_targets(self.targets(batch, use_im2col=use_im2col))
         with TaskGradientTape(variables, self._paths, use_im2col) as tape:
             observations = {name: batch[name].observation for name in self._names}
-            q_tm1 = self._online(observations, training=True, call_layer=tape)
-            for name in self._names:
-                chosen = vl.select_actions(q_tm1[name], batch[name].action)
-                losses.append(td_loss(targets[name], chosen, _weight(batch[name])))
-                errors[name] = targets[name] - chosen
-        quantities = _quantities(losses, q_tm1, errors)
-        return Learned(tape.gradients(losses, loss_scale), quantities, errors)
+            outputs = self._online(observations, training=True, call_layer=tape)
+            rows = {name: self._rows(name, batch[name], targets[name], outputs[name], loss) for name in self._names}
+        losses = [of_task.loss for of_task in rows.values()]
+        errors = {name: of_task.errors for name, of_task in rows.items()}
+        return Learned(tape.gradients(losses, loss_scale), self._quantities(rows, targets), errors)
+
+    def _rows(self, name: str, batch: vl.Transition, target: Target, outputs: tf.Tensor, loss: ValueLoss) -> _Rows:
+        head = self.heads[name]
+        chosen = head.chosen(outputs, batch.action)
+        of_rows = loss(head, target, chosen, vl.field_of(batch, "weight"))
+        td_errors = target.value - head.values(chosen)
+        return _Rows(
+            of_rows.mean,
+            self._scales.errors(name, td_errors),
+            td_errors if of_rows.losses is None else of_rows.losses,
+            self._scales.values(name, head.values(outputs)),
+        )
+
+    def _quantities(self, rows: Mapping[str, _Rows], targets: Mapping[str, Target]) -> dict[str, tf.Tensor]:
+        """Computes the quantities of `mtq.trainer.task_metrics.OF_EVALUATION`, `[T]` float32 each: means over the rows.
+
+        If heads have limits, `clipped_targets` are the shares of their targets outside of these, `[L]`.
+        """
+        quantities = {
+            "loss": tf.stack([of_task.loss for of_task in rows.values()]),
+            "q_mean": tf.stack([tf.reduce_mean(of_task.q_values) for of_task in rows.values()]),
+            "td_error": tf.stack([tf.reduce_mean(tf.abs(of_task.td_errors)) for of_task in rows.values()]),
+        }
+        if self.limited:
+            quantities["clipped_targets"] = tf.stack(
+                [_share_outside(targets[name].value, self.heads[name].limits) for name in self.limited]
+            )
+        return quantities
 
 
-def _quantities(
-    losses: Sequence[tf.Tensor], q_tm1: Mapping[str, tf.Tensor], errors: Mapping[str, tf.Tensor]
-) -> dict[str, tf.Tensor]:
-    """Computes the quantities of `mtq.trainer.task_metrics.OF_EVALUATION`, `[T]` float32 each: means over the rows.
-
-    Args:
-        losses: The tasks' losses, T float32 scalars.
-        q_tm1: The action values, `{task: [B, A]}`.
-        errors: The temporal-difference errors, `{task: [B]}`.
-    """
-    return {
-        "loss": tf.stack(losses),
-        "q_mean": tf.stack([tf.reduce_mean(q_values) for q_values in q_tm1.values()]),
-        "td_error": tf.stack([tf.reduce_mean(tf.abs(of_task)) for of_task in errors.values()]),
-    }
-
-
-def _weight(transition: Any) -> tf.Tensor | None:
-    return transition.weight if isinstance(transition, vl.WeightedTransition) else None
+def _share_outside(values: tf.Tensor, limits: tuple[float, float] | None) -> tf.Tensor:
+    low, high = limits or (-float("inf"), float("inf"))
+    return tf.reduce_mean(tf.cast((values < low) | (values > high), tf.float32))

@@ -1,14 +1,15 @@
 """Backbones, encoders and heads, and the functional model that joins them for a set of tasks."""
 
+from mtq.heads import DuelingHead, NoisyDense
 from mtq.networks.backbones import backbone_for, data_efficient_cnn, minatar_cnn, mlp, nature_cnn
 from mtq.networks.encoders import ChannelPadding, dense_encoder, resizing_encoder
-from mtq.networks.heads import DuelingHead
 from mtq.networks.paths import TaskPaths
 from mtq.networks.shared import shared_q_network
 
 __all__ = [
     "ChannelPadding",
     "DuelingHead",
+    "NoisyDense",
     "TaskPaths",
     "backbone_for",
     "data_efficient_cnn",

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
 from mtq.checks import check_keras, flag, integer
-from mtq.networks.backbones import widths
-from mtq.networks.encoding import TaskEncoder, call_layer, check_keys, choose_encodings, error_reason
-from mtq.networks.heads import head_layers
+from mtq.networks.encoding import TaskEncoder, call_layer, choose_encodings, error_reason
+from mtq.networks.head_layers import TaskHead, design_heads
 from mtq.networks.initialization import creations, initialize, keep_weights, seeded_build
 from mtq.networks.layer_copies import copy_of_layer
 from mtq.networks.sharing_depth import split_backbone
@@ -19,10 +19,14 @@ def shared_q_network(
     tasks: TaskSet,
     backbone: keras.layers.Layer,
     encoders: Mapping[str, TaskEncoder] | None = None,
-    heads: Sequence[int] | Mapping[str, Sequence[int]] = (),
+    heads: TaskHead | Mapping[str, TaskHead] = "scalar",
     dueling: bool = False,
     seed: int | None = None,
     shared_layers: int | None = None,
+    *,
+    head_units: Sequence[int] | Mapping[str, Sequence[int]] = (),
+    return_scaling: Any = None,
+    noisy: bool = False,
 ) -> keras.Model:
     """Joins a shared backbone with an encoder and a head for each task.
 
@@ -45,14 +49,23 @@ def shared_q_network(
             `task.spec.parts`: a layer that maps the part to a vector, or None to pass a vector unchanged. The encoded
             parts are joined to one vector. A tuple of such a dict and a layer applies the layer to that vector. By
             default each image in a Dict or Tuple gets a `minatar_cnn` or a `nature_cnn`, by its size.
-        heads: The widths of the hidden layers in each head, one list for all tasks or a dict with a list for each task.
-        dueling: Whether the heads are `DuelingHead`s.
+        heads: The heads, which determine how the outputs describe the return of an action and by which loss they are
+            trained: `"scalar"`, `"categorical"` (C51), `"hl_gauss"`, `"quantile"` (QR-DQN), an `mtq.heads.Head`, or a
+            dict with one for each task. A list of integers means scalar heads with these `head_units`.
+        dueling: Whether the outputs of each head are computed from those of a state and of advantages, by a
+            `mtq.heads.DuelingHead`.
         seed: The seed of the weights, which then do not depend on any other random state; None to draw them from
             Keras's global generator. A layer that already has weights, such as a trained backbone or one built with an
             input shape, keeps them.
         shared_layers: The number of the backbone's layers with weights that tasks share, counted from its input. Each
             task gets a copy of the others, named `"<task>_<layer>"`. By default all layers are shared; with 0 the tasks
             have separate networks. A backbone other than a `keras.Sequential` counts as one layer.
+        head_units: The widths of the hidden layers in each head, one list for all tasks or a dict with a list for each
+            task.
+        return_scaling: The scaling of returns: None, `"running"` for a running scale of each task's returns,
+            `"popart"`, an `mtq.heads.ReturnScaling`, or a dict with one for each task.
+        noisy: Whether the layers of the heads are `mtq.heads.NoisyDense`, whose noise explores in place of random
+            actions. Other layers may be `NoisyDense` too.
 
     Returns:
         A functional model `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`. Its layer `"backbone"`
@@ -60,7 +73,7 @@ def shared_q_network(
 
     Raises:
         ValueError: encoders or heads are not given for exactly these tasks, the encoded shapes differ or do not fit the
-            backbone, or shared_layers exceeds the number of layers with weights.
+            backbone, shared_layers exceeds the number of layers with weights, or a return scaling does not fit a head.
 
     Example:
         >>> import mtq
@@ -73,11 +86,9 @@ def shared_q_network(
     check_keras("backbone", backbone)
     if not isinstance(backbone, keras.layers.Layer):
         raise ValueError(f"backbone must be a Keras layer or model, such as mlp([128]). Received: {backbone!r}.")
-    dueling = flag("dueling", dueling)
+    dueling, noisy = flag("dueling", dueling), flag("noisy", noisy)
     seed = None if seed is None else integer("seed", seed, least=0)
-    hidden = dict(heads) if isinstance(heads, Mapping) else dict.fromkeys(tasks, heads)
-    check_keys("heads", hidden, tasks)
-    hidden = {name: widths(f"heads of task '{name}'", units) for name, units in hidden.items()}
+    designs = design_heads(tasks, heads, head_units, dueling=dueling, noisy=noisy, return_scaling=return_scaling)
     if backbone.name != "backbone":
         backbone = keras.Sequential([backbone], name="backbone")
     encodings = choose_encodings(tasks, encoders, backbone)
@@ -98,7 +109,7 @@ def shared_q_network(
             for layer in [*shared, *copies]:
                 features = call_layer(layer, features, task, "backbone")
             _check_features(features, task)
-            for layer in head_layers(task, hidden[name], dueling):
+            for layer in designs[name].layers():
                 features = layer(features)
             outputs[name] = features
         network = _joined(inputs, outputs)

@@ -8,18 +8,19 @@ import tensorflow as tf
 
 from mtq.trainer.auxiliary_losses import Auxiliary, AuxiliaryLosses
 from mtq.trainer.loss_scale import is_dynamic, loss_scale_of
-from mtq.trainer.task_metrics import EvaluationMetrics, UpdateMetrics
+from mtq.trainer.task_metrics import EvaluationMetrics, UpdateMetrics, clipped_name
 
 
 class KerasStep:
     """The auxiliary losses of a network and the loss scale of its optimizer, with the metrics that log them.
 
-    A model that has neither bears no cost for them.
+    The shares of clipped targets are logged with them. A model that has none of these bears no cost for them.
 
     Args:
         network: The network to be trained.
         optimizer: The Keras optimizer that trains it.
         tasks: The names of the tasks.
+        limited: The names of the tasks whose heads have limits.
 
     Attributes:
         metrics: The metrics that log these quantities; empty if there are none.
@@ -27,13 +28,21 @@ class KerasStep:
             their names are those of the training's.
     """
 
-    def __init__(self, network: keras.Model, optimizer: keras.optimizers.Optimizer, tasks: Sequence[str]) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        tasks: Sequence[str],
+        limited: Sequence[str] = (),
+    ) -> None:
         self._optimizer = optimizer
         self.evaluation_metrics = EvaluationMetrics(tasks)
         self._auxiliary = AuxiliaryLosses(network)
         names = ("regularization_loss", "regularization_gradient_norm") if self._auxiliary.any else ()
         names = (*names, "loss_scale") if is_dynamic(optimizer) else names
         self.metrics: list[keras.metrics.Metric] = [UpdateMetrics(names)] if names else []
+        if limited:
+            self.metrics.append(UpdateMetrics([clipped_name(task) for task in limited], "clipped_targets"))
 
     @property
     def has_auxiliary(self) -> bool:

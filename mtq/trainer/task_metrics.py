@@ -89,11 +89,12 @@ class UpdateMetrics(keras.metrics.Metric):
 
     Args:
         quantities: The names of the quantities, under which they are logged.
+        source: The name of a vector that holds them all; None if each is a scalar of its own.
     """
 
-    def __init__(self, quantities: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(name="update_metrics", **kwargs)
-        self.quantities = tuple(quantities)
+    def __init__(self, quantities: Sequence[str], source: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name=source or "update_metrics", **kwargs)
+        self.quantities, self._source = tuple(quantities), source
         self.sums = _variable((len(self.quantities),), "sums")
         self.count = _variable((), "count")
 
@@ -101,15 +102,27 @@ class UpdateMetrics(keras.metrics.Metric):
         """Adds the quantities of one update.
 
         Args:
-            quantities: The values, `{name: float32 scalar}`; other names are ignored.
+            quantities: The values, `{name: float32 scalar}`, or the vector; other names are ignored.
         """
-        self.sums.assign_add(tf.stack([quantities[quantity] for quantity in self.quantities]))
+        if self._source is not None:
+            self.sums.assign_add(quantities[self._source])
+        else:
+            self.sums.assign_add(tf.stack([quantities[quantity] for quantity in self.quantities]))
         self.count.assign_add(1.0)
 
     def result(self) -> dict[str, tf.Tensor]:
         """Returns the means, `{name: float32 scalar}`."""
         means = tf.math.divide_no_nan(tf.convert_to_tensor(self.sums), self.count)
         return dict(zip(self.quantities, tf.unstack(means), strict=True))
+
+
+def clipped_name(task: str) -> str:
+    """Returns the name under which the share of a task's targets that lie outside its head's limits is logged.
+
+    Args:
+        task: The name of the task.
+    """
+    return f"{task}/clipped_targets"
 
 
 def _by_task(means: tf.Tensor, tasks: Sequence[str], quantities: Sequence[str]) -> dict[str, tf.Tensor]:

@@ -34,7 +34,7 @@ def batch_of(shape):
 
 
 def q_values(model, shape, of_target=False):
-    values = model.q_learning.q_values(observations(shape, model.tasks), of_target=of_target)
+    values = model.q_learning.outputs(observations(shape, model.tasks), of_target=of_target)
     return {name: value.numpy() for name, value in values.items()}
 
 

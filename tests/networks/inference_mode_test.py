@@ -111,7 +111,7 @@ def test_random_layers_are_off(name, tmp_path):
     for _ in range(2):
         np.testing.assert_allclose(in_inference(model.paths["a"])(x), expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(served["q_values"], expected, rtol=1e-5, atol=1e-6)
-        targets = model.q_learning.targets(batch)["a"]
+        targets = model.q_learning.targets(batch)["a"].value
         np.testing.assert_allclose(targets, tf.reduce_max(expected, axis=1), rtol=1e-5, atol=1e-6)
         actions = greedy_policy(in_inference(model.paths["a"]))(x)
         np.testing.assert_array_equal(actions, tf.argmax(expected, axis=1))

@@ -17,7 +17,7 @@ import pytest
 import mtq
 from mtq import cli
 from mtq.cli.play_export import play_export
-from mtq.learning.losses import TDLoss
+from mtq.learning.losses import ValueLoss
 from mtq.pluggable import ensure_instance
 from mtq.storage.trust import NamedInFile
 from tests.toy_environments import Corridor
@@ -208,7 +208,7 @@ def test_configs_of_what_is_pluggable_import_nothing(module, class_name, two_tas
         lambda: mtq.weightings.get(config),
         lambda: mtq.weightings.Schedule({"a": config}),
         lambda: ensure_instance("thing", config, object),
-        lambda: TDLoss(config),
+        lambda: ValueLoss(config),
         lambda: mtq.study.Arm("x", loss_weights={"a": 1.0, "b": config}).make_loss_weights()["b"] + 0.0,
     ):
         with pytest.raises((ValueError, TypeError)):

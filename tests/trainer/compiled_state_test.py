@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import mtq
-from mtq.learning.losses import TDLoss
+from mtq.learning.losses import ValueLoss
 from tests.batches import random_batch
 from tests.plain_keras import layers, two_vectors
 
@@ -103,7 +103,7 @@ REPLACED = {
     "tasks": lambda model: two_vectors(),
     "weighting": lambda model: mtq.weightings.get("famo"),
     "aggregator": lambda model: mtq.aggregators.get("upgrad"),
-    "td_loss": lambda model: TDLoss("huber"),
+    "td_loss": lambda model: ValueLoss("huber"),
 }
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mtq.learning.losses import TDLoss
+from mtq.learning.losses import ValueLoss
 
 _NUMBERS = (-1e3, -30.0, -3.0, -1.0, -0.3, 0.0, 0.1, 0.5, 0.9, 1.0, 2.0, 10.0, 1e2, 1e4)  # within float16
 
@@ -42,7 +42,7 @@ def loss_config(loss: Any) -> Any:
         ValueError: The loss is unknown, is not one of Keras, or its config does not hold all its arguments.
     """
     if isinstance(loss, str | dict) and not _is_registered(loss):
-        TDLoss(loss)
+        ValueLoss(loss)
         return loss
     if not _is_of_keras(loss):
         raise ValueError(
@@ -88,11 +88,11 @@ def _is_of_keras(loss: Any) -> bool:
 def _config_that_makes_it(loss: Any) -> Any:
     """Returns the config of a loss; None if the loss that it makes is a different one."""
     try:
-        config = TDLoss(loss).serialize()
+        config = ValueLoss(loss).serialize()
         if isinstance(loss, keras.losses.Loss):
             config["config"] = {key: value for key, value in config["config"].items() if key != "name"}
         json.dumps(config)
-        made = TDLoss(config).loss
+        made = ValueLoss(config).loss
     except (TypeError, ValueError):  # raised for a loss that wraps another object
         return None
     return config if made is loss or _are_alike(made, loss) else None

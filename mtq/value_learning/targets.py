@@ -1,63 +1,34 @@
-"""The equations of Q-learning as pure functions of tensors.
-
-The names of variables give their time: `q_tm1` are the action values at the earlier step, `a_tm1` is the action taken
-there, `r_t` and `discount_t` are the reward and the discount that followed, and `q_t` are the action values at the
-later step. The discount is 0 at a true terminal, so that nothing is bootstrapped past it, and γ at a time limit. B is
-the batch size, A the number of actions.
-"""
-
-from typing import NamedTuple
+"""Targets and losses of Q-learning with scalar values, and n-step returns."""
 
 import tensorflow as tf
 
+from mtq.value_learning.ranks import check_ranks
 
-class Transition(NamedTuple):
-    """A batch of transitions of one task, as `Experience` yields and `MultiTaskDQN` trains on.
+_LEAST = -3.0e38  # below any action value; finite, so that its product with a discount of 0 is 0
 
-    Attributes:
-        observation: The observations, `[B, ...]`, in the task's own dtype.
-        action: The actions, `[B]` int32.
-        reward: The rewards, `[B]` float32, scaled and clipped as the task specifies; with n-step returns, their
-            discounted sums.
-        discount: The discounts, `[B]` float32: γ, or γⁿ for n steps; 0 only at a true terminal.
-        next_observation: The observations that the actions led to, `[B, ...]`. Where an episode ended, this is its
-            last observation.
+
+def legal_values(q: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+    """Returns action values in which those of illegal actions are below all others.
+
+    Args:
+        q: The action values, `[..., A]` float32.
+        mask: Whether each action is legal, `[..., A]` bool; None if all are.
+
+    Returns:
+        The action values, `[..., A]` float32.
     """
-
-    observation: tf.Tensor
-    action: tf.Tensor
-    reward: tf.Tensor
-    discount: tf.Tensor
-    next_observation: tf.Tensor
+    return q if mask is None else tf.where(mask, q, tf.cast(_LEAST, q.dtype))
 
 
-class WeightedTransition(NamedTuple):
-    """A batch of transitions whose rows count with weights, such as the importance weights of prioritized replay.
-
-    Attributes:
-        observation: As of `Transition`.
-        action: As of `Transition`.
-        reward: As of `Transition`.
-        discount: As of `Transition`.
-        next_observation: As of `Transition`.
-        weight: The factors of the rows' losses, `[B]` float32.
-    """
-
-    observation: tf.Tensor
-    action: tf.Tensor
-    reward: tf.Tensor
-    discount: tf.Tensor
-    next_observation: tf.Tensor
-    weight: tf.Tensor
-
-
-def q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor) -> tf.Tensor:
+def q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor, mask_t: tf.Tensor | None = None) -> tf.Tensor:
     """Computes the targets of deep Q-learning, `y = r + γ · max_a q(s', a)`, with gradients stopped.
 
     Args:
         r_t: The rewards, `[B]` float32.
         discount_t: The discounts, `[B]` float32.
         q_t: The action values of the target network at the next observations, `[B, A]` float32.
+        mask_t: The legal actions at the next observations, over which the maximum is taken, `[B, A]` bool; None if all
+            are legal.
 
     Returns:
         The targets, `[B]` float32.
@@ -72,11 +43,17 @@ def q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t: tf.Tensor) -> tf.Tenso
     Reference:
         Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015, Algorithm 1.
     """
-    _check_ranks(r_t=(r_t, 1), discount_t=(discount_t, 1), q_t=(q_t, 2))
-    return tf.stop_gradient(r_t + discount_t * tf.reduce_max(q_t, axis=-1))
+    check_ranks(r_t=(r_t, 1), discount_t=(discount_t, 1), q_t=(q_t, 2))
+    return tf.stop_gradient(r_t + discount_t * tf.reduce_max(legal_values(q_t, mask_t), axis=-1))
 
 
-def double_q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t_value: tf.Tensor, q_t_selector: tf.Tensor) -> tf.Tensor:
+def double_q_targets(
+    r_t: tf.Tensor,
+    discount_t: tf.Tensor,
+    q_t_value: tf.Tensor,
+    q_t_selector: tf.Tensor,
+    mask_t: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Computes the targets of Double DQN: the online network selects the next action, the target network values it.
 
     Args:
@@ -84,6 +61,8 @@ def double_q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t_value: tf.Tensor
         discount_t: The discounts, `[B]` float32.
         q_t_value: The action values of the target network at the next observations, `[B, A]` float32.
         q_t_selector: The action values of the online network at the next observations, `[B, A]` float32.
+        mask_t: The legal actions at the next observations, from which one is selected, `[B, A]` bool; None if all are
+            legal.
 
     Returns:
         The targets, `[B]` float32, with gradients stopped.
@@ -99,9 +78,22 @@ def double_q_targets(r_t: tf.Tensor, discount_t: tf.Tensor, q_t_value: tf.Tensor
     Reference:
         van Hasselt, Guez and Silver, "Deep Reinforcement Learning with Double Q-learning", AAAI 2016, section 3.
     """
-    _check_ranks(r_t=(r_t, 1), discount_t=(discount_t, 1), q_t_value=(q_t_value, 2), q_t_selector=(q_t_selector, 2))
-    a_t = tf.argmax(q_t_selector, axis=-1, output_type=tf.int32)
+    check_ranks(r_t=(r_t, 1), discount_t=(discount_t, 1), q_t_value=(q_t_value, 2), q_t_selector=(q_t_selector, 2))
+    a_t = greedy_actions(q_t_selector, mask_t)
     return tf.stop_gradient(r_t + discount_t * select_actions(q_t_value, a_t))
+
+
+def greedy_actions(q: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+    """Returns the legal action with the largest value of each row.
+
+    Args:
+        q: The action values, `[B, A]` float32.
+        mask: Whether each action is legal, `[B, A]` bool; None if all are.
+
+    Returns:
+        The actions, `[B]` int32.
+    """
+    return tf.argmax(legal_values(q, mask), axis=-1, output_type=tf.int32)
 
 
 def select_actions(q: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
@@ -117,7 +109,7 @@ def select_actions(q: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
     Raises:
         ValueError: A tensor does not have the rank given above.
     """
-    _check_ranks(q=(q, 2), a=(a, 1))
+    check_ranks(q=(q, 2), a=(a, 1))
     return tf.reduce_sum(q * tf.one_hot(a, q.shape[-1], dtype=q.dtype), axis=-1)
 
 
@@ -192,7 +184,7 @@ def n_step_returns(r_t: tf.Tensor, discount_t: tf.Tensor, is_last_t: tf.Tensor) 
     Reference:
         Sutton and Barto, "Reinforcement Learning", 2nd edition, equation 7.1.
     """
-    _check_ranks(r_t=(r_t, 2), discount_t=(discount_t, 2), is_last_t=(is_last_t, 2))
+    check_ranks(r_t=(r_t, 2), discount_t=(discount_t, 2), is_last_t=(is_last_t, 2))
     ended_before = tf.cumsum(tf.cast(is_last_t, tf.int32), axis=1, exclusive=True) > 0  # [B, n]
     alive = tf.cast(~ended_before, r_t.dtype)
     discounts = tf.where(ended_before, tf.ones_like(discount_t), discount_t)
@@ -200,9 +192,3 @@ def n_step_returns(r_t: tf.Tensor, discount_t: tf.Tensor, is_last_t: tf.Tensor) 
     returns = tf.reduce_sum(r_t * before * alive, axis=1)
     position = tf.reduce_sum(tf.cast(~ended_before, tf.int32), axis=1) - 1
     return returns, tf.reduce_prod(discounts, axis=1), position
-
-
-def _check_ranks(**named: tuple[tf.Tensor, int]) -> None:
-    for name, (tensor, rank) in named.items():
-        if len(tensor.shape) != rank:
-            raise ValueError(f"{name} must have rank {rank}. Received: shape {tuple(tensor.shape)}.")

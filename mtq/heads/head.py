@@ -1,0 +1,166 @@
+"""`Head`: the last layer of a task's path, which turns a network's outputs into action values."""
+
+import abc
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from mtq import value_learning as vl
+from mtq.heads.return_scaling import ReturnScaling, get_return_scaling
+from mtq.heads.target import Target
+
+
+class Head(keras.layers.Layer, abc.ABC):
+    """The last layer of a task's path: it turns N numbers for each action into the action's value.
+
+    While a model is trained it uses the numbers themselves: `targets` and `losses` say what they should be. With a
+    return scaling, the head computes in normalized units, and its values are converted back to the units of rewards.
+
+    Args:
+        return_scaling: The scaling of returns: None, `"running"`, `"popart"` or an `mtq.heads.ReturnScaling`.
+
+    Attributes:
+        num_outputs: The number N of numbers for each action; None for a single one, whose axis is left out.
+        loss_names: The names of the losses that fit the head, the default first.
+        limits: The lowest and the highest value that the head can represent; None if there are none.
+    """
+
+    is_row_wise = True  # its output for one row depends on that row alone
+    loss_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, return_scaling: Any = None, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.return_scaling: ReturnScaling | None = get_return_scaling(return_scaling)
+        self.num_outputs: int | None = None
+        self.limits: tuple[float, float] | None = None
+        self.statistics: dict[str, keras.Variable] = {}
+        if self.return_scaling is not None:
+            self.return_scaling.check_head(self)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the statistics of the return scaling, as weights that are not trained."""
+        if self.return_scaling is not None:
+            for name, value in self.return_scaling.initial_statistics.items():
+                self.statistics[name] = self.add_weight(
+                    shape=(), initializer=keras.initializers.Constant(value), trainable=False, name=name
+                )
+        super().build(input_shape)
+
+    def call(self, outputs: Any) -> Any:
+        """Computes the action values `[B, A]` in the units of rewards, from a network's outputs."""
+        values = self.values(outputs)
+        if self.return_scaling is None:
+            return values
+        scale, shift = self.return_scaling.scale_and_shift(
+            {name: tf.convert_to_tensor(variable) for name, variable in self.statistics.items()}
+        )
+        return scale * values + shift
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns the shape `[B, A]`."""
+        return tuple(input_shape[:2])
+
+    @abc.abstractmethod
+    def values(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Computes the expected returns of actions.
+
+        Args:
+            outputs: The outputs of the network, `[..., N]`; `[...]` if `num_outputs` is None.
+
+        Returns:
+            The expected returns in the head's units, `[...]`.
+        """
+
+    @abc.abstractmethod
+    def losses(self, target: Target, outputs: tf.Tensor) -> tf.Tensor:
+        """Computes the loss of each row.
+
+        Args:
+            target: The targets.
+            outputs: The outputs for the actions taken, `[B, N]`.
+
+        Returns:
+            The losses, `[B]` float32.
+        """
+
+    @abc.abstractmethod
+    def backup(self, r_t: tf.Tensor, discount_t: tf.Tensor, outputs_t: tf.Tensor) -> Target:
+        """Computes the targets `r + γ Z`, where Z is the return that the outputs for one action describe.
+
+        Args:
+            r_t: The rewards, `[B]` float32.
+            discount_t: The discounts, `[B]` float32.
+            outputs_t: The target network's outputs for one action of each row, `[B, N]`.
+        """
+
+    @abc.abstractmethod
+    def soft_backup(
+        self, r_t: tf.Tensor, discount_t: tf.Tensor, outputs_t: tf.Tensor, policy: tf.Tensor, bonus: tf.Tensor
+    ) -> Target:
+        """Computes the targets `r + γ Σ_a π(a) (Z_a + bonus_a)` of a policy at the next observations.
+
+        Args:
+            r_t: The rewards, `[B]` float32.
+            discount_t: The discounts, `[B]` float32.
+            outputs_t: The target network's outputs, `[B, A, N]`.
+            policy: The probabilities π of the actions, `[B, A]` float32.
+            bonus: The numbers that are added to the actions' returns, `[B, A]` float32.
+        """
+
+    def greedy_backup(
+        self,
+        r_t: tf.Tensor,
+        discount_t: tf.Tensor,
+        outputs_t: tf.Tensor,
+        selector: tf.Tensor | None,
+        mask_t: tf.Tensor | None,
+    ) -> Target:
+        """Computes the targets of the legal action with the largest value.
+
+        Args:
+            r_t: The rewards, `[B]` float32.
+            discount_t: The discounts, `[B]` float32.
+            outputs_t: The target network's outputs, `[B, A, N]`.
+            selector: The action values by which the action is selected, `[B, A]`; None for those of `outputs_t`.
+            mask_t: Whether each action is legal, `[B, A]` bool; None if all are.
+        """
+        a_t = vl.greedy_actions(self.values(outputs_t) if selector is None else selector, mask_t)
+        return self.backup(r_t, discount_t, vl.select_distributions(outputs_t, a_t))
+
+    def chosen(self, outputs: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
+        """Returns the outputs `[B, N]` for one action of each row.
+
+        Args:
+            outputs: The outputs, `[B, A, N]`.
+            a: The actions, `[B]` int32.
+        """
+        return vl.select_distributions(outputs, a)
+
+    def moved(self, target: Target, factor: tf.Tensor, offset: tf.Tensor) -> Target:
+        """Returns `factor · target + offset`, for statistics that have moved.
+
+        Args:
+            target: The targets.
+            factor: The factor, a float32 scalar.
+            offset: The offset, a float32 scalar.
+        """
+        raise NotImplementedError(f"The targets of {type(self).__name__} cannot be moved.")
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the config that Keras saves."""
+        scaling = self.return_scaling
+        config = None if scaling is None else keras.saving.serialize_keras_object(scaling)
+        return {**super().get_config(), "return_scaling": config}
+
+    def copy(self, name: str, return_scaling: ReturnScaling | None = None) -> "Head":
+        """Returns a new head with the same settings.
+
+        Args:
+            name: The name of the new layer.
+            return_scaling: The scaling of the new head, if this head has none.
+        """
+        config = {**self.get_config(), "name": name}
+        if return_scaling is not None:
+            config["return_scaling"] = keras.saving.serialize_keras_object(return_scaling)
+        return type(self).from_config(config)

@@ -1,0 +1,102 @@
+"""`HLGauss`: a head with a histogram of the return, trained on normal distributions around the targets."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mtq import value_learning as vl
+from mtq.checks import integer, real
+from mtq.heads.categorical import check_support
+from mtq.heads.head import Head
+from mtq.heads.target import Target
+
+
+@keras.saving.register_keras_serializable("mtq")
+class HLGauss(Head):
+    """A head with a histogram of each action's return, whose mean is the action's value. Its loss is `cross_entropy`.
+
+    The outputs are logits. The target value `y = r + γ q` becomes the histogram of a normal distribution around y.
+    Choose the support so that it holds all returns, or use a return scaling: with `"running"` the default support fits
+    any task. Training warns if many targets lie outside.
+
+    Args:
+        low: The lower end of the first bin, in the units of rewards; with a return scaling, in normalized units.
+        high: The upper end of the last bin.
+        num_bins: The number of bins, at least 2.
+        sigma: The standard deviation of the normal distribution, in widths of a bin.
+        return_scaling: The scaling of returns: None, `"running"` or an `mtq.heads.RunningScale`.
+
+    Reference:
+        Farebrother et al., "Stop Regressing: Training Value Functions via Classification for Scalable Deep RL", ICML
+        2024, section 3.1.
+    """
+
+    loss_names = ("cross_entropy",)
+
+    def __init__(
+        self,
+        low: float = -10.0,
+        high: float = 10.0,
+        num_bins: int = 51,
+        *,
+        sigma: float = 0.75,
+        return_scaling: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(return_scaling, **kwargs)
+        self.low, self.high = check_support(type(self).__name__, low, high)
+        self.limits = (self.low, self.high)
+        self.num_outputs = self.num_bins = integer("num_bins of HLGauss", num_bins, least=2)
+        self.sigma = real("sigma of HLGauss", sigma, above=0)
+        self._edges = np.linspace(self.low, self.high, self.num_bins + 1, dtype=np.float32)
+        self._centers = ((self._edges[1:] + self._edges[:-1]) / 2).astype(np.float32)
+        self._width = (self.high - self.low) / self.num_bins
+
+    def values(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Computes the means of the histograms with the given logits."""
+        return tf.reduce_sum(tf.nn.softmax(outputs) * self._centers, axis=-1)
+
+    def losses(self, target: Target, outputs: tf.Tensor) -> tf.Tensor:
+        """Computes the cross-entropies."""
+        return vl.cross_entropies(outputs, target.encoded)
+
+    def backup(self, r_t: tf.Tensor, discount_t: tf.Tensor, outputs_t: tf.Tensor) -> Target:
+        """Computes the histograms around `r + γ q`."""
+        return self._target(r_t + discount_t * self.values(outputs_t))
+
+    def greedy_backup(
+        self,
+        r_t: tf.Tensor,
+        discount_t: tf.Tensor,
+        outputs_t: tf.Tensor,
+        selector: tf.Tensor | None,
+        mask_t: tf.Tensor | None,
+    ) -> Target:
+        """Computes the histograms around the targets of Q-learning or, with a selector, of Double Q-learning."""
+        q_t = self.values(outputs_t)
+        if selector is None:
+            return self._target(vl.q_targets(r_t, discount_t, q_t, mask_t))
+        return self._target(vl.double_q_targets(r_t, discount_t, q_t, selector, mask_t))
+
+    def soft_backup(
+        self, r_t: tf.Tensor, discount_t: tf.Tensor, outputs_t: tf.Tensor, policy: tf.Tensor, bonus: tf.Tensor
+    ) -> Target:
+        """Computes the histograms around `r + γ Σ_a π(a) (q_a + bonus_a)`."""
+        expected = tf.reduce_sum(policy * (self.values(outputs_t) + bonus), axis=-1)
+        return self._target(r_t + discount_t * expected)
+
+    def _target(self, values: tf.Tensor) -> Target:
+        values = tf.stop_gradient(values)
+        return Target(vl.histogram_probabilities(values, tf.constant(self._edges), self.sigma * self._width), values)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the config that Keras saves."""
+        return {
+            **super().get_config(),
+            "low": self.low,
+            "high": self.high,
+            "num_bins": self.num_bins,
+            "sigma": self.sigma,
+        }

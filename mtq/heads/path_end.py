@@ -1,0 +1,69 @@
+"""The end of a task's path through a network: the layer that computes the outputs, and the head."""
+
+from typing import NamedTuple
+
+import keras
+
+from mtq.heads.dueling import DuelingHead
+from mtq.heads.head import Head
+from mtq.heads.noisy import NoisyDense
+from mtq.heads.scalar import Scalar
+from mtq.keras_internals import LayerCall, calls_of
+
+
+class PathEnd(NamedTuple):
+    """The end of a task's path.
+
+    Attributes:
+        head: The head: the last layer, or a `Scalar` that is not in the graph if the last layer is of another kind.
+        outputs: The symbolic outputs from which the head computes the action values.
+        layer: The layer that computes the outputs, apart from a `Reshape`; None if the path has no layer before the
+            head.
+    """
+
+    head: Head
+    outputs: keras.KerasTensor
+    layer: keras.layers.Layer | None
+
+
+def end_of(path: keras.Model) -> PathEnd:
+    """Returns the end of a task's path.
+
+    Args:
+        path: A functional model `observation` → `q_values`.
+    """
+    made_by = {id(tensor): call for call in calls_of(path) for tensor in call.outputs}
+    last = made_by.get(id(path.outputs[0]))
+    if last is None or not isinstance(last.layer, Head):
+        return PathEnd(Scalar(), path.outputs[0], None if last is None else last.layer)
+    before: LayerCall | None = made_by.get(id(last.inputs[0]))
+    while before is not None and isinstance(before.layer, keras.layers.Reshape):
+        before = made_by.get(id(before.inputs[0]))
+    return PathEnd(last.layer, last.inputs[0], None if before is None else before.layer)
+
+
+def linear_weights(layer: keras.layers.Layer | None) -> list[tuple[keras.Variable, bool]]:
+    """Returns the weights of a layer in which its outputs are linear, and whether an offset is added to each.
+
+    Multiplying all of them by a factor, and adding an offset to the latter, does the same to the outputs.
+
+    Args:
+        layer: The layer that computes a head's outputs.
+
+    Returns:
+        The weights; an empty list if the outputs are not linear in them.
+    """
+    if isinstance(layer, DuelingHead):
+        return [*linear_weights(layer.value), *((variable, False) for variable, _ in linear_weights(layer.advantage))]
+    if isinstance(layer, NoisyDense) and layer.activation in (None, keras.activations.linear):
+        return [
+            (layer.kernel, False),
+            (layer.bias, True),
+            (layer.kernel_sigma, False),
+            (layer.bias_sigma, False),
+        ]
+    if layer is not None and type(layer) is keras.layers.Dense and layer.use_bias:
+        is_plain = layer.activation in (None, keras.activations.linear)
+        if is_plain and not layer.lora_enabled and layer.quantization_mode is None:
+            return [(layer.kernel, False), (layer.bias, True)]
+    return []

@@ -1,0 +1,220 @@
+"""Scalings of returns, by which tasks whose rewards differ in size are learned alike."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from mtq.checks import real
+from mtq.storage.deserialization import deserialize
+
+Statistics = Mapping[str, tf.Tensor]
+
+
+class ReturnScaling(abc.ABC):
+    """A scaling of returns: a head computes in units of `(return − shift) / scale`.
+
+    The statistics from which shift and scale follow are weights of the head that are not trained. They are updated by
+    means over the rows of a batch, so that N replicas see what one would see on the whole batch.
+
+    Attributes:
+        initial_statistics: The statistics before the first update, numbers by name.
+        uses_running_returns: Whether the statistics are those of the running returns of collected episodes. Else they
+            are those of the targets.
+        preserves_outputs: Whether the weights of the layer before the head are changed whenever the statistics change,
+            so that the action values stay as they are.
+    """
+
+    initial_statistics: ClassVar[Mapping[str, float]]
+    uses_running_returns: ClassVar[bool]
+    preserves_outputs: ClassVar[bool]
+
+    @abc.abstractmethod
+    def moments(self, statistics: Statistics, values: tf.Tensor) -> tf.Tensor:
+        """Computes what is averaged over the rows of a batch.
+
+        Args:
+            statistics: The statistics before it, float32 scalars by name.
+            values: The running returns or the targets, `[B]` float32, in the units of rewards.
+
+        Returns:
+            The numbers of each row, `[B, K]` float32.
+        """
+
+    @abc.abstractmethod
+    def updated(self, statistics: Statistics, means: tf.Tensor, largest: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes the statistics after a batch.
+
+        Args:
+            statistics: The statistics before it, float32 scalars by name.
+            means: The means of `moments` over the rows, `[K]` float32.
+            largest: The largest magnitude of a value among the rows, a float32 scalar.
+        """
+
+    @abc.abstractmethod
+    def scale_and_shift(self, statistics: Statistics) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the scale, which is greater than 0, and the shift, float32 scalars.
+
+        Args:
+            statistics: The statistics, float32 scalars by name.
+        """
+
+    def check_head(self, head: Any) -> None:  # noqa: B027
+        """Raises a ValueError if the scaling does not fit a head. The default implementation accepts all heads.
+
+        Args:
+            head: The head.
+        """
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ReturnScaling":
+        """Creates a scaling from its config."""
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.get_config() == other.get_config()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), tuple(self.get_config().items())))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self.get_config().items())})"
+
+
+@keras.saving.register_keras_serializable("mtq")
+class RunningScale(ReturnScaling):
+    """Divides rewards by a running scale of the task's returns when they are sampled.
+
+    The scale is the root mean square of the running returns `G_t = r_t + γ G_{t−1}` of the collected episodes, but
+    large enough that the largest return so far is at most `limit` in normalized units. Rewards are stored as they are,
+    so no stored reward was scaled by old statistics. Until the first reward other than 0 the scale is 1.
+
+    Args:
+        rate: The rate of the exponential average of squared returns, which is corrected for its start as in Adam.
+        limit: The largest magnitude of a normalized return.
+
+    Reference:
+        Lee et al., "Hyperspherical Normalization for Scalable Deep Reinforcement Learning", ICML 2025, section 4.3,
+        with the root mean square in place of the standard deviation; Nauman et al., "Bigger, Regularized, Categorical",
+        NeurIPS 2025, which scales each task's rewards like this.
+    """
+
+    initial_statistics: ClassVar[Mapping[str, float]] = {"second_moment": 0.0, "largest_return": 0.0, "correction": 0.0}
+    uses_running_returns = True
+    preserves_outputs = False
+
+    def __init__(self, rate: float = 1e-3, limit: float = 5.0) -> None:
+        self.rate = real("rate of RunningScale", rate, above=0, most=1)
+        self.limit = real("limit of RunningScale", limit, above=0)
+
+    def moments(self, statistics: Statistics, values: tf.Tensor) -> tf.Tensor:
+        """Returns the squares of the returns, `[B, 1]`."""
+        return tf.square(values)[:, None]
+
+    def updated(self, statistics: Statistics, means: tf.Tensor, largest: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes the statistics after a batch; see `ReturnScaling.updated`."""
+        return {
+            "second_moment": statistics["second_moment"] + self.rate * (means[0] - statistics["second_moment"]),
+            "largest_return": tf.maximum(statistics["largest_return"], largest),
+            "correction": statistics["correction"] + self.rate * (1.0 - statistics["correction"]),
+        }
+
+    def scale_and_shift(self, statistics: Statistics) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the scale and a shift of 0."""
+        mean_square = tf.math.divide_no_nan(statistics["second_moment"], statistics["correction"])
+        scale = tf.maximum(tf.sqrt(mean_square), statistics["largest_return"] / self.limit)
+        return tf.where(scale > 0, scale, tf.ones_like(scale)), tf.zeros_like(scale)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {"rate": self.rate, "limit": self.limit}
+
+
+@keras.saving.register_keras_serializable("mtq")
+class PopArt(ReturnScaling):
+    """Normalizes targets by their running mean and standard deviation, and preserves the network's outputs (PopArt).
+
+    With the mean μ and the variance σ² of the targets, averaged exponentially, the head computes `(return − μ) / σ`.
+    Whenever μ and σ change, the layer before the head is changed so that the action
+    values stay the same, in the online and in the target network.
+
+    Args:
+        rate: The rate β of the exponential averages. They start from a mean of 0 and a variance of 1.
+        least_scale: The lower bound of σ.
+        largest_scale: The upper bound of σ.
+
+    Reference:
+        van Hasselt et al., "Learning values across many orders of magnitude", NeurIPS 2016, section 2; Hessel et al.,
+        "Multi-task Deep Reinforcement Learning with PopArt", AAAI 2019, which has statistics for each task.
+    """
+
+    initial_statistics: ClassVar[Mapping[str, float]] = {"mean": 0.0, "variance": 1.0}
+    uses_running_returns = False
+    preserves_outputs = True
+
+    def __init__(self, rate: float = 3e-4, least_scale: float = 1e-4, largest_scale: float = 1e6) -> None:
+        self.rate = real("rate of PopArt", rate, above=0, most=1)
+        self.least_scale = real("least_scale of PopArt", least_scale, above=0)
+        self.largest_scale = real("largest_scale of PopArt", largest_scale, least=self.least_scale)
+
+    def moments(self, statistics: Statistics, values: tf.Tensor) -> tf.Tensor:
+        """Returns the deviations of the targets from the mean, and their squares, `[B, 2]`.
+
+        The variance ν − μ² of the papers is computed from deviations, because the difference of two large numbers would
+        lose all digits of a small variance.
+        """
+        deviations = values - statistics["mean"]
+        return tf.stack([deviations, tf.square(deviations)], axis=-1)
+
+    def updated(self, statistics: Statistics, means: tf.Tensor, largest: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes the statistics after a batch; see `ReturnScaling.updated`."""
+        step = self.rate * means[0]
+        variance = statistics["variance"] + self.rate * (means[1] - statistics["variance"]) - tf.square(step)
+        return {"mean": statistics["mean"] + step, "variance": tf.maximum(variance, 0.0)}
+
+    def scale_and_shift(self, statistics: Statistics) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the standard deviation and the mean."""
+        scale = tf.clip_by_value(tf.sqrt(statistics["variance"]), self.least_scale, self.largest_scale)
+        return scale, statistics["mean"]
+
+    def check_head(self, head: Any) -> None:
+        """Raises a ValueError if the head's values are not linear in its outputs, which alone can be preserved."""
+        if "cross_entropy" in head.loss_names:
+            raise ValueError(
+                f"return_scaling of {type(head).__name__} must be 'running' or None, because PopArt preserves the "
+                "values of heads that are linear in their outputs, and a softmax is not. Received: PopArt. Use "
+                "return_scaling='running', or heads='scalar' or 'quantile'."
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {"rate": self.rate, "least_scale": self.least_scale, "largest_scale": self.largest_scale}
+
+
+_BY_NAME = {"running": RunningScale, "popart": PopArt}
+
+
+def get_return_scaling(scaling: Any) -> ReturnScaling | None:
+    """Returns a return scaling.
+
+    Args:
+        scaling: None, the name `"running"` or `"popart"`, a `ReturnScaling` or its Keras config.
+
+    Raises:
+        ValueError: The scaling is none of these.
+    """
+    if scaling is None or isinstance(scaling, ReturnScaling):
+        return scaling
+    if isinstance(scaling, str) and scaling in _BY_NAME:
+        return _BY_NAME[scaling]()
+    if isinstance(scaling, Mapping) and "class_name" in scaling:
+        return deserialize("return_scaling", scaling, ReturnScaling)
+    raise ValueError(
+        f"return_scaling must be None, one of {sorted(_BY_NAME)}, or an mtq.heads.ReturnScaling. Received: {scaling!r}."
+    )

@@ -1,0 +1,209 @@
+"""The scales of returns of all tasks, whose statistics are updated before each update of the network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mtq import value_learning as vl
+from mtq.distribution.replicas import num_replicas, on_means
+from mtq.heads import Head, PathEnd, ReturnScaling, Target, linear_weights
+from mtq.learning.target_network import TargetNetwork
+from mtq.networks.paths import TaskPaths
+
+ScaleAndShift = tuple[tf.Tensor, tf.Tensor]
+
+
+class ReturnScales:
+    """The scales of the returns of those tasks whose heads have a return scaling.
+
+    Args:
+        ends: The ends of the tasks' paths.
+        paths: The tasks' paths through the online network.
+        target_network: The target network, whose statistics are always those of the online network.
+
+    Raises:
+        ValueError: The outputs of a head cannot be preserved, because they are not linear in weights of the task.
+    """
+
+    def __init__(self, ends: Mapping[str, PathEnd], paths: TaskPaths, target_network: TargetNetwork) -> None:
+        self._ends = {name: end for name, end in ends.items() if end.head.return_scaling is not None}
+        self._target_network = target_network
+        for number, name in enumerate(ends):
+            if name in self._ends and _scaling(self._ends[name].head).preserves_outputs:
+                _check_preservable(name, number, self._ends[name], paths)
+
+    def names(self, *, of_running_returns: bool) -> list[str]:
+        """Returns the tasks whose statistics are those of running returns, or those of targets.
+
+        Args:
+            of_running_returns: Which of them.
+        """
+        ends = self._ends.items()
+        return [name for name, end in ends if _scaling(end.head).uses_running_returns is of_running_returns]
+
+    def observe_returns(self, batch: Mapping[str, vl.Transition]) -> None:
+        """Updates the statistics of running returns.
+
+        Args:
+            batch: The batch, `{task: Transition}`.
+
+        Raises:
+            ValueError: The batch of a task does not have the returns.
+        """
+        names = self.names(of_running_returns=True)
+        for name in names:
+            if vl.field_of(batch[name], "running_return") is None:
+                raise ValueError(
+                    f"A batch of task '{name}' must have a running_return for its return_scaling. Received: a "
+                    "Transition without one. Train on the batches of an mtq.Experience, or give each row the "
+                    "discounted sum of its episode's rewards so far, by mtq.value_learning.with_fields."
+                )
+        self._update({name: vl.field_of(batch[name], "running_return") for name in names})
+
+    def observe_targets(self, targets: Mapping[str, Target]) -> dict[str, Target]:
+        """Updates the statistics of targets, and converts the targets to the new units.
+
+        Args:
+            targets: The targets of all tasks in their heads' units.
+
+        Returns:
+            The targets of all tasks in the new units.
+        """
+        moved = dict(targets)
+        names = self.names(of_running_returns=False)
+        before = {name: self._scale_and_shift(name) for name in names}
+        after = self._update({name: before[name][0] * targets[name].value + before[name][1] for name in names})
+        for name in names:
+            factor, offset = _change(before[name], after[name])
+            moved[name] = self._ends[name].head.moved(targets[name], factor, offset)
+        return moved
+
+    def normalized(self, name: str, r_t: tf.Tensor, discount_t: tf.Tensor) -> tf.Tensor:
+        """Returns the rewards with which targets are computed in the head's units, `(r − (1 − γ) shift) / scale`.
+
+        Args:
+            name: The task.
+            r_t: The rewards, `[B]` float32.
+            discount_t: The discounts, `[B]` float32.
+        """
+        if name not in self._ends:
+            return r_t
+        scale, shift = self._scale_and_shift(name)
+        return (r_t - (1.0 - discount_t) * shift) / scale
+
+    def values(self, name: str, values: tf.Tensor) -> tf.Tensor:
+        """Converts values to the units of rewards.
+
+        Args:
+            name: The task.
+            values: The values in the head's units.
+        """
+        if name not in self._ends:
+            return values
+        scale, shift = self._scale_and_shift(name)
+        return scale * values + shift
+
+    def errors(self, name: str, errors: tf.Tensor) -> tf.Tensor:
+        """Converts differences of values to the units of rewards.
+
+        Args:
+            name: The task.
+            errors: The differences in the head's units.
+        """
+        return errors * self._scale_and_shift(name)[0] if name in self._ends else errors
+
+    def _scale_and_shift(self, name: str) -> ScaleAndShift:
+        head = self._ends[name].head
+        return _scaling(head).scale_and_shift(_read(head.statistics))
+
+    def _update(self, values: Mapping[str, tf.Tensor]) -> dict[str, ScaleAndShift]:
+        """Updates the statistics of some tasks with the values of this replica's rows.
+
+        Returns:
+            The new scales and shifts, which are the same on all replicas.
+        """
+        if not values:
+            return {}
+        means, largest = {}, {}
+        for name, of_rows in values.items():
+            head = self._ends[name].head
+            means[name] = tf.reduce_mean(_scaling(head).moments(_read(head.statistics), of_rows), axis=0)
+            largest[name] = _in_slot_of_replica(tf.reduce_max(tf.abs(of_rows)))
+        return on_means(self._assign, means, largest)
+
+    def _assign(self, means: Mapping[str, tf.Tensor], largest: Mapping[str, tf.Tensor]) -> dict[str, ScaleAndShift]:
+        return {name: self._assign_task(name, means[name], tf.reduce_max(largest[name])) for name in means}
+
+    def _assign_task(self, name: str, means: tf.Tensor, largest: tf.Tensor) -> ScaleAndShift:
+        head = self._ends[name].head
+        scaling, statistics = _scaling(head), _read(head.statistics)
+        before = scaling.scale_and_shift(statistics)
+        is_finite = tf.reduce_all(tf.math.is_finite(means)) & tf.math.is_finite(largest)
+        updated = {
+            key: tf.where(is_finite, value, statistics[key])
+            for key, value in scaling.updated(statistics, means, largest).items()
+        }
+        after = scaling.scale_and_shift(updated)
+        variables = [head.statistics[key] for key in updated]
+        self._assign_in_both(variables, list(updated.values()), list(updated.values()))
+        if scaling.preserves_outputs:
+            self._preserve_outputs(name, *_change(before, after))
+        return after
+
+    def _preserve_outputs(self, name: str, factor: tf.Tensor, offset: tf.Tensor) -> None:
+        """Changes the weights before a head so that its outputs become `factor · outputs + offset`."""
+        weights = linear_weights(self._ends[name].layer)
+        variables = [variable for variable, _ in weights]
+
+        def changed(values: list[keras.Variable]) -> list[tf.Tensor]:
+            return [
+                factor * value + offset if is_shifted else factor * value
+                for value, (_, is_shifted) in zip(map(tf.convert_to_tensor, values), weights, strict=True)
+            ]
+
+        self._assign_in_both(variables, changed(variables), changed(self._target_network.values_of(variables)))
+
+    def _assign_in_both(self, variables: list[Any], values: list[tf.Tensor], target_values: list[tf.Tensor]) -> None:
+        """Assigns values to variables of the online network, and others to the target network's values of them."""
+        of_target = self._target_network.values_of(variables)
+        for variable, value in zip([*variables, *of_target], [*values, *target_values], strict=True):
+            variable.assign(value)
+
+
+def _scaling(head: Head) -> ReturnScaling:
+    assert head.return_scaling is not None
+    return head.return_scaling
+
+
+def _read(statistics: Mapping[str, keras.Variable]) -> dict[str, tf.Tensor]:
+    return {name: tf.convert_to_tensor(variable) for name, variable in statistics.items()}
+
+
+def _change(before: ScaleAndShift, after: ScaleAndShift) -> ScaleAndShift:
+    """Returns the factor and the offset that convert values from old units to new ones."""
+    return before[0] / after[0], (before[1] - after[1]) / after[0]
+
+
+def _in_slot_of_replica(largest: tf.Tensor) -> tf.Tensor:
+    """Returns a vector whose mean over the replicas holds the number of each of them, `[replicas]` float32."""
+    number = num_replicas()
+    if number == 1:
+        return largest[None]
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return tf.one_hot(replica, number) * largest * number
+
+
+def _check_preservable(name: str, number: int, end: PathEnd, paths: TaskPaths) -> None:
+    variables = [variable for variable, _ in linear_weights(end.layer)]
+    received = type(end.layer).__name__
+    if variables and all(tasks == (number,) for tasks in paths.tasks_of(variables)):
+        return
+    if variables:
+        received += " of several tasks, or one that is frozen"
+    raise ValueError(
+        f"The layer before the head of task '{name}' must be a Dense, NoisyDense or DuelingHead of this task alone, "
+        f"with a bias and without an activation, so that PopArt can preserve its outputs. Received: {received}. Build "
+        "the network with mtq.networks.shared_q_network(return_scaling='popart')."
+    )

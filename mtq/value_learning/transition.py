@@ -1,0 +1,98 @@
+"""The transitions on which a model is trained."""
+
+import collections
+import functools
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+
+class Transition(NamedTuple):
+    """A batch of transitions of one task, as `Experience` yields and `MultiTaskDQN` trains on.
+
+    `with_fields` adds further fields, which are listed in `OPTIONAL_FIELDS`.
+
+    Attributes:
+        observation: The observations, `[B, ...]`, in the task's own dtype.
+        action: The actions, `[B]` int32.
+        reward: The rewards, `[B]` float32, scaled and clipped as the task specifies; with n-step returns, their
+            discounted sums.
+        discount: The discounts, `[B]` float32: γ, or γⁿ for n steps; 0 only at a true terminal.
+        next_observation: The observations that the actions led to, `[B, ...]`. Where an episode ended, this is its
+            last observation.
+    """
+
+    observation: tf.Tensor
+    action: tf.Tensor
+    reward: tf.Tensor
+    discount: tf.Tensor
+    next_observation: tf.Tensor
+
+
+OPTIONAL_FIELDS = ("weight", "action_mask", "next_action_mask", "running_return")
+"""The fields that a batch may have in addition to those of a `Transition`.
+
+`weight`: the factors of the rows' losses, `[B]` float32, such as the importance weights of prioritized replay.
+`action_mask`, `next_action_mask`: whether each action is legal at the observations and at the next observations,
+`[B, num_actions]` bool.
+`running_return`: the discounted sums of the rewards from the start of each episode to its row's step, `[B]` float32,
+from which `mtq.heads.RunningScale` computes the scale of returns.
+"""
+
+
+@functools.cache
+def _class_with(fields: tuple[str, ...]) -> Any:
+    if not fields:
+        return Transition
+    name = "".join(word.capitalize() for field in fields for word in field.split("_")) + "Transition"
+    return collections.namedtuple(name, [*Transition._fields, *fields])  # type: ignore[misc]
+
+
+def with_fields(transition: Any, **fields: Any) -> Any:
+    """Returns a transition with further fields.
+
+    Args:
+        transition: The transition.
+        **fields: The fields by name, those of `OPTIONAL_FIELDS`.
+
+    Returns:
+        A named tuple of the fields of `Transition` and the others. Those of the same fields have the same class.
+
+    Raises:
+        ValueError: A field is unknown.
+
+    Example:
+        >>> x = tf.zeros([2, 4])
+        >>> rows = Transition(x, tf.zeros([2], tf.int32), tf.zeros([2]), tf.ones([2]), x)
+        >>> with_fields(rows, weight=tf.ones([2])).weight.numpy().tolist()
+        [1.0, 1.0]
+    """
+    unknown = sorted(set(fields) - set(OPTIONAL_FIELDS))
+    if unknown:
+        raise ValueError(f"The fields of a transition must be among {OPTIONAL_FIELDS}. Received: {unknown[0]!r}.")
+    values = {**dict(zip(transition._fields, transition, strict=True)), **fields}
+    return _class_with(tuple(name for name in OPTIONAL_FIELDS if name in values))(**values)
+
+
+def field_of(transition: Any, name: str) -> Any:
+    """Returns a field of a transition; None if the transition does not have it.
+
+    Args:
+        transition: The transition.
+        name: The name of the field.
+    """
+    return getattr(transition, name, None)
+
+
+def is_transition(value: Any) -> bool:
+    """Whether a value is a `Transition`, or one with further fields.
+
+    Args:
+        value: Any value.
+    """
+    fields = getattr(value, "_fields", ())
+    return isinstance(value, tuple) and type(value) is _class_with(tuple(f for f in OPTIONAL_FIELDS if f in fields))
+
+
+WeightedTransition = _class_with(("weight",))
+"""The class of transitions that have weights."""
