@@ -14,6 +14,7 @@ LAYERS = [
     "errors",
     "keras_internals",
     "checks",
+    "named_tuples",
     "storage",
     "random_numbers",
     "distribution",

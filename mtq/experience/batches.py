@@ -218,7 +218,10 @@ class Batches:
         observation = tf.TensorSpec([self._num_rows, *task.spec.observation_shape], task.spec.observation_dtype)
         number = tf.TensorSpec([self._num_rows], tf.float32)
         transition = vl.Transition(observation, tf.TensorSpec([self._num_rows], tf.int32), number, number, observation)
-        return vl.with_fields(transition, weight=number) if self._has_weights(task.name) else transition
+        fields = {"weight": number} if self._has_weights(task.name) else {}
+        if task.name in self.experience.replicas[0].running_returns:
+            fields["running_return"] = number
+        return vl.with_fields(transition, **fields)
 
     def _checked(self) -> Iterator[Batch]:
         """Yields batches for `as_dataset`. `kept` stores exceptions, because TensorFlow passes on only their text."""

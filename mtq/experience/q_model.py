@@ -1,7 +1,7 @@
 """The interface of the models that select actions, for experiences, evaluations and exports."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import keras
@@ -58,6 +58,10 @@ class QModel(QFunctions, Protocol):
     @property
     def distribute_strategy(self) -> tf.distribute.Strategy:
         """The strategy in whose scope the network was made."""
+
+    @property
+    def running_returns(self) -> Collection[str]:
+        """The tasks whose batches must have the running returns of their episodes."""
 
     def joint_q_values(self, tasks: Sequence[str]) -> QValues:
         """Returns a function that computes the action values of several tasks.

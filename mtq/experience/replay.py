@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from mtq.experience.bits import num_bytes, pack_bits, unpack_bits
-from mtq.experience.memory import Memory, Numbers
+from mtq.experience.further_columns import FurtherColumns
+from mtq.experience.memory import NUM_COLUMNS, Memory, Numbers, with_fields
 from mtq.experience.sampler import Sampler, Selection, UniformSampler
 from mtq.interfaces import ReplayBuffer
 
@@ -95,7 +96,8 @@ class Replay(ReplayBuffer):
                 f"capacity of a Replay must lead to at most {_EXACT:,} places for the frames of each copy. "
                 f"Received: {self.num_places:,}, for {self.length:,} steps. Lower it, or use more copies (num_envs)."
             )
-        numbers = tf.zeros([self.length * num_envs, len(Numbers._fields)])
+        self._further = FurtherColumns(spec)
+        numbers = tf.zeros([self.length * num_envs, NUM_COLUMNS + self._further.number])
         self._numbers = tf.Variable(numbers, trainable=False, name="numbers")
         self.frame_size, self.is_binary = size, is_binary
         frames = tf.zeros([self.num_places * num_envs, num_bytes(size) if is_binary else size], dtype)
@@ -200,10 +202,19 @@ class Replay(ReplayBuffer):
         Args:
             rows: The row numbers, as for `numbers`.
         """
-        action, reward, discount, is_last, place, age = self.numbers(rows)
+        action, reward, discount, is_last, place, age, further = self.numbers(rows)
         copy = rows // self.length
         observation, next_observation = (self.observations(copy, place + ahead, age + ahead) for ahead in (0, 1))
-        return Memory(observation, action, reward, discount, next_observation, is_last)
+        steps = Memory(observation, action, reward, discount, next_observation, is_last)
+        return with_fields(steps, **self.further_fields(further))
+
+    def further_fields(self, further: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        """Returns the fields of steps that only some tasks have, by name.
+
+        Args:
+            further: The columns, as `numbers` returns them.
+        """
+        return self._further.unpack(further)
 
     def check_valid(self) -> None:
         """Raises an AssertionError if the stored steps are inconsistent. For tests."""
@@ -224,7 +235,8 @@ class Replay(ReplayBuffer):
         age = self._coming_age()
         step = self._last_step.assign_add(1)
         rows = step % self.length + self._first_of_copies(self.length)
-        numbers = Numbers(items.action, items.reward, items.discount, items.is_last, self._place, age)
+        further = self._further.pack(items)
+        numbers = Numbers(items.action, items.reward, items.discount, items.is_last, self._place, age, further)
         _scatter(self._numbers, rows, numbers.pack())
         places = tf.concat([self._rows_of_places(0), self._rows_of_places(1)], axis=0)
         frames = tf.concat([items.observation, items.next_observation], axis=0)[..., -self._frame_shape[-1] :]
@@ -287,7 +299,7 @@ class Replay(ReplayBuffer):
         if num_steps is not None and not time_stacked:
             axis = 0 if sample_batch_size is None else 1
             parts = [tf.unstack(values, axis=axis) for values in steps]
-            return tuple(Memory(*fields) for fields in zip(*parts, strict=True)), draw.rows
+            return tuple(type(steps)(*fields) for fields in zip(*parts, strict=True)), draw.rows
         return steps, draw.rows
 
     def _as_dataset(

@@ -12,15 +12,17 @@ import tensorflow as tf
 from mtq.environments.gymnasium_environment import GymnasiumEnvironment
 from mtq.environments.in_graph import InGraphEnvironment
 from mtq.experience.collection_statistics import CollectionStatistics
-from mtq.experience.driver import StepDriver, act_together, run_together
+from mtq.experience.driver import Observer, StepDriver, act_together, run_together
 from mtq.experience.exploration import EpsilonGreedy
 from mtq.experience.memory import memory_spec
 from mtq.experience.old_replays import converted
 from mtq.experience.policy import EpsilonGreedyPolicy
 from mtq.experience.q_model import QModel, QValues
 from mtq.experience.replay import Replay
+from mtq.experience.running_returns import RunningReturns
 from mtq.experience.sampler import Drawn, Sampler, Selection, UniformSampler
 from mtq.experience.transitions import as_transitions, transitions_of
+from mtq.heads import exploration_noise
 from mtq.interfaces import ReplayBuffer, TFPolicy
 from mtq.random_numbers import Purpose, stream_seeds
 from mtq.tasks import Task, TaskSet
@@ -121,6 +123,7 @@ class ReplicaExperience:
         statistics: The statistics of each task.
         replays: The replay buffer of each task.
         drivers: The driver of each task.
+        running_returns: The running returns of the tasks whose returns the model scales by them.
     """
 
     def __init__(
@@ -137,6 +140,7 @@ class ReplicaExperience:
         self.statistics: dict[str, CollectionStatistics] = {}
         self.replays: dict[str, ReplayBuffer] = {}
         self.drivers: dict[str, StepDriver] = {}
+        self.running_returns = {name: RunningReturns(tasks[name]) for name in tasks if name in model.running_returns}
         for name, seeds in _seeds(tasks, seed, replica).items():
             self._add_task(tasks[name], model.paths[name], explorations[name], seeds)
         self._groups = self._make_groups(model)
@@ -159,8 +163,7 @@ class ReplicaExperience:
     def restart(self) -> None:
         """Starts new episodes in all environments. Open episodes are truncated, and their returns are not counted."""
         for name, driver in self.drivers.items():
-            self.statistics[name].drop_open_episodes()
-            self._end_episodes(name)
+            self._drop_open_episodes(name)
             driver.restart()
 
     def reset(self, seed: int) -> None:
@@ -172,6 +175,8 @@ class ReplicaExperience:
         self._seed = seed
         for name, (environment_seed, replay_seed, policy_seed) in _seeds(self.tasks, seed, self._replica).items():
             self.statistics[name].reset()
+            if name in self.running_returns:
+                self.running_returns[name].reset()
             replay = self.replays[name]
             if isinstance(replay, Replay):
                 replay.reset(replay_seed)
@@ -191,6 +196,8 @@ class ReplicaExperience:
                 "replay": _state(replay),
                 "driver": self.drivers[name].state(),
             }
+            if name in self.running_returns:
+                by_part["running_returns"] = self.running_returns[name].variables
             for part, variables in by_part.items():
                 variables_by_name.update({f"{name}/{part}/{i}": variable for i, variable in enumerate(variables)})
         return variables_by_name
@@ -211,8 +218,7 @@ class ReplicaExperience:
         """
         for name, (environment_seed, _, _) in _seeds(self.tasks, self._seed, self._replica, epoch).items():
             if not self.tasks[name].spec.in_graph:
-                self.statistics[name].drop_open_episodes()
-                self._end_episodes(name)
+                self._drop_open_episodes(name)
                 self.drivers[name].env.reseed(environment_seed)
                 self.drivers[name].write(self.drivers[name].env.reset())
 
@@ -339,6 +345,13 @@ class ReplicaExperience:
 
         return take_last_steps
 
+    def _drop_open_episodes(self, name: str) -> None:
+        """Ends the open episodes of a task as by truncations. Their returns are not counted."""
+        self.statistics[name].drop_open_episodes()
+        if name in self.running_returns:
+            self.running_returns[name].reset()
+        self._end_episodes(name)
+
     def _end_episodes(self, name: str) -> None:
         """Marks the newest steps as the last of their episodes, so that no return spans the break."""
         replay = self.replays[name]
@@ -370,7 +383,7 @@ class ReplicaExperience:
         replay = self._make_replay(task, seeds[1])
         warmup = self.share.warmup_rounds(task.num_envs) * task.num_envs
         replicas = self.share.num_replicas
-        acting = functools.partial(network, training=False)  # some Keras layers are in training mode by default
+        acting = functools.partial(_acting, network)
         if self._parts.policy is not None:
             policy = self._parts.policy(task, acting)
             _check_policy(task, policy)
@@ -383,7 +396,14 @@ class ReplicaExperience:
             else GymnasiumEnvironment(task, seeds[0])
         )
         self.statistics[task.name], self.replays[task.name] = statistics, replay
-        self.drivers[task.name] = StepDriver(environment, policy, [replay.add_batch, statistics])
+        self.drivers[task.name] = StepDriver(environment, policy, [self._storing(task.name, replay), statistics])
+
+    def _storing(self, name: str, replay: ReplayBuffer) -> Observer:
+        """Returns the observer that stores a task's steps."""
+        running_returns = self.running_returns.get(name)
+        if running_returns is None:
+            return replay.add_batch
+        return lambda steps: replay.add_batch(running_returns(steps))
 
     def _make_replay(self, task: Task, seed: int) -> ReplayBuffer:
         capacity, n_step = self.share.replay_capacity, self.share.n_step
@@ -392,7 +412,7 @@ class ReplicaExperience:
                 f"replay_capacity must hold at least n_step = {n_step} steps of each of the {task.num_envs} copies of "
                 f"task '{task.name}'. Received: {capacity}. Pass {n_step * task.num_envs} or more."
             )
-        spec = memory_spec(task)
+        spec = memory_spec(task, has_running_returns=task.name in self.running_returns)
         if self._parts.replay is not None:
             replay = self._parts.replay(spec, task.num_envs, capacity)
             if not isinstance(replay, ReplayBuffer):
@@ -421,6 +441,12 @@ class ReplicaExperience:
             )
         is_binary = task.spec.is_binary and task.spec.in_graph  # without XLA, bits take a fifth longer
         return Replay(spec, task.num_envs, capacity, sampler, seed, task.frame_stack, is_binary)
+
+
+def _acting(network: Any, observation: tf.Tensor) -> tf.Tensor:
+    """Computes the action values with which actions are selected during training."""
+    with exploration_noise():
+        return network(observation, training=False)  # some Keras layers are in training mode by default
 
 
 def _state(replay: ReplayBuffer) -> list[tf.Variable]:

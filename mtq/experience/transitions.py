@@ -1,14 +1,17 @@
 """The conversion of stored steps to the transitions that the model is trained on."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import tensorflow as tf
 
 from mtq import value_learning as vl
-from mtq.experience.memory import Memory
+from mtq.experience.memory import OPTIONAL_FIELDS, field_of
 from mtq.experience.replay import Draw, Replay
 from mtq.tasks import Task
 
 
-def transitions_of(task: Task, replay: Replay, draw: Draw) -> vl.Transition:
+def transitions_of(task: Task, replay: Replay, draw: Draw) -> Any:
     """Reads the transitions that start at the steps which were drawn from a replay.
 
     Rewards are scaled and clipped, discounts multiplied by γ, and n-step returns computed.
@@ -32,10 +35,11 @@ def transitions_of(task: Task, replay: Replay, draw: Draw) -> vl.Transition:
         replay.observations(copy, _at(steps.place, position) + 1, _at(steps.age, position) + 1),
     )
     weight = draw.selection.weight
-    return transition if weight is None else vl.with_fields(transition, weight=weight)
+    further = _further(replay.further_fields(steps.further), position)
+    return vl.with_fields(transition, **further, **({} if weight is None else {"weight": weight}))
 
 
-def as_transitions(task: Task, steps: Memory) -> vl.Transition:
+def as_transitions(task: Task, steps: Any) -> Any:
     """Converts steps from a replay buffer of the user's own to transitions, as `transitions_of` does.
 
     Args:
@@ -47,7 +51,29 @@ def as_transitions(task: Task, steps: Memory) -> vl.Transition:
     """
     returns, discounts, position = _returns(task, steps.reward, steps.discount, steps.is_last)
     bootstrap = _at(steps.next_observation, position)
-    return vl.Transition(steps.observation[:, 0], steps.action[:, 0], returns, discounts, bootstrap)
+    transition = vl.Transition(steps.observation[:, 0], steps.action[:, 0], returns, discounts, bootstrap)
+    fields = {name: field_of(steps, name) for name in OPTIONAL_FIELDS if name in steps._fields}
+    return vl.with_fields(transition, **_further(fields, position))
+
+
+def learned_rewards(task: Task, reward: tf.Tensor) -> tf.Tensor:
+    """Returns the rewards of which a model learns the values: scaled and clipped as the task specifies.
+
+    Args:
+        task: The task.
+        reward: The environment's own rewards, of any shape.
+    """
+    reward = reward * task.reward_scale
+    if task.reward_clip is None:
+        return reward
+    return tf.clip_by_value(reward, -task.reward_clip, task.reward_clip)
+
+
+def _further(fields: Mapping[str, tf.Tensor], position: tf.Tensor | None) -> dict[str, tf.Tensor]:
+    """Returns the further fields of transitions from those of their steps, `[B, n, …]`."""
+    return {
+        name: _at(values, position) if name.startswith("next_") else values[:, 0] for name, values in fields.items()
+    }
 
 
 def _returns(
@@ -57,10 +83,7 @@ def _returns(
 
     The position is None if all returns span one step.
     """
-    reward = reward * task.reward_scale
-    if task.reward_clip is not None:
-        reward = tf.clip_by_value(reward, -task.reward_clip, task.reward_clip)
-    discount = discount * task.discount
+    reward, discount = learned_rewards(task, reward), discount * task.discount
     if reward.shape[1] == 1:
         return reward[:, 0], discount[:, 0], None
     return vl.n_step_returns(reward, discount, is_last)

@@ -52,10 +52,15 @@ class Head(keras.layers.Layer, abc.ABC):
         values = self.values(outputs)
         if self.return_scaling is None:
             return values
-        scale, shift = self.return_scaling.scale_and_shift(
+        return values * self.scale()
+
+    def scale(self) -> tf.Tensor:
+        """Returns the scale of returns, a float32 scalar; 1 without a return scaling."""
+        if self.return_scaling is None:
+            return tf.constant(1.0)
+        return self.return_scaling.scale(
             {name: tf.convert_to_tensor(variable) for name, variable in self.statistics.items()}
         )
-        return scale * values + shift
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the shape `[B, A]`."""
@@ -137,15 +142,14 @@ class Head(keras.layers.Layer, abc.ABC):
         """
         return vl.select_distributions(outputs, a)
 
-    def moved(self, target: Target, factor: tf.Tensor, offset: tf.Tensor) -> Target:
-        """Returns `factor · target + offset`, for statistics that have moved.
+    def rescaled(self, target: Target, factor: tf.Tensor) -> Target:
+        """Returns targets multiplied by a factor, for another scale of returns.
 
         Args:
             target: The targets.
             factor: The factor, a float32 scalar.
-            offset: The offset, a float32 scalar.
         """
-        raise NotImplementedError(f"The targets of {type(self).__name__} cannot be moved.")
+        raise NotImplementedError(f"The targets of {type(self).__name__} cannot be rescaled.")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the config that Keras saves."""

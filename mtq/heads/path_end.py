@@ -42,28 +42,20 @@ def end_of(path: keras.Model) -> PathEnd:
     return PathEnd(last.layer, last.inputs[0], None if before is None else before.layer)
 
 
-def linear_weights(layer: keras.layers.Layer | None) -> list[tuple[keras.Variable, bool]]:
-    """Returns the weights of a layer in which its outputs are linear, and whether an offset is added to each.
-
-    Multiplying all of them by a factor, and adding an offset to the latter, does the same to the outputs.
+def linear_weights(layer: keras.layers.Layer | None) -> list[keras.Variable]:
+    """Returns the weights of a layer in which its outputs are linear, so that a factor of them is one of the outputs.
 
     Args:
         layer: The layer that computes a head's outputs.
 
     Returns:
-        The weights; an empty list if the outputs are not linear in them.
+        The weights; an empty list if the outputs are not linear in all of them.
     """
     if isinstance(layer, DuelingHead):
-        return [*linear_weights(layer.value), *((variable, False) for variable, _ in linear_weights(layer.advantage))]
-    if isinstance(layer, NoisyDense) and layer.activation in (None, keras.activations.linear):
-        return [
-            (layer.kernel, False),
-            (layer.bias, True),
-            (layer.kernel_sigma, False),
-            (layer.bias_sigma, False),
-        ]
-    if layer is not None and type(layer) is keras.layers.Dense and layer.use_bias:
-        is_plain = layer.activation in (None, keras.activations.linear)
-        if is_plain and not layer.lora_enabled and layer.quantization_mode is None:
-            return [(layer.kernel, False), (layer.bias, True)]
-    return []
+        return [*linear_weights(layer.value), *linear_weights(layer.advantage)]
+    is_dense = isinstance(layer, NoisyDense) or type(layer) is keras.layers.Dense
+    if layer is None or not is_dense or layer.activation not in (None, keras.activations.linear):
+        return []
+    if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None) is not None:
+        return []
+    return list(layer.weights)

@@ -52,9 +52,9 @@ class Quantile(Head):
         mean = tf.reduce_sum(policy[:, :, None] * (outputs_t + bonus[:, :, None]), axis=1)
         return self.backup(r_t, discount_t, mean)
 
-    def moved(self, target: Target, factor: tf.Tensor, offset: tf.Tensor) -> Target:
-        """Returns `factor · target + offset`."""
-        return self._target(factor * target.encoded + offset)
+    def rescaled(self, target: Target, factor: tf.Tensor) -> Target:
+        """Returns targets multiplied by a factor."""
+        return self._target(factor * target.encoded)
 
     def _target(self, quantiles: tf.Tensor) -> Target:
         quantiles = tf.stop_gradient(quantiles)

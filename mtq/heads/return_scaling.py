@@ -14,9 +14,9 @@ Statistics = Mapping[str, tf.Tensor]
 
 
 class ReturnScaling(abc.ABC):
-    """A scaling of returns: a head computes in units of `(return − shift) / scale`.
+    """A scaling of returns: a head computes returns divided by a scale.
 
-    The statistics from which shift and scale follow are weights of the head that are not trained. They are updated by
+    The statistics from which the scale follows are weights of the head that are not trained. They are updated by
     means over the rows of a batch, so that N replicas see what one would see on the whole batch.
 
     Attributes:
@@ -54,8 +54,8 @@ class ReturnScaling(abc.ABC):
         """
 
     @abc.abstractmethod
-    def scale_and_shift(self, statistics: Statistics) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the scale, which is greater than 0, and the shift, float32 scalars.
+    def scale(self, statistics: Statistics) -> tf.Tensor:
+        """Returns the scale, a float32 scalar greater than 0.
 
         Args:
             statistics: The statistics, float32 scalars by name.
@@ -125,11 +125,11 @@ class RunningScale(ReturnScaling):
             "correction": statistics["correction"] + self.rate * (1.0 - statistics["correction"]),
         }
 
-    def scale_and_shift(self, statistics: Statistics) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the scale and a shift of 0."""
+    def scale(self, statistics: Statistics) -> tf.Tensor:
+        """Returns the scale."""
         mean_square = tf.math.divide_no_nan(statistics["second_moment"], statistics["correction"])
         scale = tf.maximum(tf.sqrt(mean_square), statistics["largest_return"] / self.limit)
-        return tf.where(scale > 0, scale, tf.ones_like(scale)), tf.zeros_like(scale)
+        return tf.where(scale > 0, scale, tf.ones_like(scale))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
@@ -138,11 +138,15 @@ class RunningScale(ReturnScaling):
 
 @keras.saving.register_keras_serializable("mtq")
 class PopArt(ReturnScaling):
-    """Normalizes targets by their running mean and standard deviation, and preserves the network's outputs (PopArt).
+    """Divides targets by their running standard deviation, and preserves the network's outputs (PopArt).
 
-    With the mean μ and the variance σ² of the targets, averaged exponentially, the head computes `(return − μ) / σ`.
-    Whenever μ and σ change, the layer before the head is changed so that the action
-    values stay the same, in the online and in the target network.
+    The mean μ and the variance σ² of the targets are averaged exponentially. Whenever σ changes, the weights of the
+    layer before the head are multiplied by `σ_old / σ_new`, in the online and in the target network, so that the action
+    values stay the same.
+
+    In the papers, μ is also subtracted from the targets and, to preserve the outputs, `μ / σ` from the bias of that
+    layer. Together these leave the errors as they are, and so the losses and gradients. Here both are left out: values
+    that are small beside μ then lose no digits.
 
     Args:
         rate: The rate β of the exponential averages. They start from a mean of 0 and a variance of 1.
@@ -178,10 +182,9 @@ class PopArt(ReturnScaling):
         variance = statistics["variance"] + self.rate * (means[1] - statistics["variance"]) - tf.square(step)
         return {"mean": statistics["mean"] + step, "variance": tf.maximum(variance, 0.0)}
 
-    def scale_and_shift(self, statistics: Statistics) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the standard deviation and the mean."""
-        scale = tf.clip_by_value(tf.sqrt(statistics["variance"]), self.least_scale, self.largest_scale)
-        return scale, statistics["mean"]
+    def scale(self, statistics: Statistics) -> tf.Tensor:
+        """Returns the standard deviation within its bounds."""
+        return tf.clip_by_value(tf.sqrt(statistics["variance"]), self.least_scale, self.largest_scale)
 
     def check_head(self, head: Any) -> None:
         """Raises a ValueError if the head's values are not linear in its outputs, which alone can be preserved."""

@@ -58,9 +58,9 @@ class Scalar(Head):
         """Computes the targets `r + γ Σ_a π(a) (q_a + bonus_a)`."""
         return self.backup(r_t, discount_t, tf.reduce_sum(policy * (outputs_t + bonus), axis=-1))
 
-    def moved(self, target: Target, factor: tf.Tensor, offset: tf.Tensor) -> Target:
-        """Returns `factor · target + offset`."""
-        return _target(factor * target.value + offset)
+    def rescaled(self, target: Target, factor: tf.Tensor) -> Target:
+        """Returns targets multiplied by a factor."""
+        return _target(factor * target.value)
 
 
 def _target(values: Any) -> Target:

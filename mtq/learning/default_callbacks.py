@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from mtq.learning.validation import FillValidationLogs
 from mtq.trainer.callback_order import check_callbacks, in_order
 from mtq.trainer.keras_trainer import shows_bars
 from mtq.trainer.stages import CHECKS_RUN
+from mtq.trainer.task_metrics import clipped_name
 
 _LOSS_REMEDY = (
     "Lower the learning rate, use loss=\"huber\", or scale or clip the rewards of '{task}' (reward_scale, reward_clip)."
@@ -24,6 +26,7 @@ _REMEDIES = {
 }
 _OF_WEIGHTS = "Check the optimizer's epsilon and learning rate, weight constraints, and callbacks that set weights."
 _SHOWN = ("loss", "return")
+_MOST_CLIPPED = 0.05  # the share of targets outside a head's limits above which fit warns
 
 
 class TaskProgress(keras.callbacks.ProgbarLogger):
@@ -103,7 +106,7 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: S
 
 
 def _checks() -> list[keras.callbacks.Callback]:
-    return [StopOnNonFiniteLoss(), CheckTrainableWeights()]
+    return [StopOnNonFiniteLoss(), CheckTrainableWeights(), WarnOfClippedTargets()]
 
 
 def _log_callbacks(
@@ -115,6 +118,29 @@ def _log_callbacks(
         return added
     monitors = [str(getattr(callback, "monitor", "")) for callback in given]
     return [FillValidationLogs([*validated, *(name for name in monitors if name.startswith("val_"))]), *added]
+
+
+class WarnOfClippedTargets(keras.callbacks.Callback):
+    """Warns once for each task if many of its targets lie outside the limits that its head can represent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._warned: set[str] = set()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Checks the share of clipped targets in the epoch."""
+        for task in self.model.tasks:
+            share = (logs or {}).get(clipped_name(task), 0.0)
+            if share > _MOST_CLIPPED and task not in self._warned:
+                self._warned.add(task)
+                head = self.model.q_learning.heads[task]
+                low, high = head.limits
+                warnings.warn(
+                    f"The support of the head of task '{task}' should hold its returns. Received: targets of which "
+                    f"{share:.0%} lay outside of {low:g} to {high:g} in epoch {epoch + 1} and were clipped. Give the "
+                    f"{type(head).__name__} a wider support (low, high), or use return_scaling='running'.",
+                    stacklevel=2,
+                )
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):

@@ -113,9 +113,7 @@ class QLearning:
         """
         observations = {name: batch[name].next_observation for name in self._names}
         outputs_t = self.outputs(observations, of_target=True, use_im2col=use_im2col)
-        rewards = {
-            name: self._scales.normalized(name, batch[name].reward, batch[name].discount) for name in self._names
-        }
+        rewards = {name: batch[name].reward / self._scales.scale(name) for name in self._names}
         if self.munchausen is not None:
             return self._soft_targets(batch, rewards, outputs_t, self.munchausen, use_im2col)
         selectors: dict[str, Any] = dict.fromkeys(self._names)
@@ -220,9 +218,9 @@ class QLearning:
         td_errors = target.value - head.values(chosen)
         return _Rows(
             of_rows.mean,
-            self._scales.errors(name, td_errors),
+            td_errors * self._scales.scale(name),
             td_errors if of_rows.losses is None else of_rows.losses,
-            self._scales.values(name, head.values(outputs)),
+            head.values(outputs) * self._scales.scale(name),
         )
 
     def _quantities(self, rows: Mapping[str, _Rows], targets: Mapping[str, Target]) -> dict[str, tf.Tensor]:

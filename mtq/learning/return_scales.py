@@ -12,8 +12,6 @@ from mtq.heads import Head, PathEnd, ReturnScaling, Target, linear_weights
 from mtq.learning.target_network import TargetNetwork
 from mtq.networks.paths import TaskPaths
 
-ScaleAndShift = tuple[tf.Tensor, tf.Tensor]
-
 
 class ReturnScales:
     """The scales of the returns of those tasks whose heads have a return scaling.
@@ -71,58 +69,27 @@ class ReturnScales:
         Returns:
             The targets of all tasks in the new units.
         """
-        moved = dict(targets)
+        rescaled = dict(targets)
         names = self.names(of_running_returns=False)
-        before = {name: self._scale_and_shift(name) for name in names}
-        after = self._update({name: before[name][0] * targets[name].value + before[name][1] for name in names})
+        before = {name: self.scale(name) for name in names}
+        after = self._update({name: before[name] * targets[name].value for name in names})
         for name in names:
-            factor, offset = _change(before[name], after[name])
-            moved[name] = self._ends[name].head.moved(targets[name], factor, offset)
-        return moved
+            rescaled[name] = self._ends[name].head.rescaled(targets[name], before[name] / after[name])
+        return rescaled
 
-    def normalized(self, name: str, r_t: tf.Tensor, discount_t: tf.Tensor) -> tf.Tensor:
-        """Returns the rewards with which targets are computed in the head's units, `(r − (1 − γ) shift) / scale`.
-
-        Args:
-            name: The task.
-            r_t: The rewards, `[B]` float32.
-            discount_t: The discounts, `[B]` float32.
-        """
-        if name not in self._ends:
-            return r_t
-        scale, shift = self._scale_and_shift(name)
-        return (r_t - (1.0 - discount_t) * shift) / scale
-
-    def values(self, name: str, values: tf.Tensor) -> tf.Tensor:
-        """Converts values to the units of rewards.
+    def scale(self, name: str) -> tf.Tensor | float:
+        """Returns the scale of a task's returns, a float32 scalar, by which its head's units are those of rewards.
 
         Args:
             name: The task.
-            values: The values in the head's units.
         """
-        if name not in self._ends:
-            return values
-        scale, shift = self._scale_and_shift(name)
-        return scale * values + shift
+        return self._ends[name].head.scale() if name in self._ends else 1.0
 
-    def errors(self, name: str, errors: tf.Tensor) -> tf.Tensor:
-        """Converts differences of values to the units of rewards.
-
-        Args:
-            name: The task.
-            errors: The differences in the head's units.
-        """
-        return errors * self._scale_and_shift(name)[0] if name in self._ends else errors
-
-    def _scale_and_shift(self, name: str) -> ScaleAndShift:
-        head = self._ends[name].head
-        return _scaling(head).scale_and_shift(_read(head.statistics))
-
-    def _update(self, values: Mapping[str, tf.Tensor]) -> dict[str, ScaleAndShift]:
+    def _update(self, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Updates the statistics of some tasks with the values of this replica's rows.
 
         Returns:
-            The new scales and shifts, which are the same on all replicas.
+            The new scales, which are the same on all replicas.
         """
         if not values:
             return {}
@@ -133,43 +100,37 @@ class ReturnScales:
             largest[name] = _in_slot_of_replica(tf.reduce_max(tf.abs(of_rows)))
         return on_means(self._assign, means, largest)
 
-    def _assign(self, means: Mapping[str, tf.Tensor], largest: Mapping[str, tf.Tensor]) -> dict[str, ScaleAndShift]:
+    def _assign(self, means: Mapping[str, tf.Tensor], largest: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {name: self._assign_task(name, means[name], tf.reduce_max(largest[name])) for name in means}
 
-    def _assign_task(self, name: str, means: tf.Tensor, largest: tf.Tensor) -> ScaleAndShift:
+    def _assign_task(self, name: str, means: tf.Tensor, largest: tf.Tensor) -> tf.Tensor:
         head = self._ends[name].head
         scaling, statistics = _scaling(head), _read(head.statistics)
-        before = scaling.scale_and_shift(statistics)
+        before = scaling.scale(statistics)
         is_finite = tf.reduce_all(tf.math.is_finite(means)) & tf.math.is_finite(largest)
         updated = {
             key: tf.where(is_finite, value, statistics[key])
             for key, value in scaling.updated(statistics, means, largest).items()
         }
-        after = scaling.scale_and_shift(updated)
-        variables = [head.statistics[key] for key in updated]
-        self._assign_in_both(variables, list(updated.values()), list(updated.values()))
+        after = scaling.scale(updated)
+        for key, value in updated.items():
+            self._assign_in_both(head.statistics[key], value, value)
         if scaling.preserves_outputs:
-            self._preserve_outputs(name, *_change(before, after))
+            for variable in linear_weights(self._ends[name].layer):
+                (of_target,) = self._target_network.values_of([variable])
+                factor = before / after
+                self._assign_in_both(
+                    variable,
+                    factor * tf.convert_to_tensor(variable),
+                    factor * tf.convert_to_tensor(of_target),
+                )
         return after
 
-    def _preserve_outputs(self, name: str, factor: tf.Tensor, offset: tf.Tensor) -> None:
-        """Changes the weights before a head so that its outputs become `factor · outputs + offset`."""
-        weights = linear_weights(self._ends[name].layer)
-        variables = [variable for variable, _ in weights]
-
-        def changed(values: list[keras.Variable]) -> list[tf.Tensor]:
-            return [
-                factor * value + offset if is_shifted else factor * value
-                for value, (_, is_shifted) in zip(map(tf.convert_to_tensor, values), weights, strict=True)
-            ]
-
-        self._assign_in_both(variables, changed(variables), changed(self._target_network.values_of(variables)))
-
-    def _assign_in_both(self, variables: list[Any], values: list[tf.Tensor], target_values: list[tf.Tensor]) -> None:
-        """Assigns values to variables of the online network, and others to the target network's values of them."""
-        of_target = self._target_network.values_of(variables)
-        for variable, value in zip([*variables, *of_target], [*values, *target_values], strict=True):
-            variable.assign(value)
+    def _assign_in_both(self, variable: Any, value: tf.Tensor, target_value: tf.Tensor) -> None:
+        """Assigns a value to a variable of the online network, and another to the target network's value of it."""
+        (of_target,) = self._target_network.values_of([variable])
+        variable.assign(value)
+        of_target.assign(target_value)
 
 
 def _scaling(head: Head) -> ReturnScaling:
@@ -179,11 +140,6 @@ def _scaling(head: Head) -> ReturnScaling:
 
 def _read(statistics: Mapping[str, keras.Variable]) -> dict[str, tf.Tensor]:
     return {name: tf.convert_to_tensor(variable) for name, variable in statistics.items()}
-
-
-def _change(before: ScaleAndShift, after: ScaleAndShift) -> ScaleAndShift:
-    """Returns the factor and the offset that convert values from old units to new ones."""
-    return before[0] / after[0], (before[1] - after[1]) / after[0]
 
 
 def _in_slot_of_replica(largest: tf.Tensor) -> tf.Tensor:
@@ -196,7 +152,7 @@ def _in_slot_of_replica(largest: tf.Tensor) -> tf.Tensor:
 
 
 def _check_preservable(name: str, number: int, end: PathEnd, paths: TaskPaths) -> None:
-    variables = [variable for variable, _ in linear_weights(end.layer)]
+    variables = linear_weights(end.layer)
     received = type(end.layer).__name__
     if variables and all(tasks == (number,) for tasks in paths.tasks_of(variables)):
         return
@@ -204,6 +160,6 @@ def _check_preservable(name: str, number: int, end: PathEnd, paths: TaskPaths) -
         received += " of several tasks, or one that is frozen"
     raise ValueError(
         f"The layer before the head of task '{name}' must be a Dense, NoisyDense or DuelingHead of this task alone, "
-        f"with a bias and without an activation, so that PopArt can preserve its outputs. Received: {received}. Build "
+        f"without an activation, so that PopArt can preserve its outputs. Received: {received}. Build "
         "the network with mtq.networks.shared_q_network(return_scaling='popart')."
     )

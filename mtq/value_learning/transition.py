@@ -1,10 +1,10 @@
 """The transitions on which a model is trained."""
 
-import collections
-import functools
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+from mtq.named_tuples import class_with, extended, is_extended
 
 
 class Transition(NamedTuple):
@@ -40,14 +40,6 @@ from which `mtq.heads.RunningScale` computes the scale of returns.
 """
 
 
-@functools.cache
-def _class_with(fields: tuple[str, ...]) -> Any:
-    if not fields:
-        return Transition
-    name = "".join(word.capitalize() for field in fields for word in field.split("_")) + "Transition"
-    return collections.namedtuple(name, [*Transition._fields, *fields])  # type: ignore[misc]
-
-
 def with_fields(transition: Any, **fields: Any) -> Any:
     """Returns a transition with further fields.
 
@@ -67,11 +59,7 @@ def with_fields(transition: Any, **fields: Any) -> Any:
         >>> with_fields(rows, weight=tf.ones([2])).weight.numpy().tolist()
         [1.0, 1.0]
     """
-    unknown = sorted(set(fields) - set(OPTIONAL_FIELDS))
-    if unknown:
-        raise ValueError(f"The fields of a transition must be among {OPTIONAL_FIELDS}. Received: {unknown[0]!r}.")
-    values = {**dict(zip(transition._fields, transition, strict=True)), **fields}
-    return _class_with(tuple(name for name in OPTIONAL_FIELDS if name in values))(**values)
+    return extended(Transition, OPTIONAL_FIELDS, transition, **fields)
 
 
 def field_of(transition: Any, name: str) -> Any:
@@ -90,9 +78,8 @@ def is_transition(value: Any) -> bool:
     Args:
         value: Any value.
     """
-    fields = getattr(value, "_fields", ())
-    return isinstance(value, tuple) and type(value) is _class_with(tuple(f for f in OPTIONAL_FIELDS if f in fields))
+    return is_extended(Transition, OPTIONAL_FIELDS, value)
 
 
-WeightedTransition = _class_with(("weight",))
+WeightedTransition = class_with(Transition, ("weight",))
 """The class of transitions that have weights."""

@@ -1,0 +1,257 @@
+"""Tests of return scalings: running scales on known sequences, and PopArt's preservation of outputs."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mtq
+from mtq.heads import PopArt, RunningScale, Scalar, end_of
+from mtq.value_learning import with_fields
+from tests.batches import random_batch
+from tests.network_cases import observations_of, task_set
+
+
+def updated(scaling, sequence):
+    """The scale after each of several batches."""
+    statistics = {name: tf.constant(value) for name, value in scaling.initial_statistics.items()}
+    seen = []
+    for values in sequence:
+        values = tf.constant(values, tf.float32)
+        means = tf.reduce_mean(scaling.moments(statistics, values), axis=0)
+        statistics = scaling.updated(statistics, means, tf.reduce_max(tf.abs(values)))
+        seen.append(float(scaling.scale(statistics)))
+    return seen
+
+
+def test_running_scale_on_a_known_sequence():
+    # Rate ½. Squares: 1, then 9. Averages ½·1 = ½ over a correction of ½: 1. Then ¼ + 4½ = 4¾ over ¾: 6⅓.
+    scaling = RunningScale(rate=0.5, limit=2.0)
+    np.testing.assert_allclose(updated(scaling, [[1.0, -1.0], [3.0, 3.0]]), [1.0, np.sqrt(19 / 3)], rtol=1e-6)
+
+
+def test_the_largest_return_stays_within_the_limit():
+    # One return of 12 among zeros: the root mean square is small, so that the limit of 2 determines the scale.
+    scales = updated(RunningScale(rate=0.1, limit=2.0), [[0.0] * 99 + [-12.0], [0.0] * 100, [0.0] * 100])
+    assert scales == [6.0, 6.0, 6.0]
+
+
+def test_without_rewards_the_scale_is_1():
+    assert updated(RunningScale(), [[0.0] * 4] * 3) == [1.0, 1.0, 1.0]
+
+
+def test_popart_statistics_on_a_known_sequence():
+    # β = ½, from mean 0 and variance 1. Targets 2 and 4: mean 3, second moment 10.
+    # μ = 1½, ν = ½·1 + ½·10 = 5½, σ² = 5½ − 2¼ = 3¼.
+    assert updated(PopArt(rate=0.5), [[2.0, 4.0]]) == [pytest.approx(np.sqrt(3.25), rel=1e-6)]
+
+
+def test_popart_statistics_are_those_of_the_paper_in_double_precision():
+    random, mean, second, scaling = np.random.default_rng(0), 0.0, 1.0, PopArt(rate=0.01)
+    sequence = random.normal(5_000.0, 3.0, size=(2_000, 16))
+    for values in np.float32(sequence).astype(np.float64):
+        mean, second = mean + 0.01 * (values.mean() - mean), second + 0.01 * ((values**2).mean() - second)
+    scale = updated(scaling, sequence)[-1]
+    assert scale == pytest.approx(np.sqrt(second - mean**2), rel=1e-3)
+    assert scale == pytest.approx(3.0, rel=0.1)
+
+
+def test_popart_bounds_the_scale():
+    scaling = PopArt(rate=1.0, least_scale=0.1, largest_scale=10.0)
+    assert updated(scaling, [[1.0, 1.0], [-1e6, 1e6]]) == [pytest.approx(0.1), pytest.approx(10.0)]
+
+
+def make_model(heads="scalar", scaling="popart", actions=(2, 3), **options):
+    tasks = task_set([(4,)] * len(actions), actions)
+    network = mtq.networks.shared_q_network(
+        tasks, mtq.networks.mlp([16]), heads=heads, return_scaling=scaling, seed=0, **options
+    )
+    model = mtq.MultiTaskDQN(network, tasks, target_update_period=1_000)
+    model.compile(keras.optimizers.SGD(0.0))
+    return model
+
+
+@pytest.mark.parametrize("change", [1e6, 1e-6])
+@pytest.mark.parametrize("options", [{}, {"dueling": True}, {"noisy": True}, {"noisy": True, "dueling": True}], ids=str)
+@pytest.mark.parametrize("heads", ["scalar", "quantile"])
+def test_outputs_are_preserved_over_six_orders_of_magnitude(heads, options, change):
+    model = make_model(heads, PopArt(rate=0.5, least_scale=1e-9, largest_scale=1e9), **options)
+    start = 1.0 if change > 1 else 1e6
+    batch = rewarded(model, start)
+    for _ in range(60):
+        model.train_on_batch(batch)  # the learning rate is 0: only the statistics move
+    x = observations_of(model.tasks, [32, 32])
+    targets = lambda: {n: view(x[n]).numpy() for n, view in model.target_paths.items()}  # noqa: E731
+    before, before_target, scale = model.predict(x, verbose=0), targets(), scale_of(model)
+    batch = rewarded(model, start * change)
+    for _ in range(60):
+        model.train_on_batch(batch)
+    assert 0.2 * change < scale_of(model) / scale < 5 * change
+    for name, values in model.predict(x, verbose=0).items():
+        spread = np.abs(before[name]).max()
+        np.testing.assert_allclose(values, before[name], rtol=1e-5, atol=1e-5 * spread)
+        np.testing.assert_allclose(targets()[name], before_target[name], rtol=1e-5, atol=1e-5 * spread)
+
+
+def rewarded(model, size):
+    batch = random_batch(model.tasks, 16, seed=3)
+    zeros = {name: tf.zeros_like(rows.discount) for name, rows in batch.items()}
+    return {name: rows._replace(reward=size * rows.reward, discount=zeros[name]) for name, rows in batch.items()}
+
+
+def scale_of(model):
+    return float(model.q_learning.heads["task_0"].scale())
+
+
+def test_popart_targets_by_hand():
+    """One update of a network that gives 0: targets are r = 4; β = ½ makes μ = 2, σ² = ½ + 8 − 4."""
+    model = make_model(scaling=PopArt(rate=0.5), actions=(1,))
+    for variable in model.network.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    rows = random_batch(model.tasks, 4)["task_0"]
+    rows = rows._replace(reward=tf.fill([4], 4.0), discount=tf.zeros([4]))
+    logs = model.train_on_batch({"task_0": rows}, return_dict=True)
+    sigma = np.sqrt(4.5)
+    # The output stays 0; the target is 4/σ. With the mean subtracted from both it would be −2/σ and 2/σ.
+    assert logs["task_0/loss"] == pytest.approx((4 / sigma) ** 2, rel=1e-5)
+    assert logs["task_0/td_error"] == pytest.approx(4.0, rel=1e-5)
+    assert logs["task_0/q_mean"] == pytest.approx(0.0, abs=1e-6)
+    np.testing.assert_allclose(model.predict({"task_0": np.ones([1, 4])}, verbose=0)["task_0"], 0, atol=1e-6)
+
+
+def test_all_scalings_have_the_same_fixed_point():
+    """With bootstrapping, r / (1 − γ)."""
+    for scaling, rate in ((None, 0.05), ("popart", 0.05), ("running", 0.05)):
+        model = make_model(scaling=scaling, actions=(1,))
+        model.target_update_period = 10
+        model.compile(keras.optimizers.Adam(rate))
+        rows = random_batch(model.tasks, 16)["task_0"]
+        rows = rows._replace(reward=tf.fill([16], 10.0), discount=tf.fill([16], 0.5))
+        if scaling == "running":
+            rows = with_fields(rows, running_return=tf.fill([16], 15.0))
+        dataset = tf.data.Dataset.from_tensors({"task_0": rows}).repeat()
+        model.fit(dataset, steps_per_epoch=600, verbose=0)
+        values = model.predict({"task_0": rows.observation}, verbose=0)["task_0"]
+        assert np.mean(values) == pytest.approx(20.0, rel=0.05), scaling
+
+
+@pytest.mark.parametrize("size", [0.01, 100.0])
+@pytest.mark.parametrize("heads", ["categorical", "hl_gauss"])
+def test_with_a_running_scale_no_support_is_chosen_by_hand(heads, size):
+    model = make_model(heads, "running", actions=(1,))
+    model.target_update_period = 10
+    model.compile(keras.optimizers.Adam(0.02))
+    rows = random_batch(model.tasks, 16)["task_0"]
+    rows = rows._replace(reward=tf.fill([16], size), discount=tf.fill([16], 0.5))
+    rows = with_fields(rows, running_return=tf.fill([16], 2 * size))
+    dataset = tf.data.Dataset.from_tensors({"task_0": rows}).repeat()
+    logs = model.fit(dataset, steps_per_epoch=600, verbose=0).history
+    assert logs["task_0/clipped_targets"] == [0.0]
+    values = model.predict({"task_0": rows.observation}, verbose=0)["task_0"]
+    np.testing.assert_allclose(values, 2 * size, rtol=0.05)
+
+
+def test_rewards_are_scaled_by_hand():
+    model = make_model(scaling=RunningScale(rate=1.0, limit=100.0), actions=(1,))
+    for variable in model.network.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    rows = random_batch(model.tasks, 2)["task_0"]
+    rows = rows._replace(reward=tf.constant([3.0, 6.0]), discount=tf.zeros([2]))
+    rows = with_fields(rows, running_return=tf.constant([3.0, -3.0]))  # a scale of 3
+    logs = model.train_on_batch({"task_0": rows}, return_dict=True)
+    assert logs["task_0/loss"] == pytest.approx((1**2 + 2**2) / 2)
+    assert logs["task_0/td_error"] == pytest.approx((3 + 6) / 2)
+
+
+def test_a_batch_without_running_returns_is_refused():
+    model = make_model(scaling="running")
+    with pytest.raises(ValueError, match="A batch of task 'task_0' must have a running_return for its return_scaling"):
+        model.train_on_batch(random_batch(model.tasks, 4))
+
+
+def test_nan_targets_leave_the_statistics_as_they_are():
+    model = make_model(actions=(1,))
+    rows = random_batch(model.tasks, 4)["task_0"]
+    before = [variable.numpy() for variable in model.q_learning.heads["task_0"].statistics.values()]
+    model.q_learning._scales.observe_targets({"task_0": mtq.heads.Target(tf.fill([4], np.nan), tf.fill([4], np.nan))})
+    assert [variable.numpy() for variable in model.q_learning.heads["task_0"].statistics.values()] == before
+    assert rows is not None
+
+
+def test_statistics_are_saved_and_exported(tmp_path):
+    model = make_model("quantile")
+    for _ in range(3):
+        model.train_on_batch(random_batch(model.tasks, 8))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    x = observations_of(model.tasks, [5, 5])
+    expected = model.predict(x, verbose=0)
+    model.export(tmp_path / "export")
+    served = tf.saved_model.load(str(tmp_path / "export")).signatures
+    for name in model.tasks:
+        np.testing.assert_array_equal(loaded.predict(x, verbose=0)[name], expected[name])
+        np.testing.assert_allclose(served[name](observation=x[name])["q_values"], expected[name], rtol=1e-5, atol=1e-6)
+    batch = random_batch(model.tasks, 8, seed=9)
+    assert model.train_on_batch(batch) == loaded.train_on_batch(batch)
+
+
+def own_network(layer):
+    tasks = task_set([(3,), (3,)], [2, 2])
+    inputs = {name: keras.Input((3,), name=name) for name in tasks}
+    return tasks, keras.Model(
+        inputs, {n: Scalar(return_scaling="popart", name=f"{n}_head")(layer(x)) for n, x in inputs.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "received"),
+    [
+        (keras.layers.Dense(2), "Received: Dense of several tasks"),
+        (keras.layers.Dense(2, "tanh"), "Received: Dense"),
+    ],
+)
+def test_outputs_that_cannot_be_preserved(layer, received):
+    tasks, network = own_network(layer)
+    with pytest.raises(ValueError, match=f"so that PopArt can preserve its outputs. {received}"):
+        mtq.MultiTaskDQN(network, tasks)
+
+
+def test_the_end_of_a_path():
+    model = make_model("quantile", dueling=True)
+    end = end_of(model.paths["task_1"])
+    assert (type(end.head).__name__, type(end.layer).__name__, end.outputs.shape) == (
+        "Quantile",
+        "DuelingHead",
+        (None, 3, 51),
+    )
+
+
+def test_experience_collects_running_returns():
+    task = mtq.Task("cart_pole", "in_graph/CartPole", num_envs=3, discount=0.9, reward_scale=2.0)
+    tasks = mtq.TaskSet([task])
+    network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), return_scaling="running", seed=0)
+    model = mtq.MultiTaskDQN(network, tasks)
+    experience = mtq.Experience(model, warmup_steps=60, replay_capacity=600)
+    experience.prepare()
+    steps = experience.replays["cart_pole"].gather_all()
+    for rewards, is_last, returns in zip(
+        steps.reward.numpy(), steps.is_last.numpy(), steps.running_return, strict=True
+    ):
+        running = 0.0
+        for reward, last, received in zip(rewards, is_last, returns.numpy(), strict=True):
+            running = 2 * reward + 0.9 * running
+            assert received == pytest.approx(running, rel=1e-5)
+            running = 0.0 if last else running
+    batch = next(iter(experience.batches(8)))["cart_pole"]
+    assert batch.running_return.shape == (8,)
+    assert (batch.running_return.numpy() >= 2).all()
+
+
+def test_a_support_that_is_too_small_is_told():
+    tasks = mtq.TaskSet([mtq.Task("cart_pole", "in_graph/CartPole", num_envs=4)])
+    heads = mtq.heads.HLGauss(0.0, 0.5)
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), heads=heads, seed=0), tasks)
+    model.compile("adam")
+    batches = mtq.Experience(model, warmup_steps=20).batches(8)
+    with pytest.warns(UserWarning, match=r"targets of which 100% lay outside of 0 to 0.5 in epoch 1 .*return_scaling="):
+        model.fit(batches, epochs=2, steps_per_epoch=2, verbose=0)
