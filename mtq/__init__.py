@@ -23,6 +23,7 @@ _MODULES = {
     "exploration": "mtq.experience.exploration",
     "heads": "mtq.heads",
     "networks": "mtq.networks",
+    "presets": "mtq.presets",
     "runs": "mtq.runs",
     "spaces": "mtq.tasks",  # its earlier name
     "study": "mtq.study",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from mtq import evaluation as evaluation
     from mtq import heads as heads
     from mtq import networks as networks
+    from mtq import presets as presets
     from mtq import runs as runs
     from mtq import study as study
     from mtq import tasks as spaces  # noqa: F401

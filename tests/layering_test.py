@@ -24,6 +24,7 @@ LAYERS = [
     "environments",
     "value_learning",
     "pluggable",
+    "presets",
     "heads",
     "experience",
     "networks",

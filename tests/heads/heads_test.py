@@ -226,3 +226,10 @@ def test_noise_is_off_but_in_training_and_acting():
     np.testing.assert_array_equal(model.act("task_0", np.ones([4, 3])), np.argmax(quiet[0], axis=1))
     targets = [model.q_learning.outputs(x, of_target=True)["task_0"].numpy() for _ in range(2)]
     assert not np.array_equal(*targets)
+
+
+def test_the_projection_is_that_of_tf_agents():
+    pytest.importorskip("tf_agents")
+    from benchmarks.same_values import projection_difference
+
+    assert projection_difference(cases=5) < 1e-5
