@@ -39,10 +39,7 @@ def of_product(only=lambda *case: True):
     marks = {case: () if case in BY_DEFAULT else pytest.mark.slow for case in cases}
     return pytest.mark.parametrize(
         ("head", "aggregator", "way"),
-        [
-            pytest.param(*case, id=", ".join(case), marks=() if case in BY_DEFAULT else pytest.mark.slow)
-            for case in cases
-        ],
+        [pytest.param(*case, id=", ".join(case), marks=marks[case]) for case in cases],
     )
 
 
