@@ -123,7 +123,7 @@ def pays_to_join(layer: keras.Operation, rows: Rows) -> bool:
 
 
 def _call(layer: keras.Operation, args: Any, kwargs: Any, training: bool, call_layer: CallLayer) -> Any:
-    """Calls a layer. If it is a model that consists of layers alone, calls these in their order instead."""
+    """Calls a layer. If it consists of layers alone, as many models do, calls these in their order instead."""
     has_named_inputs = any(isinstance(argument, Mapping) for argument in (*args, *kwargs.values()))
     if has_named_inputs or not _can_be_taken_apart(layer):
         return call_layer(layer, args, kwargs, training)
@@ -132,6 +132,10 @@ def _call(layer: keras.Operation, args: Any, kwargs: Any, training: bool, call_l
         for inner in layer.layers:
             outputs = _call(inner, (outputs,), {}, training, call_layer)
         return outputs
+    if _calls_layers(layer):
+        return layer.call_layers(
+            first_rows(args, kwargs), lambda inner, inputs: _call(inner, (inputs,), {}, training, call_layer)
+        )
     all_rows = [leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows)]
     inputs = [_cast(rows, tensor.dtype) for rows, tensor in zip(all_rows, layer.inputs, strict=True)]
     values = dict(zip([id(tensor) for tensor in layer.inputs], inputs, strict=True))
@@ -144,9 +148,15 @@ def _call(layer: keras.Operation, args: Any, kwargs: Any, training: bool, call_l
 
 def _can_be_taken_apart(layer: keras.Operation) -> bool:
     """Returns whether calling a model's layers one by one computes the same as calling it. If unsure, returns False."""
-    if type(layer) is not keras.Sequential and not keras_internals.is_plain_functional(layer):
+    is_model = type(layer) is keras.Sequential or keras_internals.is_plain_functional(layer)
+    if not is_model and not _calls_layers(layer):
         return False
     return not any(_makes_masks(inner) for inner in keras_internals.flatten_layers(layer))
+
+
+def _calls_layers(layer: keras.Operation) -> bool:
+    """Returns whether a layer says, by a method `call_layers`, how it calls the layers that it consists of."""
+    return "call_layers" in vars(type(layer))  # a subclass may compute something else
 
 
 def _makes_masks(layer: keras.Operation) -> bool:

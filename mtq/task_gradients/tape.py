@@ -2,8 +2,8 @@
 
 Each row of a batch affects the loss of one task only. The gradient of the sum of all losses with respect to a layer's
 outputs therefore contains each task's gradient in that task's rows. For dense layers and convolutions, only the
-products that turn these into weight gradients have to be computed task by task. Other layers with shared weights are
-called separately for each task.
+products that turn these into weight gradients have to be computed task by task; for layer, RMS and group normalization,
+only sums over rows. Other layers with shared weights are called separately for each task.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,13 @@ from mtq.joint.rows import Rows
 from mtq.networks.paths import TaskPaths
 from mtq.task_gradients.gradients import TaskGradients
 from mtq.task_gradients.linear_layers import bias_part, kernel_part
+from mtq.task_gradients.normalization_layers import (
+    is_normalization,
+    offset_of,
+    offset_part,
+    scale_of,
+    scale_part,
+)
 from mtq.task_gradients.variable_gradients import SeparateGradients, VariableGradients
 from mtq.task_gradients.watched import WatchedValues, unscaled
 
@@ -109,6 +116,8 @@ class TaskGradientTape:
             return self._call(layer, args, kwargs, training)
         if is_linear(layer):
             return self._linear(layer, first_rows(args, kwargs))
+        if is_normalization(layer, first_rows(args, kwargs).pieces[0].shape.rank):
+            return self._normalization(layer, first_rows(args, kwargs))
         return self._task_by_task(layer, shared, args, kwargs, training)
 
     def gradients(self, losses: Sequence[tf.Tensor], loss_scale: tf.Tensor | None = None) -> TaskGradients:
@@ -150,6 +159,17 @@ class TaskGradientTape:
         if layer.activation is None:
             return outputs
         return outputs.map(layer.activation, join=None if has_known_activation(layer) else False)
+
+    def _normalization(self, layer: keras.layers.Layer, inputs: Rows) -> Rows:
+        outputs = inputs.map(layer)
+        self._tape.watch(outputs.pieces)
+        sources = [self._source(piece) for piece in outputs.pieces]
+        scale, offset = scale_of(layer), offset_of(layer)
+        if scale is not None and self._is_shared(scale):
+            self._record(scale, sources, lambda *g: scale_part(layer, *_present(inputs, g)))
+        if offset is not None and self._is_shared(offset):
+            self._record(offset, sources, lambda *g: offset_part(layer, _present(inputs, g)[1]))
+        return outputs
 
     def _task_by_task(
         self, layer: keras.layers.Layer, shared: Sequence[Any], args: Any, kwargs: Any, training: bool

@@ -54,6 +54,7 @@ def assert_as_with_a_tape(tasks, network, observations, gradients):
 
 CONVOLUTIONS = ["minatar", "minatar, padded", "nature", "same padding, no bias", "dilated", "bytes"]
 CONVOLUTIONS += ["activation over the batch", "softmax over the batch", "dense over images"]
+CONVOLUTIONS += ["minatar, layer normalization", "impala, layer normalization"]
 
 
 @pytest.mark.parametrize(
