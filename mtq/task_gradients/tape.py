@@ -14,18 +14,13 @@ import tensorflow as tf
 
 from mtq.joint.linear import call_with_im2col, im2col, is_linear, linear_outputs, supports_im2col
 from mtq.joint.network import call_on_rows, first_rows, pays_to_join
+from mtq.joint.normalization import is_normalization, normalized, scale_and_offset, scaled
 from mtq.joint.row_wise import has_known_activation
 from mtq.joint.rows import Rows
 from mtq.networks.paths import TaskPaths
 from mtq.task_gradients.gradients import TaskGradients
 from mtq.task_gradients.linear_layers import bias_part, kernel_part
-from mtq.task_gradients.normalization_layers import (
-    is_normalization,
-    offset_of,
-    offset_part,
-    scale_of,
-    scale_part,
-)
+from mtq.task_gradients.normalization_layers import offset_part, scale_part
 from mtq.task_gradients.variable_gradients import SeparateGradients, VariableGradients
 from mtq.task_gradients.watched import WatchedValues, unscaled
 
@@ -161,14 +156,15 @@ class TaskGradientTape:
         return outputs.map(layer.activation, join=None if has_known_activation(layer) else False)
 
     def _normalization(self, layer: keras.layers.Layer, inputs: Rows) -> Rows:
-        outputs = inputs.map(layer)
+        inputs = inputs.map(lambda x: normalized(layer, x))
+        outputs = inputs.map(lambda x: scaled(layer, x))
         self._tape.watch(outputs.pieces)
         sources = [self._source(piece) for piece in outputs.pieces]
-        scale, offset = scale_of(layer), offset_of(layer)
+        scale, offset = scale_and_offset(layer)
         if scale is not None and self._is_shared(scale):
-            self._record(scale, sources, lambda *g: scale_part(layer, *_present(inputs, g)))
+            self._record(scale, sources, lambda *g: scale_part(*_present(inputs, g), scale.shape))
         if offset is not None and self._is_shared(offset):
-            self._record(offset, sources, lambda *g: offset_part(layer, _present(inputs, g)[1]))
+            self._record(offset, sources, lambda *g: offset_part(_present(inputs, g)[1], offset.shape))
         return outputs
 
     def _task_by_task(
