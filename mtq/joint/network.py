@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq import keras_internals
+from mtq.joint.normalization import is_normalization, normalization_outputs
 from mtq.joint.row_wise import is_convolution, is_row_wise
 from mtq.joint.rows import Rows, gathered
 from mtq.keras_internals import LayerCall
@@ -91,6 +92,8 @@ def call_on_rows(layer: keras.Operation, args: Any, kwargs: Any, training: bool)
         The outputs, with `Rows` in place of tensors.
     """
     rows = first_rows(args, kwargs)
+    if is_normalization(layer, rows.pieces[0].shape.rank):
+        return rows.map(lambda x: normalization_outputs(layer, x))
     if isinstance(layer, keras.layers.Layer):
         kwargs = {**kwargs, "training": training}  # passed on to inner layers even if this layer does not use it
     if len(rows.tasks) == 1 or (is_row_wise(layer, rows.pieces[0].shape.rank) and pays_to_join(layer, rows)):

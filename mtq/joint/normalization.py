@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mtq.joint.devices import is_on_cpu
 from mtq.joint.row_wise import is_row_wise
-from mtq.joint.xla import is_on_cpu
 
 _LONG = 64  # numbers in a row, from which on XLA on a CPU computes their mean faster as a matrix product
 _WEIGHTS = {
@@ -86,6 +86,16 @@ def scaled(layer: keras.layers.Layer, normalized_inputs: tf.Tensor) -> tf.Tensor
     if offset is not None:
         outputs += tf.cast(offset.value, outputs.dtype)
     return tf.cast(outputs, layer.compute_dtype)
+
+
+def normalization_outputs(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
+    """Computes the outputs `γ · x̂ + β` of a normalization from its inputs, in the layer's compute dtype.
+
+    Args:
+        layer: The layer, for which `is_normalization` holds.
+        inputs: The inputs x, `[B, …]`.
+    """
+    return scaled(layer, normalized(layer, inputs))
 
 
 def _normalize(

@@ -8,8 +8,8 @@ import math
 
 import tensorflow as tf
 
+from mtq.joint.devices import is_on_cpu
 from mtq.joint.rows import Rows
-from mtq.joint.xla import is_on_cpu
 from mtq.task_gradients.variable_gradients import StackedGradients, VariableGradients
 
 
