@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--backbone",
         default=None,
-        choices=["mlp", "minatar_cnn", "nature_cnn", "data_efficient_cnn"],
+        choices=["mlp", "bro_net", "minatar_cnn", "nature_cnn", "data_efficient_cnn", "impala_cnn"],
         help="the backbone of the network; by default the one that suits the tasks' observations",
     )
     add_learning_options(add)

@@ -310,7 +310,7 @@ def _block(layer: keras.layers.Layer, name: str, normalization: str, activation:
     The last axis is normalized: the channels at each position of an image. Weights then depend on neither the height
     nor the width, as tasks with images of different sizes need.
     """
-    if normalization not in _NORMALIZATIONS:
+    if not isinstance(normalization, str) or normalization not in _NORMALIZATIONS:
         raise ValueError(f"normalization of the backbone must be 'layer', 'rms' or None. Received: {normalization!r}.")
     layers = [layer, _NORMALIZATIONS[normalization](epsilon=_EPSILON, name="normalization")]
     if activation is not None:
