@@ -87,8 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--backbone",
         default=None,
-        choices=["mlp", "minatar_cnn", "nature_cnn", "data_efficient_cnn"],
+        choices=["mlp", "bro_net", "minatar_cnn", "nature_cnn", "data_efficient_cnn", "impala_cnn"],
         help="the backbone of the network; by default the one that suits the tasks' observations",
+    )
+    add(
+        "--normalization",
+        default=None,
+        choices=["layer", "rms"],
+        help="the normalization of the backbone's layers; by default none, and layer normalization in bro_net",
     )
     add_learning_options(add)
     add("--num-envs", type=count, default=8, help="the number of copies of each environment, which step together")
@@ -254,7 +260,7 @@ def _train_somewhere(options: argparse.Namespace) -> None:
     epochs = min(options.evaluations, updates)
     updates_per_epoch = math.ceil(updates / epochs)
     with strategy.scope():
-        backbone = _backbone(options.backbone, tasks)
+        backbone = _backbone(options.backbone, options.normalization, tasks)
         network = mtq.networks.shared_q_network(tasks, backbone, dueling=options.dueling, seed=options.seed)
         model = mtq.MultiTaskDQN(
             network, tasks, target_update_period=options.target_update_period, double=options.double
@@ -289,12 +295,19 @@ def _train_somewhere(options: argparse.Namespace) -> None:
     )
 
 
-def _backbone(name: str | None, tasks: "mtq.TaskSet") -> "keras.Model":  # type: ignore[name-defined]  # noqa: F821
+def _backbone(name: str | None, normalization: str | None, tasks: "mtq.TaskSet") -> "keras.Model":  # type: ignore[name-defined]  # noqa: F821
     import mtq
 
     if name is None:
         name = mtq.networks.backbone_for([task.spec.observation_shape for task in tasks.values()])
-    return getattr(mtq.networks, name)()
+    if normalization is None:
+        return getattr(mtq.networks, name)()
+    if name == "bro_net":
+        raise ValueError(
+            "--normalization must be left out with --backbone bro_net, which has layer normalization. Received: "
+            f"{normalization!r}. Leave it out, or choose --backbone mlp."
+        )
+    return getattr(mtq.networks, name)(normalization=normalization)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
