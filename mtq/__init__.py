@@ -23,6 +23,7 @@ _MODULES = {
     "exploration": "mtq.experience.exploration",
     "networks": "mtq.networks",
     "runs": "mtq.runs",
+    "samplers": "mtq.experience.samplers",
     "spaces": "mtq.tasks",  # its earlier name
     "study": "mtq.study",
     "suites": "mtq.tasks.suites",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from mtq.errors import BrokenEnvironmentError as BrokenEnvironmentError
     from mtq.errors import NonFiniteLossError as NonFiniteLossError
     from mtq.experience import exploration as exploration
+    from mtq.experience import samplers as samplers
     from mtq.experience.experience import Experience as Experience
     from mtq.learning.model import MultiTaskDQN as MultiTaskDQN
     from mtq.runs import checkpoint as checkpoint

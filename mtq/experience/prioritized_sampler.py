@@ -1,6 +1,7 @@
 """Prioritized experience replay."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
@@ -10,6 +11,7 @@ from mtq.experience.exploration import Schedule
 from mtq.experience.sampler import Sampler, Selection
 from mtq.experience.sum_tree import GROUP, SumTree, group_rows
 from mtq.random_numbers import make_generator, reseed, uniform
+from mtq.storage.deserialization import deserialize
 
 _GROUPS = 1  # groups of rows that a round sets of each range; the steps between two batches are rarely in more
 _LEAST, _MOST = 1e-30, 1e30  # of a priority, so that neither their sums overflow nor one becomes 0
@@ -59,10 +61,12 @@ class PrioritizedSampler(Sampler):
         return {"alpha": self.alpha, "beta": beta, "epsilon": self.epsilon}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "PrioritizedSampler":
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Makes a sampler from its settings."""
-        beta = config["beta"]
-        return cls(**{**config, "beta": keras.saving.deserialize_keras_object(beta) if isinstance(beta, dict) else beta})
+        beta = config.get("beta")
+        if isinstance(beta, Mapping):
+            beta = deserialize("beta", beta, keras.optimizers.schedules.LearningRateSchedule)
+        return cls(**{**config, "beta": beta})
 
     def build(self, length: int, num_envs: int, seed: int) -> None:
         """Creates the sums of the priorities. The steps of all copies at one time are next to each other in them."""
