@@ -90,5 +90,5 @@ def _is_command() -> bool:
 
 if not _is_command():
     importlib.import_module("mtq.learning.model")
-    for _name in ("exploration", "spaces", "suites"):  # modules that were imported by these names before they moved
+    for _name in ("exploration", "samplers", "spaces", "suites"):  # `from mtq.samplers import Prioritized` works too
         sys.modules.setdefault(f"mtq.{_name}", importlib.import_module(_MODULES[_name]))

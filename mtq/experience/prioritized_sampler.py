@@ -65,8 +65,8 @@ class PrioritizedSampler(Sampler):
         """Makes a sampler from its settings."""
         beta = config.get("beta")
         if isinstance(beta, Mapping):
-            beta = deserialize("beta", beta, keras.optimizers.schedules.LearningRateSchedule)
-        return cls(**{**config, "beta": beta})
+            config = {**config, "beta": deserialize("beta", beta, keras.optimizers.schedules.LearningRateSchedule)}
+        return cls(**config)
 
     def build(self, length: int, num_envs: int, seed: int) -> None:
         """Creates the sums of the priorities. The steps of all copies at one time are next to each other in them."""
