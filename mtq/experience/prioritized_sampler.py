@@ -13,7 +13,6 @@ from mtq.experience.sum_tree import GROUP, SumTree, group_rows
 from mtq.random_numbers import make_generator, reseed, uniform
 from mtq.storage.deserialization import deserialize
 
-_GROUPS = 1  # groups of rows that a round sets of each range; the steps between two batches are rarely in more
 _LEAST, _MOST = 1e-30, 1e30  # of a priority, so that neither their sums overflow nor one becomes 0
 
 
@@ -73,8 +72,7 @@ class PrioritizedSampler(Sampler):
         self._length, self._num_envs = length, num_envs
         self._tree, self._random = SumTree(length * num_envs), make_generator(seed)
         # The steps that can be selected, and have a priority: from the first to before the end.
-        self._first = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._end = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._range = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
         self._largest = tf.Variable(1.0, trainable=False)
         self._num_batches = tf.Variable(0, dtype=tf.int64, trainable=False)
 
@@ -96,11 +94,11 @@ class PrioritizedSampler(Sampler):
 
         Rows that can no longer be selected, and those whose errors are not finite, keep theirs.
         """
-        first = self._first.read_value()
+        first, end = tf.unstack(self._range.read_value())
         after_first = tf.cast(selection.step - first, tf.int32)
         place = _modulo(after_first + tf.cast(first % self._length, tf.int32) - self._length, self._length)
         rows = place * self._num_envs + tf.cast(selection.copy, tf.int32)
-        is_valid = (selection.step >= first) & (selection.step < self._end) & tf.math.is_finite(errors)
+        is_valid = (selection.step >= first) & (selection.step < end) & tf.math.is_finite(errors)
         priorities = tf.clip_by_value((tf.abs(errors) + self.epsilon) ** self.alpha, _LEAST, _MOST)
         priorities = tf.where(is_valid, priorities, 0.0)
         self._tree.write(tf.where(is_valid, rows, self._tree.size), priorities)
@@ -109,52 +107,56 @@ class PrioritizedSampler(Sampler):
     def reset(self, seed: int) -> None:
         """Removes all priorities, and draws from another seed."""
         self._tree.clear()
-        for variable, value in ((self._first, 0), (self._end, 0), (self._largest, 1), (self._num_batches, 0)):
+        for variable, value in ((self._range, [0, 0]), (self._largest, 1), (self._num_batches, 0)):
             variable.assign(value)
         reseed(self._random, seed)
 
     def state(self) -> list[tf.Variable]:
         """Returns the priorities, their sums, the steps that have one, and the state of the random generator."""
-        numbers = [self._first, self._end, self._largest, self._num_batches]
+        numbers = [self._range, self._largest, self._num_batches]
         return [*self._tree.tables, *numbers, self._random.state]
 
     def _move(self, first: tf.Tensor, end: tf.Tensor) -> None:
         """Sets the steps that have a priority: new ones get the largest so far, and others that of 0.
 
-        The rows of the steps in one of the old and the new range, but not in both, are those between the old and the new
-        first step, and between the old and the new end. A round sets the next groups of rows in both.
+        The steps in one of the old and the new range, but not in both, are those between the old and the new first, and
+        those between the old and the new end. A round sets the next groups of rows of both; one step is in one round.
         """
-        old_first, old_end = self._first.read_value(), self._end.read_value()
-        starts, numbers = zip(*(self._groups_between(*pair) for pair in ((old_first, first), (old_end, end))), strict=True)
+        old, new = self._range.read_value(), tf.stack([first, end])
+        starts, most = self._groups_between(old, new)
         largest = self._largest.read_value()
-        since, old_number, number = (_small(n) for n in (first - old_first, old_end - old_first, end - first))
+        since, old_number, number = (_small(n) for n in (first - old[0], old[1] - old[0], end - first))
         first_place = tf.cast(first % self._length, tf.int32)
+        num_groups = -(-self._num_envs // GROUP) + 1
 
         def set_groups(done: tf.Tensor) -> tuple[tf.Tensor]:
-            groups = tf.concat([start + done + tf.range(_GROUPS) for start in starts], axis=0) % self._tree.num_groups
+            groups = tf.reshape(starts[:, None] + done + tf.range(num_groups), [-1]) % self._tree.num_groups
             rows = group_rows(groups)
             after_first = _modulo(rows // self._num_envs - first_place, self._length)
             has_one = (after_first < number) & (rows < self._tree.size)
             had_one = (after_first + since >= 0) & (after_first + since < old_number)
-            new = tf.where(had_one, self._tree.read(rows), largest)
-            self._tree.write_groups(groups, tf.where(has_one, new, 0.0))
-            return (done + _GROUPS,)
+            priorities = tf.where(had_one, self._tree.read(rows), largest)
+            self._tree.write_groups(groups, tf.where(has_one, priorities, 0.0))
+            return (done + num_groups,)
 
-        most = tf.maximum(*numbers)
         set_groups = tf.autograph.experimental.do_not_convert(set_groups)
         tf.while_loop(lambda done: done < most, set_groups, [tf.constant(0)], parallel_iterations=1)
-        self._first.assign(first)
-        self._end.assign(end)
+        self._range.assign(new)
 
-    def _groups_between(self, one: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the number of the first group with rows of the steps between two, and the number of groups."""
-        num_steps = tf.cast(tf.minimum(tf.abs(other - one), self._length), tf.int32)
-        row = tf.cast(tf.minimum(one, other) % self._length, tf.int32) * self._num_envs
+    def _groups_between(self, old: tf.Tensor, new: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the first of the groups with rows of the steps between pairs of steps, and the largest number of groups.
+
+        Args:
+            old: The first step of each pair or the one after its last, `[2]` int64.
+            new: The other one, `[2]` int64.
+        """
+        num_steps = tf.cast(tf.minimum(tf.abs(new - old), self._length), tf.int32)
+        row = tf.cast(tf.minimum(old, new) % self._length, tf.int32) * self._num_envs
         end, start = row + num_steps * self._num_envs, row // GROUP
         within = (end - 1) // GROUP + 1 - start
         around = self._tree.num_groups - start + (end - 1 - self._tree.size) // GROUP + 1
         number = tf.minimum(tf.where(end <= self._tree.size, within, around), self._tree.num_groups)
-        return start, tf.where(num_steps > 0, number, 0)
+        return start, tf.reduce_max(tf.where(num_steps > 0, number, 0))
 
 
 def _checked(beta: Any) -> Schedule:
