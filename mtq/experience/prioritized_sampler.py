@@ -79,12 +79,11 @@ class PrioritizedSampler(Sampler):
     def select(self, batch_size: int, first: tf.Tensor, number: tf.Tensor) -> Selection:
         """Selects starts with probabilities in proportion to their priorities."""
         self._move(first, first + number)
-        rows = self._tree.draw(uniform(self._random, [self._tree.num_draws, batch_size]))
+        rows, priorities = self._tree.draw(uniform(self._random, [self._tree.num_draws, batch_size]))
         place = rows // self._num_envs
         after_first = _modulo(place - tf.cast(first % self._length, tf.int32), self._length)
         beta = self.beta(self._num_batches.read_value()) if callable(self.beta) else self.beta
         self._num_batches.assign_add(1)
-        priorities = self._tree.read(rows)
         weight = (tf.reduce_min(priorities) / priorities) ** tf.cast(beta, tf.float32)
         copy = tf.cast(rows - place * self._num_envs, tf.int64)
         return Selection(first + tf.cast(after_first, tf.int64), copy, weight)

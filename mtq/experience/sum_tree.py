@@ -73,7 +73,7 @@ class SumTree(tf.Module):
         self.tables[0].scatter_update(tf.IndexedSlices(tf.reshape(values, [-1]), rows))
         self._add_up(groups)
 
-    def draw(self, uniform: tf.Tensor) -> tf.Tensor:
+    def draw(self, uniform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Draws entries independently, with replacement.
 
         At each node a child is drawn in proportion to its sum, with a random number of its own. So the probabilities do
@@ -83,14 +83,18 @@ class SumTree(tf.Module):
             uniform: Uniform random numbers from `[0, 1)`, `[num_draws, B]` float32.
 
         Returns:
-            The numbers of the entries, `[B]` int32.
+            The numbers of the entries, `[B]` int32, and their values, `[B]` float32. Had these been read afterwards, XLA
+            would copy the table in each turn of a loop, because no later write needs to wait for that read.
         """
         numbers = tf.unstack(uniform)
         top = tf.reshape(tf.convert_to_tensor(self.tables[-1]), [1, -1, GROUP])
         node = _choose(tf.reduce_sum(top, axis=2), numbers.pop())
         for table in reversed(self.tables):
-            node = node * GROUP + _choose(tf.gather(table, group_rows(node)), numbers.pop())
-        return node
+            children = tf.gather(table, group_rows(node))  # [B, 16]
+            child = _choose(children, numbers.pop())
+            node = node * GROUP + child
+        is_drawn = child[:, None] == tf.range(GROUP)
+        return node, tf.reduce_sum(tf.where(is_drawn, children, 0.0), axis=1)
 
     def _add_up(self, groups: tf.Tensor) -> None:
         """Computes the sums of groups of entries, of the groups that hold these sums, and so on."""

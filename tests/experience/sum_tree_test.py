@@ -26,7 +26,7 @@ def test_all_entries_can_be_drawn_and_written(size):
     tree.write(tf.constant(rows), tf.constant(np.arange(1, len(rows) + 1, dtype=np.float32)))
     check_sums(tree)
     uniform = tf.random.stateless_uniform([tree.num_draws, 500], [0, 1])
-    assert set(tree.draw(uniform).numpy()) == set(rows)
+    assert set(tree.draw(uniform)[0].numpy()) == set(rows)
     np.testing.assert_array_equal(tree.read(tf.constant(rows)), np.arange(1, len(rows) + 1))
     tree.clear()
     assert not any(table.numpy().any() for table in tree.tables)
@@ -37,8 +37,9 @@ def test_a_draw_by_hand():
     tree = SumTree(4)
     tree.write(tf.range(4), tf.constant([1.0, 0, 2, 5]))
     numbers = [0.0, 0.124, 0.125, 0.374, 0.375, 1 - 2.0**-24]
-    drawn = tree.draw(tf.constant([numbers] * tree.num_draws))
+    drawn, values = tree.draw(tf.constant([numbers] * tree.num_draws))
     np.testing.assert_array_equal(drawn, [0, 0, 2, 2, 3, 3])
+    np.testing.assert_array_equal(values, [1, 1, 2, 2, 5, 5])
 
 
 def test_an_entry_that_is_given_twice_gets_the_largest_value():
@@ -61,7 +62,7 @@ def test_an_entry_of_zero_is_never_drawn(largest):
     grid = np.stack(np.meshgrid(*[edges] * tree.num_draws)).reshape(tree.num_draws, -1)
     random_numbers = np.floor(random.random((tree.num_draws, 20_000)) * 2**24) / 2**24
     for uniform in (grid, random_numbers):
-        assert (values[tree.draw(tf.constant(uniform, tf.float32)).numpy()] > 0).all()
+        assert (values[tree.draw(tf.constant(uniform, tf.float32))[0].numpy()] > 0).all()
 
 
 @settings(max_examples=30, deadline=None)
