@@ -124,11 +124,11 @@ class PrioritizedSampler(Sampler):
         old, new = self._range.read_value(), tf.stack([first, end])
         starts, most = self._groups_between(old, new)
         largest = self._largest.read_value()
-        since, old_number, number = (_small(n) for n in (first - old[0], old[1] - old[0], end - first))
-        first_place = tf.cast(first % self._length, tf.int32)
+        numbers = _small(tf.stack([first % self._length, first - old[0], old[1] - old[0], end - first]))
         num_groups = -(-self._num_envs // GROUP) + 1
 
         def set_groups(done: tf.Tensor) -> tuple[tf.Tensor]:
+            first_place, since, old_number, number = tf.unstack(numbers)
             groups = tf.reshape(starts[:, None] + done + tf.range(num_groups), [-1]) % self._tree.num_groups
             rows = group_rows(groups)
             after_first = _modulo(rows // self._num_envs - first_place, self._length)
