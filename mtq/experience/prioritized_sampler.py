@@ -22,16 +22,16 @@ class PrioritizedSampler(Sampler):
 
         p_i = (|δ_i| + ε)^α,    P(i) = p_i / Σ_k p_k,    w_i = (N P(i))^−β / max_j (N P(j))^−β
 
-    This is the proportional variant, with independent draws. w_i is the weight of the loss of row i, the maximum is over
-    the batch, and N is the number of transitions that can be selected. N and the sum cancel: w_i = (min_j p_j / p_i)^β. A
-    new transition has the largest priority so far, at least 1. Each task and replica has priorities of its own, so that
-    tasks whose errors are large do not displace others.
+    This is the proportional variant, with independent draws. w_i is the weight of the loss of row i, the maximum is
+    over the batch, and N is the number of transitions that can be selected. N and the sum cancel, which leaves
+    w_i = (min_j p_j / p_i)^β. A new transition has the largest priority so far, at least 1. Each task and replica has
+    priorities of its own, so that tasks whose errors are large do not displace others.
 
     Args:
         alpha: The exponent α of the priorities, from 0 to 1. With 0 all transitions have the same probability.
         beta: The exponent β of the weights, from 0 to 1, or a `keras.optimizers.schedules` schedule of it over the
-            number of batches that were drawn. With 1 the weights correct the change of the distribution fully. The paper
-            increases β linearly, from 0.4 to 1 at the end of the training.
+            number of batches that were drawn. With 1 the weights correct the change of the distribution fully. The
+            paper increases β linearly, from 0.4 to 1 at the end of the training.
         epsilon: The positive number ε, due to which transitions without an error are selected again.
 
     Raises:
@@ -118,8 +118,9 @@ class PrioritizedSampler(Sampler):
     def _move(self, first: tf.Tensor, end: tf.Tensor) -> None:
         """Sets the steps that have a priority: new ones get the largest so far, and others that of 0.
 
-        The steps in one of the old and the new range, but not in both, are those between the old and the new first, and
-        those between the old and the new end. A round sets the next groups of rows of both; one step is in one round.
+        The steps in one of the old and the new range, but not in both, are those between the old and the new first,
+        and those between the old and the new end. A round sets the next groups of rows of both, and is enough for one
+        step of all copies.
         """
         old, new = self._range.read_value(), tf.stack([first, end])
         starts, most = self._groups_between(old, new)
@@ -143,7 +144,7 @@ class PrioritizedSampler(Sampler):
         self._range.assign(new)
 
     def _groups_between(self, old: tf.Tensor, new: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the first of the groups with rows of the steps between pairs of steps, and the largest number of groups.
+        """Returns the first group with rows of the steps between two, `[2]`, and the largest number of such groups.
 
         Args:
             old: The first step of each pair or the one after its last, `[2]` int64.

@@ -47,9 +47,9 @@ class Sampler(tf.Module, abc.ABC):
         """
         if type(self).__init__ is not Sampler.__init__:
             raise NotImplementedError(
-                f"{type(self).__name__} must define get_config, which returns the arguments of its constructor, so that "
-                "each task and replica can have a sampler of its own. Received: a class without it. Define it, or pass "
-                "a function that makes the sampler, such as functools.partial(MySampler, alpha=0.6)."
+                f"{type(self).__name__} must define get_config, which returns the arguments of its constructor, so "
+                "that each task and replica can have a sampler of its own. Received: a class without it. Define it, "
+                "or pass a function that makes the sampler, such as functools.partial(MySampler, alpha=0.6)."
             )
         return {}
 

@@ -15,8 +15,7 @@ from mtq.tasks import TaskSet
 __all__ = ["Prioritized", "Sampler", "Selection", "Uniform", "deserialize", "get", "names", "serialize"]
 
 MakeSampler: TypeAlias = Callable[[], Sampler]
-OneSampler: TypeAlias = str | Sampler | MakeSampler | dict[str, Any]
-Samplers: TypeAlias = OneSampler | Mapping[str, OneSampler] | None
+Samplers: TypeAlias = str | Sampler | MakeSampler | Mapping[str, Any] | None
 
 _BY_NAME: dict[str, type[Sampler]] = {"prioritized": Prioritized, "uniform": Uniform}
 

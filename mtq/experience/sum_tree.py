@@ -1,5 +1,6 @@
 """A tree of sums, from which an entry is drawn with a probability in proportion to its value."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -83,8 +84,8 @@ class SumTree(tf.Module):
             uniform: Uniform random numbers from `[0, 1)`, `[num_draws, B]` float32.
 
         Returns:
-            The numbers of the entries, `[B]` int32, and their values, `[B]` float32. Had these been read afterwards, XLA
-            would copy the table in each turn of a loop, because no later write needs to wait for that read.
+            The numbers of the entries, `[B]` int32, and their values, `[B]` float32. If these were read afterwards, XLA
+            would copy the table in each turn of a loop, because no later write depends on that read.
         """
         numbers = tf.unstack(uniform)
         top = tf.reshape(tf.convert_to_tensor(self.tables[-1]), [1, -1, GROUP])
@@ -98,7 +99,7 @@ class SumTree(tf.Module):
 
     def _add_up(self, groups: tf.Tensor) -> None:
         """Computes the sums of groups of entries, of the groups that hold these sums, and so on."""
-        for table, sums in zip(self.tables[:-1], self.tables[1:], strict=True):
+        for table, sums in itertools.pairwise(self.tables):
             _scatter(sums.scatter_update, groups, tf.reduce_sum(tf.gather(table, group_rows(groups)), axis=1))
             groups //= GROUP
 
