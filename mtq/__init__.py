@@ -25,6 +25,7 @@ _MODULES = {
     "networks": "mtq.networks",
     "presets": "mtq.presets",
     "runs": "mtq.runs",
+    "samplers": "mtq.experience.samplers",
     "spaces": "mtq.tasks",  # its earlier name
     "study": "mtq.study",
     "suites": "mtq.tasks.suites",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from mtq.errors import BrokenEnvironmentError as BrokenEnvironmentError
     from mtq.errors import NonFiniteLossError as NonFiniteLossError
     from mtq.experience import exploration as exploration
+    from mtq.experience import samplers as samplers
     from mtq.experience.experience import Experience as Experience
     from mtq.learning.model import MultiTaskDQN as MultiTaskDQN
     from mtq.learning.munchausen import Munchausen as Munchausen
@@ -94,5 +96,5 @@ def _is_command() -> bool:
 
 if not _is_command():
     importlib.import_module("mtq.learning.model")
-    for _name in ("exploration", "spaces", "suites"):  # modules that were imported by these names before they moved
+    for _name in ("exploration", "samplers", "spaces", "suites"):  # `from mtq.samplers import Prioritized` works too
         sys.modules.setdefault(f"mtq.{_name}", importlib.import_module(_MODULES[_name]))
