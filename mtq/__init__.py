@@ -23,6 +23,7 @@ _MODULES = {
     "exploration": "mtq.experience.exploration",
     "networks": "mtq.networks",
     "runs": "mtq.runs",
+    "settings": "mtq.settings",
     "spaces": "mtq.tasks",  # its earlier name
     "study": "mtq.study",
     "suites": "mtq.tasks.suites",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from mtq import evaluation as evaluation
     from mtq import networks as networks
     from mtq import runs as runs
+    from mtq import settings as settings
     from mtq import study as study
     from mtq import tasks as spaces  # noqa: F401
     from mtq import tasks as tasks

@@ -14,6 +14,7 @@ LAYERS = [
     "errors",
     "keras_internals",
     "checks",
+    "settings",
     "storage",
     "random_numbers",
     "distribution",
