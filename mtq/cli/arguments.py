@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from mtq.settings import Declaration, option
 from mtq.settings.declaration import defaults, facts, fields, help_of, types_of
+from mtq.settings.texts import convert_sequence, element_of
 
 T = TypeVar("T")
 
@@ -81,14 +82,27 @@ def add_option(add: Callable[..., Any], cls: type, name: str) -> None:
     if kind is bool:
         settings["action"] = argparse.BooleanOptionalAction if settings["default"] else "store_true"
     else:
-        is_count = kind is int and (known.least or 0) >= 1
-        settings["type"] = count if is_count else kind if kind in (int, float) else str
+        settings["type"] = count if kind is int and (known.least or 0) >= 1 else _converter(kind)
         settings["metavar"] = known.metavar or None
         settings["choices"] = known.choices or None
-    names = [_as_option(text) for text in (name, known.alias) if text]
+    names = [_as_option(other) for other in (name, known.alias) if other]
     add(*names, **settings, help=_sentence(help_of(cls, name)).replace("%", "%%"))
     if known.former:
-        add(_as_option(known.former), **{**settings, "default": argparse.SUPPRESS}, help=argparse.SUPPRESS)
+        settings |= {"default": argparse.SUPPRESS, "required": False, "help": argparse.SUPPRESS}
+        add(_as_option(known.former), **settings)
+
+
+def _converter(kind: Any) -> Callable[[str], Any]:
+    """Returns a function that converts the text of an option; its name is part of argparse's messages."""
+    element = element_of(kind)
+    if element is None:
+        return kind if kind in (int, float) else str
+
+    def sequence(text: str) -> Any:
+        return convert_sequence(kind, text)
+
+    sequence.__name__ = f"list of {element.__name__}"
+    return sequence
 
 
 def _declared_by(cls: type, name: str) -> type:

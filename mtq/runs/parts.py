@@ -132,11 +132,11 @@ def learning_rate_for(tasks: TaskSet, backbone: str | None = None) -> float:
     """
     if backbone is not None:
         return LEARNING_RATES[backbone]
-    shapes = []
-    for task in tasks.values():
-        parts = [spec.observation_shape for spec in part_specs(task.name, task.spec).values()]
-        shapes += [shape for shape in parts or [task.spec.observation_shape] if len(shape) > 1]
+    shapes: list[tuple[int, ...]] = []
     try:
+        for task in tasks.values():
+            parts = [spec.observation_shape for spec in part_specs(task.name, task.spec).values()]
+            shapes += [shape for shape in parts or [task.spec.observation_shape] if len(shape) > 1]
         return LEARNING_RATES[networks.backbone_for(shapes) if shapes else "mlp"]
     except ValueError:  # a shape that is not an image, or not clearly
         return LEARNING_RATES["mlp"]

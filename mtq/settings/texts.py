@@ -1,5 +1,6 @@
 """Values of options that are written as text."""
 
+import typing
 from typing import Any
 
 from mtq.settings.declaration import Facts, facts, fields, types_of
@@ -56,7 +57,32 @@ def convert(cls: type, name: str, text: str) -> Any:
         return _flag(text)
     if not text:
         raise ValueError(f"{name} must be given a value.")
+    if element_of(kind) is not None:
+        return convert_sequence(kind, text)
     return kind(text) if kind in (int, float) else text
+
+
+def element_of(kind: Any) -> Any:
+    """Returns the type of the entries of a list or tuple; None for another type.
+
+    Args:
+        kind: The type of an option.
+    """
+    return typing.get_args(kind)[0] if typing.get_origin(kind) in (list, tuple) else None
+
+
+def convert_sequence(kind: Any, text: str) -> Any:
+    """Converts entries that are separated by commas to a list or a tuple.
+
+    Args:
+        kind: The type of the option.
+        text: The text of the entries.
+
+    Raises:
+        ValueError: An entry is not of the type of the entries.
+    """
+    entries = [entry.strip() for entry in text.split(",")]
+    return typing.get_origin(kind)(element_of(kind)(entry) for entry in entries)
 
 
 def _flag(text: str) -> bool:

@@ -76,7 +76,7 @@ class StudyFolder:
         plan["asked"] = {"arms": list(plan["arms"]), "seeds": plan["seeds"]}
         if not is_alone or self._has_runs():
             before = {"replicas": 1, **self.plan}  # older plans have no entry "replicas", nor settings added later
-            before["protocol"] = {**defaults(ProtocolOptions), **before.get("protocol", {})}
+            before["protocol"] = {**json.loads(json.dumps(defaults(ProtocolOptions))), **before.get("protocol", {})}
             for key in plan.keys() - {"arms", "seeds", "asked", "comparisons"}:
                 self._check_same(key, before.get(key), plan[key])
             for name in plan["arms"].keys() & before["arms"].keys():
