@@ -7,6 +7,7 @@ from typing import Any
 
 from mtq.cli.arguments import HelpFormatter, TaskOptions, add_options, options_of, parse_tasks
 from mtq.settings import CombinationOptions, EnvironmentOptions, LearningOptions, RunOptions, option
+from mtq.settings.learning import BACKBONES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class TrainOptions(RunOptions, CombinationOptions, LearningOptions, EnvironmentO
     """The number of environment steps of each task after the warm-up, rounded up to whole epochs."""
     evaluations: int = option(20, least=1)
     """The number of evaluations during the training."""
-    backbone: str | None = option(None, choices=("mlp", "minatar_cnn", "nature_cnn", "data_efficient_cnn"))
+    backbone: str | None = option(None, choices=BACKBONES)
     """The backbone of the network; by default the one that suits the tasks' observations."""
     num_envs: int = 8
     steps_per_update: float = 4.0

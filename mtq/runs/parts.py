@@ -10,14 +10,14 @@ from mtq import networks
 from mtq.experience import exploration as exploration_lib
 from mtq.learning.model import MultiTaskDQN
 from mtq.settings.declaration import arguments
-from mtq.settings.learning import CombinationOptions, LearningOptions
+from mtq.settings.learning import BACKBONES, CombinationOptions, LearningOptions
 from mtq.tasks.spec import part_specs
 from mtq.tasks.task import TaskSet
 
 if TYPE_CHECKING:
     from mtq.experience.experience import Experience  # which needs the interfaces
 
-LEARNING_RATES = {"mlp": 1e-3, "minatar_cnn": 2.5e-4, "nature_cnn": 1e-4, "data_efficient_cnn": 1e-4}
+LEARNING_RATES = {"mlp": 1e-3, "minatar_cnn": 2.5e-4, "nature_cnn": 1e-4}
 """The default learning rates, by the backbone that suits the observations."""
 
 
@@ -37,6 +37,8 @@ def make_network(
         name = getattr(options, "backbone", None)
         if name is None:
             name = networks.backbone_for([task.spec.observation_shape for task in tasks.values()])
+        if name not in BACKBONES:
+            raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}. Received: {name!r}.")
         backbone = getattr(networks, name)()
     settings = {"seed": getattr(options, "seed", None), **arguments(options, "network"), **settings}
     return networks.shared_q_network(tasks, backbone, **settings)
@@ -123,15 +125,12 @@ def make_experience(
     return Experience(model, exploration=exploration, **settings)
 
 
-def learning_rate_for(tasks: TaskSet, backbone: str | None = None) -> float:
+def learning_rate_for(tasks: TaskSet) -> float:
     """Returns the default learning rate: 1e-3 for vectors, 2.5e-4 for small images and 1e-4 for large images.
 
     Args:
-        tasks: The tasks. If one of them has images, those determine the rate, also as a part of its observations.
-        backbone: The name of the backbone, if it does not follow from the observations.
+        tasks: The tasks. If one of them has images, these determine the rate, also as a part of its observations.
     """
-    if backbone is not None:
-        return LEARNING_RATES[backbone]
     shapes: list[tuple[int, ...]] = []
     try:
         for task in tasks.values():

@@ -117,5 +117,5 @@ def with_learning_rate(options: Options, tasks: TaskSet) -> Options:
     if options.resume and (Path(options.out) / "run.json").exists():
         rate = run_record(Path(options.out))["options"].get("learning_rate")
     if rate is None:
-        rate = learning_rate_for(tasks, getattr(options, "backbone", None))
+        rate = learning_rate_for(tasks)
     return options.replace(learning_rate=rate)

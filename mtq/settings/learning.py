@@ -4,6 +4,9 @@ import dataclasses
 
 from mtq.settings.declaration import Declaration, option
 
+BACKBONES = ("mlp", "minatar_cnn", "nature_cnn", "data_efficient_cnn")
+"""The backbones of `mtq.networks` that an option may name."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochOptions(Declaration):

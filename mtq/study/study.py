@@ -186,7 +186,8 @@ class Study:
         check_where(workers, strategy, shard)
         replicas = 1 if strategy is None else strategy.num_replicas_in_sync
         if self._given.learning_rate is None:  # the default of the version that made the first runs
-            self.protocol = self.protocol.replace(**place.protocol_before(["learning_rate"]))
+            before = place.protocol_before(["learning_rate"])
+            self.protocol = self._given.replace(**before).for_tasks(self.tasks)
         plan = {**self._plan(), "replicas": replicas}
         for arm in self.arms.values():
             check_batch_size(arm.protocol(self.protocol).batch_size, strategy or tf.distribute.get_strategy())

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mtq.cli.study import StudyOptions
 from mtq.cli.train import TrainOptions
 from mtq.settings.checking import check, check_contradictions
 from mtq.settings.declaration import defaults, facts, fields, given, help_of
+from mtq.settings.learning import BACKBONES
 from mtq.settings.texts import arm_parts, convert
 from mtq.study.design.parsing import parse_arm
 from tests.messages import error
@@ -252,7 +254,22 @@ def shaped(shape):
 def test_the_learning_rate_of_large_images_and_of_shapes_that_are_no_images():
     assert mtq.runs.learning_rate_for(shaped((84, 84, 4))) == 1e-4
     assert mtq.runs.learning_rate_for(shaped((2, 2, 3))) == 1e-3
-    assert mtq.runs.learning_rate_for(shaped((2, 2, 3)), "nature_cnn") == 1e-4
+
+
+def test_backbones_by_name():
+    @dataclasses.dataclass(frozen=True)
+    class Options(mtq.settings.LearningOptions):
+        """Options of this test."""
+
+        backbone: str | None = None
+        """The backbone."""
+
+    for name in BACKBONES:
+        size = (36, 36, 4) if "cnn" in name else (3,)
+        network = mtq.runs.make_network(shaped(size), Options(backbone=name))
+        assert len(network.get_layer("backbone").layers) == len(getattr(mtq.networks, name)().layers)
+    with pytest.raises(ValueError, match=error("backbone must be one of mlp, ", "Received: 'cnn'")):
+        mtq.runs.make_network(shaped((3,)), Options(backbone="cnn"))
 
 
 def test_new_options_in_a_run_and_its_record(tmp_path, capsys):
@@ -306,3 +323,13 @@ def test_a_subclass_cannot_lose_what_is_declared():
         RECIPES[0].Options().batch_size = 3
     with pytest.raises(TypeError, match="leest"):
         mtq.settings.option(3, leest=1)
+
+
+def test_the_recipe_of_recipes_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["mine.py", "--epochs", "1", "--updates-per-epoch", "4", "--episodes", "1"])
+    readme = Path(__file__).parents[2] / "recipes" / "README.md"
+    (code,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {"dataclasses": dataclasses, "mtq": mtq})
+    assert json.loads((tmp_path / "runs/mine/run.json").read_text())["options"]["epochs"] == 1
+    assert (tmp_path / "runs/mine/metrics.json").exists()
