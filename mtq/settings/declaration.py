@@ -84,12 +84,12 @@ class Declaration:
             inherited = next((own[name] for own in map(_declared, cls.__mro__[1:]) if name in own), None)
             if inherited is None:
                 continue
-            given = cls.__dict__.get(name, dataclasses.MISSING)
-            if not isinstance(given, dataclasses.Field):
-                given = dataclasses.field(default=given)
-            given.kw_only = True
-            given.metadata = types.MappingProxyType({**inherited.metadata, **given.metadata})
-            setattr(cls, name, given)
+            field = cls.__dict__.get(name, dataclasses.MISSING)
+            if not isinstance(field, dataclasses.Field):
+                field = dataclasses.field(default=field)
+            field.kw_only = True
+            field.metadata = types.MappingProxyType({**inherited.metadata, **field.metadata})
+            setattr(cls, name, field)
 
     def replace(self, **changes: Any) -> Self:
         """Returns a copy with other values.

@@ -266,16 +266,15 @@ class Study:
     def _check_network_settings(self, arm: Arm, network: keras.Model) -> None:
         """Raises a ValueError if `make_network` ignores settings of an arm that concern the network."""
         usual = defaults(Protocol)
-        changed = {name: value for name, value in arm.network_settings.items() if value != usual[name]}
-        if not changed:
-            return
-        without = self.make_network(self.tasks, arm.without_network_settings())
-        if fingerprint(network) == fingerprint(without):
-            raise ValueError(
-                "make_network of a study must follow arm.network_settings, if arms or the protocol have such settings. "
-                f"Received: {changed} of arm '{arm.name}', which made no difference. Pass them to "
-                "mtq.networks.shared_q_network, or leave them out."
-            )
+        changed = [name for name, value in arm.network_settings.items() if value != usual[name]]
+        for name in changed:
+            without = self.make_network(self.tasks, arm.without(name))
+            if fingerprint(network) == fingerprint(without):
+                raise ValueError(
+                    "make_network of a study must follow arm.network_settings, if arms or the protocol have some. "
+                    f"Received: {name}={arm.settings[name]!r} of arm '{arm.name}', which made no difference. Pass it "
+                    "to mtq.networks.shared_q_network, or leave it out."
+                )
 
     def _with_widths(self, arms: dict[str, Arm]) -> dict[str, Arm]:
         """Returns the arms, where those with `parameters_of` have the width that matches the other's parameters."""

@@ -38,7 +38,7 @@ def test_settings_of_the_network_are_the_arms_or_the_protocols():
 
 def test_a_network_of_ones_own_that_ignores_them_is_refused():
     study = tiny_study(arms=[Arm("plain"), Arm("dueling", dueling=True)])
-    with pytest.raises(ValueError, match=error("make_network", "Received: {'dueling': True} of arm 'dueling'", "Pass")):
+    with pytest.raises(ValueError, match=error("make_network", "Received: dueling=True of arm 'dueling'", "Pass it")):
         study._plan()
     assert tiny_study(arms=[Arm("plain", dueling=False)])._plan()["arms"]["plain"]["dueling"] is False
     assert study.make_network is tiny_network

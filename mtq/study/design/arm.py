@@ -62,10 +62,10 @@ class Arm:
         known = fields(Protocol)
         for setting in settings:
             if setting not in known:
-                arguments = ["shared_layers", "width", "parameters_of", "aggregator", "loss_weights"]
+                own = ["shared_layers", "width", "parameters_of", "aggregator", "loss_weights"]
                 raise ValueError(
                     f"The settings of arm '{name}' must be known ones. Received: {setting!r}. Give one of: "
-                    f"{', '.join([*arguments, *known])}."
+                    f"{', '.join([*own, *known])}."
                 )
             if not facts(known[setting]).differs_between_arms:
                 raise ValueError(
@@ -96,9 +96,13 @@ class Arm:
         usual = {name: value for name, value in arguments(common, "network").items() if name in given(common)}
         return Arm(**{**usual, **self.get_config()}) if usual else self
 
-    def without_network_settings(self) -> "Arm":
-        """Returns the arm without the settings that concern the network."""
-        return Arm(**{name: value for name, value in self.get_config().items() if name not in self.network_settings})
+    def without(self, setting: str) -> "Arm":
+        """Returns the arm without one of its settings, for which it then has the study's.
+
+        Args:
+            setting: The name of the setting.
+        """
+        return Arm(**{name: value for name, value in self.get_config().items() if name != setting})
 
     def make_loss_weights(self) -> Any:
         """Returns the `loss_weights` for `MultiTaskDQN.compile`, with new objects."""
