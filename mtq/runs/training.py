@@ -22,6 +22,7 @@ from mtq.runs.parts import (
 from mtq.runs.replaceable import run_record
 from mtq.runs.run import Run
 from mtq.settings.checking import check, check_contradictions
+from mtq.settings.declaration import chosen
 from mtq.settings.run import RunOptions
 from mtq.tasks.task import TaskSet
 
@@ -68,7 +69,7 @@ def train(
             place.strategy, devices=place.devices, tpu=place.tpu, startup_timeout=place.startup_timeout
         )
         made = tasks()
-        settings: Any = with_learning_rate(options, made)
+        settings: Any = with_choices(options, made)
         with strategy.scope():
             model = make_model(
                 made,
@@ -103,19 +104,15 @@ def train(
         return metrics
 
 
-def with_learning_rate(options: Options, tasks: TaskSet) -> Options:
-    """Returns the options with a learning rate: the given one, that of the run to be resumed, or the tasks' default.
+def with_choices(options: Options, tasks: TaskSet) -> Options:
+    """Returns the options with values for those that mtq chooses: of the run to be resumed, or else for the tasks.
 
     Args:
         options: The options.
         tasks: The tasks.
     """
-    settings: Any = options
-    if settings.learning_rate is not None:
-        return options
-    rate = None
     if options.resume and (Path(options.out) / "run.json").exists():
-        rate = run_record(Path(options.out))["options"].get("learning_rate")
-    if rate is None:
-        rate = learning_rate_for(tasks)
-    return options.replace(learning_rate=rate)
+        before = run_record(Path(options.out))["options"]
+        options = options.replace(**{name: before[name] for name in chosen(options) if name in before})
+    settings: Any = options
+    return options if settings.learning_rate is not None else options.replace(learning_rate=learning_rate_for(tasks))

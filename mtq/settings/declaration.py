@@ -31,6 +31,8 @@ class Facts:
         excludes: The name of another option that must not be given too.
         differs_between_arms: Whether arms of one study may differ in the option.
         affects_results: Whether a run must be resumed with the same value.
+        kept: Whether None, the default, stands for a value that mtq chooses. If the option is not given, a run or study
+            that is resumed then keeps the value that it was started with, even if mtq would now choose another.
     """
 
     least: float | None = None
@@ -44,6 +46,7 @@ class Facts:
     excludes: str = ""
     differs_between_arms: bool = True
     affects_results: bool = True
+    kept: bool = False
 
 
 def option(default: Any = dataclasses.MISSING, **declared: Any) -> Any:
@@ -135,6 +138,15 @@ def defaults(cls: Any) -> dict[str, Any]:
         elif field.default_factory is not dataclasses.MISSING:
             found[name] = field.default_factory()
     return found
+
+
+def chosen(options: Any) -> list[str]:
+    """Returns the names of the options that are not given and for which mtq chooses a value.
+
+    Args:
+        options: The options, an instance of a `Declaration`.
+    """
+    return [name for name, field in fields(options).items() if facts(field).kept and getattr(options, name) is None]
 
 
 def other_names(cls: Any) -> dict[str, str]:

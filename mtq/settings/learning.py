@@ -26,7 +26,7 @@ class LearningOptions(Declaration):
     """The batch size of each task."""
     steps_per_update: float = option(1.0, above=0, passed_to="experience")
     """The number of environment steps of each task per update, the inverse of the replay ratio."""
-    learning_rate: float | None = option(None, above=0)
+    learning_rate: float | None = option(None, above=0, kept=True)
     """The learning rate of Adam; by default 1e-3 for vectors, 2.5e-4 for small images and 1e-4 for large images."""
     final_learning_rate: float | None = option(None, least=0)
     """The learning rate at the last update, to which it decays along a cosine; by default it is constant."""

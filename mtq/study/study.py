@@ -12,7 +12,7 @@ import tensorflow as tf
 from mtq.checks import integer, is_number
 from mtq.distribution.checks import check_batch_size
 from mtq.errors import StudyError
-from mtq.settings.declaration import defaults
+from mtq.settings.declaration import chosen, defaults
 from mtq.storage.files import write_json
 from mtq.study.analysis.results import load_results
 from mtq.study.design.arm import Arm
@@ -185,9 +185,8 @@ class Study:
         check_installed()
         check_where(workers, strategy, shard)
         replicas = 1 if strategy is None else strategy.num_replicas_in_sync
-        if self._given.learning_rate is None:  # the default of the version that made the first runs
-            before = place.protocol_before(["learning_rate"])
-            self.protocol = self._given.replace(**before).for_tasks(self.tasks)
+        before = place.protocol_before(chosen(self._given))
+        self.protocol = self._given.replace(**before).for_tasks(self.tasks)
         plan = {**self._plan(), "replicas": replicas}
         for arm in self.arms.values():
             check_batch_size(arm.protocol(self.protocol).batch_size, strategy or tf.distribute.get_strategy())

@@ -223,7 +223,7 @@ def test_the_options_reach_the_parts(tmp_path):
     model = mtq.runs.make_model(tasks, network, options)
     config = model.get_config()
     assert (config["double"], config["target_update_tau"], config["target_update_period"]) == (True, 0.25, 100)
-    assert float(model.td_loss(np.float32([0.0]), np.float32([10.0]))) == 9.5, "Huber's"
+    assert model.get_compile_config()["loss"] == "huber"
     assert type(model.aggregator).__name__ == "PCGrad"
     assert model.task_weights.numpy().tolist() == [2.0, 0.5]
     rates = [float(model.optimizer._learning_rate(step)) for step in (0, 20)]
@@ -305,14 +305,14 @@ def test_a_run_that_was_started_before_an_option_existed_has_its_default(tmp_pat
 
 def test_a_resumed_run_keeps_its_learning_rate(tmp_path):
     """Those of images had 1e-3 by default before the default followed the observations."""
-    from mtq.runs.training import with_learning_rate
+    from mtq.runs.training import with_choices
 
     tasks = mtq.TaskSet([mtq.Task("a", "in_graph/MinAtar-Breakout")])
     options = TrainOptions(tasks="breakout", steps=4, out=str(tmp_path))
-    assert with_learning_rate(options, tasks).learning_rate == 2.5e-4
+    assert with_choices(options, tasks).learning_rate == 2.5e-4
     old_run(tmp_path, {"learning_rate": 1e-3})
-    assert with_learning_rate(options.replace(resume=True), tasks).learning_rate == 1e-3
-    assert with_learning_rate(options.replace(resume=True, learning_rate=0.5), tasks).learning_rate == 0.5
+    assert with_choices(options.replace(resume=True), tasks).learning_rate == 1e-3
+    assert with_choices(options.replace(resume=True, learning_rate=0.5), tasks).learning_rate == 0.5
 
 
 def test_a_subclass_cannot_lose_what_is_declared():
