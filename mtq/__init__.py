@@ -26,6 +26,7 @@ _MODULES = {
     "presets": "mtq.presets",
     "runs": "mtq.runs",
     "samplers": "mtq.experience.samplers",
+    "settings": "mtq.settings",
     "spaces": "mtq.tasks",  # its earlier name
     "study": "mtq.study",
     "suites": "mtq.tasks.suites",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from mtq import networks as networks
     from mtq import presets as presets
     from mtq import runs as runs
+    from mtq import settings as settings
     from mtq import study as study
     from mtq import tasks as spaces  # noqa: F401
     from mtq import tasks as tasks

@@ -21,15 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import simple_parsing
 
 import mtq
 
 _DATA = Path(__file__).parent / "data"
 
 
-@dataclasses.dataclass
-class Options:
+@dataclasses.dataclass(frozen=True)
+class Options(mtq.settings.StudyRunOptions):
     """Settings of the study."""
 
     runs: int = 10
@@ -41,19 +40,7 @@ class Options:
     epochs: int = 50
     """The number of epochs, each of which consists of 1,000 updates and an evaluation over 2,000 steps of each task;
     50 in the paper."""
-    workers: int | None = None
-    """The number of runs that are made at once; by default the number of cores."""
     out: str = "runs/deramo2020"
-    """The folder of the study."""
-    strategy: str = "auto"
-    """The strategy of each run: auto, cpu or mirrored; with multi_worker, each process of TF_CONFIG makes one shard of
-    the runs."""
-    devices: int | None = None
-    """The number of replicas of the strategy mirrored, which make each run together; logical CPUs if there are no
-    GPUs."""
-    shard: str | None = None
-    """The shard of the runs that this machine makes, I/N with I from 0 to N-1; other machines make the other shards in
-    the same folder."""
 
 
 def tasks() -> mtq.TaskSet:
@@ -212,4 +199,4 @@ def main(options: Options) -> mtq.study.Report | None:
 
 
 if __name__ == "__main__":
-    main(simple_parsing.parse(Options))
+    main(mtq.settings.parse(Options))

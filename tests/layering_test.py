@@ -15,6 +15,7 @@ LAYERS = [
     "keras_internals",
     "checks",
     "named_tuples",
+    "settings",
     "storage",
     "random_numbers",
     "distribution",

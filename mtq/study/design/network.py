@@ -25,14 +25,16 @@ def default_network(tasks: TaskSet, arm: Arm) -> keras.Model:
 
     Args:
         tasks: The tasks.
-        arm: The arm. Its `width` multiplies the numbers of units and channels, and its `shared_layers` are shared.
+        arm: The arm. Its `width` multiplies the numbers of units and channels, its `shared_layers` are shared, and its
+            `network_settings` are passed to `mtq.networks.shared_q_network`.
     """
+    settings = {"shared_layers": arm.shared_layers, **arm.network_settings}
     name = backbone_for([task.spec.observation_shape for task in tasks.values()])
     if name == "mlp":
         units = scaled(128, arm.width)
         encoders = {name: _encoder(task, units, arm.width) for name, task in tasks.items()}
-        return shared_q_network(tasks, mlp([units, units]), encoders, shared_layers=arm.shared_layers)
-    return shared_q_network(tasks, _convolutions(name, arm.width), shared_layers=arm.shared_layers)
+        return shared_q_network(tasks, mlp([units, units]), encoders, **settings)
+    return shared_q_network(tasks, _convolutions(name, arm.width), **settings)
 
 
 def _encoder(task: Task, units: int, width: float) -> TaskEncoder:
