@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mtq.pluggable import lookup
+from mtq.settings.declaration import arguments
+from mtq.settings.learning import LearningOptions
+from mtq.settings.presets import PRESETS, with_preset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +25,24 @@ class Preset:
     experience: Mapping[str, Any]
 
 
-def rainbow() -> Preset:
-    """Returns the six parts of Rainbow: double targets, priorities, dueling, 3-step returns, C51 and noisy layers.
+def names() -> list[str]:
+    """Returns the names by which `get` finds presets."""
+    return sorted(PRESETS)
 
+
+def get(name: str) -> Preset:
+    """Returns a preset.
+
+    `"rainbow"` has the six parts of Rainbow: double targets, priorities, dueling, 3-step returns, C51 and noisy layers.
     Actions are selected greedily, because the noise explores. The paper clips rewards to [−1, 1], for which its support
     from −10 to 10 was chosen. Here a running scale of each task's returns takes the place of the clipping, so that the
     same support fits any task.
+
+    Args:
+        name: The name of the preset.
+
+    Raises:
+        ValueError: The name is unknown.
 
     Example:
         >>> import mtq
@@ -39,28 +54,10 @@ def rainbow() -> Preset:
     Reference:
         Hessel et al., "Rainbow: Combining Improvements in Deep Reinforcement Learning", AAAI 2018.
     """
-    return Preset(
-        network={"heads": "categorical", "dueling": True, "noisy": True, "return_scaling": "running"},
-        model={"double": True},
-        experience={"n_step": 3, "sampler": "prioritized", "exploration": 0.0},
-    )
-
-
-_BY_NAME: dict[str, Any] = {"rainbow": rainbow}
-
-
-def names() -> list[str]:
-    """Returns the names by which `get` finds presets."""
-    return sorted(_BY_NAME)
-
-
-def get(name: str) -> Preset:
-    """Returns a preset.
-
-    Args:
-        name: The name of the preset, such as `"rainbow"`.
-
-    Raises:
-        ValueError: The name is unknown.
-    """
-    return lookup("preset", name, _BY_NAME)()
+    values = lookup("preset", name, PRESETS)  # type: ignore[arg-type]
+    options = with_preset(LearningOptions(preset=name))
+    parts = {
+        part: {option: value for option, value in arguments(options, part).items() if option in values}
+        for part in ("network", "model", "experience")
+    }
+    return Preset(parts["network"], parts["model"], {**parts["experience"], "exploration": options.final_epsilon})

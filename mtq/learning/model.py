@@ -13,11 +13,8 @@ from mtq.distribution.checks import check_optimizer
 from mtq.distribution.replicas import draws_on_host
 from mtq.experience.q_model import QValues
 from mtq.export import export
-<<<<<<< HEAD
 from mtq.heads import Scalar, exploration_noise
-=======
 from mtq.joint.devices import is_on_cpu
->>>>>>> backbones
 from mtq.joint.network import JointNetwork
 from mtq.joint.state_probe import check_layers
 from mtq.joint.xla import has_convolutions, xla_pays, xla_pays_for_update

@@ -39,9 +39,14 @@ def make_network(
             name = networks.backbone_for([task.spec.observation_shape for task in tasks.values()])
         if name not in BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}. Received: {name!r}.")
-        backbone = getattr(networks, name)()
+        backbone = getattr(networks, name)(**_given(arguments(options, "backbone")))
     settings = {"seed": getattr(options, "seed", None), **arguments(options, "network"), **settings}
     return networks.shared_q_network(tasks, backbone, **settings)
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings that are not None, for which backbones have defaults of their own."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def make_model(

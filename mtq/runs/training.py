@@ -23,6 +23,7 @@ from mtq.runs.replaceable import run_record
 from mtq.runs.run import Run
 from mtq.settings.checking import check, check_contradictions
 from mtq.settings.declaration import chosen
+from mtq.settings.presets import resolved
 from mtq.settings.run import RunOptions
 from mtq.tasks.task import TaskSet
 
@@ -69,7 +70,7 @@ def train(
             place.strategy, devices=place.devices, tpu=place.tpu, startup_timeout=place.startup_timeout
         )
         made = tasks()
-        settings: Any = with_choices(options, made)
+        settings: Any = resolved(with_choices(options, made))
         with strategy.scope():
             model = make_model(
                 made,

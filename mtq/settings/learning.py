@@ -3,9 +3,18 @@
 import dataclasses
 
 from mtq.settings.declaration import Declaration, option
+from mtq.settings.presets import PRESETS
 
-BACKBONES = ("mlp", "minatar_cnn", "nature_cnn", "data_efficient_cnn")
+BACKBONES = ("mlp", "bro_net", "minatar_cnn", "nature_cnn", "data_efficient_cnn", "impala_cnn")
 """The backbones of `mtq.networks` that an option may name."""
+HEADS = ("scalar", "categorical", "hl_gauss", "quantile")
+"""The heads of `mtq.heads`."""
+RETURN_SCALINGS = ("running", "popart")
+"""The scalings of returns of `mtq.heads`."""
+NORMALIZATIONS = ("layer", "rms")
+"""The normalizations of backbones."""
+SAMPLERS = ("uniform", "prioritized")
+"""The samplers of `mtq.samplers`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,12 +39,26 @@ class LearningOptions(Declaration):
     """The learning rate of Adam; by default 1e-3 for vectors, 2.5e-4 for small images and 1e-4 for large images."""
     final_learning_rate: float | None = option(None, least=0)
     """The learning rate at the last update, to which it decays along a cosine; by default it is constant."""
-    loss: str = option("squared", passed_to="compile")
-    """The loss of the temporal-difference errors: squared, huber or a loss of Keras."""
-    double: bool = option(False, passed_to="model")
+    loss: str | None = option(None, passed_to="compile")
+    """The loss: squared, huber or a loss of Keras for scalar heads; by default the one of the heads, such as squared."""
+    double: bool = option(False, passed_to="model", excludes="munchausen")
     """Whether to use the targets of Double DQN."""
+    munchausen: bool = option(False, passed_to="model")
+    """Whether to use the targets of Munchausen-DQN."""
+    heads: str = option("scalar", choices=HEADS, passed_to="network")
+    """The heads: scalar, categorical (C51), hl_gauss (a histogram of the return) or quantile (QR-DQN)."""
     dueling: bool = option(False, passed_to="network")
     """Whether to use dueling heads."""
+    noisy: bool = option(False, passed_to="network")
+    """Whether the layers of the heads are noisy; then give ε = 0 (--initial-epsilon, --final-epsilon)."""
+    return_scaling: str | None = option(None, choices=RETURN_SCALINGS, passed_to="network")
+    """The scaling of returns: running, by a running scale of each task's returns, or popart; by default none."""
+    normalization: str | None = option(None, choices=NORMALIZATIONS, passed_to="backbone")
+    """The normalization after each layer of the backbone, layer or rms; by default none, but in bro_net."""
+    sampler: str = option("uniform", choices=SAMPLERS, alias="replay", passed_to="experience")
+    """How transitions are sampled from the replay: uniform, or prioritized by their errors."""
+    preset: str | None = option(None, choices=tuple(PRESETS))
+    """A named set of options, rainbow; options that contradict it are refused."""
     n_step: int = option(1, least=1, passed_to="experience")
     """The number of steps of an n-step return."""
     target_update_period: int = option(100, least=1, passed_to="model")

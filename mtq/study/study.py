@@ -48,8 +48,9 @@ class Study:
             reference; for example, an arm without an ingredient and the arm with it.
         make_network: A function of the tasks and an arm that returns the arm's network. It must respect
             `arm.shared_layers`; `arm.width`, if arms differ in width or are matched by parameters; and
-            `arm.network_settings`, if the protocol or arms have settings such as `dueling=True`. It must be defined at
-            the top level of a module if the runs are made in processes.
+            `arm.network_settings` and `arm.backbone_settings`, if the protocol or arms have settings such as
+            `dueling=True` or `normalization="layer"`. It must be defined at the top level of a module if the runs are
+            made in processes.
 
     Raises:
         ValueError: Two arms have the same name, an arm refers to one that does not exist, or there are no seeds.
@@ -265,12 +266,13 @@ class Study:
     def _check_network_settings(self, arm: Arm, network: keras.Model) -> None:
         """Raises a ValueError if `make_network` ignores settings of an arm that concern the network."""
         usual = defaults(Protocol)
-        changed = [name for name, value in arm.network_settings.items() if value != usual[name]]
+        settings = {**arm.network_settings, **arm.backbone_settings}
+        changed = [name for name, value in settings.items() if value != usual[name]]
         for name in changed:
             without = self.make_network(self.tasks, arm.without(name))
             if fingerprint(network) == fingerprint(without):
                 raise ValueError(
-                    "make_network of a study must follow arm.network_settings, if arms or the protocol have some. "
+                    "make_network of a study must follow the settings of arms and the protocol that concern networks. "
                     f"Received: {name}={arm.settings[name]!r} of arm '{arm.name}', which made no difference. Pass it "
                     "to mtq.networks.shared_q_network, or leave it out."
                 )

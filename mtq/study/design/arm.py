@@ -8,6 +8,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from mtq import aggregators
 from mtq.checks import integer, real
 from mtq.settings.declaration import arguments, facts, fields, given
+from mtq.settings.presets import expanded, resolved
 from mtq.storage.deserialization import deserialize
 from mtq.study.design.protocol import Protocol
 from mtq.study.design.serialization import as_config, as_text, loss_config
@@ -60,6 +61,9 @@ class Arm:
         if parameters_of is not None and not isinstance(parameters_of, str):
             raise ValueError(f"parameters_of of arm '{name}' must be the name of an arm. Received: {parameters_of!r}.")
         known = fields(Protocol)
+        preset = settings.pop("preset", None)
+        if preset is not None:
+            settings = expanded(preset, settings)
         for setting in settings:
             if setting not in known:
                 own = ["shared_layers", "width", "parameters_of", "aggregator", "loss_weights"]
@@ -84,7 +88,15 @@ class Arm:
     @property
     def network_settings(self) -> dict[str, Any]:
         """The settings that `mtq.networks.shared_q_network` takes as arguments, such as `dueling`, by name."""
-        names = [name for name, field in fields(Protocol).items() if facts(field).passed_to == "network"]
+        return self._settings_of("network")
+
+    @property
+    def backbone_settings(self) -> dict[str, Any]:
+        """The settings that backbones of `mtq.networks` take as arguments, such as `normalization`, by name."""
+        return self._settings_of("backbone")
+
+    def _settings_of(self, part: str) -> dict[str, Any]:
+        names = [name for name, field in fields(Protocol).items() if facts(field).passed_to == part]
         return {name: self.settings[name] for name in names if name in self.settings}
 
     def with_network_settings(self, common: Protocol) -> "Arm":
@@ -93,7 +105,8 @@ class Arm:
         Args:
             common: The study's protocol.
         """
-        usual = {name: value for name, value in arguments(common, "network").items() if name in given(common)}
+        settings = {**arguments(common, "network"), **arguments(common, "backbone")}
+        usual = {name: value for name, value in settings.items() if name in given(common)}
         return Arm(**{**usual, **self.get_config()}) if usual else self
 
     def without(self, setting: str) -> "Arm":
@@ -124,7 +137,7 @@ class Arm:
         Raises:
             ValueError: The arm would take more or fewer environment steps than the other arms.
         """
-        own = common.replace(**self.settings)
+        own = resolved(common.replace(**self.settings))
         if own.learning_rate is None:
             own = own.replace(learning_rate=common.learning_rate)
         if own.env_steps != common.env_steps:

@@ -11,6 +11,7 @@ from mtq.runs import learning_rate_for, make_exploration, make_optimizer
 from mtq.settings import ProtocolOptions
 from mtq.settings.checking import check
 from mtq.settings.declaration import documented
+from mtq.settings.presets import with_preset
 from mtq.study.design.serialization import loss_config
 from mtq.tasks.task import TaskSet
 
@@ -30,6 +31,9 @@ class Protocol(ProtocolOptions):
     """The loss of the temporal-difference errors: a name, or a loss of Keras, which is stored as its config."""
 
     def __post_init__(self) -> None:
+        if self.preset is not None:
+            for name, value in vars(with_preset(self).replace(preset=None)).items():
+                object.__setattr__(self, name, value)
         object.__setattr__(self, "loss", loss_config(self.loss))
         for name, value in check(self, " of a study").items():
             object.__setattr__(self, name, _kept(getattr(self, name), value))
