@@ -4,10 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from mtq.pluggable import lookup
 from mtq.settings.declaration import arguments
 from mtq.settings.learning import LearningOptions
-from mtq.settings.presets import PRESETS, with_preset
+from mtq.settings.presets import PRESETS, expanded, with_preset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +53,10 @@ def get(name: str) -> Preset:
     Reference:
         Hessel et al., "Rainbow: Combining Improvements in Deep Reinforcement Learning", AAAI 2018.
     """
-    values = lookup("preset", name, PRESETS)  # type: ignore[arg-type]
+    expanded(name, {})  # raises an error if there is no such preset
     options = with_preset(LearningOptions(preset=name))
     parts = {
-        part: {option: value for option, value in arguments(options, part).items() if option in values}
+        part: {option: value for option, value in arguments(options, part).items() if option in PRESETS[name]}
         for part in ("network", "model", "experience")
     }
     return Preset(parts["network"], parts["model"], {**parts["experience"], "exploration": options.final_epsilon})

@@ -102,7 +102,7 @@ def _maker(identifier: Any) -> MakeSampler:
             "sampler of experience must be a name, a Sampler, a function or class that returns one, or a dict of them "
             f"by task. Received: {identifier!r}. Pass one of {names()}, for example."
         )
-    sampler = get(identifier)
+    sampler = get(identifier)  # type: ignore[arg-type]
     if sampler.is_built:
         raise ValueError(
             "sampler of experience must be one that no replay buffer uses, because each has a sampler of its own. "

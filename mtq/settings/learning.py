@@ -39,8 +39,8 @@ class LearningOptions(Declaration):
     """The learning rate of Adam; by default 1e-3 for vectors, 2.5e-4 for small images and 1e-4 for large images."""
     final_learning_rate: float | None = option(None, least=0)
     """The learning rate at the last update, to which it decays along a cosine; by default it is constant."""
-    loss: str | None = option(None, passed_to="compile")
-    """The loss: squared, huber or a loss of Keras for scalar heads; by default the one of the heads, such as squared."""
+    loss: str | None = option(None, passed_to="compile", kept=True)
+    """The loss of scalar heads: squared, huber or a loss of Keras; by default squared, or the loss of other heads."""
     double: bool = option(False, passed_to="model", excludes="munchausen")
     """Whether to use the targets of Double DQN."""
     munchausen: bool = option(False, passed_to="model")
