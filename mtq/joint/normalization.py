@@ -2,7 +2,8 @@
 
 Keras computes them as `x · (γ / σ) + (β − μ γ / σ)`. Its gradient takes several passes over the rows, and XLA on a CPU
 adds the numbers of a row one after the other. Here x̂ has its gradient in closed form, and means over long rows are
-matrix products on a CPU: in the update of an MLP, a fifth of the time that Keras's formula adds.
+matrix products on a CPU. Layer normalization then adds an eighth to a fifth to the time of the in-graph loop of an MLP
+of two layers of 256, in place of two fifths.
 """
 
 from collections.abc import Callable
