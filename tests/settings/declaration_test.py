@@ -17,7 +17,7 @@ from mtq.cli.main import _parser
 from mtq.cli.study import StudyOptions
 from mtq.cli.train import TrainOptions
 from mtq.settings.checking import check, check_contradictions
-from mtq.settings.declaration import defaults, facts, fields, given, help_of
+from mtq.settings.declaration import defaults, facts, fields, given, help_of, types_of
 from mtq.settings.learning import BACKBONES
 from mtq.settings.texts import arm_parts, convert
 from mtq.study.design.parsing import parse_arm
@@ -66,7 +66,8 @@ def test_an_option_is_in_both_commands_and_in_the_recipes(name):
 def test_a_setting_of_the_protocol_is_an_option_of_studies_and_a_part_of_arms(name):
     declared = fields(mtq.study.Protocol)[name]
     assert options_of("study")[name].default == declared.default == getattr(mtq.study.Protocol(), name)
-    text = "1.5" if name == "repeat_exponent" else TEXTS[type(0.5 if declared.default is None else declared.default)]
+    kind, _ = types_of(mtq.settings.ProtocolOptions)[name]
+    text = "1.5" if name == "repeat_exponent" else [*facts(declared).choices, TEXTS[kind]][0]
     for part in filter(None, (name, facts(declared).alias)):
         if facts(declared).differs_between_arms:
             arm = parse_arm(f"shared+{part}={text}")
