@@ -25,7 +25,7 @@ def names() -> list[str]:
     return sorted(_BY_NAME)
 
 
-def get(identifier: str | Sampler | dict[str, Any]) -> Sampler:
+def get(identifier: str | Sampler | Mapping[str, Any]) -> Sampler:
     """Returns a sampler, given its name, its config or the object itself.
 
     Args:
