@@ -90,7 +90,7 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: S
         raise ValueError(f"verbose of fit must be 'auto', 0, 1 or 2. Received: {verbose!r}.")
     if isinstance(callbacks, keras.callbacks.CallbackList):
         check_callbacks(callbacks.callbacks)
-        added = [*_checks(), *_log_callbacks(model, validated, callbacks.callbacks)]
+        added = [*_checks(model), *_log_callbacks(model, validated, callbacks.callbacks)]
         extended = copy.copy(callbacks)  # the user's own list is left unchanged
         extended.callbacks = in_order([*callbacks.callbacks, *added], model)
         for callback in extended.callbacks:
@@ -102,11 +102,12 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: S
     check_callbacks(given)
     has_bar = not verbose or any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in given)
     bar = [] if has_bar else [TaskProgress()]
-    return in_order([*_checks(), *given, *_log_callbacks(model, validated, given), *bar], model)
+    return in_order([*_checks(model), *given, *_log_callbacks(model, validated, given), *bar], model)
 
 
-def _checks() -> list[keras.callbacks.Callback]:
-    return [StopOnNonFiniteLoss(), CheckTrainableWeights(), WarnOfClippedTargets()]
+def _checks(model: keras.Model) -> list[keras.callbacks.Callback]:
+    has_limits = bool(getattr(getattr(model, "q_learning", None), "limited", ()))
+    return [StopOnNonFiniteLoss(), CheckTrainableWeights(), *([WarnOfClippedTargets()] if has_limits else [])]
 
 
 def _log_callbacks(

@@ -39,7 +39,13 @@ def make_network(
             name = networks.backbone_for([task.spec.observation_shape for task in tasks.values()])
         if name not in BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}. Received: {name!r}.")
-        backbone = getattr(networks, name)(**_given(arguments(options, "backbone")))
+        settings_of_backbone = _given(arguments(options, "backbone"))
+        if name == "bro_net" and settings_of_backbone:
+            raise ValueError(
+                "normalization must be left out with the backbone bro_net, which has layer normalization. Received: "
+                f"{options.normalization!r}. Leave it out, or choose the backbone mlp."
+            )
+        backbone = getattr(networks, name)(**settings_of_backbone)
     settings = {"seed": getattr(options, "seed", None), **arguments(options, "network"), **settings}
     return networks.shared_q_network(tasks, backbone, **settings)
 

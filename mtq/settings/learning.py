@@ -55,10 +55,10 @@ class LearningOptions(Declaration):
     """The scaling of returns: running, by a running scale of each task's returns, or popart; by default none."""
     normalization: str | None = option(None, choices=NORMALIZATIONS, passed_to="backbone")
     """The normalization after each layer of the backbone, layer or rms; by default none, but in bro_net."""
-    sampler: str = option("uniform", choices=SAMPLERS, alias="replay", passed_to="experience")
-    """How transitions are sampled from the replay: uniform, or prioritized by their errors."""
+    sampler: str | None = option(None, choices=SAMPLERS, alias="replay", passed_to="experience")
+    """The sampling of transitions from the replay: uniform, the default, or prioritized by their errors."""
     preset: str | None = option(None, choices=tuple(PRESETS))
-    """A named set of options, rainbow; options that contradict it are refused."""
+    """The name of a set of options, rainbow; other options that contradict it are refused."""
     n_step: int = option(1, least=1, passed_to="experience")
     """The number of steps of an n-step return."""
     target_update_period: int = option(100, least=1, passed_to="model")

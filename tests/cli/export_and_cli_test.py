@@ -117,7 +117,7 @@ def test_the_list_of_tasks(capsys):
         ),
         (
             ["train", "--tasks=cart_pole", "--steps=10", "--out=x", "--backbone=bro_net", "--normalization=rms"],
-            "--normalization must be left out with --backbone bro_net",
+            "normalization must be left out with the backbone bro_net",
         ),
     ],
 )

@@ -325,7 +325,7 @@ def test_a_run_is_not_resumed_with_other_arguments(tmp_path, monkeypatch, capsys
     (tmp_path / "run" / "run.json").write_text(json.dumps(record))
     other = ["--env-kwargs", '{"FrozenLake-v1": {"is_slippery": false}}', "--resume"]
     assert main([*command, *other]) == 2
-    assert "env_kwargs of task 'FrozenLake' {} → {'is_slippery': False}" in capsys.readouterr().err
+    assert "env_kwargs '{}' → '{\"FrozenLake-v1\": {\"is_slippery\": false}}'" in capsys.readouterr().err
 
 
 def test_arguments_in_a_file_name_no_module():

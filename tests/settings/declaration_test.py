@@ -19,6 +19,7 @@ from mtq.cli.train import TrainOptions
 from mtq.settings.checking import check, check_contradictions
 from mtq.settings.declaration import defaults, facts, fields, given, help_of, types_of
 from mtq.settings.learning import BACKBONES
+from mtq.settings.presets import expanded
 from mtq.settings.texts import arm_parts, convert
 from mtq.study.design.parsing import parse_arm
 from tests.messages import error
@@ -31,6 +32,7 @@ PARTS = {
     "model": mtq.MultiTaskDQN.__init__,
     "compile": mtq.MultiTaskDQN.compile,
     "experience": mtq.Experience.__init__,
+    "backbone": mtq.networks.mlp,
 }
 # Of these defaults the commands have their own, which docs/defaults.md and the help name.
 OWN_DEFAULTS = {"train": {"steps_per_update", "exploration_steps"}, "study": {"aggregator"}}
@@ -71,7 +73,8 @@ def test_a_setting_of_the_protocol_is_an_option_of_studies_and_a_part_of_arms(na
     for part in filter(None, (name, facts(declared).alias)):
         if facts(declared).differs_between_arms:
             arm = parse_arm(f"shared+{part}={text}")
-            assert arm.settings == {name: convert(mtq.study.Protocol, name, text)}
+            value = convert(mtq.study.Protocol, name, text)
+            assert arm.settings == (expanded(value, {}) if name == "preset" else {name: value})
         else:
             with pytest.raises(ValueError, match=f"Received: '{part}=3'"):
                 parse_arm(f"shared+{part}=3")

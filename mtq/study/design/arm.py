@@ -8,7 +8,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from mtq import aggregators
 from mtq.checks import integer, real
 from mtq.settings.declaration import arguments, facts, fields, given
-from mtq.settings.presets import expanded, resolved
+from mtq.settings.presets import expanded
 from mtq.storage.deserialization import deserialize
 from mtq.study.design.protocol import Protocol
 from mtq.study.design.serialization import as_config, as_text, loss_config
@@ -137,7 +137,9 @@ class Arm:
         Raises:
             ValueError: The arm would take more or fewer environment steps than the other arms.
         """
-        own = resolved(common.replace(**self.settings))
+        own = common.replace(**self.settings)
+        if own.heads != "scalar" and "loss" not in self.settings:
+            own = own.replace(loss=None)  # that of the heads
         if own.learning_rate is None:
             own = own.replace(learning_rate=common.learning_rate)
         if own.env_steps != common.env_steps:

@@ -27,8 +27,9 @@ class Protocol(ProtocolOptions):
         ValueError: A setting is out of its range, or the loss is unknown.
     """
 
-    loss: Any = "squared"
-    """The loss of the temporal-difference errors: a name, or a loss of Keras, which is stored as its config."""
+    loss: Any = None
+    """The loss of scalar heads: a name, or a loss of Keras, which is stored as its config; by default squared. Arms
+    with other heads have the loss of these."""
 
     def __post_init__(self) -> None:
         if self.preset is not None:
@@ -58,12 +59,17 @@ class Protocol(ProtocolOptions):
         )
 
     def for_tasks(self, tasks: TaskSet) -> "Protocol":
-        """Returns the protocol with the learning rate that suits the tasks, unless one is given.
+        """Returns the protocol with the default learning rate for the tasks, and the default loss of scalar heads.
 
         Args:
             tasks: The tasks.
         """
-        return self if self.learning_rate is not None else self.replace(learning_rate=learning_rate_for(tasks))
+        chosen: dict[str, Any] = {}
+        if self.learning_rate is None:
+            chosen["learning_rate"] = learning_rate_for(tasks)
+        if self.loss is None and self.heads == "scalar":
+            chosen["loss"] = "squared"
+        return self.replace(**chosen) if chosen else self
 
     def optimizer(self) -> keras.optimizers.Optimizer:
         """Returns a new optimizer: Adam with the learning rate or its schedule."""

@@ -87,6 +87,7 @@ class CompiledArm:
         for variable, value in zip(self._variables, self._at_start, strict=True):
             variable.assign(value)
         initialize(self.model.network, network_seed)
+        _seed_noise(self.model.network, network_seed)
         self.model.sync_target_network()
         for pluggable in (self.model.weighting, self.model.aggregator):
             pluggable.use_stream(update_seed % 2**32)
@@ -114,6 +115,14 @@ class CompiledArm:
             rows = np.linspace(0, replay.num_frames() - 1, _PROBES).astype(np.int64)
             probes[name] = replay.read(rows).observation.numpy()
         return probes
+
+
+def _seed_noise(network: keras.Model, seed: int) -> None:
+    """Seeds the random numbers that layers draw while they are called, such as those of `NoisyDense`."""
+    for number, variable in enumerate(network.variables):
+        if variable.name == "seed_generator_state":
+            words = np.random.SeedSequence([seed, number]).generate_state(1)
+            variable.assign(np.array([int(words[0]) >> 1, 0]))
 
 
 def make_model(tasks: TaskSet, arm: Arm, protocol: Protocol, network: keras.Model) -> MultiTaskDQN:
