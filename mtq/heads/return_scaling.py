@@ -21,6 +21,7 @@ class ReturnScaling(abc.ABC):
 
     Attributes:
         initial_statistics: The statistics before the first update, numbers by name.
+        num_moments: The number K of numbers that are averaged over the rows of a batch.
         uses_running_returns: Whether the statistics are those of the running returns of collected episodes. Else they
             are those of the targets.
         preserves_outputs: Whether the weights of the layer before the head are changed whenever the statistics change,
@@ -28,6 +29,7 @@ class ReturnScaling(abc.ABC):
     """
 
     initial_statistics: ClassVar[Mapping[str, float]]
+    num_moments: ClassVar[int]
     uses_running_returns: ClassVar[bool]
     preserves_outputs: ClassVar[bool]
 
@@ -106,6 +108,7 @@ class RunningScale(ReturnScaling):
     """
 
     initial_statistics: ClassVar[Mapping[str, float]] = {"second_moment": 0.0, "largest_return": 0.0, "correction": 0.0}
+    num_moments = 1
     uses_running_returns = True
     preserves_outputs = False
 
@@ -159,6 +162,7 @@ class PopArt(ReturnScaling):
     """
 
     initial_statistics: ClassVar[Mapping[str, float]] = {"mean": 0.0, "variance": 1.0}
+    num_moments = 2
     uses_running_returns = False
     preserves_outputs = True
 

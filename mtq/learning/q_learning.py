@@ -84,6 +84,14 @@ class QLearning:
         """The tasks whose batches must have running returns."""
         return self._scales.names(of_running_returns=True)
 
+    def num_reduced(self, num_replicas: int) -> int:
+        """Returns the number of numbers that each of several replicas reduces for return scales and clipped targets.
+
+        Args:
+            num_replicas: The number of replicas.
+        """
+        return len(self.limited) + self._scales.num_reduced(num_replicas)
+
     def outputs(
         self, observations: Mapping[str, Any], *, of_target: bool = False, use_im2col: bool = False
     ) -> dict[str, tf.Tensor]:

@@ -41,6 +41,14 @@ class ReturnScales:
         ends = self._ends.items()
         return [name for name, end in ends if _scaling(end.head).uses_running_returns is of_running_returns]
 
+    def num_reduced(self, num_replicas: int) -> int:
+        """Returns the number of numbers that each of several replicas reduces for an update of the statistics.
+
+        Args:
+            num_replicas: The number of replicas.
+        """
+        return sum(_scaling(end.head).num_moments + num_replicas for end in self._ends.values())
+
     def observe_returns(self, batch: Mapping[str, vl.Transition]) -> None:
         """Updates the statistics of running returns.
 

@@ -95,13 +95,16 @@ class Update:
             [] if auxiliary is None else _without_none(auxiliary_gradients, self._variables),
         )
 
-    def bytes_reduced(self, paths: TaskPaths, strategy: tf.distribute.Strategy, has_auxiliary: bool = False) -> int:
+    def bytes_reduced(
+        self, paths: TaskPaths, strategy: tf.distribute.Strategy, has_auxiliary: bool = False, further: int = 0
+    ) -> int:
         """Returns the number of bytes that one replica contributes to all-reduces at each update, 4 or 8 per number.
 
         Args:
             paths: The tasks' paths through the network.
             strategy: The strategy of the run. With a single replica the result is 0.
             has_auxiliary: Whether the network has losses that belong to no task.
+            further: The number of numbers that `QLearning.num_reduced` returns.
         """
         if strategy.num_replicas_in_sync == 1:
             return 0
@@ -118,7 +121,7 @@ class Update:
         gradients = sum(
             math.prod(v.shape) * (number + regularized) for v, number in zip(self._variables, copies, strict=True)
         )
-        return reduced_dtype(strategy).size * (gradients + quantities)
+        return reduced_dtype(strategy).size * (gradients + quantities + further)
 
     def _is_linear(self) -> bool:
         """Returns whether the update on the whole batch is the mean of the replicas' own updates."""

@@ -255,3 +255,32 @@ def test_a_support_that_is_too_small_is_told():
     batches = mtq.Experience(model, warmup_steps=20).batches(8)
     with pytest.warns(UserWarning, match=r"targets of which 100% lay outside of 0 to 0.5 in epoch 1 .*return_scaling="):
         model.fit(batches, epochs=2, steps_per_epoch=2, verbose=0)
+
+
+@pytest.mark.thorough
+def test_bytes_reduced_are_those_that_are_said(monkeypatch):
+    names = {"chain": "Chain", "catch": "Catch"}
+    tasks = mtq.TaskSet([mtq.Task(name, f"in_graph/{env}", num_envs=2) for name, env in names.items()])
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    with strategy.scope():
+        network = mtq.networks.shared_q_network(
+            tasks,
+            mtq.networks.mlp([4]),
+            heads={"chain": "hl_gauss", "catch": "scalar"},
+            return_scaling={"chain": "running", "catch": "popart"},
+        )
+        model = mtq.MultiTaskDQN(network, tasks)
+        model.compile("adam")
+    experience, reduced = mtq.Experience(model, warmup_steps=40, steps_per_update=4, replay_capacity=400), []
+    reduce_to = strategy.extended.reduce_to
+
+    def counted(how, value, destinations):
+        vector = strategy.experimental_local_results(value)[0]
+        reduced.append(vector.shape.num_elements() * vector.dtype.size)
+        return reduce_to(how, value, destinations)
+
+    monkeypatch.setattr(strategy.extended, "reduce_to", counted)
+    model.fit(experience.batches(8), steps_per_epoch=1, verbose=0)
+    further = model.q_learning.num_reduced(num_replicas=2)
+    assert further == 1 + (1 + 2) + (2 + 2)
+    assert model.make_update().bytes_reduced(model.paths, strategy, further=further) == sum(reduced)

@@ -14,10 +14,11 @@ BATCH_SIZE, NUM_ENVS = 32, 4
 LOOP_TASKS = ("cart_pole", "mountain_car")
 
 
-def learner(tasks, backbone, aggregator):
+def learner(tasks, backbone, aggregator, loss="huber", munchausen=False, **options):
     """A model, compiled by Keras; XLA gets its convolutions as they are, as on any device but a CPU."""
-    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, backbone, seed=0), tasks)
-    model.compile("adam", "huber", aggregator=aggregator, jit_compile=False, steps_per_execution=100)
+    network = mtq.networks.shared_q_network(tasks, backbone, seed=0, **options)
+    model = mtq.MultiTaskDQN(network, tasks, munchausen=munchausen)
+    model.compile("adam", loss, aggregator=aggregator, jit_compile=False, steps_per_execution=100)
     return model
 
 
@@ -27,7 +28,11 @@ def step(model):
     def of_task(task):
         observations = tf.zeros([BATCH_SIZE, *task.spec.observation_shape], task.spec.observation_dtype)
         actions, numbers = tf.zeros([BATCH_SIZE], tf.int32), tf.zeros([BATCH_SIZE])
-        return mtq.value_learning.Transition(observations, actions, numbers, numbers, observations)
+        rows = mtq.value_learning.Transition(observations, actions, numbers, numbers, observations)
+        fields = {"weight": numbers}  # as of prioritized replay
+        if task.name in model.running_returns:
+            fields["running_return"] = numbers
+        return mtq.value_learning.with_fields(rows, **fields)
 
     batch = {name: of_task(task) for name, task in model.tasks.items()}
     model.prepare_update()  # as fit does
@@ -74,5 +79,21 @@ CASES = {"MLP, in-graph loop": mlp_loop} | {
     f"{name}, {aggregator}": lambda make=make, aggregator=aggregator: step(make(aggregator))
     for name, make in {"Nature CNN": nature_cnn, "MinAtar CNN": minatar_cnn, "MLP": mlp}.items()
     for aggregator in ("sum", "normalized_sum")
+}
+HEADS = {
+    "categorical, dueling, running scale": {"heads": "categorical", "dueling": True, "return_scaling": "running"},
+    "HL-Gauss, Munchausen": {"heads": "hl_gauss", "munchausen": True},
+    "quantile, PopArt": {"heads": "quantile", "return_scaling": "popart"},
+    "scalar, noisy, PopArt": {"heads": "scalar", "noisy": True, "return_scaling": "popart"},
+}
+
+
+def heads(aggregator, options):
+    return learner(mtq.suites.classic(NUM_ENVS), mtq.networks.mlp(), aggregator, loss=None, **options)
+
+
+CASES |= {
+    f"{name}, normalized_sum": lambda options=options: step(heads("normalized_sum", options))
+    for name, options in HEADS.items()
 }
 CASES |= {"BroNet, normalized_sum": lambda: step(bro_net("normalized_sum"))}
