@@ -39,7 +39,19 @@ class Head(keras.layers.Layer, abc.ABC):
             self.return_scaling.check_head(self)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the statistics of the return scaling, as weights that are not trained."""
+        """Creates the statistics of the return scaling, as weights that are not trained.
+
+        Raises:
+            ValueError: The outputs of the network do not have `num_outputs` numbers for each action.
+        """
+        numbers = () if self.num_outputs is None else (self.num_outputs,)
+        if len(input_shape) != 2 + len(numbers) or tuple(input_shape[2:]) != numbers:
+            shape, count = ", ".join(["B", "A", *map(str, numbers)]), self.num_outputs or 1
+            raise ValueError(
+                f"The outputs before a {type(self).__name__} must be of shape [{shape}], {count} for each action. "
+                f"Received: shape {tuple(input_shape)}. Give the layer before it {count} · A units"
+                f"{f' and a keras.layers.Reshape([A, {count}])' if numbers else ''}."
+            )
         if self.return_scaling is not None:
             for name, value in self.return_scaling.initial_statistics.items():
                 self.statistics[name] = self.add_weight(

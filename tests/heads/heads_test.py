@@ -190,6 +190,12 @@ def test_bad_arguments_of_networks(options, message):
         mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), **options)
 
 
+@pytest.mark.parametrize(("head", "shape"), [(HLGauss(num_bins=51), (3, 30)), (Quantile(7), (21,)), (Scalar(), (3, 1))])
+def test_outputs_of_another_shape_than_the_heads(head, shape):
+    with pytest.raises(ValueError, match=error(f"The outputs before a {type(head).__name__} must be of shape", "Give")):
+        head(keras.Input(shape))
+
+
 def test_double_and_munchausen_contradict_each_other():
     tasks = task_set([(3,)], [2])
     network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]))
