@@ -5,8 +5,8 @@
 
 Five tasks are learned in one network with a batch of 32 for each, through `fit`: those of the classic suite with 2×256
 units, or MinAtar's games with a convolution of 16 filters of 3×3 and 128 units. All loops are compiled in one process,
-and take turns for several rounds. The figures are medians over the rounds, and ratios of these medians. A new part is
-an entry of `PARTS`.
+and take turns for several rounds. The figures are medians over the rounds: of the durations, and of the ratios within a
+round. A new part is an entry of `PARTS`.
 
 The last line is one JSON object.
 """
@@ -32,6 +32,8 @@ class Part:
     Attributes:
         title: The title of its row in the table.
         experience: Further arguments of `Experience`.
+        network: Further arguments of `shared_q_network`.
+        backbone: Further arguments of the backbone.
         model: Further arguments of `MultiTaskDQN`.
         compile: Further arguments of `compile`.
         base: The name of the part with which it is compared.
@@ -39,14 +41,25 @@ class Part:
 
     title: str
     experience: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    network: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    backbone: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     compile: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     base: str = "uniform"
 
 
 PARTS = {
-    "uniform": Part("uniform replay"),
+    "uniform": Part("scalar heads, uniform replay"),
     "prioritized": Part("prioritized replay", experience={"sampler": "prioritized"}),
+    "popart": Part("PopArt", network={"return_scaling": "popart"}),
+    "running": Part("running scale", network={"return_scaling": "running"}),
+    "layer_norm": Part("layer normalization", backbone={"normalization": "layer"}),
+    "hl_gauss": Part("HL-Gauss, 51 bins", network={"heads": "hl_gauss"}, compile={"loss": None}),
+    "categorical": Part("C51, 51 atoms", network={"heads": "categorical"}, compile={"loss": None}),
+    "quantile": Part("51 quantiles", network={"heads": "quantile"}, compile={"loss": None}),
+    "dueling": Part("dueling", network={"dueling": True}),
+    "noisy": Part("noisy heads", network={"noisy": True}),
+    "munchausen": Part("Munchausen targets", model={"munchausen": True}),
 }
 
 
@@ -87,8 +100,13 @@ class Loop:
         self._unit, self.seconds = options.steps_per_execution, []
         suite = mtq.suites.classic if network == "mlp" else mtq.suites.minatar
         tasks = suite(num_envs=options.num_envs)
-        backbone = mtq.networks.mlp([256, 256]) if network == "mlp" else mtq.networks.minatar_cnn()
-        model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, backbone, seed=0), tasks, **part.model)
+        backbone = (
+            mtq.networks.mlp([256, 256], **part.backbone)
+            if network == "mlp"
+            else mtq.networks.minatar_cnn(**part.backbone)
+        )
+        made = mtq.networks.shared_q_network(tasks, backbone, seed=0, **part.network)
+        model = mtq.MultiTaskDQN(made, tasks, **part.model)
         settings = {"loss": "huber", "aggregator": "normalized_sum", **part.compile}
         model.compile(keras.optimizers.Adam(2.5e-4), steps_per_execution=self._unit, **settings)
         experience = mtq.Experience(
@@ -152,7 +170,8 @@ def _results(network: str, loops: Mapping[str, Loop]) -> dict[str, Any]:
     print(f"\n{network:28}{'µs/update':>11}{'ratio':>8}{'first call':>12}")
     figures = {}
     for name, loop in loops.items():
-        ratio = loop.median / loops[PARTS[name].base].median
+        pairs = zip(loop.seconds, loops[PARTS[name].base].seconds, strict=True)
+        ratio = statistics.median(one / other for one, other in pairs)
         print(f"{PARTS[name].title:28}{1e6 * loop.median:>11,.0f}{ratio:>8.3f}{loop.first_call_seconds:>10.1f} s")
         figures[name] = {
             "seconds_per_update": loop.median,
