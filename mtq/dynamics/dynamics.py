@@ -91,6 +91,7 @@ class Dynamics(abc.ABC):
         Returns:
             Whether each action is legal, `[N, num_actions]` bool.
         """
+        return None
 
     @property
     def has_action_mask(self) -> bool:

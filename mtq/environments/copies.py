@@ -17,7 +17,6 @@ from mtq.tasks.environment_source import is_tf_agents
 from mtq.tasks.spec import read_spec
 from mtq.tasks.task import Task
 
-
 Observations: TypeAlias = Any
 """Observations `[N, …]`, an array; or the pair of them and the masks of legal actions, `[N, A]` bool."""
 

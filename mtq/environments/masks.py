@@ -38,8 +38,8 @@ class ActionMasks:
         """
         if not has_mask(info):
             raise InvalidAnswerError(
-                f"The environment of task '{self._name}' must return '{ACTION_MASK}' from every reset and step, because "
-                f"its first reset returned one. Received: none from {call}, but {shortened(sorted(map(str, info)))}. "
+                f"The environment of task '{self._name}' must return '{ACTION_MASK}' from every reset and step, "
+                f"because its first reset returned one. Received: only {shortened(sorted(map(str, info)))} from {call}. "
                 "Return a mask always, or pass action_mask=False to mtq.Task."
             )
         try:

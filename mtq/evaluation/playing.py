@@ -159,7 +159,12 @@ class InGraphPlayer:
         shape = [self._episodes, self._dynamics.num_random + 1]
 
         def step(
-            done: tf.Tensor, state: tf.Tensor, open_: tf.Tensor, returns: tf.Tensor, lengths: tf.Tensor, *stuck: tf.Tensor
+            done: tf.Tensor,
+            state: tf.Tensor,
+            open_: tf.Tensor,
+            returns: tf.Tensor,
+            lengths: tf.Tensor,
+            *stuck: tf.Tensor,
         ) -> tuple:
             random = stateless_uniform(shape, fold_in(seed, done))
             acted_on = self._dynamics.acted_on(state)

@@ -1,6 +1,8 @@
 """Masks of legal actions: where an environment returns them, and how they are passed on."""
 
+import inspect
 import random
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from mtq.dynamics import Dynamics
+from mtq.tasks.wrappers import layers
 
 ACTION_MASK = "action_mask"
 """The key of the mask in Gymnasium's infos and in PettingZoo's Dict observations."""
@@ -98,14 +101,17 @@ def with_mask_in_info(name: str, environment: gymnasium.Env) -> gymnasium.Env:
     return MaskInInfo(environment)
 
 
-def returns_masks(environment: Any) -> bool:
+def returns_masks(environment: Any, are_demanded: bool) -> bool:
     """Returns whether an environment returns masks of legal actions.
 
-    A Gymnasium environment is reset, unless its observation space shows it; an exception is ignored here, because it is
-    reported when the environment is used. The global states of `random` and `numpy.random` stay as they are.
+    A Gymnasium environment is reset, unless its observation space shows it. Because a reset may draw from random
+    numbers that copies share, an environment whose code does not name the key is not reset unless masks are demanded.
+    An exception is ignored here: it is reported when the environment is used. The global states of `random` and
+    `numpy.random` stay as they are.
 
     Args:
         environment: An environment that `make_environment` returned, which nothing else uses.
+        are_demanded: Whether the task must have masks.
     """
     if isinstance(environment, Dynamics):
         return environment.has_action_mask
@@ -114,7 +120,7 @@ def returns_masks(environment: Any) -> bool:
         if isinstance(layer, MaskInInfo):
             return True
         layer = layer.env
-    if not isinstance(environment, gymnasium.Env):
+    if not isinstance(environment, gymnasium.Env) or not (are_demanded or _names_the_key(environment)):
         return False
     states = random.getstate(), np.random.get_state()
     try:
@@ -127,6 +133,35 @@ def returns_masks(environment: Any) -> bool:
         random.setstate(states[0])
         np.random.set_state(states[1])
     return isinstance(answer, tuple | list) and len(answer) == 2 and has_mask(answer[1])
+
+
+def _names_the_key(environment: gymnasium.Env) -> bool:
+    """Returns whether the code of a class of an environment, or of one inside it, contains the key of the mask."""
+    kinds = {kind for layer in layers(environment) for kind in type(layer).__mro__}
+    return any(_has_key(value, kind.__module__, set()) for kind in kinds for value in vars(kind).values())
+
+
+def _has_key(value: Any, module: str, seen: set[int]) -> bool:
+    """Returns whether the key is a name or a constant of a function, or of functions of its module that it uses."""
+    function = getattr(value, "__func__", getattr(value, "fget", value))  # a class method or a property
+    function = inspect.unwrap(function) if callable(function) else function
+    if isinstance(value, str):
+        return value == ACTION_MASK
+    if not isinstance(function, types.FunctionType) or function.__module__ != module or id(function) in seen:
+        return False
+    seen.add(id(function))
+    names: set[str] = set()
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                codes.append(constant)
+            elif constant == ACTION_MASK or (isinstance(constant, tuple) and ACTION_MASK in constant):
+                return True
+    used = (function.__globals__.get(name) for name in names)
+    return ACTION_MASK in names or any(_has_key(each, module, seen) for each in used)
 
 
 def has_mask(info: Any) -> bool:

@@ -68,8 +68,8 @@ class Task:
         action_mask: Whether masks of legal actions are used: illegal actions are then neither taken nor bootstrapped
             from. They are `info["action_mask"]` of Gymnasium's `reset` and `step`, the key `"action_mask"` of a Dict
             observation, which then is the Dict without it, or `action_mask` of a `mtq.dynamics.Dynamics`. None uses
-            them if there are any, for which an environment is reset once when the spec is read; False ignores them, and
-            such a key is a part of the observation; True raises an error if there are none.
+            them if there are any: an environment in whose code the key stands is reset once when the spec is read.
+            False ignores them, and such a key is a part of the observation; True raises an error if there are none.
         spec: The shapes and dtypes of the observations and actions; read from the environment if None.
 
     Raises:
@@ -133,7 +133,9 @@ class Task:
             )
         if isinstance(self.action_mask, np.bool_):
             object.__setattr__(self, "action_mask", bool(self.action_mask))
-        self._check("action_mask", self.action_mask is None or isinstance(self.action_mask, bool), "True, False or None")
+        self._check(
+            "action_mask", self.action_mask is None or isinstance(self.action_mask, bool), "True, False or None"
+        )
         has_other_stack = isinstance(self.spec, TaskSpec) and self.spec.frame_stack != self.frame_stack
         if (has_other_stack or self._has_other_masks()) and self.environment is not None:
             object.__setattr__(self, "spec", None)  # read again
@@ -298,7 +300,7 @@ class Task:
     def _read_environment(self) -> None:
         environment = self.make_environment()
         spec = stacked_spec(self.name, read_spec(self.name, environment), self.frame_stack)
-        if self._may_have_masks() and returns_masks(environment):
+        if self._may_have_masks() and returns_masks(environment, are_demanded=bool(self.action_mask)):
             spec = dataclasses.replace(spec, has_action_mask=True)
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "_parts", part_spaces(environment))
@@ -339,7 +341,8 @@ class TaskSet(collections.abc.Mapping[str, Task]):
                 )
         if not tasks:
             raise ValueError("A TaskSet must hold at least one task. Received: no tasks. Give it an mtq.Task.")
-        check_names_together([task.name for task in tasks])
+        masked = [task.name for task in tasks if task.spec.has_action_mask]
+        check_names_together([task.name for task in tasks], masked)
         self._tasks = {task.name: task for task in tasks}
 
     @property
