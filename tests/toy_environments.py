@@ -80,6 +80,10 @@ class Continuous(Corridor):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
 
+TAXI = max(name for name in gymnasium.registry if name.startswith("Taxi-v"))
+"""The version of Taxi that the installed Gymnasium has; it returns masks in its infos."""
+
+
 def legal_in(state, num_actions):
     """Which actions are legal in a state: about a third, and at least one."""
     actions = np.arange(num_actions)

@@ -8,7 +8,7 @@ import numpy as np
 from mtq.checks import integer
 from mtq.environments.answers import Answers
 from mtq.environments.frame_stack import FrameStack
-from mtq.environments.masks import ActionMasks, check_legal, check_no_mask
+from mtq.environments.masks import ActionMasks, check_legal, check_no_mask, warn_of_unused_masks
 from mtq.environments.old_interfaces import explained
 from mtq.environments.tf_agents_view import as_gymnasium
 from mtq.errors import raise_broken, raised_in
@@ -237,6 +237,8 @@ class EnvironmentCopies(VectorEnvironment):
             check_no_mask(self.task.name, answer[1], "reset")
         elif self._rejects_masks is None:
             self._rejects_masks = not has_mask(answer[1])
+            if not self._rejects_masks:
+                warn_of_unused_masks(self.task.name)
         return observation
 
     def _raise(self, call: str, error: BaseException) -> NoReturn:

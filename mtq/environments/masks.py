@@ -1,5 +1,6 @@
 """Checks the masks of legal actions that environments return, and the actions that are taken."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 from mtq.environments.ranges import shortened
 from mtq.errors import InvalidAnswerError
 from mtq.tasks.action_masks import ACTION_MASK, has_mask
+
+_warned: set[str] = set()  # the tasks that have been warned of
 
 
 class ActionMasks:
@@ -39,8 +42,8 @@ class ActionMasks:
         if not has_mask(info):
             raise InvalidAnswerError(
                 f"The environment of task '{self._name}' must return '{ACTION_MASK}' from every reset and step, "
-                f"because its first reset returned one. Received: only {shortened(sorted(map(str, info)))} from {call}. "
-                "Return a mask always, or pass action_mask=False to mtq.Task."
+                f"because its first reset returned one. Received: only {shortened(sorted(map(str, info)))} from {call}."
+                " Return a mask always, or pass action_mask=False to mtq.Task."
             )
         try:
             mask = np.asarray(info[ACTION_MASK])
@@ -97,6 +100,23 @@ def check_legal(name: str, mask: np.ndarray, actions: np.ndarray, only: np.ndarr
             f"The actions of task '{name}' must be legal. Received: {int(actions[wrong])} where the legal actions are "
             f"{shortened(np.flatnonzero(mask[wrong]).tolist())}. Select an action by the mask, the second of the pair "
             "(observation, action_mask) that policies of this task receive; or pass action_mask=False to mtq.Task."
+        )
+
+
+def warn_of_unused_masks(name: str) -> None:
+    """Warns once that an environment returns masks which its task does not use.
+
+    So it is with tasks in files of earlier versions, and where mtq does not find the key in the environment's code.
+
+    Args:
+        name: The task's name.
+    """
+    if name not in _warned:
+        _warned.add(name)
+        warnings.warn(
+            f"The environment of task '{name}' returns masks of legal actions, which the task does not use: illegal "
+            "actions are taken and bootstrapped from. Pass action_mask=True to mtq.Task to use them, or False.",
+            stacklevel=2,
         )
 
 

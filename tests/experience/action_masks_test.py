@@ -247,9 +247,7 @@ def test_states_without_a_legal_action_in_the_graph():
 
     tasks = mtq.TaskSet([mtq.Task("stuck", Stuck, num_envs=4)])
     model = make(tasks)
-    with pytest.raises(
-        ValueError, match=error("dynamics of task 'stuck' must allow an action", "Received: 'action_mask'")
-    ):
+    with pytest.raises(ValueError, match=error("dynamics of task 'stuck' must allow an action", "without a legal")):
         model.fit(mtq.Experience(model, warmup_steps=400).batches(8), steps_per_epoch=1, epochs=1, verbose=0)
 
 
@@ -259,22 +257,16 @@ def test_batches_of_ones_own():
     x = np.zeros([2, 2], np.float32)
     masks = np.tile(legal_in(0, 30), (2, 1))
     rows = vl.Transition(x, np.zeros(2, np.int32), np.zeros(2, np.float32), np.ones(2, np.float32), x)
-    with pytest.raises(
-        ValueError, match=error("'info', which has masks", "Received: a Transition without action_mask")
-    ):
+    with pytest.raises(ValueError, match=error("'info', which has masks", "Received: a Transition without")):
         model.train_on_batch({"info": rows})
     good = vl.with_fields(rows, action_mask=masks, next_action_mask=masks)
     model.train_on_batch({"info": good})
     nowhere = np.zeros_like(masks)
-    with pytest.raises(
-        ValueError, match=error("next_action_mask of a batch of task 'info' must allow", "Received: a row")
-    ):
+    with pytest.raises(ValueError, match=error("next_action_mask of a batch of task 'info' must allow an action")):
         model.train_on_batch({"info": good._replace(next_action_mask=nowhere)})
     model.train_on_batch({"info": good._replace(next_action_mask=nowhere, discount=np.zeros(2, np.float32))})
     illegal = np.full(2, np.flatnonzero(~masks[0])[0], np.int32)
-    with pytest.raises(
-        ValueError, match=error("The action_mask of a batch of task 'info' must allow the row's action")
-    ):
+    with pytest.raises(ValueError, match=error("The action_mask of a batch of task 'info' must allow the row's")):
         model.train_on_batch({"info": good._replace(action=illegal)})
     with pytest.raises(ValueError, match=error("action_mask of a batch of task 'info' must be of shape")):
         model.train_on_batch({"info": good._replace(action_mask=masks[:, :-1])})
