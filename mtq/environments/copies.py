@@ -12,7 +12,7 @@ from mtq.environments.masks import ActionMasks, check_legal, check_no_mask, warn
 from mtq.environments.old_interfaces import explained
 from mtq.environments.tf_agents_view import as_gymnasium
 from mtq.errors import raise_broken, raised_in
-from mtq.tasks.action_masks import has_mask
+from mtq.tasks.action_masks import ACTION_MASK, has_mask
 from mtq.tasks.environment_source import is_tf_agents
 from mtq.tasks.spec import read_spec
 from mtq.tasks.task import Task
@@ -181,7 +181,7 @@ class EnvironmentCopies(VectorEnvironment):
             next_observation[i] = answers.observation(observed)
             if masks is not None:
                 self._legal[i] = next_legal[i] = masks.read(info, "step", is_acted_on=not terminated)
-            elif self._rejects_masks:
+            elif self._rejects_masks and ACTION_MASK in info:
                 check_no_mask(self.task.name, info, "step")
             if self._has_discounts:
                 discount[i] = answers.discount(info)

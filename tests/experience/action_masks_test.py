@@ -251,6 +251,18 @@ def test_states_without_a_legal_action_in_the_graph():
         model.fit(mtq.Experience(model, warmup_steps=400).batches(8), steps_per_epoch=1, epochs=1, verbose=0)
 
 
+def test_datasets_and_evaluate():
+    tasks = masked_tasks(2, {"info": Masked, "graph": SOURCES["graph"]})
+    model = make(tasks)
+    experience = mtq.Experience(model, warmup_steps=60)
+    batches = experience.batches(8)
+    for batch in batches.take(2):
+        check_batch(batch, tasks)
+    assert set(batches.element_spec["info"]._fields) == {*vl.Transition._fields, "action_mask", "next_action_mask"}
+    model.evaluate(batches, steps=2, verbose=0)
+    model.fit(batches.take(3), verbose=0)
+
+
 def test_batches_of_ones_own():
     tasks = masked_tasks(1, {"info": Masked})
     model = make(tasks)
