@@ -249,6 +249,8 @@ def _train_somewhere(options: argparse.Namespace) -> None:
         options.strategy, devices=options.devices, tpu=options.tpu, startup_timeout=options.startup_timeout
     )
     tasks = parse_tasks(options)
+    if options.resume:
+        tasks = mtq.runs.with_masks_of_run(tasks, options.out)
     aggregator = mtq.aggregators.get(options.aggregator)
     updates = math.ceil(options.steps / options.steps_per_update)
     epochs = min(options.evaluations, updates)
