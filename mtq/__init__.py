@@ -23,7 +23,10 @@ _MODULES = {
     "exploration": "mtq.experience.exploration",
     "heads": "mtq.heads",
     "networks": "mtq.networks",
+    "presets": "mtq.presets",
     "runs": "mtq.runs",
+    "samplers": "mtq.experience.samplers",
+    "settings": "mtq.settings",
     "spaces": "mtq.tasks",  # its earlier name
     "study": "mtq.study",
     "suites": "mtq.tasks.suites",
@@ -53,7 +56,9 @@ if TYPE_CHECKING:
     from mtq import evaluation as evaluation
     from mtq import heads as heads
     from mtq import networks as networks
+    from mtq import presets as presets
     from mtq import runs as runs
+    from mtq import settings as settings
     from mtq import study as study
     from mtq import tasks as spaces  # noqa: F401
     from mtq import tasks as tasks
@@ -62,6 +67,7 @@ if TYPE_CHECKING:
     from mtq.errors import BrokenEnvironmentError as BrokenEnvironmentError
     from mtq.errors import NonFiniteLossError as NonFiniteLossError
     from mtq.experience import exploration as exploration
+    from mtq.experience import samplers as samplers
     from mtq.experience.experience import Experience as Experience
     from mtq.learning.model import MultiTaskDQN as MultiTaskDQN
     from mtq.learning.munchausen import Munchausen as Munchausen
@@ -92,5 +98,5 @@ def _is_command() -> bool:
 
 if not _is_command():
     importlib.import_module("mtq.learning.model")
-    for _name in ("exploration", "spaces", "suites"):  # modules that were imported by these names before they moved
+    for _name in ("exploration", "samplers", "spaces", "suites"):  # `from mtq.samplers import Prioritized` works too
         sys.modules.setdefault(f"mtq.{_name}", importlib.import_module(_MODULES[_name]))

@@ -18,64 +18,57 @@ import sys
 from typing import Any
 
 import keras
-import simple_parsing
 
 import mtq
 
 
-@dataclasses.dataclass
-class Options:
+@dataclasses.dataclass(frozen=True)
+class Options(mtq.settings.TrainingOptions):
     """Settings of the run."""
 
-    seed: int = 0
-    """The seed of the network, the environments, the exploration and the replay."""
-    epochs: int = 30
-    """The number of epochs, each of which ends with an evaluation."""
-    updates_per_epoch: int = 2_000
-    """The number of updates of the network in each epoch; each uses one batch of every task."""
-    batch_size: int = 64
-    """The batch size of each task."""
     in_graph: bool = True
     """Whether to train in the in-graph environments instead of Gymnasium's, which have the same dynamics but are
     slower. The evaluations before and after the training use Gymnasium's environments in either case."""
+    epochs: int = 30
+    updates_per_epoch: int = 2_000
+    batch_size: int = 64
     num_envs: int = 8
-    """The number of copies of each environment, which step together."""
     steps_per_update: float = 2.0
-    """The number of environment steps of each task per update, the inverse of the replay ratio."""
     learning_rate: float = 5e-4
-    """The learning rate of Adam at the start; it decays to a tenth along a cosine."""
-    aggregator: str = "normalized_sum"
-    """The aggregator that combines the tasks' gradients."""
-    target_update_period: int = 100
-    """The number of updates between two copies to the target network."""
+    """The learning rate of Adam at the start."""
+    final_learning_rate: float | None = None
+    """The learning rate at the last update, to which it decays along a cosine; by default a tenth of that at the
+    start."""
+    loss: str = "huber"
+    double: bool = True
     n_step: int = 3
-    """The number of steps of an n-step return."""
     exploration_steps: int = 20_000
-    """The number of environment steps of each task in which ε falls from 1 to 0.05."""
     replay_capacity: int = 20_000
-    """The capacity of each task's replay buffer, in environment steps."""
-    episodes: int = 20
-    """The number of episodes of each task in each evaluation."""
     out: str = "runs/classic_control"
-    """The folder of the run."""
-    export_to: str = "saved_models/classic_control/1"
-    """The folder of the SavedModel."""
-    overwrite: bool = False
-    """Whether to replace a run and an export that are already in these folders."""
-    resume: bool = False
-    """Whether to resume a run in the folder from its last checkpoint."""
-    strategy: str = "auto"
-    """The distribution strategy: auto, cpu, mirrored, multi_worker (configured by TF_CONFIG) or tpu."""
-    devices: int | None = None
-    """The number of replicas of the strategy mirrored; logical CPUs if there are no GPUs."""
-    tpu: str | None = None
-    """The name or address of the TPU, or local."""
-    checkpoint_every: int = 1
-    """The number of epochs from one checkpoint to the next, or 0 for none; each checkpoint holds the whole replay
-    buffers."""
+    export_to: str | None = "saved_models/classic_control/1"
 
 
-@mtq.distribution.exit_when_lost()
+def make_network(tasks: mtq.TaskSet, options: Options) -> keras.Model:
+    """Returns the network."""
+    return mtq.runs.make_network(tasks, options, mtq.networks.mlp([128, 128]))
+
+
+def make_optimizer(options: Options) -> keras.optimizers.Optimizer:
+    """Returns the optimizer."""
+    final = options.learning_rate / 10 if options.final_learning_rate is None else options.final_learning_rate
+    return mtq.runs.make_optimizer(options.replace(final_learning_rate=final))
+
+
+def make_exploration(options: Options) -> dict[str, mtq.exploration.EpsilonGreedy]:
+    """Returns the exploration of each task.
+
+    Single random actions never bring the car up the hill (0 of 200 episodes); repeated ones do (94 of 200).
+    """
+    of_car = options if options.repeat_exponent is not None else options.replace(repeat_exponent=2.0)
+    others = mtq.runs.make_exploration(options)
+    return {"cart_pole": others, "acrobot": others, "mountain_car": mtq.runs.make_exploration(of_car)}
+
+
 def main(options: Options) -> dict[str, Any]:
     """Trains, evaluates and exports the model, and plays an episode of each task with the export.
 
@@ -85,61 +78,20 @@ def main(options: Options) -> dict[str, Any]:
     Returns:
         The content of `metrics.json`.
     """
-    strategy = mtq.distribution.strategy(options.strategy, devices=options.devices, tpu=options.tpu)
-    gymnasium_tasks = mtq.suites.classic_control(num_envs=options.num_envs)
-    tasks = mtq.suites.classic_control(num_envs=options.num_envs, in_graph=options.in_graph)
-    updates = options.epochs * options.updates_per_epoch
-    with strategy.scope():
-        network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([128, 128]), seed=options.seed)
-        model = mtq.MultiTaskDQN(network, tasks, target_update_period=options.target_update_period, double=True)
-        model.compile(
-            keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(options.learning_rate, updates, alpha=0.1)),
-            loss="huber",
-            aggregator=options.aggregator,
-            steps_per_execution=mtq.runs.steps_per_execution(options.updates_per_epoch, most=250),
-        )
-    epsilon = mtq.exploration.linear(1.0, 0.05, options.exploration_steps)
-    experience = mtq.Experience(
-        model,
-        exploration={
-            "cart_pole": epsilon,
-            "acrobot": epsilon,
-            # Single random actions never bring the car up the hill (0 of 200 episodes); repeated ones do (94 of 200).
-            "mountain_car": mtq.exploration.EpsilonGreedy(epsilon, repeat_exponent=2.0),
-        },
-        replay_capacity=options.replay_capacity,
-        steps_per_update=options.steps_per_update,
-        n_step=options.n_step,
-        seed=options.seed,
+    metrics = mtq.runs.train(
+        options,
+        lambda: mtq.suites.classic_control(num_envs=options.num_envs, in_graph=options.in_graph),
+        network=make_network,
+        optimizer=make_optimizer,
+        exploration=make_exploration,
+        evaluation_tasks=lambda: mtq.suites.classic_control(num_envs=options.num_envs),
+        most_steps_per_execution=250,
     )
-    batches = experience.batches(options.batch_size)  # before the folder is created, because it may raise
-    run = mtq.runs.Run(
-        options.out,
-        dataclasses.asdict(options),
-        options.overwrite,
-        export_to=options.export_to,
-        resume=options.resume,
-        is_chief=mtq.distribution.is_chief(strategy),
-    )
-    metrics = run.train(
-        model,
-        experience,
-        batches,
-        epochs=options.epochs,
-        updates_per_epoch=options.updates_per_epoch,
-        episodes=options.episodes,
-        seed=options.seed,
-        tasks=gymnasium_tasks,
-        checkpoint_every=options.checkpoint_every,
-    )
-    if not run.is_chief:
-        return metrics
-    mtq.runs.load_best(options.out).export(options.export_to, overwrite=options.overwrite or options.resume)
-    subprocess.run(
-        [sys.executable, "-m", "mtq.play_export", options.export_to, f"{options.out}/tasks.json"], check=True
-    )
+    if metrics and options.export_to is not None:  # in the chief
+        play = [sys.executable, "-m", "mtq.play_export", options.export_to, f"{options.out}/tasks.json"]
+        subprocess.run(play, check=True)
     return metrics
 
 
 if __name__ == "__main__":
-    main(simple_parsing.parse(Options))
+    main(mtq.settings.parse(Options))

@@ -21,15 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import simple_parsing
 
 import mtq
 
 _DATA = Path(__file__).parent / "data"
 
 
-@dataclasses.dataclass
-class Options:
+@dataclasses.dataclass(frozen=True)
+class Options(mtq.settings.StudyRunOptions):
     """Settings of the study."""
 
     runs: int = 10
@@ -41,19 +40,7 @@ class Options:
     epochs: int = 50
     """The number of epochs, each of which consists of 1,000 updates and an evaluation over 2,000 steps of each task;
     50 in the paper."""
-    workers: int | None = None
-    """The number of runs that are made at once; by default the number of cores."""
     out: str = "runs/deramo2020"
-    """The folder of the study."""
-    strategy: str = "auto"
-    """The strategy of each run: auto, cpu or mirrored; with multi_worker, each process of TF_CONFIG makes one shard of
-    the runs."""
-    devices: int | None = None
-    """The number of replicas of the strategy mirrored, which make each run together; logical CPUs if there are no
-    GPUs."""
-    shard: str | None = None
-    """The shard of the runs that this machine makes, I/N with I from 0 to N-1; other machines make the other shards in
-    the same folder."""
 
 
 def tasks() -> mtq.TaskSet:
@@ -135,7 +122,7 @@ def protocol(epochs: int = 50) -> mtq.study.Protocol:
     )
 
 
-def make_network(tasks: mtq.TaskSet, arm: mtq.study.Arm) -> keras.Model:
+def make_network(tasks: mtq.TaskSet, arm: mtq.study.Arm, **settings: Any) -> keras.Model:
     """Returns the paper's network for an arm.
 
     Each task has an encoder of 80 units and a linear head. Between them are two layers of 80 units that may be shared,
@@ -144,24 +131,42 @@ def make_network(tasks: mtq.TaskSet, arm: mtq.study.Arm) -> keras.Model:
 
     Args:
         tasks: The tasks.
-        arm: The arm. Its `width` multiplies the numbers of units, and its `shared_layers` are shared.
+        arm: The arm. Its `width` multiplies the numbers of units, its `shared_layers` are shared, its
+            `network_settings` are those of the heads, and its layers are normalized by its `backbone_settings`.
+        settings: Arguments of `mtq.networks.shared_q_network`, which take precedence over those of the arm.
     """
     units = mtq.study.scaled(80, arm.width)
+    is_normalized = arm.backbone_settings.get("normalization") == "layer"
 
-    def layer(inputs: int, activation: str, name: str) -> keras.layers.Dense:
-        return keras.layers.Dense(
+    def layers(inputs: int, activation: str, name: str) -> list[keras.layers.Layer]:
+        dense = keras.layers.Dense(
             units,
-            activation=activation,
+            activation=None if is_normalized else activation,
             kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_avg", "uniform"),
             bias_initializer=_uniform(inputs),
             name=name,
         )
+        if not is_normalized:
+            return [dense]
+        normalization = keras.layers.LayerNormalization(epsilon=1e-5, name=f"{name}_normalization")
+        return [dense, normalization, keras.layers.Activation(activation, name=f"{name}_activation")]
 
-    encoders = {name: layer(task.spec.observation_shape[0], "relu", f"{name}_encoder") for name, task in tasks.items()}
-    hidden = keras.Sequential([layer(units, "relu", "hidden_0"), layer(units, "sigmoid", "hidden_1")], name="backbone")
-    network = mtq.networks.shared_q_network(tasks, hidden, encoders, shared_layers=arm.shared_layers)
-    for name in tasks:
-        network.get_layer(f"{name}_q_values").bias_initializer = _uniform(units)  # its kernel is Glorot's by default
+    encoders: dict[str, Any] = {}
+    for name, task in tasks.items():
+        first, *others = layers(task.spec.observation_shape[0], "relu", f"{name}_encoder")
+        encoders[name] = keras.Sequential([first, *others], name=f"{name}_encoder_layers") if others else first
+    hidden = [*layers(units, "relu", "hidden_0"), *layers(units, "sigmoid", "hidden_1")]
+    network = mtq.networks.shared_q_network(
+        tasks,
+        keras.Sequential(hidden, name="backbone"),
+        encoders,
+        shared_layers=arm.shared_layers,
+        **{**arm.network_settings, **settings},
+    )
+    for path in mtq.networks.TaskPaths(network, tasks).values():
+        layer = mtq.heads.end_of(path).layer
+        if isinstance(layer, keras.layers.Dense):
+            layer.bias_initializer = _uniform(units)  # its kernel is Glorot's by default
     return network
 
 
@@ -212,4 +217,4 @@ def main(options: Options) -> mtq.study.Report | None:
 
 
 if __name__ == "__main__":
-    main(simple_parsing.parse(Options))
+    main(mtq.settings.parse(Options))

@@ -1,9 +1,16 @@
-"""Types and options that several commands share, and the format of help texts."""
+"""Options from their declarations, those that name tasks, and the format of help texts."""
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+from mtq.settings import Declaration, option
+from mtq.settings.declaration import defaults, facts, fields, help_of, types_of
+from mtq.settings.texts import convert_sequence, element_of
+
+T = TypeVar("T")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -32,41 +39,95 @@ def count(text: str) -> int:
     return number
 
 
-def add_tasks_option(add: Callable[..., Any]) -> None:
-    """Adds `--tasks`, which selects the tasks, `--env-kwargs`, and `--import`, whose modules register environments.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskOptions(Declaration):
+    """Options of the tasks."""
+
+    tasks: str = option()
+    """The tasks, separated by commas: names from `mtq tasks`, ids of Atari games such as ALE/Pong-v5, or Gymnasium ids,
+    where module:Id imports the module first."""
+    env_kwargs: str = option("{}", metavar="JSON")
+    """The arguments with which environments are made, by the text of --tasks, such as '{"FrozenLake-v1": {"map_name":
+    "8x8"}}'."""
+    imports: str = option("", alias="import", metavar="MODULES")
+    """The modules to import first, separated by commas, such as one that registers environments."""
+
+
+def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
+    """Adds the options that a dataclass declares, in a group for each class that declares some.
 
     Args:
-        add: The `add_argument` of the command's parser.
+        parser: The parser of the command.
+        cls: The dataclass.
     """
-    add(
-        "--tasks",
-        required=True,
-        help="the tasks, separated by commas: names from `mtq tasks`, ids of Atari games such as ALE/Pong-v5, or "
-        "Gymnasium ids, where module:Id imports the module first",
-    )
-    add(
-        "--env-kwargs",
-        metavar="JSON",
-        default="{}",
-        help="the arguments with which environments are made, by the text of --tasks, such as "
-        '\'{"FrozenLake-v1": {"map_name": "8x8"}}\'',
-    )
-    add_import_option(add)
+    groups: dict[type, Any] = {cls: parser}
+    for name in sorted(fields(cls), key=lambda name: _declared_by(cls, name) is not cls):
+        owner = _declared_by(cls, name)
+        if owner not in groups:
+            groups[owner] = parser.add_argument_group(_sentence((owner.__doc__ or "").partition("\n")[0]))
+        add_option(groups[owner].add_argument, cls, name)
 
 
-def add_import_option(add: Callable[..., Any]) -> None:
-    """Adds `--import`.
+def add_option(add: Callable[..., Any], cls: type, name: str) -> None:
+    """Adds one option that a dataclass declares.
 
     Args:
-        add: The `add_argument` of the command's parser.
+        add: The `add_argument` of a parser or a group.
+        cls: The dataclass.
+        name: The name of the option.
     """
-    add(
-        "--import",
-        dest="imports",
-        metavar="MODULES",
-        default="",
-        help="the modules to import first, separated by commas, such as one that registers environments",
-    )
+    field, (kind, _) = fields(cls)[name], types_of(cls)[name]
+    known = facts(field)
+    settings: dict[str, Any] = {"dest": name, "default": defaults(cls).get(name), "required": name not in defaults(cls)}
+    if kind is bool:
+        settings["action"] = argparse.BooleanOptionalAction if settings["default"] else "store_true"
+    else:
+        settings["type"] = count if kind is int and (known.least or 0) >= 1 else _converter(kind)
+        settings["metavar"] = known.metavar or None
+        settings["choices"] = known.choices or None
+    names = [_as_option(other) for other in (name, known.alias) if other]
+    add(*names, **settings, help=_sentence(help_of(cls, name)).replace("%", "%%"))
+    if known.former:
+        settings |= {"default": argparse.SUPPRESS, "required": False, "help": argparse.SUPPRESS}
+        add(_as_option(known.former), **settings)
+
+
+def _converter(kind: Any) -> Callable[[str], Any]:
+    """Returns a function that converts the text of an option; its name is part of argparse's messages."""
+    element = element_of(kind)
+    if element is None:
+        return kind if kind in (int, float) else str
+
+    def sequence(text: str) -> Any:
+        return convert_sequence(kind, text)
+
+    sequence.__name__ = f"list of {element.__name__}"
+    return sequence
+
+
+def _declared_by(cls: type, name: str) -> type:
+    """Returns the class that has declared an option first, before others gave it other defaults."""
+    return next(owner for owner in reversed(cls.__mro__) if name in owner.__dict__.get("__dataclass_fields__", {}))
+
+
+def _as_option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _sentence(docstring: str) -> str:
+    """Returns a docstring as help texts are written: without a capital at the start and a full stop at the end."""
+    text = docstring.removeprefix("Whether to ").removesuffix(".")
+    return text[:1].lower() + text[1:]
+
+
+def options_of(cls: type[T], parsed: argparse.Namespace) -> T:
+    """Returns the options of a dataclass from those that were parsed.
+
+    Args:
+        cls: The dataclass.
+        parsed: The parsed options.
+    """
+    return cls(**{name: getattr(parsed, name) for name in fields(cls)})
 
 
 def import_modules(names: str) -> None:
@@ -85,7 +146,7 @@ def import_modules(names: str) -> None:
         mtq.tasks.import_environments(*modules)
 
 
-def parse_tasks(options: argparse.Namespace) -> Any:
+def parse_tasks(options: Any) -> Any:
     """Creates the tasks of `--tasks`.
 
     Args:
@@ -113,37 +174,3 @@ def parse_tasks(options: argparse.Namespace) -> Any:
     if unknown:
         raise ValueError(f"--env-kwargs must name tasks as --tasks does, {names}. Received: {unknown[0]!r}.")
     return mtq.TaskSet([mtq.suites.task(name, options.num_envs, arguments.get(name)) for name in names])
-
-
-def add_learning_options(add: Callable[..., Any]) -> None:
-    """Adds the options that `mtq train` and `mtq study` share, with the library's defaults.
-
-    Args:
-        add: The `add_argument` of the command's parser.
-    """
-    add(
-        "--loss",
-        default="squared",
-        help="the loss of the temporal-difference errors: squared, huber or a loss of Keras",
-    )
-    add("--learning-rate", type=float, default=1e-3, help="the learning rate of Adam")
-    add("--batch-size", type=count, default=32, help="the batch size of each task")
-    add(
-        "--target-update-period",
-        type=count,
-        default=100,
-        help="the number of updates between two copies to the target network",
-    )
-    add(
-        "--replay-capacity",
-        type=count,
-        default=50_000,
-        help="the capacity of each task's replay buffer, in environment steps",
-    )
-    add(
-        "--warmup-steps",
-        type=count,
-        default=1_000,
-        help="the number of random environment steps of each task before the first update",
-    )
-    add("--episodes", type=count, default=20, help="the number of episodes of each task in each evaluation")

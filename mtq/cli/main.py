@@ -5,22 +5,14 @@ TensorFlow is imported only by the commands that need it, so that `mtq --help` a
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mtq.cli.arguments import (
-    HelpFormatter,
-    add_import_option,
-    add_learning_options,
-    add_tasks_option,
-    count,
-    import_modules,
-    parse_tasks,
-)
+from mtq.cli.arguments import HelpFormatter, TaskOptions, add_option, count, import_modules
 from mtq.cli.quiet import import_tensorflow
-from mtq.cli.study import add_commands
+from mtq.cli.study import add_commands as add_study_commands
+from mtq.cli.train import add_command as add_train_command
 from mtq.errors import StudyError
 
 _EXAMPLE = """examples:
@@ -68,88 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     tasks = commands.add_parser("tasks", help="list the built-in tasks", description="Lists the built-in tasks.")
     tasks.set_defaults(command=_tasks)
 
-    train = commands.add_parser(
-        "train",
-        help="train one network on several tasks",
-        description="Trains one network on several tasks, evaluates it during the training, and saves the best model.",
-        formatter_class=HelpFormatter,
-    )
-    add = train.add_argument
-    add_tasks_option(add)
-    add(
-        "--steps",
-        type=count,
-        required=True,
-        help="the number of environment steps of each task after the warm-up, rounded up to whole epochs",
-    )
-    add("--out", required=True, help="the folder of the run")
-    add("--aggregator", default="normalized_sum", help="the aggregator that combines the tasks' gradients")
-    add(
-        "--backbone",
-        default=None,
-        choices=["mlp", "minatar_cnn", "nature_cnn", "data_efficient_cnn"],
-        help="the backbone of the network; by default the one that suits the tasks' observations",
-    )
-    add_learning_options(add)
-    add("--num-envs", type=count, default=8, help="the number of copies of each environment, which step together")
-    add(
-        "--steps-per-update",
-        type=float,
-        default=4.0,
-        help="the number of environment steps of each task per update, the inverse of the replay ratio",
-    )
-    add(
-        "--exploration-steps",
-        type=count,
-        default=None,
-        help="the number of environment steps of each task in which ε falls from 1 to 0.05; by default a fifth of "
-        "--steps",
-    )
-    add("--double", action="store_true", help="use the targets of Double DQN")
-    add("--dueling", action="store_true", help="use dueling heads")
-    add("--evaluations", type=count, default=20, help="the number of evaluations during the training")
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        help="the seed of the network, the environments, the exploration, the replay and the evaluations",
-    )
-    add("--overwrite", action="store_true", help="replace a run that is already in the folder")
-    add("--resume", action="store_true", help="resume the run in the folder from its last checkpoint, if there is one")
-    add(
-        "--checkpoint-every",
-        type=int,
-        default=1,
-        help="the number of evaluations from one checkpoint to the next, or 0 for none; each checkpoint holds the "
-        "whole replay buffers",
-    )
-    add(
-        "--strategy",
-        default="auto",
-        help="the distribution strategy: auto, cpu, mirrored, multi_worker (configured by TF_CONFIG) or tpu",
-    )
-    add(
-        "--devices",
-        type=count,
-        default=None,
-        help="the number of replicas of --strategy mirrored; logical CPUs if there are no GPUs",
-    )
-    add("--tpu", default=None, help="the name or address of the TPU, or local")
-    add(
-        "--startup-timeout",
-        type=count,
-        default=300,
-        help="the number of seconds for which the processes of --strategy multi_worker wait for each other at startup",
-    )
-    # The former name of --startup-timeout, which scripts may still pass.
-    add(
-        "--seconds-to-meet",
-        dest="startup_timeout",
-        type=count,
-        default=argparse.SUPPRESS,
-        help=argparse.SUPPRESS,
-    )
-    train.set_defaults(command=_train)
+    add_train_command(commands)
 
     evaluate = commands.add_parser(
         "evaluate",
@@ -166,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="import the modules that the run's files name, which runs their code",
     )
-    add_import_option(evaluate.add_argument)
+    add_option(evaluate.add_argument, TaskOptions, "imports")
     evaluate.set_defaults(command=_evaluate)
 
     export = commands.add_parser(
@@ -200,10 +111,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="import the modules that tasks.json names, which runs their code",
     )
-    add_import_option(record.add_argument)
+    add_option(record.add_argument, TaskOptions, "imports")
     record.set_defaults(command=_record)
 
-    add_commands(commands)
+    add_study_commands(commands)
     return parser
 
 
@@ -231,72 +142,6 @@ def _tasks(options: argparse.Namespace) -> None:
     print(f"\nIn-graph environments, which need no host call at each step: {in_graph}.")
     print("Any Gymnasium id with a discrete action space is a task too, such as LunarLander-v3 or module:Id.")
     print("So is the id of an Atari game, such as ALE/Pong-v5, with the extra atari: pip install 'mtq-rl[atari]'.")
-
-
-def _train(options: argparse.Namespace) -> None:
-    import mtq
-
-    with mtq.distribution.exit_when_lost():
-        _train_somewhere(options)
-
-
-def _train_somewhere(options: argparse.Namespace) -> None:
-    import keras
-
-    import mtq
-
-    strategy = mtq.distribution.strategy(
-        options.strategy, devices=options.devices, tpu=options.tpu, startup_timeout=options.startup_timeout
-    )
-    tasks = parse_tasks(options)
-    if options.resume:
-        tasks = mtq.runs.with_masks_of_run(tasks, options.out)
-    aggregator = mtq.aggregators.get(options.aggregator)
-    updates = math.ceil(options.steps / options.steps_per_update)
-    epochs = min(options.evaluations, updates)
-    updates_per_epoch = math.ceil(updates / epochs)
-    with strategy.scope():
-        backbone = _backbone(options.backbone, tasks)
-        network = mtq.networks.shared_q_network(tasks, backbone, dueling=options.dueling, seed=options.seed)
-        model = mtq.MultiTaskDQN(
-            network, tasks, target_update_period=options.target_update_period, double=options.double
-        )
-        model.compile(
-            keras.optimizers.Adam(options.learning_rate),
-            loss=options.loss,
-            aggregator=aggregator,
-            steps_per_execution=mtq.runs.steps_per_execution(updates_per_epoch),
-        )
-    experience = mtq.Experience(
-        model,
-        exploration=mtq.exploration.linear(1.0, 0.05, options.exploration_steps or max(1, options.steps // 5)),
-        replay_capacity=options.replay_capacity,
-        warmup_steps=options.warmup_steps,
-        steps_per_update=options.steps_per_update,
-        seed=options.seed,
-    )
-    batches = experience.batches(options.batch_size)  # before the folder is created, because it may raise
-    record = {name: value for name, value in vars(options).items() if name != "command"}
-    is_chief = mtq.distribution.is_chief(strategy)
-    run = mtq.runs.Run(options.out, record, overwrite=options.overwrite, resume=options.resume, is_chief=is_chief)
-    run.train(
-        model,
-        experience,
-        batches,
-        epochs=epochs,
-        updates_per_epoch=updates_per_epoch,
-        episodes=options.episodes,
-        seed=options.seed,
-        checkpoint_every=options.checkpoint_every,
-    )
-
-
-def _backbone(name: str | None, tasks: "mtq.TaskSet") -> "keras.Model":  # type: ignore[name-defined]  # noqa: F821
-    import mtq
-
-    if name is None:
-        name = mtq.networks.backbone_for([task.spec.observation_shape for task in tasks.values()])
-    return getattr(mtq.networks, name)()
 
 
 def _evaluate(options: argparse.Namespace) -> None:

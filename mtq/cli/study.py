@@ -1,22 +1,25 @@
 """The commands `mtq study` and `mtq report`."""
 
 import argparse
+import dataclasses
+import textwrap
 from typing import Any
 
-from mtq.cli.arguments import HelpFormatter, add_learning_options, add_tasks_option, count, parse_tasks
+from mtq.cli.arguments import HelpFormatter, TaskOptions, add_options, options_of, parse_tasks
+from mtq.settings import CombinationOptions, EnvironmentOptions, ProtocolOptions, StudyRunOptions, option
+from mtq.settings.declaration import fields
+from mtq.settings.texts import described_parts
 
-_ARMS = "separate,shared,separate+matched=shared,normalized_sum"
-_EPILOG = """An arm consists of parts that are joined by +:
+_PARTS = """An arm consists of parts that are joined by +:
   shared, separate, depth=K     share all layers of the backbone, none, or the first K
   normalized_sum, pcgrad, ...   combine the tasks' gradients by this aggregator
   famo, gradnorm, ...           weigh the tasks' losses by this weighting
   width=W                       multiply the width of the network by W
   matched=ARM                   choose the width that gives as many parameters as the arm ARM
-  double                        use the targets of Double DQN
-  n_step=N, loss=L              use n-step returns; another loss
-  learning_rate=R               use another learning rate of Adam
-  tau=T                         move the target network by the fraction T after each update
-  evaluates_target              evaluate the target network instead of the online network
+"""
+_SETTINGS = "and of settings that differ from the options above: "
+
+_EXAMPLES = """
 
 examples:
   mtq study --tasks cart_pole,acrobot --out runs/study
@@ -25,78 +28,43 @@ examples:
 """
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudyOptions(StudyRunOptions, CombinationOptions, ProtocolOptions, EnvironmentOptions, TaskOptions):
+    """Options of `mtq study`."""
+
+    arms: str = option("separate,shared,separate+matched=shared,normalized_sum")
+    """The arms to compare, separated by commas."""
+    seeds: int = option(10, least=1)
+    """The number of runs of each arm."""
+    reference: str | None = option(None)
+    """The arm that the others are compared to; by default the first that shares no layer."""
+    compare: str = option("")
+    """Further pairs of arms to compare, such as shared:double,shared:upgrad."""
+    aggregator: str = "sum"
+    """The aggregator of the arms that name none."""
+    loss_weights: str | None = None
+    """The weights of the tasks' losses in arms that name no weighting, task=weight,... or a JSON object; by default the
+    weights of the tasks."""
+    weighting: str | None = None
+    """The weighting of the arms that name none, such as famo; by default the weights are constant."""
+
+
 def add_commands(commands: Any) -> None:
     """Adds the commands `study` and `report` to a parser.
 
     Args:
         commands: The subparsers of the parser of `mtq`.
     """
+    parts = textwrap.fill(_SETTINGS + described_parts(ProtocolOptions), 100, subsequent_indent="  ")
     study = commands.add_parser(
         "study",
         help="measure what sharing a network does to each task",
         description="Trains every arm from every seed and writes report.html, report.md and numbers.csv.\n"
         "Called again, it executes only the runs that are missing.",
-        epilog=_EPILOG,
+        epilog=f"{_PARTS}{parts}{_EXAMPLES}",
         formatter_class=HelpFormatter,
     )
-    add = study.add_argument
-    add_tasks_option(add)
-    add("--arms", default=_ARMS, help="the arms to compare, separated by commas")
-    add("--seeds", type=count, default=10, help="the number of runs of each arm")
-    add("--out", required=True, help="the folder of the study")
-    add(
-        "--reference",
-        default=None,
-        help="the arm that the others are compared to; by default the first that shares no layer",
-    )
-    add("--compare", default="", help="further pairs of arms to compare, such as shared:double,shared:upgrad")
-    add(
-        "--workers",
-        type=count,
-        default=None,
-        help="the number of runs that are executed at once; by default the number of cores",
-    )
-    add("--num-envs", type=count, default=1, help="the number of copies of each environment, which step together")
-    add("--epochs", type=count, default=20, help="the number of epochs, each of which ends with an evaluation")
-    add("--updates-per-epoch", type=count, default=1_000, help="the number of updates of the network in each epoch")
-    add(
-        "--steps-per-update",
-        type=float,
-        default=1.0,
-        help="the number of environment steps of each task per update, the inverse of the replay ratio",
-    )
-    add_learning_options(add)
-    add(
-        "--exploration-steps",
-        type=count,
-        default=10_000,
-        help="the number of environment steps of each task in which ε falls from 1 to 0.05",
-    )
-    add(
-        "--evaluation-steps",
-        type=count,
-        default=None,
-        help="the number of steps of each task in each evaluation, instead of --episodes; the scores are then mean "
-        "discounted returns",
-    )
-    add(
-        "--strategy",
-        default="auto",
-        help="the strategy of each run: auto, cpu or mirrored; with multi_worker, each process of TF_CONFIG executes "
-        "one shard of the runs",
-    )
-    add(
-        "--devices",
-        type=count,
-        default=None,
-        help="the number of replicas of --strategy mirrored, which execute each run together",
-    )
-    add(
-        "--shard",
-        default=None,
-        help="the shard of the runs that this machine executes, I/N with I from 0 to N-1; other machines execute the "
-        "other shards in the same --out",
-    )
+    add_options(study, StudyOptions)
     study.set_defaults(command=_study)
 
     report = commands.add_parser(
@@ -108,34 +76,24 @@ def add_commands(commands: Any) -> None:
     report.set_defaults(command=_report)
 
 
-def _study(options: argparse.Namespace) -> None:
+def _study(parsed: argparse.Namespace) -> None:
     import mtq
+    from mtq.runs.parts import combination
+    from mtq.settings.checking import check_contradictions
     from mtq.study.design.parsing import parse_arm
     from mtq.study.running.placement import where
 
+    options = options_of(StudyOptions, parsed)
+    check_contradictions(options)
+    pairs: list[Any] = [tuple(pair.strip().split(":")) for pair in options.compare.split(",") if pair.strip()]
     strategy, shard = where(options.strategy, options.devices, options.shard)
-    tasks = parse_tasks(options)
-    protocol = mtq.study.Protocol(
-        epochs=options.epochs,
-        updates_per_epoch=options.updates_per_epoch,
-        batch_size=options.batch_size,
-        steps_per_update=options.steps_per_update,
-        learning_rate=options.learning_rate,
-        loss=options.loss,
-        target_update_period=options.target_update_period,
-        replay_capacity=options.replay_capacity,
-        warmup_steps=options.warmup_steps,
-        exploration_steps=options.exploration_steps,
-        evaluation_episodes=options.episodes,
-        evaluation_steps=options.evaluation_steps,
-    )
     study = mtq.study.Study(
-        tasks,
-        [parse_arm(text.strip()) for text in options.arms.split(",")],
-        protocol=protocol,
+        parse_tasks(options),
+        [parse_arm(text.strip(), **combination(options)) for text in options.arms.split(",")],
+        protocol=mtq.study.Protocol(**{name: getattr(options, name) for name in fields(ProtocolOptions)}),
         seeds=options.seeds,
         reference=options.reference,
-        comparisons=[tuple(pair.strip().split(":")) for pair in options.compare.split(",") if pair.strip()],
+        comparisons=pairs,
     )
     report = study.run_shard(options.out, shard, workers=options.workers, strategy=strategy)
     if report is not None:

@@ -12,10 +12,11 @@ from mtq.distribution.checks import check_batch_size, check_host, check_outside_
 from mtq.distribution.replicas import local_devices, local_replicas, replica_number, sums
 from mtq.environments.checker import check_task
 from mtq.experience import exploration as exploration_lib
+from mtq.experience import samplers as samplers_lib
 from mtq.experience.batches import Batches
 from mtq.experience.collection_statistics import CollectionStatistics
 from mtq.experience.q_model import QModel, check_specs
-from mtq.experience.replica_experience import MakePolicy, MakeReplay, MakeSampler, Parts, ReplicaExperience, Share
+from mtq.experience.replica_experience import MakePolicy, MakeReplay, Parts, ReplicaExperience, Share
 from mtq.interfaces import ReplayBuffer
 from mtq.keras_internals import supports_jit
 from mtq.tasks import Task, TaskSet, check_tasks
@@ -56,8 +57,10 @@ class Experience:
             those of `overlap=False`. `steps_per_update` must be a multiple of every task's `num_envs`. The setting has
             no effect if all tasks are in-graph.
         seed: The seed of the environments, the exploration and the sampling. The same seed gives the same bits.
-        sampler: A function without arguments that returns the sampler of one replay buffer, a
-            `mtq.experience.sampler.Sampler`. By default sampling is uniform.
+        sampler: Which transitions a batch consists of: `"uniform"` or `"prioritized"`, a `mtq.samplers.Sampler` such as
+            `mtq.samplers.Prioritized(alpha=0.5)`, of which each task and replica gets its own copy, a function without
+            arguments that returns one, or a dict of them by task. By default sampling is uniform. `evaluate` and
+            `validation_data` always sample uniformly.
         replay: A function `(spec, num_envs, capacity)` that returns a replay buffer with tf-agents' interface for the
             steps that `spec` describes, such as `lambda spec, num_envs, capacity: TFUniformReplayBuffer(spec, num_envs,
             max_length=capacity // num_envs)`, which works with one task only. By default
@@ -93,7 +96,7 @@ class Experience:
         n_step: int = 1,
         overlap: bool = False,
         seed: int = 0,
-        sampler: MakeSampler | None = None,
+        sampler: samplers_lib.Samplers = None,
         replay: MakeReplay | None = None,
         policy: MakePolicy | None = None,
     ) -> None:
@@ -103,7 +106,7 @@ class Experience:
         n_step, seed, overlap = integer("n_step", n_step), integer("seed", seed, least=0), flag("overlap", overlap)
         replay_capacity = integer("replay_capacity", replay_capacity, least=0)
         warmup_steps = integer("warmup_steps", warmup_steps, least=0)
-        parts = _parts(replay, sampler, policy, exploration)
+        parts = _parts(replay, sampler, policy, exploration, tasks)
         self.tasks, self.replay_capacity, self.warmup_steps, self.n_step = tasks, replay_capacity, warmup_steps, n_step
         self.overlap, self.model, self._strategy = overlap, model, model.distribute_strategy
         check_outside_of_scope("Experience", self._strategy)
@@ -302,8 +305,8 @@ def _in_order(model: Any, tasks: Any) -> tuple[QModel, TaskSet]:
     return model, tasks
 
 
-def _parts(replay: Any, sampler: Any, policy: Any, exploration: Any) -> Parts:
-    for role, value in (("replay", replay), ("sampler", sampler), ("policy", policy)):
+def _parts(replay: Any, sampler: Any, policy: Any, exploration: Any, tasks: TaskSet) -> Parts:
+    for role, value in (("replay", replay), ("policy", policy)):
         if value is not None and not callable(value):
             raise ValueError(f"{role} of experience must be a function or class that returns one. Received: {value!r}.")
     if replay is not None and sampler is not None:
@@ -316,7 +319,7 @@ def _parts(replay: Any, sampler: Any, policy: Any, exploration: Any) -> Parts:
             "exploration must be left out if policy is given, because a policy of your own explores by itself. "
             "Received: both. Leave out one of them."
         )
-    return Parts(replay, sampler, policy)
+    return Parts(replay, samplers_lib.by_task(sampler, tasks), policy)
 
 
 def _share(

@@ -111,7 +111,13 @@ class Replay(ReplayBuffer):
         owners = tf.fill([self.num_places * num_envs if self._removes_steps else 0], tf.constant(-1, tf.int64))
         self._owners = tf.Variable(owners, trainable=False)  # the step to which the frame at each place belongs
         self.sampler = UniformSampler() if sampler is None else sampler
+        if self.sampler.is_built:
+            raise ValueError(
+                "sampler of a Replay must be one that no other replay uses. Received: a "
+                f"{type(self.sampler).__name__} that was built. Make a sampler for each replay."
+            )
         self.sampler.build(self.length, num_envs, seed)
+        self.sampler.is_built = True
 
     def reset(self, seed: int) -> None:
         """Removes all steps, and resets the sampler to another seed."""

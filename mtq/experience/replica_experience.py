@@ -21,6 +21,7 @@ from mtq.experience.q_model import QModel, QValues
 from mtq.experience.replay import Replay
 from mtq.experience.running_returns import RunningReturns
 from mtq.experience.sampler import Drawn, Sampler, Selection, UniformSampler
+from mtq.experience.samplers import MakeSampler
 from mtq.experience.transitions import as_transitions, transitions_of
 from mtq.heads import exploration_noise
 from mtq.interfaces import ReplayBuffer, TFPolicy
@@ -29,7 +30,6 @@ from mtq.tasks import Task, TaskSet
 
 MakeReplay = Callable[[Any, int, int], ReplayBuffer]
 MakePolicy = Callable[[Task, Callable[[tf.Tensor], tf.Tensor]], TFPolicy]
-MakeSampler = Callable[[], Sampler]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,12 +80,12 @@ class Parts:
 
     Attributes:
         replay: A function `(spec, num_envs, capacity)` that returns a replay buffer.
-        sampler: A function without arguments that returns the sampler of one replay buffer.
+        samplers: The functions without arguments that return the sampler of one replay buffer, by task.
         policy: A function `(task, network)` that returns a policy.
     """
 
     replay: MakeReplay | None = None
-    sampler: MakeSampler | None = None
+    samplers: Mapping[str, MakeSampler] | None = None
     policy: MakePolicy | None = None
 
 
@@ -434,12 +434,7 @@ class ReplicaExperience:
             elif isinstance(replay, Replay):
                 replay.end_episodes()  # the first step of the experience does not continue what is stored
             return replay
-        sampler = None if self._parts.sampler is None else self._parts.sampler()
-        if sampler is not None and not isinstance(sampler, Sampler):
-            raise ValueError(
-                f"sampler must be a function without arguments that returns a Sampler. Received: one that returned "
-                f"{sampler!r}. Pass a class that derives from mtq.experience.sampler.Sampler, for example."
-            )
+        sampler = None if self._parts.samplers is None else self._parts.samplers[task.name]()
         is_binary = task.spec.is_binary and task.spec.in_graph  # without XLA, bits take a fifth longer
         return Replay(spec, task.num_envs, capacity, sampler, seed, task.frame_stack, is_binary)
 

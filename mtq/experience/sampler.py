@@ -1,8 +1,9 @@
 """Samplers, which select the stored steps that a batch starts from."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
+import keras
 import tensorflow as tf
 
 from mtq.random_numbers import make_generator, reseed
@@ -31,10 +32,35 @@ class Sampler(tf.Module, abc.ABC):
     Attributes:
         has_weights: Whether `select` returns weights. Batches then have a `weight`.
         needs_errors: Whether `update` is to be called after each update of the network. Only `fit` does so.
+        is_built: Whether a replay uses this sampler. A replay sets it after `build`.
     """
 
     has_weights = False
     needs_errors = False
+    is_built = False
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor, from which `from_config` makes another sampler.
+
+        Raises:
+            NotImplementedError: The class has a constructor of its own, and does not define this method.
+        """
+        if type(self).__init__ is not Sampler.__init__:
+            raise NotImplementedError(
+                f"{type(self).__name__} must define get_config, which returns the arguments of its constructor, so "
+                "that each task and replica can have a sampler of its own. Received: a class without it. Define it, "
+                "or pass a function that makes the sampler, such as functools.partial(MySampler, alpha=0.6)."
+            )
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Makes a sampler that is not built.
+
+        Args:
+            config: What `get_config` returned.
+        """
+        return cls(**config)
 
     def build(self, length: int, num_envs: int, seed: int) -> None:
         """Creates the variables. Called once, before the first step is stored.
@@ -87,6 +113,7 @@ class Sampler(tf.Module, abc.ABC):
         return []
 
 
+@keras.saving.register_keras_serializable("mtq")
 class UniformSampler(Sampler):
     """Selects every possible start with the same probability."""
 

@@ -166,5 +166,6 @@ class Head(keras.layers.Layer, abc.ABC):
         """
         config = {**self.get_config(), "name": name}
         if return_scaling is not None:
+            return_scaling.check_head(self)
             config["return_scaling"] = keras.saving.serialize_keras_object(return_scaling)
         return type(self).from_config(config)

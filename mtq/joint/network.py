@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtq import keras_internals
+from mtq.joint.normalization import is_normalization, normalization_outputs
 from mtq.joint.row_wise import is_convolution, is_row_wise
 from mtq.joint.rows import Rows, gathered
 from mtq.keras_internals import LayerCall
@@ -96,6 +97,8 @@ def call_on_rows(layer: keras.Operation, args: Any, kwargs: Any, training: bool)
         The outputs, with `Rows` in place of tensors.
     """
     rows = first_rows(args, kwargs)
+    if is_normalization(layer, rows.pieces[0].shape.rank):
+        return rows.map(lambda x: normalization_outputs(layer, x))
     if isinstance(layer, keras.layers.Layer):
         kwargs = {**kwargs, "training": training}  # passed on to inner layers even if this layer does not use it
     if len(rows.tasks) == 1 or (is_row_wise(layer, rows.pieces[0].shape.rank) and pays_to_join(layer, rows)):
@@ -128,7 +131,7 @@ def pays_to_join(layer: keras.Operation, rows: Rows) -> bool:
 
 
 def _call(layer: keras.Operation, args: Any, kwargs: Any, training: bool, call_layer: CallLayer) -> Any:
-    """Calls a layer. If it is a model that consists of layers alone, calls these in their order instead."""
+    """Calls a layer. If it consists of layers alone, as many models do, calls these in their order instead."""
     has_named_inputs = any(isinstance(argument, Mapping) for argument in (*args, *kwargs.values()))
     if has_named_inputs or not _can_be_taken_apart(layer):
         return call_layer(layer, args, kwargs, training)
@@ -137,6 +140,10 @@ def _call(layer: keras.Operation, args: Any, kwargs: Any, training: bool, call_l
         for inner in layer.layers:
             outputs = _call(inner, (outputs,), {}, training, call_layer)
         return outputs
+    if _calls_layers(layer):
+        return layer.call_layers(
+            first_rows(args, kwargs), lambda inner, inputs: _call(inner, (inputs,), {}, training, call_layer)
+        )
     all_rows = [leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Rows)]
     inputs = [_cast(rows, tensor.dtype) for rows, tensor in zip(all_rows, layer.inputs, strict=True)]
     values = dict(zip([id(tensor) for tensor in layer.inputs], inputs, strict=True))
@@ -149,9 +156,15 @@ def _call(layer: keras.Operation, args: Any, kwargs: Any, training: bool, call_l
 
 def _can_be_taken_apart(layer: keras.Operation) -> bool:
     """Returns whether calling a model's layers one by one computes the same as calling it. If unsure, returns False."""
-    if type(layer) is not keras.Sequential and not keras_internals.is_plain_functional(layer):
+    is_model = type(layer) is keras.Sequential or keras_internals.is_plain_functional(layer)
+    if not is_model and not _calls_layers(layer):
         return False
     return not any(_makes_masks(inner) for inner in keras_internals.flatten_layers(layer))
+
+
+def _calls_layers(layer: keras.Operation) -> bool:
+    """Returns whether a layer says, by a method `call_layers`, how it calls the layers that it consists of."""
+    return "call_layers" in vars(type(layer))  # a subclass may compute something else
 
 
 def _makes_masks(layer: keras.Operation) -> bool:

@@ -1,16 +1,11 @@
 """Decisions about which parts of training XLA compiles by default."""
 
 import keras
-import tensorflow as tf
 
+from mtq.joint.devices import is_on_cpu
 from mtq.joint.linear import suits_xla_on_cpu
 from mtq.joint.row_wise import is_convolution
 from mtq.keras_internals import flatten_layers, operations_are_watched
-
-
-def is_on_cpu() -> bool:
-    """Whether TensorFlow computes on a CPU, that is, sees neither a GPU nor a TPU."""
-    return not (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
 
 
 def xla_pays(network: keras.Model) -> bool:

@@ -14,9 +14,10 @@ from mtq.distribution.replicas import draws_on_host
 from mtq.experience.q_model import QValues
 from mtq.export import export
 from mtq.heads import Scalar, exploration_noise
+from mtq.joint.devices import is_on_cpu
 from mtq.joint.network import JointNetwork
 from mtq.joint.state_probe import check_layers
-from mtq.joint.xla import has_convolutions, is_on_cpu, xla_pays, xla_pays_for_update
+from mtq.joint.xla import has_convolutions, xla_pays, xla_pays_for_update
 from mtq.keras_internals import own_metrics, supports_jit
 from mtq.learning.batch_checks import as_transition, check_values, with_assertions
 from mtq.learning.losses import ValueLoss

@@ -123,6 +123,8 @@ def _initializer_of(layer: keras.layers.Layer, variable: keras.Variable) -> Any:
         names = ["depthwise_initializer"]
     if variable.name == "reverse_embeddings":
         names = ["embeddings_initializer"]
+    if isinstance(layer, keras.layers.RMSNormalization) and variable.name == "scale":
+        return keras.initializers.Ones()
     found = [getattr(layer, name) for name in names if callable(getattr(layer, name, None))]
     initializer = found[0] if found else None
     if isinstance(layer, keras.layers.EinsumDense) and isinstance(initializer, keras.initializers.VarianceScaling):

@@ -12,8 +12,10 @@ from keras.layers import InputLayer
 from mtq.keras_internals import SEED_ATTRIBUTES, flatten_layers, is_plain_functional, unsafe_deserialization
 
 # Attributes that are not compared: random seeds, and the records that Keras and TensorFlow keep of a layer.
-_NOT_COMPARED = {*vars(keras.layers.Layer()), "name", "built", *SEED_ATTRIBUTES}
-_NOT_SETTINGS = (keras.Variable, keras.random.SeedGenerator, keras.KerasTensor)
+_RECORDS = ("_self_unconditional_checkpoint_dependencies", "_self_unconditional_dependency_names")
+_NOT_COMPARED = {*vars(keras.layers.Layer()), "name", "built", *SEED_ATTRIBUTES, *_RECORDS}
+# The layers inside a model are compared themselves.
+_NOT_SETTINGS = (keras.Variable, keras.random.SeedGenerator, keras.KerasTensor, keras.Model)
 _PLAIN = (str, bytes, int, float, complex, bool, type(None))
 
 

@@ -39,8 +39,8 @@ def shared_q_network(
 
     Args:
         tasks: The tasks.
-        backbone: The backbone, `[B, …]` → `[B, features]`: the result of `mlp`, `minatar_cnn` or `nature_cnn`, or any
-            Keras layer or model.
+        backbone: The backbone, `[B, …]` → `[B, features]`: the result of `mlp`, `minatar_cnn`, `nature_cnn` or another
+            function of `mtq.networks`, or any Keras layer or model.
         encoders: The encoder of each task, by name: a layer or a function of a Keras tensor that brings the observation
             to the input shape of the backbone, or None if it has that shape. By default observations of one shape get
             no encoder, vectors of different lengths get a `dense_encoder` each, and images with different numbers of
@@ -59,7 +59,8 @@ def shared_q_network(
             input shape, keeps them.
         shared_layers: The number of the backbone's layers with weights that tasks share, counted from its input. Each
             task gets a copy of the others, named `"<task>_<layer>"`. By default all layers are shared; with 0 the tasks
-            have separate networks. A backbone other than a `keras.Sequential` counts as one layer.
+            have separate networks. A layer and its normalization in a backbone of mtq, a residual block of `bro_net`, a
+            section of `impala_cnn`, and a backbone other than a `keras.Sequential` count as one layer each.
         head_units: The widths of the hidden layers in each head, one list for all tasks or a dict with a list for each
             task.
         return_scaling: The scaling of returns: None, `"running"` for a running scale of each task's returns,

@@ -18,7 +18,7 @@ from mtq.learning.model import MultiTaskDQN
 from mtq.runs.checkpoint import Checkpoint
 from mtq.runs.log import cut_log, read_log
 from mtq.runs.models import check_same_tasks, save_tasks
-from mtq.runs.options import as_json, check_same_options
+from mtq.runs.options import Options, as_json, check_same_options
 from mtq.runs.replaceable import check_replaceable
 from mtq.runs.results import results_table
 from mtq.runs.versions import versions
@@ -42,7 +42,8 @@ class Run:
 
     Args:
         folder: The folder of the run; it is created if it does not exist.
-        options: The options that the run is started with, for the record; JSON values.
+        options: The options that the run is started with, for the record: JSON values by name, or a
+            `mtq.settings.Declaration`, whose options may become more before the run is resumed.
         overwrite: Whether a run that is already in the folder is replaced. Other files in the folder are never removed.
         resume: Whether a run that is already in the folder is resumed from its last checkpoint.
         export_to: The folder to which the model will be exported, so that an occupied path is reported before the
@@ -60,7 +61,7 @@ class Run:
     def __init__(
         self,
         folder: str | Path,
-        options: Mapping[str, Any],
+        options: Options,
         overwrite: bool = False,
         export_to: str | Path | None = None,
         resume: bool = False,

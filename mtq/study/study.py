@@ -12,6 +12,7 @@ import tensorflow as tf
 from mtq.checks import integer, is_number
 from mtq.distribution.checks import check_batch_size
 from mtq.errors import StudyError
+from mtq.settings.declaration import chosen, defaults
 from mtq.storage.files import write_json
 from mtq.study.analysis.results import load_results
 from mtq.study.design.arm import Arm
@@ -46,8 +47,10 @@ class Study:
         comparisons: Further pairs of arms, by name, that the report compares in addition to each arm with the
             reference; for example, an arm without an ingredient and the arm with it.
         make_network: A function of the tasks and an arm that returns the arm's network. It must respect
-            `arm.shared_layers` and, if arms differ in width or are matched by parameters, `arm.width`. It must be
-            defined at the top level of a module if the runs are made in processes.
+            `arm.shared_layers`; `arm.width`, if arms differ in width or are matched by parameters; and
+            `arm.network_settings` and `arm.backbone_settings`, if the protocol or arms have settings such as
+            `dueling=True` or `normalization="layer"`. It must be defined at the top level of a module if the runs are
+            made in processes.
 
     Raises:
         ValueError: Two arms have the same name, an arm refers to one that does not exist, or there are no seeds.
@@ -79,10 +82,12 @@ class Study:
         comparisons: Iterable[tuple[str, str]] = (),
         make_network: MakeNetwork = default_network,
     ) -> None:
-        self.tasks, self.protocol, self.make_network = tasks, protocol or Protocol(), make_network
+        self.tasks, self.make_network = tasks, make_network
         check_tasks("tasks of a study", tasks)
-        if not isinstance(self.protocol, Protocol):
+        if not isinstance(protocol, Protocol | None):
             raise ValueError(f"protocol of a study must be an mtq.study.Protocol. Received: {protocol!r}.")
+        self._given = protocol or Protocol()
+        self.protocol = self._given.for_tasks(tasks)
         names = _names(arms)
         self.seeds = _seeds(seeds)
         separate = [arm.name for arm in arms if arm.shared_layers == 0]
@@ -92,7 +97,7 @@ class Study:
         _check_matched(arms, names)
         for arm in arms:
             arm.protocol(self.protocol)
-        self.arms = self._with_widths({arm.name: arm for arm in arms})
+        self.arms = self._with_widths({arm.name: arm.with_network_settings(self.protocol) for arm in arms})
 
     def run(
         self,
@@ -181,6 +186,8 @@ class Study:
         check_installed()
         check_where(workers, strategy, shard)
         replicas = 1 if strategy is None else strategy.num_replicas_in_sync
+        before = place.protocol_before(chosen(self._given))
+        self.protocol = self._given.replace(**before).for_tasks(self.tasks)
         plan = {**self._plan(), "replicas": replicas}
         for arm in self.arms.values():
             check_batch_size(arm.protocol(self.protocol).batch_size, strategy or tf.distribute.get_strategy())
@@ -248,12 +255,27 @@ class Study:
 
     def _plan_of(self, arm: Arm) -> dict[str, Any]:
         network = self.make_network(self.tasks, arm)
+        self._check_network_settings(arm, network)
         make_model(self.tasks, arm, arm.protocol(self.protocol), network)  # raises the arm's errors before any run
         return {
             **arm.get_config(),
             "parameters": network.count_params(),
             "network": fingerprint(network),
         }
+
+    def _check_network_settings(self, arm: Arm, network: keras.Model) -> None:
+        """Raises a ValueError if `make_network` ignores settings of an arm that concern the network."""
+        usual = defaults(Protocol)
+        settings = {**arm.network_settings, **arm.backbone_settings}
+        changed = [name for name, value in settings.items() if value != usual[name]]
+        for name in changed:
+            without = self.make_network(self.tasks, arm.without(name))
+            if fingerprint(network) == fingerprint(without):
+                raise ValueError(
+                    "make_network of a study must follow the settings of arms and the protocol that concern networks. "
+                    f"Received: {name}={arm.settings[name]!r} of arm '{arm.name}', which made no difference. Pass it "
+                    "to mtq.networks.shared_q_network, or leave it out."
+                )
 
     def _with_widths(self, arms: dict[str, Arm]) -> dict[str, Arm]:
         """Returns the arms, where those with `parameters_of` have the width that matches the other's parameters."""

@@ -2,8 +2,8 @@
 
 Each row of a batch affects the loss of one task only. The gradient of the sum of all losses with respect to a layer's
 outputs therefore contains each task's gradient in that task's rows. For dense layers and convolutions, only the
-products that turn these into weight gradients have to be computed task by task. Other layers with shared weights are
-called separately for each task.
+products that turn these into weight gradients have to be computed task by task; for layer, RMS and group normalization,
+only sums over rows. Other layers with shared weights are called separately for each task.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +14,13 @@ import tensorflow as tf
 
 from mtq.joint.linear import call_with_im2col, im2col, is_linear, linear_outputs, supports_im2col
 from mtq.joint.network import call_on_rows, first_rows, pays_to_join
+from mtq.joint.normalization import is_normalization, normalized, scale_and_offset, scaled
 from mtq.joint.row_wise import has_known_activation
 from mtq.joint.rows import Rows
 from mtq.networks.paths import TaskPaths
 from mtq.task_gradients.gradients import TaskGradients
 from mtq.task_gradients.linear_layers import bias_part, kernel_part
+from mtq.task_gradients.normalization_layers import offset_part, scale_part
 from mtq.task_gradients.variable_gradients import SeparateGradients, VariableGradients
 from mtq.task_gradients.watched import WatchedValues, unscaled
 
@@ -109,6 +111,8 @@ class TaskGradientTape:
             return self._call(layer, args, kwargs, training)
         if is_linear(layer):
             return self._linear(layer, first_rows(args, kwargs))
+        if is_normalization(layer, first_rows(args, kwargs).pieces[0].shape.rank):
+            return self._normalization(layer, first_rows(args, kwargs))
         return self._task_by_task(layer, shared, args, kwargs, training)
 
     def gradients(self, losses: Sequence[tf.Tensor], loss_scale: tf.Tensor | None = None) -> TaskGradients:
@@ -150,6 +154,18 @@ class TaskGradientTape:
         if layer.activation is None:
             return outputs
         return outputs.map(layer.activation, join=None if has_known_activation(layer) else False)
+
+    def _normalization(self, layer: keras.layers.Layer, inputs: Rows) -> Rows:
+        inputs = inputs.map(lambda x: normalized(layer, x))
+        outputs = inputs.map(lambda x: scaled(layer, x))
+        self._tape.watch(outputs.pieces)
+        sources = [self._source(piece) for piece in outputs.pieces]
+        scale, offset = scale_and_offset(layer)
+        if scale is not None and self._is_shared(scale):
+            self._record(scale, sources, lambda *g: scale_part(*_present(inputs, g), scale.shape))
+        if offset is not None and self._is_shared(offset):
+            self._record(offset, sources, lambda *g: offset_part(_present(inputs, g)[1], offset.shape))
+        return outputs
 
     def _task_by_task(
         self, layer: keras.layers.Layer, shared: Sequence[Any], args: Any, kwargs: Any, training: bool

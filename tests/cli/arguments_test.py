@@ -83,6 +83,9 @@ INTEGERS = {
     "seed of an evaluation": lambda value, tasks, model: mtq.evaluation.evaluate(model, tasks, seed=value),
     "units of the backbone": lambda value, *_: mtq.networks.mlp([4, value]),
     "filters of the backbone": calling(mtq.networks.minatar_cnn, "filters"),
+    "width of the backbone": calling(mtq.networks.bro_net, "width"),
+    "blocks of the backbone": calling(mtq.networks.bro_net, "blocks"),
+    "channels of the backbone": lambda value, *_: mtq.networks.impala_cnn([4, value]),
     "heads of task 'corridor'": lambda value, tasks, _: mtq.networks.shared_q_network(
         tasks, mtq.networks.mlp([2]), heads=[value]
     ),
@@ -141,6 +144,11 @@ OTHERS = {
         ["a", 3, [None]],
     ),
     "units of the backbone": (lambda value, *_: mtq.networks.mlp(value), [32, "32", None, {}, []]),
+    "channels of the backbone": (lambda value, *_: mtq.networks.impala_cnn(value), [32, "32", None, {}, []]),
+    "normalization of the backbone": (
+        lambda value, *_: mtq.networks.mlp(normalization=value),
+        ["batch", 1, True, [], ["layer"]],
+    ),
     "loss_weights": (lambda value, _, model: model.compile(loss_weights=value), [3, [1.0], True]),
     "spec": (lambda value, *_: mtq.Task("a", Corridor, spec=value), [1, "x", {}]),
     "task": (lambda value, *_: mtq.environments.check_task(value), [None, "CartPole-v1"]),

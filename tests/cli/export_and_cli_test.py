@@ -115,6 +115,10 @@ def test_the_list_of_tasks(capsys):
             ["train", "--tasks", "cart_pole", "--steps", "10", "--out", "x", "--aggregator", "sun"],
             "Did you mean 'sum'?",
         ),
+        (
+            ["train", "--tasks=cart_pole", "--steps=10", "--out=x", "--backbone=bro_net", "--normalization=rms"],
+            "--normalization must be left out with --backbone bro_net",
+        ),
     ],
 )
 def test_errors_are_one_message_and_leave_nothing(arguments, message, capsys, tmp_path, monkeypatch):
@@ -122,6 +126,27 @@ def test_errors_are_one_message_and_leave_nothing(arguments, message, capsys, tm
     assert cli.main(arguments) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "num_variables"), [([], 4), (["--normalization", "layer"], 8), (["--backbone", "bro_net"], 20)]
+)
+def test_the_backbone_of_the_command_line(options, num_variables, monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setattr(mtq.runs.Run, "train", lambda run, model, *_, **__: made.append(model))
+    arguments = [
+        "train",
+        "--tasks",
+        "cart_pole",
+        "--steps",
+        "10",
+        "--warmup-steps",
+        "8",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert cli.main([*arguments, *options]) == 0
+    assert len(made[0].network.get_layer("backbone").trainable_variables) == num_variables
 
 
 def test_counts_on_the_command_line(capsys):

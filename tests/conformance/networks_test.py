@@ -30,14 +30,22 @@ SETS = {
     "unequal vectors": ([vectors(3), vectors(5)], mtq.networks.mlp),
     "equal images": ([images((10, 10, 4), 1), images((10, 10, 4), 1)], mtq.networks.minatar_cnn),
     "unequal channels": ([images((10, 10, 4), 1), images((10, 10, 7), 1)], mtq.networks.minatar_cnn),
+    "residual vectors": ([vectors(3), vectors(3)], lambda: mtq.networks.bro_net(8, 1)),
+    "residual images": (
+        [images((10, 10, 4), 1), images((10, 10, 4), 1)],
+        lambda: mtq.networks.impala_cnn([2, 3], 8, normalization="layer"),
+    ),
     "few frames": ([images((84, 84, 4))] * 2, lambda: mtq.networks.data_efficient_cnn(32)),
     "frames": ([images((84, 84, 4)), images((84, 84, 4))], lambda: mtq.networks.nature_cnn(32)),
 }
 
 
+THOROUGH = {"few frames", "residual images"}
+
+
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.thorough if name == "few frames" else ()) for name in SETS],
+    params=[pytest.param(name, marks=pytest.mark.thorough if name in THOROUGH else ()) for name in SETS],
 )
 def tasks_and_backbone(request):
     environments, backbone = SETS[request.param]

@@ -32,12 +32,12 @@ def make_tasks():
     )
 
 
-def learn(replicas, options, **model_options):
+def learn(replicas, options, make_backbone=lambda: mtq.networks.mlp([16]), **model_options):
     """The variables of the network, its target and the optimizer after some updates, and the logs."""
     tasks = make_tasks()
     strategy = tf.distribute.MirroredStrategy([f"/cpu:{n}" for n in range(replicas)])
     with strategy.scope():
-        network = mtq.networks.shared_q_network(tasks, backbone=mtq.networks.mlp([16]), seed=3)
+        network = mtq.networks.shared_q_network(tasks, backbone=make_backbone(), seed=3)
         model = mtq.MultiTaskDQN(network, tasks, **{"target_update_period": 7, **model_options})
         model.compile(**{"optimizer": keras.optimizers.Adam(1e-3), **options})
     batches = [random_batch(tasks, ROWS, seed) for seed in range(UPDATES)]
@@ -84,6 +84,15 @@ def test_as_one_replica_on_the_whole_batch(way, replicas):
             assert np.all(np.array(values) >= np.array(expected_logs[name]) * (1 - 1e-4)), name
         else:
             np.testing.assert_allclose(values, expected_logs[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("normalization", ["layer", pytest.param("rms", marks=pytest.mark.slow)])
+def test_normalized_networks(normalization):
+    make_backbone = lambda: mtq.networks.mlp([16], normalization=normalization)  # noqa: E731
+    weights, expected = (learn(n, {"aggregator": "normalized_sum"}, make_backbone)[0] for n in (2, 1))
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

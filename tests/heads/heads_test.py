@@ -1,5 +1,8 @@
 """Tests of the heads: targets, losses, values, and what fits together."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -226,3 +229,11 @@ def test_noise_is_off_but_in_training_and_acting():
     np.testing.assert_array_equal(model.act("task_0", np.ones([4, 3])), np.argmax(quiet[0], axis=1))
     targets = [model.q_learning.outputs(x, of_target=True)["task_0"].numpy() for _ in range(2)]
     assert not np.array_equal(*targets)
+
+
+@pytest.mark.thorough
+def test_the_projection_is_that_of_tf_agents():
+    pytest.importorskip("tf_agents")
+    program = "from benchmarks.same_values import projection_difference; print(projection_difference(20))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1e-5

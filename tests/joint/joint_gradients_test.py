@@ -54,6 +54,7 @@ def assert_as_with_a_tape(tasks, network, observations, gradients):
 
 CONVOLUTIONS = ["minatar", "minatar, padded", "nature", "same padding, no bias", "dilated", "bytes"]
 CONVOLUTIONS += ["activation over the batch", "softmax over the batch", "dense over images"]
+CONVOLUTIONS += ["minatar, layer normalization", "impala, layer normalization"]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,8 @@ def test_batch_sizes(case, size):
 
 
 THOROUGH = [
-    pytest.param(case, marks=pytest.mark.thorough) for case in ("wide mlp", "partly shared", "batch normalization")
+    pytest.param(case, marks=pytest.mark.thorough)
+    for case in ("wide mlp", "partly shared", "batch normalization", "bro_net", "minatar, RMS normalization")
 ]
 IN_A_GRAPH = ["minatar", pytest.param("mlp", marks=pytest.mark.thorough), *THOROUGH]
 
@@ -92,7 +94,7 @@ IN_A_GRAPH = ["minatar", pytest.param("mlp", marks=pytest.mark.thorough), *THORO
 @pytest.mark.parametrize("jit_compile", [None, pytest.param(True, marks=pytest.mark.xla)])
 @pytest.mark.parametrize("case", IN_A_GRAPH)
 def test_in_a_graph(case, jit_compile):
-    use_im2col = jit_compile and case == "minatar"
+    use_im2col = jit_compile and case.startswith("minatar")
     tasks, network = CASES[case]()
     observations = observations_of(tasks, [8, 8, 8])
     eager = joint_gradients(tasks, network, observations)[0]

@@ -13,7 +13,7 @@ from gymnasium import spaces
 import mtq
 from mtq.dynamics.checked import CheckedDynamics
 from mtq.environments import EnvironmentCopies
-from mtq.runs.models import check_same_tasks
+from mtq.runs.models import check_same_tasks, with_masks_of_run
 from mtq.tasks import TaskSpec
 from tests.messages import error
 from tests.toy_environments import TAXI, Corridor, Masked, MaskedDict, MaskedDynamics, legal_in
@@ -257,13 +257,13 @@ def test_masks_of_dynamics_are_checked():
 
 def test_runs_of_earlier_versions_are_resumed_without_masks(tmp_path):
     tasks = mtq.TaskSet([mtq.Task("taxi", TAXI), mtq.Task("corridor", Corridor)])
-    assert mtq.runs.with_masks_of_run(tasks, tmp_path / "new") is tasks
+    assert with_masks_of_run(tasks, tmp_path / "new") is tasks
     file = tmp_path / "tasks.json"
     mtq.runs.save_tasks(tasks, file)
-    assert mtq.runs.with_masks_of_run(tasks, tmp_path)["taxi"].spec.has_action_mask
+    assert with_masks_of_run(tasks, tmp_path)["taxi"].spec.has_action_mask
     file.write_text(file.read_text().replace('"has_action_mask": true', '"has_action_mask": false'))
     with pytest.raises(ValueError, match=error("must be resumed with the masks", "'taxi' False → True", "=False")):
         check_same_tasks(file, tasks)
-    resumed = mtq.runs.with_masks_of_run(tasks, tmp_path)
+    resumed = with_masks_of_run(tasks, tmp_path)
     assert not resumed["taxi"].spec.has_action_mask
     check_same_tasks(file, resumed)

@@ -52,6 +52,10 @@ def mlp(aggregator):
     return learner(mtq.suites.classic(NUM_ENVS), mtq.networks.mlp(), aggregator)
 
 
+def bro_net(aggregator):
+    return learner(mtq.suites.classic(NUM_ENVS), mtq.networks.bro_net(), aggregator)
+
+
 def mlp_loop():
     tasks = mtq.TaskSet([task for name, task in mtq.suites.classic(NUM_ENVS).items() if name in LOOP_TASKS])
     return loop(learner(tasks, mtq.networks.mlp(), "normalized_sum"))
@@ -71,3 +75,4 @@ CASES = {"MLP, in-graph loop": mlp_loop} | {
     for name, make in {"Nature CNN": nature_cnn, "MinAtar CNN": minatar_cnn, "MLP": mlp}.items()
     for aggregator in ("sum", "normalized_sum")
 }
+CASES |= {"BroNet, normalized_sum": lambda: step(bro_net("normalized_sum"))}

@@ -1,6 +1,5 @@
 """`Arm`: one of the ways of sharing a network that a study compares."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -8,12 +7,12 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from mtq import aggregators
 from mtq.checks import integer, real
+from mtq.settings.declaration import arguments, facts, fields, given
+from mtq.settings.presets import expanded, resolved
 from mtq.storage.deserialization import deserialize
 from mtq.study.design.protocol import Protocol
 from mtq.study.design.serialization import as_config, as_text, loss_config
 from mtq.study.running.folder import ARM_NAME
-
-_FIXED = ("epochs", "evaluation_episodes", "evaluation_steps", "warmup_steps", "cosines_every")
 
 
 class Arm:
@@ -61,15 +60,18 @@ class Arm:
             shared_layers = integer(f"shared_layers of arm '{name}'", shared_layers, least=0)
         if parameters_of is not None and not isinstance(parameters_of, str):
             raise ValueError(f"parameters_of of arm '{name}' must be the name of an arm. Received: {parameters_of!r}.")
-        fields = [field.name for field in dataclasses.fields(Protocol)]
+        known = fields(Protocol)
+        preset = settings.pop("preset", None)
+        if preset is not None:
+            settings = expanded(preset, settings)
         for setting in settings:
-            if setting not in fields:
-                arguments = ["shared_layers", "width", "parameters_of", "aggregator", "loss_weights"]
+            if setting not in known:
+                own = ["shared_layers", "width", "parameters_of", "aggregator", "loss_weights"]
                 raise ValueError(
                     f"The settings of arm '{name}' must be known ones. Received: {setting!r}. Give one of: "
-                    f"{', '.join([*arguments, *fields])}."
+                    f"{', '.join([*own, *known])}."
                 )
-            if setting in _FIXED:
+            if not facts(known[setting]).differs_between_arms:
                 raise ValueError(
                     f"{setting} must be the same for all arms, which could not be compared otherwise. Received: one "
                     f"for arm '{name}'. Set it in the study's Protocol."
@@ -82,6 +84,38 @@ class Arm:
         if "loss" in settings:
             settings["loss"] = loss_config(settings["loss"])
         self.settings = settings
+
+    @property
+    def network_settings(self) -> dict[str, Any]:
+        """The settings that `mtq.networks.shared_q_network` takes as arguments, such as `dueling`, by name."""
+        return self._settings_of("network")
+
+    @property
+    def backbone_settings(self) -> dict[str, Any]:
+        """The settings that backbones of `mtq.networks` take as arguments, such as `normalization`, by name."""
+        return self._settings_of("backbone")
+
+    def _settings_of(self, part: str) -> dict[str, Any]:
+        names = [name for name, field in fields(Protocol).items() if facts(field).passed_to == part]
+        return {name: self.settings[name] for name in names if name in self.settings}
+
+    def with_network_settings(self, common: Protocol) -> "Arm":
+        """Returns the arm with those settings of the study's protocol that concern the network, if it has no others.
+
+        Args:
+            common: The study's protocol.
+        """
+        settings = {**arguments(common, "network"), **arguments(common, "backbone")}
+        usual = {name: value for name, value in settings.items() if name in given(common)}
+        return Arm(**{**usual, **self.get_config()}) if usual else self
+
+    def without(self, setting: str) -> "Arm":
+        """Returns the arm without one of its settings, for which it then has the study's.
+
+        Args:
+            setting: The name of the setting.
+        """
+        return Arm(**{name: value for name, value in self.get_config().items() if name != setting})
 
     def make_loss_weights(self) -> Any:
         """Returns the `loss_weights` for `MultiTaskDQN.compile`, with new objects."""
@@ -103,7 +137,9 @@ class Arm:
         Raises:
             ValueError: The arm would take more or fewer environment steps than the other arms.
         """
-        own = dataclasses.replace(common, **self.settings)
+        own = resolved(common.replace(**self.settings))
+        if own.learning_rate is None:
+            own = own.replace(learning_rate=common.learning_rate)
         if own.env_steps != common.env_steps:
             raise ValueError(
                 f"Arm '{self.name}' must take as many environment steps as the others, {common.env_steps} of each "

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -25,14 +26,17 @@ def default_network(tasks: TaskSet, arm: Arm) -> keras.Model:
 
     Args:
         tasks: The tasks.
-        arm: The arm. Its `width` multiplies the numbers of units and channels, and its `shared_layers` are shared.
+        arm: The arm. Its `width` multiplies the numbers of units and channels, its `shared_layers` are shared, its
+            `network_settings` are passed to `mtq.networks.shared_q_network`, and its `backbone_settings` to the
+            backbone.
     """
+    settings = {"shared_layers": arm.shared_layers, **arm.network_settings}
     name = backbone_for([task.spec.observation_shape for task in tasks.values()])
     if name == "mlp":
         units = scaled(128, arm.width)
         encoders = {name: _encoder(task, units, arm.width) for name, task in tasks.items()}
-        return shared_q_network(tasks, mlp([units, units]), encoders, shared_layers=arm.shared_layers)
-    return shared_q_network(tasks, _convolutions(name, arm.width), shared_layers=arm.shared_layers)
+        return shared_q_network(tasks, mlp([units, units], **arm.backbone_settings), encoders, **settings)
+    return shared_q_network(tasks, _convolutions(name, arm.width, **arm.backbone_settings), **settings)
 
 
 def _encoder(task: Task, units: int, width: float) -> TaskEncoder:
@@ -47,10 +51,10 @@ def _encoder(task: Task, units: int, width: float) -> TaskEncoder:
     return convolutions, dense
 
 
-def _convolutions(name: str, width: float) -> keras.Sequential:
+def _convolutions(name: str, width: float, **settings: Any) -> keras.Sequential:
     if name == "nature_cnn":
-        return nature_cnn(scaled(512, width))
-    return minatar_cnn(scaled(16, width), scaled(128, width))
+        return nature_cnn(scaled(512, width), **settings)
+    return minatar_cnn(scaled(16, width), scaled(128, width), **settings)
 
 
 def scaled(units: int, width: float) -> int:

@@ -36,11 +36,13 @@ def loss_config(loss: Any) -> Any:
     may not be registered.
 
     Args:
-        loss: A name or a config, which are returned unchanged, or a loss of Keras.
+        loss: None, a name or a config, which are returned unchanged, or a loss of Keras.
 
     Raises:
         ValueError: The loss is unknown, is not one of Keras, or its config does not hold all its arguments.
     """
+    if loss is None:
+        return None
     if isinstance(loss, str | dict) and not _is_registered(loss):
         ValueLoss(loss)
         return loss

@@ -9,13 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mtq import runs
 from mtq.evaluation.evaluator import Evaluator
 from mtq.evaluation.step_evaluator import StepEvaluator
-from mtq.experience.experience import Experience
 from mtq.learning.model import MultiTaskDQN
 from mtq.networks.initialization import initialize, undrawable
 from mtq.random_numbers import Purpose, stream_seeds
-from mtq.runs import steps_per_execution, versions
 from mtq.study.design.arm import Arm
 from mtq.study.design.network import MakeNetwork
 from mtq.study.design.protocol import Protocol
@@ -53,15 +52,7 @@ class CompiledArm:
         protocol = self.protocol
         with (strategy or tf.distribute.get_strategy()).scope():
             self.model = make_model(tasks, arm, protocol, make_network(tasks, arm))
-        self.experience = Experience(
-            self.model,
-            tasks,
-            exploration=protocol.exploration(),
-            replay_capacity=protocol.replay_capacity,
-            warmup_steps=protocol.warmup_steps,
-            steps_per_update=protocol.steps_per_update,
-            n_step=protocol.n_step,
-        )
+        self.experience = runs.make_experience(self.model, protocol)
         self._batches = self.experience.batches(protocol.batch_size)
         player = _TargetPlays(self.model) if protocol.evaluates_target else self.model
         self._evaluate, self.evaluated_network = _evaluation(player, protocol), player.network
@@ -113,7 +104,7 @@ class CompiledArm:
         )
         scores = np.array([[epoch[name] for name in self.tasks] for epoch in watch.scores])
         cosines = np.array(watch.cosines) if self._cosines is not None else None
-        seconds, origin = time.monotonic() - started, {"command": sys.argv, "versions": versions()}
+        seconds, origin = time.monotonic() - started, {"command": sys.argv, "versions": runs.versions()}
         return RunRecord(self.arm.name, seed, scores, cosines, self._probes(), seconds, origin)
 
     def _probes(self) -> dict[str, np.ndarray]:
@@ -144,21 +135,15 @@ def make_model(tasks: TaskSet, arm: Arm, protocol: Protocol, network: keras.Mode
             f"with {', '.join(unknown)}, for which the layer has no initializer. Give the layer an attribute "
             "`<variable>_initializer`."
         )
-    model = MultiTaskDQN(
-        network,
+    return runs.make_model(
         tasks,
-        target_update_period=protocol.target_update_period,
-        target_update_tau=protocol.target_update_tau,
-        double=protocol.double,
-    )
-    model.compile(
-        protocol.optimizer(),
-        loss=protocol.loss,
+        network,
+        protocol,
+        optimizer=protocol.optimizer(),
         loss_weights=arm.make_loss_weights(),
         aggregator=arm.aggregator,
-        steps_per_execution=steps_per_execution(protocol.updates_per_epoch, most=_SLOWEST_EXECUTION),
+        steps_per_execution=runs.steps_per_execution(protocol.updates_per_epoch, most=_SLOWEST_EXECUTION),
     )
-    return model
 
 
 def random_scores(tasks: TaskSet, protocol: Protocol, times: int) -> dict[str, float]:

@@ -3,11 +3,13 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mtq.runs import versions
+from mtq.settings import ProtocolOptions
+from mtq.settings.declaration import defaults
 from mtq.storage.files import as_path, locked, write_json
 from mtq.storage.folders import check_folder_place, remove_ours
 from mtq.study.running.record import RunRecord, is_of_a_run
@@ -73,7 +75,8 @@ class StudyFolder:
         plan = json.loads(json.dumps(plan))
         plan["asked"] = {"arms": list(plan["arms"]), "seeds": plan["seeds"]}
         if not is_alone or self._has_runs():
-            before = {"replicas": 1, **self.plan}  # older plans have no entry "replicas"
+            before = {"replicas": 1, **self.plan}  # older plans have no entry "replicas", nor settings added later
+            before["protocol"] = {**json.loads(json.dumps(defaults(ProtocolOptions))), **before.get("protocol", {})}
             for key in plan.keys() - {"arms", "seeds", "asked", "comparisons"}:
                 self._check_same(key, before.get(key), plan[key])
             for name in plan["arms"].keys() & before["arms"].keys():
@@ -107,6 +110,18 @@ class StudyFolder:
                 f"The folder of a study must be new, or hold a study. Received: {str(self.path)!r}, which has a "
                 "random.json but no study.json. Choose another folder."
             )
+
+    def protocol_before(self, names: Sequence[str]) -> dict[str, Any]:
+        """Returns some settings of the protocol by which runs in the folder were made; none if there are no runs.
+
+        Args:
+            names: The names of the settings.
+        """
+        if not self._plan_path.exists() or not self._has_runs():
+            return {}
+        self._check_ours()
+        protocol = self.plan.get("protocol", {})
+        return {name: protocol[name] for name in names if name in protocol}
 
     def check_names(self, plan: Any) -> None:
         """Raises a ValueError unless this is a study's plan whose arms' names are folders inside the study's folder.
