@@ -11,6 +11,7 @@ from mtq.experience.exploration import EpsilonGreedy
 from mtq.experience.further_columns import FurtherColumns
 from mtq.experience.memory import memory_spec, with_fields
 from mtq.experience.policy import EpsilonGreedyPolicy
+from mtq.experience.prioritized_sampler import PrioritizedSampler
 from mtq.interfaces import PolicyStep, TFPolicy, restart, time_step_spec
 from mtq.runs.checkpoint import Checkpoint
 from tests.messages import error
@@ -49,7 +50,7 @@ def check_batch(batch, tasks):
 
 
 WAYS = {
-    "random": ({"exploration": 1.0}, {}),
+    "random": ({"exploration": 1.0, "sampler": PrioritizedSampler}, {}),
     "greedy": ({"exploration": 0.0}, {"double": True}),
     "noisy": ({"exploration": 0.0, "n_step": 3}, {"noisy": True}),
     "repeats": ({"exploration": EpsilonGreedy(0.5, repeat_exponent=1.5), "n_step": 3}, {"munchausen": True}),
