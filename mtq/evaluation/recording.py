@@ -158,12 +158,12 @@ def _play(
             )
         for number in range(episodes):
             total, length, is_open = 0.0, 0, True
-            yield copies.render() if renders else _drawn(observation, task)
+            yield copies.render() if renders else _drawn(_first(observation), task)
             while is_open and length < max_steps:
                 step = copies.step(policy(observation))
                 total, length, is_open = total + float(step.reward[0]), length + 1, not step.is_last[0]
                 if not renders:
-                    yield _drawn(step.next_observation, task)
+                    yield _drawn(_first(step.next_observation), task)
                 elif is_open:  # else the renderer already shows the next episode
                     yield copies.render()
                 observation = step.observation
@@ -174,9 +174,13 @@ def _play(
         copies.close()
 
 
-def _drawn(images: Observations, task: Task) -> np.ndarray:
-    """Draws the first of some images as a picture `[H, W, 3]` uint8."""
-    pixels = np.asarray(split_observation(images)[0][0], np.float32)
+def _first(images: Observations) -> np.ndarray:
+    return split_observation(images)[0][0]
+
+
+def _drawn(image: np.ndarray, task: Task) -> np.ndarray:
+    """Draws an image as a picture `[H, W, 3]` uint8."""
+    pixels = np.asarray(image, np.float32)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     channels = pixels.shape[-1] // task.frame_stack  # of the newest frame, which comes last
     bounds = (0.0 if bound is None else bound for bound in (task.spec.observation_low, task.spec.observation_high))

@@ -2,6 +2,7 @@
 
 import json
 
+import gymnasium
 import keras
 import numpy as np
 import pytest
@@ -133,3 +134,18 @@ def test_an_export_plays(tmp_path):
     returns = play_export(str(tmp_path / "export"), str(tmp_path / "tasks.json"))
     assert returns["taxi"] == mtq.evaluation.evaluate(model, episodes=1)["taxi"].mean
     assert returns["taxi"] >= -200, "no illegal drop-off, each of which costs 10"
+
+
+def test_recordings_of_observations(tmp_path):
+    class Images(Masked):
+        def __init__(self):
+            super().__init__()
+            self.observation_space = gymnasium.spaces.Box(0, 255, (40, 40, 1), np.uint8)
+
+        def observe(self):
+            return np.full((40, 40, 1), self.state, np.uint8)
+
+    tasks = mtq.TaskSet([mtq.Task("game", Images)])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.minatar_cnn(4, 8)), tasks)
+    played = record(model, "game", tmp_path / "game.gif", episodes=2)
+    np.testing.assert_array_equal(played.returns, played.lengths)

@@ -66,7 +66,7 @@ def play(way, steps):
     batches, finished, total = experience.batches(64), 0.0, 0.0
     while experience.env_steps["graph"] < steps:
         model.fit(batches, steps_per_epoch=10, epochs=1, verbose=0)
-        check_batch(next(iter(batches)), tasks)
+        check_batch(experience.replicas[0].sample(64).batch, tasks)
         for replay in experience.replays.values():
             replay.check_valid()
         number, returns = experience.take_finished()["graph"]
