@@ -10,13 +10,16 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from mtq import value_learning as vl
 from mtq.checks import flag
 from mtq.experience.q_model import QModel
 from mtq.storage.files import as_path
 from mtq.storage.folders import beside, check_folder_place, matches, put_in_place, stranger
+from mtq.tasks.task_names import MASKED_SUFFIX
 
 DEFAULT_SIGNATURE = "serving_default"
 _OUTPUTS = ("action", "q_values")
+_MASKED_INPUTS = ("observation", "action_mask")
 _OF_AN_EXPORT = (
     r"(saved_model|fingerprint)\.pb",
     "(variables|assets)/",
@@ -33,7 +36,14 @@ def export(model: QModel, filepath: str | Path, *, overwrite: bool = False) -> N
     environment's `step` takes them, and `q_values [N, num_actions]`, float32. Column `i` of the values belongs to the
     action `task.spec.first_action + i`; the first action is 0 unless the environment numbers its actions differently.
     The default signature takes the observations of all tasks, each under its task's name and with its own number of
-    rows, and returns `<task>_action` and `<task>_q_values`. A request of another shape or dtype fails with an error in
+    rows, and returns `<task>_action` and `<task>_q_values`.
+
+    These signatures consider all actions legal. A task with masks of legal actions has a further one, named
+    `<task>_masked`: it takes `observation` and `action_mask [N, num_actions]` int8, 1 for legal and 0 for illegal
+    actions, as Gymnasium's and PettingZoo's environments return it. Its `action` is the best of the legal ones; its
+    `q_values` are not masked. A row without a legal action fails with an error.
+
+    A request of another shape or dtype fails with an error in
     every program that serves the export.
 
     Args:
@@ -56,6 +66,9 @@ def export(model: QModel, filepath: str | Path, *, overwrite: bool = False) -> N
     archive.track(model.network)
     for name in model.tasks:
         archive.add_endpoint(name, _task_endpoint(model, name), input_signature=[_observation_spec(model, name)])
+        if model.tasks[name].spec.has_action_mask:
+            specs = [_observation_spec(model, name), _mask_spec(model, name)]
+            archive.add_endpoint(masked_signature(name), _masked_endpoint(model, name), input_signature=specs)
     archive.add_endpoint(
         DEFAULT_SIGNATURE,
         _default_endpoint(model),
@@ -127,14 +140,30 @@ def _foreign_entry(path: Path) -> str | None:
 
 def _is_ours(signatures: Mapping[str, Any]) -> bool:
     """Returns whether the signatures of a SavedModel are those that `export` writes."""
-    tasks = [name for name in signatures if name != DEFAULT_SIGNATURE and not name.startswith("__")]
+    names = [name for name in signatures if name != DEFAULT_SIGNATURE and not name.startswith("__")]
+    masked = {masked_signature(name) for name in names}
+    masked = {name for name in masked.intersection(names) if set(signatures[name].inputs) == set(_MASKED_INPUTS)}
+    tasks = [name for name in names if name not in masked]
     outputs = {f"{task}_{output}" for task in tasks for output in _OUTPUTS}
     return (
         bool(tasks)
-        and all(set(signatures[task].outputs) == set(_OUTPUTS) for task in tasks)
+        and all(set(signatures[name].outputs) == set(_OUTPUTS) for name in names)
         and DEFAULT_SIGNATURE in signatures
         and set(signatures[DEFAULT_SIGNATURE].outputs) == outputs
     )
+
+
+def masked_signature(task: str) -> str:
+    """Returns the name of the signature that takes a task's observations with masks of legal actions.
+
+    Args:
+        task: The task's name.
+    """
+    return task + MASKED_SUFFIX
+
+
+def _mask_spec(model: QModel, name: str) -> tf.TensorSpec:
+    return tf.TensorSpec([None, model.tasks[name].num_actions], tf.int8, name=_MASKED_INPUTS[1])
 
 
 def _observation_spec(model: QModel, name: str, argument: str = "observation") -> tf.TensorSpec:
@@ -150,9 +179,11 @@ def _checked(model: QModel, name: str, observation: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(observation, [None, *model.tasks[name].spec.observation_shape], name=f"observation_{name}")
 
 
-def _act(model: QModel, name: str, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _act(
+    model: QModel, name: str, observation: tf.Tensor, mask: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     q_values = model.paths[name](observation, training=False)
-    action = tf.argmax(q_values, axis=-1, output_type=tf.int32)
+    action = vl.greedy_actions(q_values, mask)
     first_action = model.tasks[name].spec.first_action
     return action + first_action if first_action else action, q_values
 
@@ -160,6 +191,20 @@ def _act(model: QModel, name: str, observation: tf.Tensor) -> tuple[tf.Tensor, t
 def _task_endpoint(model: QModel, name: str) -> Any:
     def endpoint(observation: tf.Tensor) -> dict[str, tf.Tensor]:
         action, q_values = _act(model, name, _checked(model, name, observation))
+        return {"action": action, "q_values": q_values}
+
+    return endpoint
+
+
+def _masked_endpoint(model: QModel, name: str) -> Any:
+    def endpoint(observation: tf.Tensor, action_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        shape = [None, model.tasks[name].num_actions]
+        legal = tf.ensure_shape(action_mask, shape, name=f"action_mask_{name}") != 0
+        message = f"action_mask of task {name} must have a legal action, and as many rows as the observation."
+        has_rows = tf.equal(tf.shape(legal)[0], tf.shape(observation)[0])
+        is_valid = tf.reduce_all(tf.reduce_any(legal, axis=1)) & has_rows
+        with tf.control_dependencies([tf.debugging.Assert(is_valid, [message])]):
+            action, q_values = _act(model, name, _checked(model, name, observation), tf.identity(legal))
         return {"action": action, "q_values": q_values}
 
     return endpoint

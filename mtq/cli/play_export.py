@@ -50,7 +50,9 @@ def policies(path: str, tasks_file: str | None, trust_imports: bool) -> tuple[An
     """
     import tensorflow as tf
 
+    from mtq.export import masked_signature
     from mtq.runs import load_tasks
+    from mtq.tasks.action_masks import split_observation
 
     if tasks_file is None:
         raise ValueError("--tasks must be the tasks.json of the run that was exported. Received: none.")
@@ -60,8 +62,13 @@ def policies(path: str, tasks_file: str | None, trust_imports: bool) -> tuple[An
     def policy(name: str) -> Any:
         first_action = tasks[name].spec.first_action  # the export adds it, whereas `play` counts actions from 0
 
-        def actions(observation: np.ndarray) -> np.ndarray:
-            return signatures[name](observation=tf.convert_to_tensor(observation))["action"].numpy() - first_action
+        def actions(acted_on: Any) -> np.ndarray:
+            observation, mask = split_observation(acted_on)
+            arguments, signature = {"observation": tf.convert_to_tensor(observation)}, signatures[name]
+            if mask is not None:
+                arguments["action_mask"] = tf.convert_to_tensor(mask.astype(np.int8))
+                signature = signatures[masked_signature(name)]
+            return signature(**arguments)["action"].numpy() - first_action
 
         return actions
 

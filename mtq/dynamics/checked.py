@@ -18,13 +18,14 @@ class CheckedDynamics(DynamicsWrapper):
         name: The task's name, for messages.
         dynamics: The dynamics.
         frame_stack: The number of frames that are stacked to an observation.
+        uses_masks: Whether policies respect the masks of legal actions.
     """
 
-    def __init__(self, name: str, dynamics: Dynamics, frame_stack: int = 1) -> None:
+    def __init__(self, name: str, dynamics: Dynamics, frame_stack: int = 1, uses_masks: bool = False) -> None:
         super().__init__(
             dynamics if frame_stack == 1 else FrameStackDynamics(CheckedDynamics(name, dynamics), frame_stack)
         )
-        self._name = name
+        self._name, self._uses_masks = name, uses_masks
 
     def initial_state(self, random: tf.Tensor) -> tf.Tensor:
         """Returns the state at the start of an episode, as `Dynamics.initial_state` does."""
@@ -56,6 +57,16 @@ class CheckedDynamics(DynamicsWrapper):
             observation = self.dynamics.observe(state)
         shape, dtype = [state.shape[0], *self.observation_shape], tf.as_dtype(self.observation_dtype)
         return self._checked("observe", "the observation", observation, dtype, shape)
+
+    def action_mask(self, state: tf.Tensor) -> tf.Tensor:
+        """Returns which actions are legal, as `Dynamics.action_mask` does."""
+        with raised_in(self._name, "action_mask"):
+            mask = self.dynamics.action_mask(state)
+        return self._checked("action_mask", "the mask", mask, tf.bool, [state.shape[0], self.num_actions])
+
+    def acted_on(self, state: tf.Tensor) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+        """Returns what a policy acts on: the observation of a state or, with masks, the pair of it and the mask."""
+        return (self.observe(state), self.action_mask(state)) if self._uses_masks else self.observe(state)
 
     def _checked(self, call: str, role: str, value: Any, dtype: tf.DType, shape: Any) -> tf.Tensor:
         try:

@@ -80,6 +80,24 @@ class Dynamics(abc.ABC):
         """Returns the observations of states, `[N, …]` of `observation_dtype`; by default the states themselves."""
         return state
 
+    def action_mask(self, state: tf.Tensor) -> tf.Tensor | None:
+        """Returns which actions are legal in states. Optional: without this method all actions always are.
+
+        At least one action must be legal in every state that is acted on or truncated; none need be in a terminal one.
+
+        Args:
+            state: The states, `[N, S]` float32.
+
+        Returns:
+            Whether each action is legal, `[N, num_actions]` bool.
+        """
+        return None
+
+    @property
+    def has_action_mask(self) -> bool:
+        """Whether there are illegal actions: whether a class defines `action_mask`."""
+        return type(self).action_mask is not Dynamics.action_mask
+
 
 class DynamicsWrapper(Dynamics):
     """The base class of wrappers around dynamics, whose attributes a wrapper copies.
@@ -97,6 +115,11 @@ class DynamicsWrapper(Dynamics):
         self.observation_shape, self.num_actions = tuple(dynamics.observation_shape), dynamics.num_actions
         self.observation_dtype, self.observation_high = dynamics.observation_dtype, dynamics.observation_high
         self.num_random = dynamics.num_random
+
+    @property
+    def has_action_mask(self) -> bool:
+        """Whether there are illegal actions in the wrapped dynamics."""
+        return self.dynamics.has_action_mask
 
 
 def runge_kutta(

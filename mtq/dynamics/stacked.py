@@ -56,6 +56,10 @@ class FrameStackDynamics(DynamicsWrapper):
         )
         return tf.cast(stacked, self.observation_dtype)
 
+    def action_mask(self, state: tf.Tensor) -> tf.Tensor | None:
+        """Returns which actions are legal."""
+        return self.dynamics.action_mask(state[:, : -self._size * self.num_frames])
+
     def _frame(self, state: tf.Tensor) -> tf.Tensor:
         """Returns the frame of a state as a vector, `[N, size]` float32."""
         return tf.reshape(tf.cast(self.dynamics.observe(state), tf.float32), [-1, self._size])

@@ -37,10 +37,17 @@ class Sticky(DynamicsWrapper):
     def step(self, state: tf.Tensor, action: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Takes the chosen or the previous action."""
         previous = tf.cast(state[:, -1], tf.int32)
-        action = tf.where(random[:, 0] < self.probability, previous, action)
+        repeats = random[:, 0] < self.probability
+        if self.has_action_mask:
+            repeats &= tf.gather(self.action_mask(state), previous, batch_dims=1)
+        action = tf.where(repeats, previous, action)
         reached, reward, terminated = self.dynamics.step(state[:, :-1], action, random[:, 1:])
         return tf.concat([reached, tf.cast(action, tf.float32)[:, None]], axis=1), reward, terminated
 
     def observe(self, state: tf.Tensor) -> tf.Tensor:
         """Returns the observations of the dynamics, which do not show the previous action."""
         return self.dynamics.observe(state[:, :-1])
+
+    def action_mask(self, state: tf.Tensor) -> tf.Tensor | None:
+        """Returns which actions are legal. A previous action that is illegal now is not repeated."""
+        return self.dynamics.action_mask(state[:, :-1])

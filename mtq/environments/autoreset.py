@@ -1,6 +1,7 @@
 """The base class of environments with tf-agents' interface that reset within the step that ends an episode."""
 
 import abc
+from typing import Any
 
 import tensorflow as tf
 
@@ -12,7 +13,12 @@ class AutoresetEnvironment(TFEnvironment, abc.ABC):
 
     tf-agents' own environments respond to the step after a LAST time step with a FIRST, and ignore the action of that
     step. With N copies, the number of transitions per step then varies. Here every step yields N transitions.
+
+    Attributes:
+        task_name: The name of the task, for messages.
     """
+
+    task_name: str
 
     @abc.abstractmethod
     def reseed(self, seed: int) -> None:
@@ -46,6 +52,9 @@ class AutoresetEnvironment(TFEnvironment, abc.ABC):
             FIRST in those copies.
         """
 
+    def check_masks(self) -> None:
+        """Raises a ValueError if no action was legal in a state that must be acted on. For use outside graphs."""
+
     def _step(self, action: tf.Tensor) -> TimeStep:
         return self.step_and_restart(action)[0]
 
@@ -60,8 +69,8 @@ class AutoresetEnvironment(TFEnvironment, abc.ABC):
         is_last: tf.Tensor,
         reward: tf.Tensor,
         discount: tf.Tensor,
-        next_observation: tf.Tensor,
-        observation: tf.Tensor,
+        next_observation: Any,
+        observation: Any,
     ) -> tuple[TimeStep, TimeStep]:
         """Creates the two time steps that `step_and_restart` returns.
 
@@ -69,8 +78,10 @@ class AutoresetEnvironment(TFEnvironment, abc.ABC):
             is_last: Whether each copy's episode ended, `[N]` bool.
             reward: The rewards, `[N]` float32.
             discount: The discounts, `[N]` float32.
-            next_observation: The observations that the actions led to, `[N, ...]`.
-            observation: The observations to act on next, `[N, ...]`: the first of a new episode where one ended.
+            next_observation: The observations that the actions led to, `[N, ...]`; pairs with masks if the task has
+                them.
+            observation: The observations to act on next, `[N, ...]`: the first of a new episode where one ended;
+                likewise pairs with masks.
 
         Returns:
             The time step that the action led to, and the time step to act on next.

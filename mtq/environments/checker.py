@@ -5,6 +5,7 @@ import numpy as np
 from mtq.checks import integer
 from mtq.environments.copies import Step
 from mtq.environments.make import make_copies
+from mtq.tasks.action_masks import split_observation
 from mtq.tasks.environment_source import is_tf_agents
 from mtq.tasks.task import Task
 
@@ -32,9 +33,11 @@ def check_task(task: Task, seed: int = 0) -> None:
     seed = integer("seed", seed, least=0)
     copies = make_copies(task, 1, seed, compiled=False)
     random = np.random.default_rng(seed)
-    copies.reset()
+    legal = split_observation(copies.reset())[1]
     for _ in range(_STEPS_IN_GRAPH if task.spec.in_graph else _STEPS):
-        step = copies.step(random.integers(task.num_actions, size=1))
+        choices = np.arange(task.num_actions) if legal is None else np.flatnonzero(legal[0])
+        step = copies.step(choices[random.integers(len(choices), size=1)])
+        legal = split_observation(step.observation)[1]
         if task.spec.in_graph:  # environments in Python are checked at every step anyway
             _check_step(task, step)
     if not is_tf_agents(task.environment):
@@ -42,14 +45,15 @@ def check_task(task: Task, seed: int = 0) -> None:
 
 
 def _check_step(task: Task, step: Step) -> None:
-    received = step.next_observation.shape[1:]
+    next_observation, _ = split_observation(step.next_observation)
+    received = next_observation.shape[1:]
     if received != task.spec.observation_shape:
         raise ValueError(
             f"The dynamics of task '{task.name}' must return observations of their observation_shape, "
             f"{task.spec.observation_shape}. Received: {received}. Fix the observation_shape, or the observations that "
             "observe returns."
         )
-    for role, values in (("observation", step.next_observation), ("reward", step.reward)):
+    for role, values in (("observation", next_observation), ("reward", step.reward)):
         if not np.isfinite(values).all():
             raise ValueError(
                 f"The dynamics of task '{task.name}' must return finite numbers. Received: {role}s {values.tolist()}. "

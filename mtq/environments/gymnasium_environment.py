@@ -1,6 +1,7 @@
 """Gymnasium environments with tf-agents' interface."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,7 @@ from mtq.environments.errors import kept
 from mtq.environments.make import make_copies
 from mtq.environments.specs import action_spec, observation_spec
 from mtq.interfaces import TimeStep, restart, time_step_spec
+from mtq.tasks.action_masks import split_observation
 from mtq.tasks.task import Task
 
 TimeSteps = tuple[TimeStep, TimeStep]
@@ -28,7 +30,7 @@ class GymnasiumEnvironment(AutoresetEnvironment):
         specs = time_step_spec(observation_spec(task))
         super().__init__(specs, action_spec(task), batch_size=task.num_envs)
         self.copies = make_copies(task, task.num_envs, seed)
-        self.spec = task.spec
+        self.task_name, self.spec = task.name, task.spec
 
     def reseed(self, seed: int) -> None:
         """Sets the seed from which the copies are seeded at the next `reset`."""
@@ -41,10 +43,14 @@ class GymnasiumEnvironment(AutoresetEnvironment):
     def _reset(self) -> TimeStep:
         return self._first(self.copies.reset)
 
-    def _first(self, begin: Callable[[], np.ndarray]) -> TimeStep:
-        observation = tf.numpy_function(kept(begin), [], self.spec.observation_dtype)
-        observation = tf.ensure_shape(observation, [self.batch_size, *self.spec.observation_shape])
-        return restart(observation, batch_size=self.batch_size)
+    def _first(self, begin: Callable[[], Any]) -> TimeStep:
+        dtype, shape = self.spec.observation_dtype, [self.batch_size, *self.spec.observation_shape]
+        if not self.spec.has_action_mask:
+            observation = tf.ensure_shape(tf.numpy_function(kept(begin), [], dtype), shape)
+            return restart(observation, batch_size=self.batch_size)
+        observation, mask = tf.numpy_function(kept(begin), [], [dtype, tf.bool])
+        masked = tf.ensure_shape(observation, shape), tf.ensure_shape(mask, [self.batch_size, self.spec.num_actions])
+        return restart(masked, batch_size=self.batch_size)
 
     def step_and_restart(self, action: tf.Tensor) -> TimeSteps:
         """Takes one action in each copy.
@@ -78,17 +84,26 @@ def step_together(environments: Sequence[AutoresetEnvironment], actions: Sequenc
 
 
 def _step_on_host(environments: Sequence[GymnasiumEnvironment], actions: Sequence[tf.Tensor]) -> list[TimeSteps]:
-    """Steps all environments in one host call, which packs its results by dtype, because each array costs time."""
+    """Steps all environments in one host call, which packs its results by dtype, because each array costs time.
+
+    The masks of legal actions are packed into an array of their own.
+    """
     sizes = [environment.batch_size for environment in environments]
     ends = np.cumsum(sizes)
     dtypes = sorted({environment.spec.observation_dtype for environment in environments})
+    masked = [environment for environment in environments if environment.spec.has_action_mask]
+    mask_dtype = [tf.bool] if masked else []
 
     def step(joint_actions: np.ndarray) -> list[np.ndarray]:
         parts = np.split(joint_actions, ends[:-1])
         steps = [environment.copies.step(part) for environment, part in zip(environments, parts, strict=True)]
-        return [_packed_numbers(steps)] + [_packed_observations(steps, np.dtype(dtype)) for dtype in dtypes]
+        observations = [_packed_observations(steps, np.dtype(dtype)) for dtype in dtypes]
+        return [_packed_numbers(steps), *observations, *([_packed_masks(steps)] if masked else [])]
 
-    numbers, *observations = tf.numpy_function(kept(step), [tf.concat(actions, axis=0)], [tf.float32, *dtypes])
+    outputs = [tf.float32, *dtypes, *mask_dtype]
+    numbers, *packed_parts = tf.numpy_function(kept(step), [tf.concat(actions, axis=0)], outputs)
+    observations = packed_parts[: len(dtypes)]
+    masks = iter(_unpacked_masks(packed_parts[-1], masked) if masked else [])
     numbers = tf.unstack(tf.ensure_shape(numbers, [3, sum(sizes)]))  # reward, discount, is_last
     by_environment = zip(*(tf.split(row, sizes) for row in numbers), strict=True)
     unpacked = {
@@ -98,6 +113,9 @@ def _step_on_host(environments: Sequence[GymnasiumEnvironment], actions: Sequenc
     results = []
     for environment, (reward, discount, is_last) in zip(environments, by_environment, strict=True):
         next_observation, observation = next(unpacked[environment.spec.observation_dtype])
+        if environment.spec.has_action_mask:
+            next_mask, mask = next(masks)
+            next_observation, observation = (next_observation, next_mask), (observation, mask)
         results.append(environment.ended_and_current(is_last > 0, reward, discount, next_observation, observation))
     return results
 
@@ -108,13 +126,26 @@ def _packed_numbers(steps: Sequence[Step]) -> np.ndarray:
 
 
 def _packed_observations(steps: Sequence[Step], dtype: np.dtype) -> np.ndarray:
-    same_dtype = [step for step in steps if step.observation.dtype == dtype]
-    return np.concatenate([part.ravel() for step in same_dtype for part in (step.next_observation, step.observation)])
+    pairs = [[split_observation(part)[0] for part in (step.next_observation, step.observation)] for step in steps]
+    return np.concatenate([part.ravel() for pair in pairs if pair[1].dtype == dtype for part in pair])
+
+
+def _packed_masks(steps: Sequence[Step]) -> np.ndarray:
+    pairs = [[split_observation(part)[1] for part in (step.next_observation, step.observation)] for step in steps]
+    return np.concatenate([mask.ravel() for pair in pairs if pair[1] is not None for mask in pair])
 
 
 def _unpacked(packed: tf.Tensor, environments: Sequence[GymnasiumEnvironment]) -> list[tuple[tf.Tensor, tf.Tensor]]:
     """Returns the pair of `next_observation` and `observation` of each environment."""
-    shapes = [[environment.batch_size, *environment.spec.observation_shape] for environment in environments]
+    return _unpacked_pairs(packed, [[each.batch_size, *each.spec.observation_shape] for each in environments])
+
+
+def _unpacked_masks(packed: tf.Tensor, environments: Sequence[GymnasiumEnvironment]) -> list[tuple[tf.Tensor, ...]]:
+    """Returns the pair of masks of `next_observation` and `observation` of each environment."""
+    return _unpacked_pairs(packed, [[each.batch_size, each.spec.num_actions] for each in environments])
+
+
+def _unpacked_pairs(packed: tf.Tensor, shapes: Sequence[list[int]]) -> list[tuple[tf.Tensor, tf.Tensor]]:
     sizes = [int(np.prod(shape)) for shape in shapes for _ in range(2)]
     flat = tf.split(tf.ensure_shape(packed, [sum(sizes)]), sizes)
     return [(tf.reshape(flat[2 * i], shape), tf.reshape(flat[2 * i + 1], shape)) for i, shape in enumerate(shapes)]

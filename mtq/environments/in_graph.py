@@ -1,15 +1,19 @@
 """In-graph environments with tf-agents' interface, and as copies that are stepped from Python."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 from mtq.dynamics.checked import CheckedDynamics
 from mtq.environments.autoreset import AutoresetEnvironment
-from mtq.environments.copies import Step, VectorEnvironment
+from mtq.environments.copies import Observations, Step, VectorEnvironment
+from mtq.environments.masks import check_legal, no_legal_action
 from mtq.environments.ranges import ObservationRange
 from mtq.environments.specs import action_spec, observation_spec
 from mtq.interfaces import TimeStep, restart, time_step_spec
 from mtq.random_numbers import make_generator, reseed, uniform
+from mtq.tasks.action_masks import split_observation
 from mtq.tasks.task import Task
 
 
@@ -24,7 +28,9 @@ class InGraphEnvironment(AutoresetEnvironment):
 
     def __init__(self, task: Task, num_envs: int, seed: int) -> None:
         super().__init__(time_step_spec(observation_spec(task)), action_spec(task), batch_size=num_envs)
-        self._dynamics = CheckedDynamics(task.name, task.make_environment(), task.frame_stack)
+        has_masks = task.spec.has_action_mask
+        self._dynamics = CheckedDynamics(task.name, task.make_environment(), task.frame_stack, has_masks)
+        self.task_name, self._is_stuck = task.name, tf.Variable(False, trainable=False) if has_masks else None
         self._random = make_generator(seed)
         state = self._dynamics.initial_state(tf.zeros([num_envs, self._dynamics.num_random]))
         if tf.executing_eagerly():
@@ -40,10 +46,18 @@ class InGraphEnvironment(AutoresetEnvironment):
         """Returns the variables of the copies' states and episode lengths, and of the random generator's state."""
         return [self._state, self._steps, self._random.state]
 
+    def check_masks(self) -> None:
+        """Raises a ValueError if no action was legal in a state that must be acted on. For use outside graphs."""
+        if self._is_stuck is not None and bool(self._is_stuck):
+            self._is_stuck.assign(False)
+            raise no_legal_action(self.task_name)
+
     def _reset(self) -> TimeStep:
         self._state.assign(self._dynamics.initial_state(self._draw(1)[0]))
         self._steps.assign(tf.zeros_like(self._steps))
-        return restart(self._dynamics.observe(self._state.read_value()), batch_size=self.batch_size)
+        first = self._dynamics.acted_on(self._state.read_value())
+        self._record_if_stuck(first)
+        return restart(first, batch_size=self.batch_size)
 
     def step_and_restart(self, action: tf.Tensor) -> tuple[TimeStep, TimeStep]:
         """Takes one action in each copy.
@@ -63,9 +77,16 @@ class InGraphEnvironment(AutoresetEnvironment):
         self._state.assign(current)
         self._steps.assign(tf.where(is_last, 0, steps))
         discount = tf.where(terminated, 0.0, 1.0)
-        return self.ended_and_current(
-            is_last, reward, discount, self._dynamics.observe(reached), self._dynamics.observe(current)
-        )
+        next_observation, observation = self._dynamics.acted_on(reached), self._dynamics.acted_on(current)
+        self._record_if_stuck(next_observation, ~terminated)
+        self._record_if_stuck(observation)
+        return self.ended_and_current(is_last, reward, discount, next_observation, observation)
+
+    def _record_if_stuck(self, observation: Any, is_acted_on: tf.Tensor | bool = True) -> None:
+        """Records that no action is legal in a state, because a graph that XLA compiles cannot raise an error."""
+        if self._is_stuck is not None:
+            is_stuck = tf.reduce_any(~tf.reduce_any(split_observation(observation)[1], axis=1) & is_acted_on)
+            self._is_stuck.assign(self._is_stuck | is_stuck)
 
     def _draw(self, sets: int) -> tf.Tensor:
         return uniform(self._random, [sets, self.batch_size, self._dynamics.num_random])
@@ -86,14 +107,13 @@ class InGraphCopies(VectorEnvironment):
     def __init__(self, task: Task, num_copies: int, seed: int, compiled: bool = True) -> None:
         self._environment = InGraphEnvironment(task, num_copies, seed)
         self._range = ObservationRange(task.name, task.spec, None)
+        self._name, self._legal = task.name, np.zeros((0, task.num_actions), np.bool_)
         step = self._environment.step_and_restart
         self._step = tf.function(step, autograph=False, jit_compile=True) if compiled else step
 
-    def reset(self) -> np.ndarray:
+    def reset(self) -> Observations:
         """Starts an episode in every copy. Returns the observations, `[N, ...]`."""
-        observation = self._environment.reset().observation.numpy()
-        self._range.check(observation)
-        return observation
+        return self._checked(self._environment.reset().observation)
 
     def step(self, actions: np.ndarray, only: np.ndarray | None = None) -> Step:
         """Takes one action in each copy.
@@ -105,24 +125,36 @@ class InGraphCopies(VectorEnvironment):
         Returns:
             The result of the actions in all copies.
         """
+        if len(self._legal):
+            check_legal(self._name, self._legal, actions)
         ended, current = self._step(tf.constant(actions, tf.int32))
-        reached = ended.observation.numpy()
-        self._range.check(reached)
         return Step(
-            reached,
+            self._checked(ended.observation),
             ended.reward.numpy(),
             ended.discount.numpy(),
             ended.is_last().numpy(),
-            current.observation.numpy(),
+            self._checked(current.observation, has_range=False),
         )
 
     def reseed(self, seed: int) -> None:
         """Sets the seed of the random numbers at the next `reset`."""
         self._environment.reseed(seed)
 
-    def restart(self) -> np.ndarray:
+    def restart(self) -> Observations:
         """Starts another episode in every copy. Returns the observations, `[N, ...]`."""
         return self.reset()
+
+    def _checked(self, acted_on: Any, has_range: bool = True) -> Observations:
+        """Returns observations, with their masks if there are any, as arrays."""
+        observation, mask = split_observation(acted_on)
+        observation = observation.numpy()
+        if has_range:
+            self._range.check(observation)
+        if mask is None:
+            return observation
+        self._environment.check_masks()
+        self._legal = mask.numpy()
+        return observation, self._legal
 
     def render(self) -> None:
         """Returns None, because in-graph environments render nothing."""

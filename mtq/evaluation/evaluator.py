@@ -4,8 +4,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from mtq import value_learning as vl
 from mtq.checks import integer
 from mtq.evaluation.playing import (
     MAX_STEPS,
@@ -21,6 +23,7 @@ from mtq.experience.q_model import QFunctions, check_specs
 from mtq.keras_internals import supports_jit
 from mtq.learning.target_paths import TargetView
 from mtq.random_numbers import Purpose, stream_seeds
+from mtq.tasks.action_masks import split_observation
 from mtq.tasks.task import Task, TaskSet, check_tasks
 
 __all__ = ["MAX_STEPS", "EpisodeReturns", "Evaluator", "evaluate", "evaluate_random", "play", "task_seed"]
@@ -195,17 +198,21 @@ def in_inference(path: Any) -> Callable[[Any], Any]:
 
 
 def greedy_policy(path: Callable[[Any], Any]) -> Policy:
-    """Returns the greedy policy, a function from observations `[N, …]` to actions `[N]`.
+    """Returns the greedy policy, a function from observations `[N, …]`, or pairs with masks, to actions `[N]`.
 
     Args:
         path: A network `observation` → `q_values`, such as `model.paths[name]`.
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def actions(observation: tf.Tensor) -> tf.Tensor:
-        return tf.argmax(path(observation), axis=-1, output_type=tf.int32)
+    def actions(observation: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+        return vl.greedy_actions(path(observation), mask)
 
-    return lambda observation: actions(tf.convert_to_tensor(observation)).numpy()
+    def policy(acted_on: Any) -> np.ndarray:
+        observation, mask = split_observation(acted_on)
+        return actions(tf.convert_to_tensor(observation), None if mask is None else tf.convert_to_tensor(mask)).numpy()
+
+    return policy
 
 
 def task_seed(tasks: TaskSet, name: str, seed: int) -> int:

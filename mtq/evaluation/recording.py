@@ -11,12 +11,14 @@ from matplotlib import colormaps
 from PIL import Image
 
 from mtq.checks import flag, integer, real
+from mtq.environments.copies import Observations
 from mtq.environments.make import make_copies
 from mtq.evaluation.evaluator import greedy_policy, task_seed
 from mtq.evaluation.playing import EpisodeReturns, Policy
 from mtq.experience.q_model import QFunctions
 from mtq.storage.files import as_path
 from mtq.storage.folders import beside, check_kind
+from mtq.tasks.action_masks import split_observation
 from mtq.tasks.observation_spaces import is_image
 from mtq.tasks.task import Task
 
@@ -93,7 +95,8 @@ def record_policy(
 
     Args:
         task: The task.
-        policy: A function from observations `[1, …]` to actions `[1]`, which count from 0.
+        policy: A function from observations `[1, …]`, or pairs of them and masks of legal actions, to actions `[1]`,
+            which count from 0.
         filepath: The path of the file; see `record`.
         episodes: The number of episodes.
         seed: The seed of the environment.
@@ -155,12 +158,12 @@ def _play(
             )
         for number in range(episodes):
             total, length, is_open = 0.0, 0, True
-            yield copies.render() if renders else _drawn(observation[0], task)
+            yield copies.render() if renders else _drawn(_first(observation), task)
             while is_open and length < max_steps:
                 step = copies.step(policy(observation))
                 total, length, is_open = total + float(step.reward[0]), length + 1, not step.is_last[0]
                 if not renders:
-                    yield _drawn(step.next_observation[0], task)
+                    yield _drawn(_first(step.next_observation), task)
                 elif is_open:  # else the renderer already shows the next episode
                     yield copies.render()
                 observation = step.observation
@@ -169,6 +172,10 @@ def _play(
                 observation = copies.restart()
     finally:
         copies.close()
+
+
+def _first(images: Observations) -> np.ndarray:
+    return split_observation(images)[0][0]
 
 
 def _drawn(image: np.ndarray, task: Task) -> np.ndarray:

@@ -9,8 +9,17 @@ import tensorflow as tf
 from mtq.checks import integer
 from mtq.dynamics.checked import CheckedDynamics
 from mtq.environments.make import make_copies
+from mtq.environments.masks import no_legal_action
 from mtq.evaluation.evaluator import greedy_policy, in_inference, task_seed, tasks_to_evaluate, with_values
-from mtq.evaluation.playing import Act, any_action, best_action, check_playable, not_finite, random_policy
+from mtq.evaluation.playing import (
+    Act,
+    any_action,
+    best_action,
+    check_playable,
+    is_without_action,
+    not_finite,
+    random_policy,
+)
 from mtq.experience.q_model import QFunctions
 from mtq.random_numbers import fold_in, seed_words, stateless_uniform
 from mtq.tasks.task import Task, TaskSet
@@ -94,11 +103,15 @@ class StepEvaluator:
                 scores[name] = float(np.mean([self._played_randomly(name, seed + time) for time in range(times)]))
         return {name: scores[name] for name in self.tasks}
 
-    def _played_in_graph(self, play: Callable[[tf.Tensor], tf.Tensor], seed: int) -> dict[str, float]:
+    def _played_in_graph(self, play: Callable[[tf.Tensor], Any], seed: int) -> dict[str, float]:
         if not self._in_graph:
             return {}
         seeds = [task_seed(self.tasks, name, seed) for name in self._in_graph]
-        scores = play(tf.constant([seed_words(env_seed) for env_seed in seeds])).numpy().mean(axis=1)
+        of_copies, stuck = play(tf.constant([seed_words(env_seed) for env_seed in seeds]))
+        scores = of_copies.numpy().mean(axis=1)
+        for name, is_stuck in stuck.items():
+            if bool(is_stuck):
+                raise no_legal_action(name)
         for name, score in zip(self._in_graph, scores, strict=True):
             if not np.isfinite(score):
                 raise not_finite(name)
@@ -133,6 +146,7 @@ class _Episode(NamedTuple):
         discounted: The discounted return so far, `[N]`.
         total: The sum of the discounted returns of the finished episodes, `[N]`.
         finished: The number of finished episodes, `[N]`.
+        is_stuck: Whether there was no legal action in a state, a bool scalar; empty if the task has no masks.
     """
 
     state: tf.Tensor
@@ -141,10 +155,25 @@ class _Episode(NamedTuple):
     discounted: tf.Tensor
     total: tf.Tensor
     finished: tf.Tensor
+    is_stuck: Any = ()
 
 
-def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copies: int = 1) -> tf.Tensor:
-    """Computes the mean discounted return of each copy of each task, `[T, N]`; `seeds` is `[T, 2]`."""
+def _play(
+    tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copies: int = 1
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Plays the copies of each task.
+
+    Args:
+        tasks: The tasks.
+        acts: The functions that select actions, by task.
+        steps: The number of steps of each copy.
+        seeds: The seeds of the tasks, `[T, 2]`.
+        copies: The number of copies N.
+
+    Returns:
+        The mean discounted return of each copy of each task, `[T, N]`; and whether there was no legal action in a
+        state, for the tasks with masks.
+    """
     games = [_Game(task, acts[name], copies, seeds[number]) for number, (name, task) in enumerate(tasks.items())]
 
     def joint_step(done: tf.Tensor, episodes: list[_Episode]) -> tuple[tf.Tensor, list[_Episode]]:
@@ -152,7 +181,9 @@ def _play(tasks: dict[str, Task], acts: Acts, steps: int, seeds: tf.Tensor, copi
 
     start = [game.begin() for game in games]
     _, end = tf.while_loop(lambda done, _: done < steps, joint_step, [tf.constant(0), start])
-    return tf.stack([tf.math.divide_no_nan(episode.total, episode.finished) for episode in end])
+    scores = tf.stack([tf.math.divide_no_nan(episode.total, episode.finished) for episode in end])
+    masked = [name for name, task in tasks.items() if task.spec.has_action_mask]
+    return scores, {name: end[list(tasks).index(name)].is_stuck for name in masked}
 
 
 class _Game:
@@ -167,13 +198,16 @@ class _Game:
 
     def __init__(self, task: Task, act: Act, copies: int, seed: tf.Tensor) -> None:
         self._act, self._copies, self._seed, self._discount = act, copies, seed, task.discount
-        self._env = CheckedDynamics(task.name, task.make_environment(), task.frame_stack)
+        self._has_masks = task.spec.has_action_mask
+        self._env = CheckedDynamics(task.name, task.make_environment(), task.frame_stack, self._has_masks)
 
     def begin(self) -> _Episode:
         """Begins an episode in every copy."""
         random = stateless_uniform([self._copies, self._env.num_random], self._seed)
         zero = tf.zeros([self._copies])
-        return _Episode(self._env.initial_state(random), tf.zeros([self._copies], tf.int32), zero + 1, zero, zero, zero)
+        state, length = self._env.initial_state(random), tf.zeros([self._copies], tf.int32)
+        is_stuck = tf.constant(False) if self._has_masks else ()
+        return _Episode(state, length, zero + 1, zero, zero, zero, is_stuck)
 
     def step(self, done: tf.Tensor, episode: _Episode) -> _Episode:
         """Takes a step in every copy, and begins the next episode where one has ended.
@@ -184,7 +218,8 @@ class _Game:
         """
         env = self._env
         random = stateless_uniform([2, self._copies, env.num_random + 1], fold_in(self._seed, done))
-        action = self._act(env.observe(episode.state), random[0, :, -1])
+        acted_on = env.acted_on(episode.state)
+        action = self._act(acted_on, random[0, :, -1])
         reached, reward, ended = env.step(episode.state, action, random[0, :, :-1])
         length, discounted = episode.length + 1, episode.discounted + episode.factor * reward
         if env.max_episode_steps is not None:
@@ -196,4 +231,5 @@ class _Game:
             tf.where(ended, 0.0, discounted),
             episode.total + tf.where(ended, discounted, 0.0),
             episode.finished + tf.cast(ended, tf.float32),
+            episode.is_stuck | is_without_action(acted_on) if self._has_masks else (),
         )

@@ -155,7 +155,7 @@ class Batches:
             with environment_errors():
                 experience.prepare()
                 batch = self._compiled[uses_xla]()
-            experience.check_schedules()
+            experience.check_recorded()
             yield batch
 
     @property
@@ -219,6 +219,9 @@ class Batches:
         number = tf.TensorSpec([self._num_rows], tf.float32)
         transition = vl.Transition(observation, tf.TensorSpec([self._num_rows], tf.int32), number, number, observation)
         fields = {"weight": number} if self._has_weights(task.name) else {}
+        if task.spec.has_action_mask:
+            mask = tf.TensorSpec([self._num_rows, task.num_actions], tf.bool)
+            fields |= {"action_mask": mask, "next_action_mask": mask}
         if task.name in self.experience.replicas[0].running_returns:
             fields["running_return"] = number
         return vl.with_fields(transition, **fields)

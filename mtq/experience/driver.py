@@ -3,14 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from mtq.environments.autoreset import AutoresetEnvironment
+from mtq.environments.errors import kept
 from mtq.environments.gymnasium_environment import step_together
-from mtq.experience.memory import Memory
+from mtq.environments.masks import check_legal
+from mtq.experience.memory import Memory, with_fields
 from mtq.experience.policy import EpsilonGreedyPolicy
 from mtq.experience.q_model import QValues
 from mtq.interfaces import Driver, TFPolicy, TimeStep
+from mtq.tasks.action_masks import split_observation
 
 Observer = Callable[[Memory], object]
 
@@ -32,7 +36,8 @@ class StepDriver(Driver):
         super().__init__(environment, policy, observers)
         first = environment.reset()
         self._reward, self._discount = first.reward, first.discount  # constant, because no policy of mtq uses them
-        self._current = tuple(tf.Variable(tensor, trainable=False) for tensor in (first.step_type, first.observation))
+        current = first.step_type, *tf.nest.flatten(first.observation)
+        self._current = tuple(tf.Variable(tensor, trainable=False) for tensor in current)
 
     def reset(self, environment_seed: int, policy_seed: int) -> None:
         """Starts again with other random numbers.
@@ -57,14 +62,14 @@ class StepDriver(Driver):
 
     def read(self) -> TimeStep:
         """Returns the time step from which the next action is selected."""
-        step_type, observation = self._current
-        return TimeStep(
-            tf.convert_to_tensor(step_type), self._reward, self._discount, tf.convert_to_tensor(observation)
-        )
+        step_type, *observation = (tf.convert_to_tensor(variable) for variable in self._current)
+        masked = tuple(observation) if len(observation) > 1 else observation[0]
+        return TimeStep(step_type, self._reward, self._discount, masked)
 
     def write(self, current: TimeStep) -> None:
         """Sets the time step from which the next action is selected."""
-        for variable, tensor in zip(self._current, (current.step_type, current.observation), strict=True):
+        tensors = current.step_type, *tf.nest.flatten(current.observation)
+        for variable, tensor in zip(self._current, tensors, strict=True):
             variable.assign(tensor)
 
     def run(self, num_steps: tf.Tensor | int = 1) -> None:  # type: ignore[override]
@@ -129,15 +134,30 @@ def _write(drivers: Sequence[StepDriver], current: list[TimeStep]) -> None:
 
 def _act(drivers: Sequence[StepDriver], current: list[TimeStep], q_values: QValues | None) -> list[tf.Tensor]:
     if q_values is None:
-        steps = zip(drivers, current, strict=True)
-        return [tf.cast(driver.policy.action(time_step).action, tf.int32) for driver, time_step in steps]
+        return [_act_alone(driver, time_step) for driver, time_step in zip(drivers, current, strict=True)]
     policies: list[EpsilonGreedyPolicy] = [driver.policy for driver in drivers]
     names = [policy.task.name for policy in policies]
-    values = q_values({name: time_step.observation for name, time_step in zip(names, current, strict=True)})
+    observations, masks = zip(*(split_observation(time_step.observation) for time_step in current), strict=True)
+    values = q_values(dict(zip(names, observations, strict=True)))
     return [
-        policy.select(values[name], time_step.is_first())
-        for policy, name, time_step in zip(policies, names, current, strict=True)
+        policy.select(values[name], time_step.is_first(), mask)
+        for policy, name, time_step, mask in zip(policies, names, current, masks, strict=True)
     ]
+
+
+def _act_alone(driver: StepDriver, time_step: TimeStep) -> tf.Tensor:
+    """Selects actions by a policy of the user's own, and checks that they are legal."""
+    action = tf.cast(driver.policy.action(time_step).action, tf.int32)
+    mask = split_observation(time_step.observation)[1]
+    if mask is None:
+        return action
+
+    def check(legal: np.ndarray, chosen: np.ndarray) -> np.bool_:
+        check_legal(driver.env.task_name, legal, chosen)
+        return np.bool_(True)
+
+    with tf.control_dependencies([tf.numpy_function(kept(check), [mask, action], tf.bool)]):
+        return tf.identity(action)
 
 
 def _step(drivers: Sequence[StepDriver], current: list[TimeStep], actions: list[tf.Tensor]) -> list[TimeStep]:
@@ -145,7 +165,15 @@ def _step(drivers: Sequence[StepDriver], current: list[TimeStep], actions: list[
     results = step_together([driver.env for driver in drivers], actions)
     observed = []
     for driver, time_step, action, (ended, _) in zip(drivers, current, actions, results, strict=True):
-        memory = Memory(time_step.observation, action, ended.reward, ended.discount, ended.observation, ended.is_last())
+        memory = _memory(time_step, action, ended)
         observed += [observer(memory) for observer in driver.observers]
     with tf.control_dependencies([output for output in tf.nest.flatten(observed) if tf.is_tensor(output)]):
         return tf.nest.map_structure(tf.identity, [current for _, current in results])
+
+
+def _memory(time_step: TimeStep, action: tf.Tensor, ended: TimeStep) -> Memory:
+    """Returns what is stored of a step: from a time step, by actions, to another."""
+    observation, mask = split_observation(time_step.observation)
+    next_observation, next_mask = split_observation(ended.observation)
+    memory = Memory(observation, action, ended.reward, ended.discount, next_observation, ended.is_last())
+    return memory if mask is None else with_fields(memory, action_mask=mask, next_action_mask=next_mask)

@@ -67,7 +67,8 @@ class Experience:
             `mtq.experience.replay.Replay`. The sampler of a `Replay` that is still empty gets this experience's seed.
         policy: A function `(task, network)` that returns the policy of a task, with tf-agents' interface, in place of
             the ε-greedy one. `network` maps `observation [N, …]` to `q_values [N, A]`. In the time steps that the
-            policy receives, only the observation and the step type change; reward and discount are constant.
+            policy receives, only the observation and the step type change; reward and discount are constant. If the
+            task has masks of legal actions, the observation is the pair `(observation, action_mask [N, A])`.
 
     Raises:
         ValueError: A setting is out of its range, the tasks are not those of the model, or an environment is invalid.
@@ -259,16 +260,22 @@ class Experience:
             warm_up = tf.function(self.warm_up, autograph=False, jit_compile=uses_xla or None)
             self._warm_up = warm_up.get_concrete_function()
         self._warm_up()
+        self.check_recorded()
 
     def warm_up(self) -> None:
         """Takes the steps of the warm-up, unless they have been taken. For use in a graph."""
         for replica in self.replicas:
             replica.warm_up()
 
-    def check_schedules(self) -> None:
-        """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. For use outside graphs."""
+    def check_recorded(self) -> None:
+        """Raises the errors that compiled graphs record, because they cannot raise them. For use outside graphs.
+
+        Raises:
+            ValueError: An exploration schedule returned a value outside `[0, 1]`, or in-graph dynamics allowed no
+                action in a state that must be acted on.
+        """
         for replica in self.replicas:
-            replica.check_schedules()
+            replica.check_recorded()
 
     def _check_warmup(self, task: Task, share: Share) -> None:
         if share.warmup_rounds(task.num_envs) < self.n_step:

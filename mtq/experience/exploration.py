@@ -20,8 +20,9 @@ class EpsilonGreedy:
     Args:
         epsilon: The probability ε, or a schedule of it over the task's environment steps after the warm-up.
         repeat_exponent: The exponent of the zeta distribution `P(n) ∝ n^(−repeat_exponent)`, where n is the number of
-            steps for which a random action is taken, at most until the episode ends; None for a single step. Repeats
-            find rewards that are many equal actions away, as in MountainCar. The paper uses 2.
+            steps for which a random action is taken, at most until the episode ends or the action becomes illegal;
+            None for a single step. Repeats find rewards that are many equal actions away, as in MountainCar. The paper
+            uses 2.
 
     Raises:
         ValueError: ε is not a probability, or the exponent is not above 1.

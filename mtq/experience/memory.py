@@ -65,6 +65,9 @@ def memory_spec(task: Task, *, has_running_returns: bool = False) -> Any:
     observation = tf.TensorSpec(task.spec.observation_shape, task.spec.observation_dtype)
     number = tf.TensorSpec([], tf.float32)
     spec = Memory(observation, tf.TensorSpec([], tf.int32), number, number, observation, tf.TensorSpec([], tf.bool))
+    if task.spec.has_action_mask:
+        mask = tf.TensorSpec([task.num_actions], tf.bool)
+        spec = with_fields(spec, action_mask=mask, next_action_mask=mask)
     return with_fields(spec, running_return=number) if has_running_returns else spec
 
 

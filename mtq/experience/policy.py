@@ -7,11 +7,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mtq import value_learning as vl
 from mtq.environments.specs import action_spec, observation_spec
 from mtq.experience.exploration import EpsilonGreedy
 from mtq.interfaces import PolicyStep, TFPolicy, TimeStep, time_step_spec
 from mtq.random_numbers import make_generator, reseed, uniform
 from mtq.tasks import Task
+from mtq.tasks.action_masks import split_observation
 
 _LONGEST_REPEAT = 10_000
 
@@ -77,34 +79,38 @@ class EpsilonGreedyPolicy(TFPolicy):
     def _variables(self) -> list[tf.Variable]:
         return []
 
-    def select(self, q_values: tf.Tensor, is_first: tf.Tensor) -> tf.Tensor:
+    def select(self, q_values: tf.Tensor, is_first: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Selects actions by action values that have been computed already.
 
         Args:
             q_values: The action values, `[N, A]` float32.
             is_first: Whether an episode starts, `[N]` bool.
+            mask: Whether each action is legal, `[N, A]` bool; None if all are.
 
         Returns:
             The actions, `[N]` int32.
         """
-        greedy = tf.argmax(q_values, axis=-1, output_type=tf.int32)
+        greedy = vl.greedy_actions(q_values, mask)
         draws = tf.unstack(uniform(self._random, [self._num_draws, self._num_envs]))
         epsilon = self._exploration.at(self._step())
         if self._wrong is not None:
             self._wrong.assign(tf.where((epsilon >= 0) & (epsilon <= 1), self._wrong, epsilon))
         explore = draws[0] < epsilon
-        random_action = tf.cast(draws[1] * self._num_actions, tf.int32)
+        random_action = vl.random_actions(draws[1], self._num_actions, mask)
         if self._exploration.repeat_exponent is not None:
-            explore, random_action = self._with_repeats(explore, random_action, draws[2], is_first)
+            ends = is_first if mask is None else is_first | ~tf.gather(mask, self._repeated, batch_dims=1)
+            explore, random_action = self._with_repeats(explore, random_action, draws[2], ends)
         return tf.where(explore, random_action, greedy)
 
     def _action(self, time_step: TimeStep, policy_state: Any, seed: Any = None) -> PolicyStep:
-        return PolicyStep(self.select(self._network(time_step.observation), time_step.is_first()), policy_state)
+        observation, mask = split_observation(time_step.observation)
+        return PolicyStep(self.select(self._network(observation), time_step.is_first(), mask), policy_state)
 
     def _with_repeats(
-        self, explore: tf.Tensor, random_action: tf.Tensor, draw: tf.Tensor, is_first: tf.Tensor
+        self, explore: tf.Tensor, random_action: tf.Tensor, draw: tf.Tensor, ends: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        is_repeating = (self._repeats > 0) & ~is_first
+        """Repeats actions, except where the repeats end: at the start of an episode, or at an illegal action."""
+        is_repeating = (self._repeats > 0) & ~ends
         duration = tf.minimum(tf.searchsorted(self._duration_cdf, draw) + 1, _LONGEST_REPEAT)
         action = tf.where(is_repeating, self._repeated, random_action)
         remaining = tf.where(is_repeating, self._repeats - 1, tf.where(explore, duration - 1, 0))

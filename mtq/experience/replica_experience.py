@@ -154,9 +154,10 @@ class ReplicaExperience:
         else:
             self._next_batch = self._before_the_last_step if share.overlap else self._beside_the_last_step
 
-    def check_schedules(self) -> None:
-        """Raises a ValueError if an exploration schedule returned a value outside `[0, 1]`. For use outside graphs."""
+    def check_recorded(self) -> None:
+        """Raises the errors that compiled graphs record, as `Experience.check_recorded`. For use outside graphs."""
         for driver in self.drivers.values():
+            driver.env.check_masks()
             if isinstance(driver.policy, EpsilonGreedyPolicy):
                 driver.policy.check_schedule()
 

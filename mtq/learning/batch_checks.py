@@ -12,6 +12,8 @@ from mtq.environments.errors import kept
 from mtq.tasks.observation_spaces import LARGEST, scaling_bounds, with_rounding
 from mtq.tasks.task import Task, TaskSet
 
+_MASKS = ("action_mask", "next_action_mask")
+
 
 def as_transition(task: Task, given: Any) -> vl.Transition:
     """Checks the dtypes and shapes of one task's part of a batch, and casts them to the task's dtypes.
@@ -31,6 +33,13 @@ def as_transition(task: Task, given: Any) -> vl.Transition:
         raise ValueError(
             f"A batch must hold a Transition for task '{task.name}'. Received: {type(given).__name__}. "
             "Make mtq.Transition(observation, action, reward, discount, next_observation)."
+        )
+    missing = [role for role in _MASKS if task.spec.has_action_mask and role not in given._fields]
+    if missing:
+        raise ValueError(
+            f"A batch of task '{task.name}', which has masks of legal actions, must hold {_MASKS[0]} and {_MASKS[1]}. "
+            f"Received: a Transition without {missing[0]}. Add them by mtq.value_learning.with_fields, or pass "
+            "action_mask=False to mtq.Task."
         )
     fields = {role: _field(task, role, getattr(given, role)) for role in given._fields}
     sizes = {role: field.shape[0] for role, field in fields.items() if field.shape[0] is not None}
@@ -58,21 +67,30 @@ def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
     batch = keras.utils.unpack_x_y_sample_weight(batch)[0]
     if not isinstance(batch, Mapping) or set(batch) != set(tasks):
         return tf.constant(True)  # the model's own check has a more detailed message
-    ranges, names = [], []
+    ranges, names, masks, masked = [], [], [], []
     for name, task in tasks.items():
         transition = as_transition(task, batch[name])
         for role, limits in _limits(task, transition).items():
             ranges.append(_range(getattr(transition, role), *limits, transition.action))
             names.append((name, role, *limits))
-    rows = tf.stack(ranges)
+        for role in _masks_of(transition):
+            masks.append(_are_legal(transition, role))
+            masked.append((name, role))
+    rows, legal = tf.stack(ranges), tf.stack([tf.constant(True), *masks])
 
-    def report(rows: np.ndarray) -> np.bool_:
+    def report(rows: np.ndarray, legal: np.ndarray) -> np.bool_:
         for (name, role, low, high), row in zip(names, rows, strict=True):
             _check_row(name, role, low, high, row)
+        for (name, role), is_legal in zip(masked, legal[1:], strict=True):
+            if not is_legal:
+                raise ValueError(
+                    f"The {role} of a batch of task '{name}' must {_MUST_ALLOW[role]}. Received: a row in which it "
+                    "does not. Fix the dataset."
+                )
         return np.bool_(True)
 
-    is_valid = tf.reduce_all(rows[:, 2:] > 0)
-    return tf.cond(is_valid, lambda: is_valid, lambda: tf.numpy_function(kept(report), [rows], tf.bool))
+    is_valid = tf.reduce_all(rows[:, 2:] > 0) & tf.reduce_all(legal)
+    return tf.cond(is_valid, lambda: is_valid, lambda: tf.numpy_function(kept(report), [rows, legal], tf.bool))
 
 
 def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[str, vl.Transition]:
@@ -95,8 +113,31 @@ def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[
             rows_text = f"{subject} have as many rows as the action, and at least one. Fix the dataset."
             assertions.append(tf.debugging.Assert(tf.reduce_all(row[2:4] > 0), [value_text, row[0], row[1]]))
             assertions.append(tf.debugging.Assert(tf.reduce_all(row[4:] > 0), [rows_text]))
+        for role in _masks_of(batch[name]):
+            text = f"The {role} of a batch of task {name} must {_MUST_ALLOW[role]}. Fix the dataset."
+            assertions.append(tf.debugging.Assert(_are_legal(batch[name], role), [text]))
     with tf.control_dependencies(assertions):
         return tf.nest.map_structure(tf.identity, dict(batch))
+
+
+_MUST_ALLOW = {
+    "action_mask": "allow the row's action",
+    "next_action_mask": "allow an action where the discount is not 0, because the next value is then bootstrapped",
+}
+
+
+def _masks_of(transition: vl.Transition) -> list[str]:
+    return [role for role in _MASKS if role in transition._fields]
+
+
+def _are_legal(transition: vl.Transition, role: str) -> tf.Tensor:
+    """Returns whether the masks of a batch allow what they must, a bool scalar; whatever numbers of rows it has."""
+    mask = vl.field_of(transition, role)
+    rows = tf.minimum(tf.shape(mask)[0], tf.minimum(tf.shape(transition.action)[0], tf.shape(transition.discount)[0]))
+    if role == "action_mask":
+        chosen = tf.one_hot(transition.action[:rows], mask.shape[1], on_value=True, off_value=False, dtype=tf.bool)
+        return tf.reduce_all(tf.reduce_any(mask[:rows] & chosen, axis=1))
+    return tf.reduce_all(tf.reduce_any(mask[:rows], axis=1) | (transition.discount[:rows] == 0.0))
 
 
 def _range(values: tf.Tensor, low: np.ndarray, high: np.ndarray, action: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mtq import value_learning as vl
 from mtq.distribution.replicas import draws_on_host
 from mtq.environments.errors import environment_errors
 from mtq.experience.batches import Batches, read_by
@@ -25,20 +26,24 @@ class Inference(KerasTrainer):
     _test_settings: Any = None  # those with which the test function was traced
     _checks_on_host = False
 
-    def act(self, task: str, observation: Any) -> Any:
-        """Selects the actions with the largest values.
+    def act(self, task: str, observation: Any, action_mask: Any = None) -> Any:
+        """Selects the legal actions with the largest values.
 
         Args:
             task: The name of the task.
             observation: One observation in the shape of `task.spec`, or several, `[B, …]`. Dict, Tuple and Discrete
                 observations must be flattened by `gymnasium.spaces.flatten`. With `frame_stack`, the latest frames are
-                stacked on the last axis, oldest first.
+                stacked on the last axis, oldest first. `"action_mask"` is not a part of the observation of a task with
+                masks of legal actions.
+            action_mask: Whether each action is legal, `[A]` or `[B, A]` bool or 0 and 1, as the environment returns it;
+                by default all are.
 
         Returns:
             The action in the environment's own numbering, an `int`; or an array `[B]` of actions.
 
         Raises:
-            ValueError: The task is unknown, or the observation does not have the task's shape.
+            ValueError: The task is unknown, the observation does not have the task's shape, or the mask has another
+                shape, other values, or no legal action.
 
         Example:
             >>> import mtq
@@ -48,6 +53,8 @@ class Inference(KerasTrainer):
             True
             >>> model.act("cart_pole", [[0.0, 0.1, 0.0, -0.1]] * 3).shape
             (3,)
+            >>> model.act("cart_pole", [0.0, 0.1, 0.0, -0.1], action_mask=[0, 1])
+            1
         """
         if not isinstance(task, str) or task not in self.tasks:
             raise ValueError(
@@ -63,8 +70,9 @@ class Inference(KerasTrainer):
                 "env.observation_space, observation); with frame_stack, stack the latest frames on the last axis."
             )
         batch = batch[None] if is_single else batch
+        mask = None if action_mask is None else _as_mask(action_mask, task, len(batch), spec.num_actions, is_single)
         q_values = self.paths[task](tf.cast(batch, spec.observation_dtype), training=False)
-        actions = tf.argmax(q_values, axis=-1, output_type=tf.int32).numpy() + spec.first_action
+        actions = vl.greedy_actions(q_values, mask).numpy() + spec.first_action
         return int(actions[0]) if is_single else actions
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -210,6 +218,29 @@ class Inference(KerasTrainer):
                 f"{method} must be called on a model of one replica. Received: one of {replicas}. Load the saved model "
                 "outside of the strategy's scope, and evaluate it there."
             )
+
+
+def _as_mask(action_mask: Any, task: str, num_rows: int, num_actions: int, is_single: bool) -> np.ndarray:
+    """Returns the masks of legal actions of observations, `[num_rows, num_actions]` bool."""
+    try:
+        mask = np.asarray(action_mask)
+    except ValueError:  # ragged
+        mask = np.asarray(None)
+    is_number = mask.dtype.kind in "biuf"
+    wanted = (num_actions,) if is_single else (num_rows, num_actions)
+    if mask.shape != wanted or not is_number or not ((mask == 0) | (mask == 1)).all():
+        received = f"shape {mask.shape}" if is_number and mask.shape != wanted else str(action_mask)[:100]
+        raise ValueError(
+            f"action_mask of task '{task}' must be an array of 0 (illegal) and 1 (legal) of shape {wanted}. Received: "
+            f"{received}. Pass it as the environment returns it."
+        )
+    mask = np.broadcast_to(mask != 0, (num_rows, num_actions))
+    if not mask.any(axis=1).all():
+        raise ValueError(
+            f"action_mask of task '{task}' must allow an action for each observation. Received: a mask without a legal "
+            "action. Start a new episode where none is legal."
+        )
+    return mask
 
 
 def _as_array(observation: Any, task: str, dtype: str) -> np.ndarray:

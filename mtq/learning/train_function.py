@@ -185,7 +185,7 @@ def _train_function(
         _prepare(model)
         batches.experience.prepare()
         logs = steps()
-        batches.experience.check_schedules()
+        batches.experience.check_recorded()
         return logs
 
     return train_function

@@ -1,6 +1,7 @@
 """The best model of a run and its tasks, saved to and loaded from the run's folder."""
 
 import contextlib
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,12 @@ def check_same_tasks(filepath: Path, tasks: TaskSet) -> None:
     )
     for before in load_tasks(filepath).values():
         after = tasks.get(before.name, before)  # tasks of other names are refused with the checkpoint
+        if before.spec.has_action_mask != after.spec.has_action_mask:
+            raise ValueError(
+                "A run must be resumed with the masks of legal actions that it was started with. Received, for the run "
+                f"in {filepath.parent}: has_action_mask of task '{before.name}' {before.spec.has_action_mask} → "
+                f"{after.spec.has_action_mask}. Pass action_mask={before.spec.has_action_mask} to mtq.Task."
+            )
         for field in fields:
             old, new = getattr(before, field), getattr(after, field)
             if old != new and not (field == "environment" and old is None):  # a Python object, which a file cannot hold
@@ -81,6 +88,24 @@ def check_same_tasks(filepath: Path, tasks: TaskSet) -> None:
                     f"{filepath.parent}: {field} of task '{before.name}' {old!r} → {new!r}. Give the same tasks, or "
                     "another folder."
                 )
+
+
+def with_masks_of_run(tasks: TaskSet, folder: str | Path) -> TaskSet:
+    """Returns tasks without masks of legal actions where a run was started without, by an earlier version of mtq.
+
+    Args:
+        tasks: The tasks with which the run is resumed.
+        folder: The folder of the run, which need not exist.
+    """
+    file = as_path("folder of a run", folder) / "tasks.json"
+    if not file.exists():
+        return tasks
+    before = load_tasks(file)
+    without = {name for name in tasks if name in before and not before[name].spec.has_action_mask}
+    return TaskSet(
+        dataclasses.replace(task, action_mask=False) if name in without and task.spec.has_action_mask else task
+        for name, task in tasks.items()
+    )
 
 
 def load_best(folder: str | Path, *, trust_imports: bool = False) -> Any:

@@ -10,7 +10,7 @@ from mtq.distribution import exit_when_lost, is_chief
 from mtq.distribution import strategy as make_strategy
 from mtq.experience.exploration import Exploration
 from mtq.learning.train_function import steps_per_execution
-from mtq.runs.models import load_best
+from mtq.runs.models import load_best, with_masks_of_run
 from mtq.runs.parts import (
     learning_rate_for,
     make_experience,
@@ -69,7 +69,7 @@ def train(
         strategy = make_strategy(
             place.strategy, devices=place.devices, tpu=place.tpu, startup_timeout=place.startup_timeout
         )
-        made = tasks()
+        made = with_masks_of_run(tasks(), place.out) if place.resume else tasks()
         settings: Any = resolved(with_choices(options, made))
         with strategy.scope():
             model = make_model(

@@ -12,6 +12,7 @@ import mtq.tasks.gymnasium_ids  # noqa: F401  (registers ids such as `mtq/breako
 from mtq.dynamics import BY_NAME, Dynamics
 from mtq.errors import raise_broken, raised_in
 from mtq.storage.trust import check_import, import_module
+from mtq.tasks.action_masks import with_mask_in_info
 from mtq.tasks.atari import Atari, is_atari
 from mtq.tasks.observation_spaces import as_one_array
 from mtq.tasks.wrappers import check_no_running_normalization, layers, with_limit
@@ -28,6 +29,7 @@ def make_environment(
     max_episode_steps: int | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     render: bool = False,
+    uses_masks: bool = False,
 ) -> Any:
     """Creates one copy of a task's environment.
 
@@ -40,6 +42,7 @@ def make_environment(
         env_kwargs: The arguments with which an environment given by its id or name is made; for an Atari game, the
             settings of its `Preprocessing`.
         render: Whether an environment that is made from an id renders as `"rgb_array"`, if it can.
+        uses_masks: Whether `"action_mask"` in a Dict observation is moved to the infos.
 
     Returns:
         A Gymnasium environment with a Box observation and a Discrete action space, a `Dynamics`, or a tf-agents
@@ -55,7 +58,7 @@ def make_environment(
         return environment if max_episode_steps is None else environment.with_limit(max_episode_steps)
     if is_tf_agents(environment):
         return _check_no_limit(name, environment, max_episode_steps)
-    return _as_task_needs(name, environment, max_episode_steps)
+    return _as_task_needs(name, environment, max_episode_steps, uses_masks)
 
 
 def is_tf_agents(environment: Any) -> bool:
@@ -188,11 +191,15 @@ def _check_no_limit(name: str, environment: Any, max_episode_steps: int | None) 
     return environment
 
 
-def _as_task_needs(name: str, environment: gymnasium.Env, max_episode_steps: int | None) -> gymnasium.Env:
+def _as_task_needs(
+    name: str, environment: gymnasium.Env, max_episode_steps: int | None, uses_masks: bool
+) -> gymnasium.Env:
     """Replaces the environment's time limit with the task's, and wraps it so that each observation is one array."""
     check_no_running_normalization(name, environment)
     if max_episode_steps is not None:
         environment = with_limit(name, environment, max_episode_steps)
+    if uses_masks:
+        environment = with_mask_in_info(name, environment)
     return as_one_array(name, environment)
 
 

@@ -34,6 +34,7 @@ class TaskSpec:
         frame_stack: The number of frames of which an observation consists.
         parts: The name and the shape of each part of a Dict or Tuple observation, in the order in which
             `gymnasium.spaces.flatten` joins them to the vector of one frame. Empty for other observations.
+        has_action_mask: Whether there are masks of legal actions, which policies and targets respect.
     """
 
     observation_shape: tuple[int, ...]
@@ -45,6 +46,7 @@ class TaskSpec:
     observation_low: Bound = None
     frame_stack: int = 1
     parts: Parts = dataclasses.field(default=(), compare=False)  # files of earlier versions lack it
+    has_action_mask: bool = dataclasses.field(default=False, compare=False)  # files of earlier versions lack it
 
     def __post_init__(self) -> None:
         for bound in ("observation_high", "observation_low"):

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from mtq.checks import integer, is_real, real
 from mtq.errors import raised_in
 from mtq.storage.deserialization import class_of
+from mtq.tasks.action_masks import returns_masks
 from mtq.tasks.atari import FRAME_STACK, REWARD_CLIP, is_atari, without_module
 from mtq.tasks.environment_source import EnvironmentSource, is_tf_agents, make_environment
 from mtq.tasks.observation_spaces import part_spaces
@@ -63,6 +65,11 @@ class Task:
         env_kwargs: The arguments with which an environment given by its id or name is made, such as `{"map_name":
             "8x8"}`: JSON values, because they are saved with the task. For Atari games, the settings of
             `mtq.tasks.atari.Preprocessing`.
+        action_mask: Whether masks of legal actions are used: illegal actions are then neither taken nor bootstrapped
+            from. They are `info["action_mask"]` of Gymnasium's `reset` and `step`, the key `"action_mask"` of a Dict
+            observation, which then is the Dict without it, or `action_mask` of a `mtq.dynamics.Dynamics`. None uses
+            them if there are any: an environment in whose code the key stands is reset once when the spec is read.
+            False ignores them, and such a key is a part of the observation; True raises an error if there are none.
         spec: The shapes and dtypes of the observations and actions; read from the environment if None.
 
     Raises:
@@ -86,6 +93,7 @@ class Task:
     reference_return: float | None = None
     frame_stack: int = None  # type: ignore[assignment]
     env_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    action_mask: bool | None = None
     spec: TaskSpec = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -123,8 +131,13 @@ class Task:
             self._check(
                 "num_envs", self.num_envs == 1, "1 with a tf-agents environment object, or the environment a callable"
             )
+        if isinstance(self.action_mask, np.bool_):
+            object.__setattr__(self, "action_mask", bool(self.action_mask))
+        self._check(
+            "action_mask", self.action_mask is None or isinstance(self.action_mask, bool), "True, False or None"
+        )
         has_other_stack = isinstance(self.spec, TaskSpec) and self.spec.frame_stack != self.frame_stack
-        if has_other_stack and self.environment is not None:
+        if (has_other_stack or self._has_other_masks()) and self.environment is not None:
             object.__setattr__(self, "spec", None)  # read again
         if self.spec is None or (is_outdated and self.environment is not None):
             self._read_environment()
@@ -133,6 +146,14 @@ class Task:
             raise ValueError(
                 f"frame_stack of task '{self.name}' must equal the frame_stack of its spec, {self.spec.frame_stack}. "
                 f"Received: {self.frame_stack}. Pass the environment, so that the spec is read from it."
+            )
+        if self._has_other_masks():
+            must = "None or False if the environment has no masks of legal actions"
+            remedy = "Return them as info['action_mask'] from reset and step, or define action_mask of the dynamics"
+            if not self.action_mask:
+                must, remedy = "None or True if its spec has masks", "Pass the environment, so that it is read again"
+            raise ValueError(
+                f"action_mask of task '{self.name}' must be {must}. Received: {self.action_mask}. {remedy}."
             )
 
     @property
@@ -154,7 +175,10 @@ class Task:
             ValueError: The environment cannot be made, or does not match the task's `spec`.
             BrokenEnvironmentError: The environment's constructor raised an exception.
         """
-        environment = make_environment(self.name, self.environment, self.max_episode_steps, self.env_kwargs, render)
+        uses_masks = self.action_mask is not False if self.spec is None else self.spec.has_action_mask
+        environment = make_environment(
+            self.name, self.environment, self.max_episode_steps, self.env_kwargs, render, uses_masks
+        )
         if self.spec is not None:
             self._check_fits(environment)
         return environment
@@ -173,6 +197,10 @@ class Task:
             del config["spec"]["parts"]
         if not self.env_kwargs:
             del config["env_kwargs"]
+        if not self.spec.has_action_mask:
+            del config["spec"]["has_action_mask"]
+        if self.action_mask is None:
+            del config["action_mask"]
         return config
 
     @classmethod
@@ -229,7 +257,8 @@ class Task:
                 f"{list(first_parts)}. Received: {list(parts)}. Make the observation_space the same for every copy."
             )
         has_parts = spec.parts == self.spec.parts or not self.spec.parts
-        if spec == self.spec and spec.in_graph == self.spec.in_graph and has_parts:
+        has_masks = not (spec.in_graph and self.spec.has_action_mask) or environment.has_action_mask
+        if spec == self.spec and spec.in_graph == self.spec.in_graph and has_parts and has_masks:
             return
         if environment is not self.environment:
             environment.close()
@@ -237,6 +266,15 @@ class Task:
             f"The environment of task '{self.name}' must have the shapes of the task's spec, {self.spec}. Received: "
             f"{spec}. Create the task again without a spec, so that the spec is read from the environment."
         )
+
+    def _may_have_masks(self) -> bool:
+        is_other = is_atari(self.environment) or is_tf_agents(self.environment)
+        return self.action_mask is not False and not is_other
+
+    def _has_other_masks(self) -> bool:
+        """Whether the spec uses masks although the task must not, or does not although the task must."""
+        is_given = self.action_mask is not None and isinstance(self.spec, TaskSpec)
+        return is_given and self.spec.has_action_mask != self.action_mask
 
     def _environment_settings(self) -> tuple[Any, ...]:
         return self.environment, self.max_episode_steps, self.env_kwargs
@@ -262,6 +300,8 @@ class Task:
     def _read_environment(self) -> None:
         environment = self.make_environment()
         spec = stacked_spec(self.name, read_spec(self.name, environment), self.frame_stack)
+        if self._may_have_masks() and returns_masks(environment, are_demanded=bool(self.action_mask)):
+            spec = dataclasses.replace(spec, has_action_mask=True)
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "_parts", part_spaces(environment))
         if self.reference_return is None:
@@ -301,7 +341,8 @@ class TaskSet(collections.abc.Mapping[str, Task]):
                 )
         if not tasks:
             raise ValueError("A TaskSet must hold at least one task. Received: no tasks. Give it an mtq.Task.")
-        check_names_together([task.name for task in tasks])
+        masked = [task.name for task in tasks if task.spec.has_action_mask]
+        check_names_together([task.name for task in tasks], masked)
         self._tasks = {task.name: task for task in tasks}
 
     @property

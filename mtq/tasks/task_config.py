@@ -44,14 +44,19 @@ def task_arguments(config: Any, known: Mapping[str, bool]) -> dict[str, Any]:
         raise _field("num_envs", role, f"an integer from 1 to {_MOST_COPIES:,}", config["num_envs"])
     if not isinstance(config.get("env_kwargs", {}), Mapping):
         raise _field("env_kwargs", role, "a dict", config["env_kwargs"])
+    if not isinstance(config.get("action_mask"), bool | None):
+        raise _field("action_mask", role, "true, false or null", config["action_mask"])
     for name, value in config.items():
         if is_whole(value) and abs(value) > _LARGEST:
             raise _field(name, role, f"at most {_LARGEST:,}", value)
+    spec = _spec(config["spec"], role)
+    if config.get("action_mask") not in (None, spec.has_action_mask):
+        raise _field("action_mask", role, f"has_action_mask of its spec, {spec.has_action_mask}", config["action_mask"])
     return {
         "frame_stack": 1,  # that of files of earlier versions
         **config,
         "environment": None if environment is None else named_in_file(environment),
-        "spec": _spec(config["spec"], role),
+        "spec": spec,
     }
 
 
@@ -101,8 +106,9 @@ def _spec(spec: Any, role: str) -> TaskSpec:
     if not _are_parts(spec.get("parts", ()), shape, frames):
         must = "a list of names and shapes, which together have as many numbers as a frame"
         raise _field("parts", role, must, spec["parts"])
-    if not isinstance(spec.get("in_graph", False), bool):
-        raise _field("in_graph", role, "true or false", spec["in_graph"])
+    for flag in ("in_graph", "has_action_mask"):
+        if not isinstance(spec.get(flag, False), bool):
+            raise _field(flag, role, "true or false", spec[flag])
     whole = {"observation_shape": tuple(int(n) for n in shape), "num_actions": int(spec["num_actions"])}
     return TaskSpec(**{**spec, **whole})
 

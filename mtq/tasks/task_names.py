@@ -3,7 +3,7 @@
 import collections
 import keyword
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -20,6 +20,9 @@ _RESERVED = {
     "tensorflow_version": "an attribute of a SavedModel",
     "tensorflow_git_version": "an attribute of a SavedModel",
 }
+MASKED_SUFFIX = "_masked"
+"""The suffix of the signature that takes a task's observations with masks of legal actions."""
+
 _SUFFIXES = {
     "_encoder": "a layer",
     "_scaling": "a layer",
@@ -27,6 +30,7 @@ _SUFFIXES = {
     "_q_values": "a layer and an output of the export",
     "_action": "an output of the export",
 }
+_OF_MASKED = {MASKED_SUFFIX: "a signature of the export"}
 
 
 def check_task_name(name: Any) -> None:
@@ -55,11 +59,12 @@ def check_task_name(name: Any) -> None:
     )
 
 
-def check_names_together(names: Sequence[str]) -> None:
+def check_names_together(names: Sequence[str], masked: Collection[str] = ()) -> None:
     """Raises a ValueError if two names of tasks collide in the network, its logs or its export.
 
     Args:
         names: The names of all tasks of one model, each valid by itself.
+        masked: The names of those that have masks of legal actions.
     """
     repeated = [name for name, count in collections.Counter(names).items() if count > 1]
     if repeated:
@@ -76,7 +81,7 @@ def check_names_together(names: Sequence[str]) -> None:
                 f"'{other}' and '{name}' would be the same input of the export. Rename one of them."
             )
     for name in names:
-        for suffix, what in _SUFFIXES.items():
+        for suffix, what in (_SUFFIXES | (_OF_MASKED if name in masked else {})).items():
             if (name + suffix).lower() in by_lower_case:
                 raise ValueError(
                     f"The names of tasks must differ from those of layers and outputs. Received: {list(names)}, "

@@ -14,6 +14,7 @@ from mtq.value_learning.distributions import (
     select_distributions,
 )
 from mtq.value_learning.munchausen import munchausen_bonus, scaled_log_policy
+from mtq.value_learning.random_actions import random_actions
 from mtq.value_learning.targets import (
     double_q_targets,
     greedy_actions,
@@ -51,6 +52,7 @@ __all__ = [
     "n_step_returns",
     "q_targets",
     "quantile_huber",
+    "random_actions",
     "scaled_log_policy",
     "select_actions",
     "select_distributions",
