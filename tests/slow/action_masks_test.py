@@ -8,7 +8,7 @@ from tests.toy_environments import TAXI
 
 pytestmark = pytest.mark.slow
 SOLVED = 7.5  # of 7.92, the best mean return of these episodes
-EVERY, MOST = 4_000, 160_000
+EVERY, MOST = 2_000, 100_000
 
 
 def steps_to_solve(seed, action_mask, most):
@@ -16,11 +16,9 @@ def steps_to_solve(seed, action_mask, most):
     tasks = mtq.TaskSet([mtq.Task("taxi", TAXI, num_envs=8, action_mask=action_mask)])
     network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([256]), seed=seed)
     model = mtq.MultiTaskDQN(network, tasks, double=True, target_update_period=200)
-    model.compile(keras.optimizers.Adam(2e-3), "huber")
-    exploration = mtq.exploration.linear(1.0, 0.05, 10_000)
-    experience = mtq.Experience(
-        model, exploration=exploration, replay_capacity=100_000, steps_per_update=8, n_step=3, seed=seed
-    )
+    model.compile(keras.optimizers.Adam(1e-3), "huber")
+    exploration = mtq.exploration.linear(1.0, 0.05, 20_000)
+    experience = mtq.Experience(model, exploration=exploration, replay_capacity=100_000, steps_per_update=8, seed=seed)
     evaluator = mtq.evaluation.Evaluator(model, episodes=100, max_steps=200)
     while experience.env_steps["taxi"] < most:
         model.fit(experience.batches(128), steps_per_epoch=EVERY // 8, verbose=0)
