@@ -220,6 +220,7 @@ class MultiTaskDQN(Training):
         has_scalar_heads = all(isinstance(head, Scalar) for head in self.q_learning.heads.values())
         self.td_loss = ValueLoss("squared" if loss is None and has_scalar_heads else loss)
         self.td_loss.check(self.q_learning.heads)
+        self.q_learning.check(optimizer)
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,

@@ -79,6 +79,14 @@ class QLearning:
         self._online = JointNetwork(paths, {name: end.outputs for name, end in ends.items()})
         self._target = target_network
 
+    def check(self, optimizer: Any) -> None:
+        """Raises a ValueError if a return scaling does not fit the network as it is now, or the optimizer.
+
+        Args:
+            optimizer: The optimizer.
+        """
+        self._scales.check(optimizer)
+
     @property
     def running_returns(self) -> list[str]:
         """The tasks whose batches must have running returns."""

@@ -27,10 +27,19 @@ class ReturnScales:
 
     def __init__(self, ends: Mapping[str, PathEnd], paths: TaskPaths, target_network: TargetNetwork) -> None:
         self._ends = {name: end for name, end in ends.items() if end.head.return_scaling is not None}
-        self._target_network = target_network
-        for number, name in enumerate(ends):
+        self._target_network, self._paths = target_network, paths
+        self.check()
+
+    def check(self, optimizer: keras.optimizers.Optimizer | None = None) -> None:
+        """Raises a ValueError if the outputs of a head that has PopArt cannot be preserved.
+
+        Args:
+            optimizer: The optimizer; None if it is not known yet.
+        """
+        for number, name in enumerate(self._paths):
             if name in self._ends and _scaling(self._ends[name].head).preserves_outputs:
-                _check_preservable(name, number, self._ends[name], paths)
+                _check_preservable(name, number, self._ends[name], self._paths)
+                _check_average(name, optimizer)
 
     def names(self, *, of_running_returns: bool) -> list[str]:
         """Returns the tasks whose statistics are those of running returns, or those of targets.
@@ -157,6 +166,17 @@ def _in_slot_of_replica(largest: tf.Tensor) -> tf.Tensor:
         return largest[None]
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     return tf.one_hot(replica, number) * largest * number
+
+
+def _check_average(name: str, optimizer: Any) -> None:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if getattr(inner, "use_ema", False):
+        raise ValueError(
+            f"use_ema of the optimizer must be False with return_scaling='popart', which task '{name}' has: an average "
+            "of weights from different scales would change the action values. Received: use_ema=True. Use "
+            "target_update_tau, whose target network is a running mean that PopArt rescales, or "
+            "return_scaling='running'."
+        )
 
 
 def _check_preservable(name: str, number: int, end: PathEnd, paths: TaskPaths) -> None:

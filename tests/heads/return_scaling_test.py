@@ -216,6 +216,22 @@ def test_outputs_that_cannot_be_preserved(layer, received):
         mtq.MultiTaskDQN(network, tasks)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_averages_of_weights_are_refused_with_popart(wrapped):
+    model, optimizer = make_model(), keras.optimizers.Adam(use_ema=True)
+    optimizer = keras.optimizers.LossScaleOptimizer(optimizer) if wrapped else optimizer
+    with pytest.raises(ValueError, match=r"use_ema of the optimizer must be False with return_scaling='popart'"):
+        model.compile(optimizer)
+    make_model(scaling="running").compile(keras.optimizers.Adam(use_ema=True))
+
+
+def test_a_layer_that_was_changed_since_is_refused_when_it_is_compiled():
+    model = make_model()
+    model.network.get_layer("task_0_outputs").enable_lora(1)
+    with pytest.raises(ValueError, match="so that PopArt can preserve its outputs"):
+        model.compile("adam")
+
+
 def test_the_end_of_a_path():
     model = make_model("quantile", dueling=True)
     end = end_of(model.paths["task_1"])
