@@ -27,7 +27,7 @@ import mtq
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What a loop has in addition to the others.
+    """How a loop differs from the others.
 
     Attributes:
         title: The title of its row in the table.

@@ -132,11 +132,15 @@ def make_network(tasks: mtq.TaskSet, arm: mtq.study.Arm, **settings: Any) -> ker
     Args:
         tasks: The tasks.
         arm: The arm. Its `width` multiplies the numbers of units, its `shared_layers` are shared, its
-            `network_settings` are those of the heads, and its layers are normalized by its `backbone_settings`.
+            `network_settings` are those of the heads, and its layers have layer normalization if its
+            `backbone_settings` say so.
         settings: Arguments of `mtq.networks.shared_q_network`, which take precedence over those of the arm.
     """
     units = mtq.study.scaled(80, arm.width)
-    is_normalized = arm.backbone_settings.get("normalization") == "layer"
+    normalization = arm.backbone_settings.get("normalization")
+    if normalization not in (None, "layer"):
+        raise ValueError(f"normalization of arm '{arm.name}' must be 'layer' or None. Received: {normalization!r}.")
+    is_normalized = normalization == "layer"
 
     def layers(inputs: int, activation: str, name: str) -> list[keras.layers.Layer]:
         dense = keras.layers.Dense(

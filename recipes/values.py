@@ -4,9 +4,11 @@
     python recipes/values.py --suite scaled  # return scales, with rewards of very different sizes
 
 The protocol is that of recipes/deramo2020.py. The base arm `mtq` has mtq's best settings there: Double DQN, 2-step
-returns, normalized gradients, and others. Each further arm adds one part. The suite `scaled` multiplies the rewards of
-MountainCar by 100 and those of CarOnHill by 0.01, and compares return scales with normalized and with plain gradients.
-Called again, the recipe makes only the missing runs. recipes/README.md has the scores and the conclusions.
+returns, normalized gradients, and others. Most further arms add one part; `together` and `rainbow` add several,
+those named `sum` have plain gradients, and `munchausen` replaces the targets of Double DQN. The suite `scaled`
+multiplies the rewards of MountainCar by 100 and those of CarOnHill by 0.01, and compares return scales with normalized
+and with plain gradients. Called again, the recipe makes only the missing runs. recipes/README.md has the scores and the
+conclusions.
 """
 
 if __name__ == "__main__":  # import TensorFlow without its notices
@@ -53,7 +55,7 @@ class Options(mtq.settings.StudyRunOptions):
     first_seed: int = 100
     """The first seed; the others follow it. Those below 100 took part in choosing the base arm's settings."""
     arms: list[str] = dataclasses.field(default_factory=list)
-    """The arms to make, by name; by default all."""
+    """The names of the arms; by default all. The base arm is always among them."""
     epochs: int = 50
     """The number of epochs, each of which consists of 1,000 updates and an evaluation over 2,000 steps of each task."""
     out: str = "runs/values"
@@ -146,7 +148,7 @@ def main(options: Options) -> mtq.study.Report | None:
         options: The settings of the study.
 
     Returns:
-        The report; None if other shards have still to make some of the runs, the last of which writes the report.
+        The report; None if other shards have unfinished runs; the one that finishes last writes the report.
     """
     if options.suite not in SUITES:
         raise ValueError(f"suite must be one of {', '.join(SUITES)}. Received: {options.suite!r}.")

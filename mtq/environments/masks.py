@@ -106,7 +106,7 @@ def check_legal(name: str, mask: np.ndarray, actions: np.ndarray, only: np.ndarr
 def warn_of_unused_masks(name: str) -> None:
     """Warns once that an environment returns masks which its task does not use.
 
-    So it is with tasks in files of earlier versions, and where mtq does not find the key in the environment's code.
+    This is so for tasks in files of earlier versions, and if mtq does not find the key in the environment's code.
 
     Args:
         name: The task's name.

@@ -172,7 +172,7 @@ def _step(drivers: Sequence[StepDriver], current: list[TimeStep], actions: list[
 
 
 def _memory(time_step: TimeStep, action: tf.Tensor, ended: TimeStep) -> Memory:
-    """Returns what is stored of a step: from a time step, by actions, to another."""
+    """Returns the step to store: a time step, the actions taken, and the time step that followed."""
     observation, mask = split_observation(time_step.observation)
     next_observation, next_mask = split_observation(ended.observation)
     memory = Memory(observation, action, ended.reward, ended.discount, next_observation, ended.is_last())

@@ -1,4 +1,4 @@
-"""The columns of a replay for what only some tasks store of a step: masks of legal actions, and running returns."""
+"""The columns of a replay for fields that only some tasks' steps have: masks of legal actions, and running returns."""
 
 import math
 

@@ -25,14 +25,14 @@ class PrioritizedSampler(Sampler):
     This is the proportional variant, with independent draws. w_i is the weight of the loss of row i, the maximum is
     over the batch, and N is the number of transitions that can be selected. N and the sum cancel, which leaves
     w_i = (min_j p_j / p_i)^β. A new transition has the largest priority so far, at least 1. Each task and replica has
-    priorities of its own, so that tasks whose errors are large do not displace others.
+    its own priorities, so that tasks with large errors do not displace others.
 
     Args:
         alpha: The exponent α of the priorities, from 0 to 1. With 0 all transitions have the same probability.
         beta: The exponent β of the weights, from 0 to 1, or a `keras.optimizers.schedules` schedule of it over the
-            number of batches that were drawn. With 1 the weights correct the change of the distribution fully. The
+            number of batches that were drawn. 1 fully corrects the bias of the sampling. The
             paper increases β linearly, from 0.4 to 1 at the end of the training.
-        epsilon: The positive number ε, due to which transitions without an error are selected again.
+        epsilon: The positive number ε, which keeps the priority of a transition without an error above 0.
 
     Raises:
         ValueError: A setting is out of its range. The message names it.
@@ -116,7 +116,7 @@ class PrioritizedSampler(Sampler):
         return [*self._tree.tables, *numbers, self._random.state]
 
     def _move(self, first: tf.Tensor, end: tf.Tensor) -> None:
-        """Sets the steps that have a priority: new ones get the largest so far, and others that of 0.
+        """Sets the steps that have a priority: new steps get the largest priority so far, and removed ones 0.
 
         The steps in one of the old and the new range, but not in both, are those between the old and the new first,
         and those between the old and the new end. A round sets the next groups of rows of both, and is enough for one
@@ -144,7 +144,7 @@ class PrioritizedSampler(Sampler):
         self._range.assign(new)
 
     def _groups_between(self, old: tf.Tensor, new: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the first group with rows of the steps between two, `[2]`, and the largest number of such groups.
+        """Returns the first group of the rows between two steps of each pair, `[2]`, and the largest number of groups.
 
         Args:
             old: The first step of each pair or the one after its last, `[2]` int64.

@@ -85,7 +85,7 @@ class SumTree(tf.Module):
 
         Returns:
             The numbers of the entries, `[B]` int32, and their values, `[B]` float32. If these were read afterwards, XLA
-            would copy the table in each turn of a loop, because no later write depends on that read.
+            would copy the table in each iteration of a loop, because no later write depends on that read.
         """
         numbers = tf.unstack(uniform)
         top = tf.reshape(tf.convert_to_tensor(self.tables[-1]), [1, -1, GROUP])
@@ -128,7 +128,8 @@ def _choose(values: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     """
     n = values.shape[1]
     sums = tf.reduce_sum(values[:, :, None] * np.triu(np.ones([n, n], np.float32)), axis=1)  # [B, n]
-    # The product is below the last sum, and so below that of the last value that is not 0: all zeros add nothing.
+    # The product is below the last sum, and so below that of the last value that is not 0: the zeros after it add
+    # nothing.
     is_possible = (sums > (uniform * sums[:, -1])[:, None]) & (values > 0)
     return tf.reduce_min(tf.where(is_possible, tf.range(n), n - 1), axis=1)
 

@@ -1,4 +1,4 @@
-"""`Categorical`: a head with the probabilities of fixed atoms of the return, as of C51."""
+"""`Categorical`: a head that predicts the probabilities of fixed atoms of the return, as in C51."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from mtq.heads.target import Target
 
 @keras.saving.register_keras_serializable("mtq")
 class Categorical(Head):
-    """A head with the probabilities of fixed atoms of each action's return, as of C51. Its loss is `cross_entropy`.
+    """A head that predicts the probabilities of fixed atoms of each action's return, as in C51, by `cross_entropy`.
 
     The outputs are logits. The target is the distribution `r + γ Z` of the next action's return, projected onto the
     atoms. Choose the support so that it holds all returns, or use a return scaling: with `"running"` the default

@@ -14,7 +14,7 @@ from mtq.heads.target import Target
 class Head(keras.layers.Layer, abc.ABC):
     """The last layer of a task's path: it turns N numbers for each action into the action's value.
 
-    While a model is trained it uses the numbers themselves: `targets` and `losses` say what they should be. With a
+    Training uses the numbers themselves: the backups compute their targets, and `losses` compares them. With a
     return scaling, the head computes in normalized units, and its values are converted back to the units of rewards.
 
     Args:
@@ -23,11 +23,13 @@ class Head(keras.layers.Layer, abc.ABC):
     Attributes:
         num_outputs: The number N of numbers for each action; None for a single one, whose axis is left out.
         loss_names: The names of the losses that fit the head, the default first.
+        is_linear: Whether the values are linear in the outputs, as PopArt needs.
         limits: The lowest and the highest value that the head can represent; None if there are none.
     """
 
     is_row_wise = True  # its output for one row depends on that row alone
     loss_names: ClassVar[tuple[str, ...]] = ()
+    is_linear: ClassVar[bool] = False
 
     def __init__(self, return_scaling: Any = None, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})

@@ -1,4 +1,4 @@
-"""`NoisyDense`: a dense layer whose weights are perturbed by learned noise, which makes a greedy policy explore."""
+"""`NoisyDense`: a dense layer whose weights have noise of a learned scale, so that a greedy policy explores."""
 
 import contextlib
 import threading
@@ -32,13 +32,15 @@ def exploration_noise() -> Iterator[None]:
 class NoisyDense(keras.layers.Layer):
     """A dense layer with factorized Gaussian noise on its weights: `x · (W + S ∘ (f(ε) f(ε')ᵀ)) + b + s ∘ f(ε')`.
 
-    The noise vectors ε and ε' are drawn at each call in training mode and at each call that selects actions during
-    training, once for all rows; `f(x) = sign(x) √|x|`. In evaluations and exports there is no noise.
+    The noise vectors ε and ε' are drawn once for all rows: at each call in training mode, at each computation of
+    targets in training, and at each step of acting; `f(x) = sign(x) √|x|`. In evaluations and exports there is no
+    noise.
 
     Args:
         units: The number of outputs.
         activation: The activation function.
-        sigma: The initial standard deviation σ₀ of the noise, which is divided by the root of the number of inputs.
+        sigma: The initial standard deviation σ₀ of the noise, which is divided by the square root of the number of
+            inputs.
         seed: The seed of the noise; None to draw one.
 
     Reference:

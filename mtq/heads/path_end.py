@@ -43,7 +43,7 @@ def end_of(path: keras.Model) -> PathEnd:
 
 
 def linear_weights(layer: keras.layers.Layer | None) -> list[keras.Variable]:
-    """Returns the weights of a layer in which its outputs are linear, so that a factor of them is one of the outputs.
+    """Returns the weights in which a layer's outputs are linear: a factor multiplies both.
 
     Args:
         layer: The layer that computes a head's outputs.

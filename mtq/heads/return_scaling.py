@@ -1,4 +1,4 @@
-"""Scalings of returns, by which tasks whose rewards differ in size are learned alike."""
+"""Scalings of returns, which bring the returns of all tasks to a similar size."""
 
 import abc
 from collections.abc import Mapping
@@ -22,16 +22,16 @@ class ReturnScaling(abc.ABC):
     Attributes:
         initial_statistics: The statistics before the first update, numbers by name.
         num_moments: The number K of numbers that are averaged over the rows of a batch.
-        uses_running_returns: Whether the statistics are those of the running returns of collected episodes. Else they
-            are those of the targets.
-        preserves_outputs: Whether the weights of the layer before the head are changed whenever the statistics change,
+        uses_running_returns: Whether the statistics are those of the running returns of the sampled rows. Otherwise
+            they are those of the targets.
+        preserves_values: Whether the weights of the layer before the head are changed whenever the statistics change,
             so that the action values stay as they are.
     """
 
     initial_statistics: ClassVar[Mapping[str, float]]
     num_moments: ClassVar[int]
     uses_running_returns: ClassVar[bool]
-    preserves_outputs: ClassVar[bool]
+    preserves_values: ClassVar[bool]
 
     @abc.abstractmethod
     def moments(self, statistics: Statistics, values: tf.Tensor) -> tf.Tensor:
@@ -93,9 +93,10 @@ class ReturnScaling(abc.ABC):
 class RunningScale(ReturnScaling):
     """Divides rewards by a running scale of the task's returns when they are sampled.
 
-    The scale is the root mean square of the running returns `G_t = r_t + γ G_{t−1}` of the collected episodes, but
-    large enough that the largest return so far is at most `limit` in normalized units. Rewards are stored as they are,
-    so no stored reward was scaled by old statistics. Until the first reward other than 0 the scale is 1.
+    The scale is the root mean square of the running returns `G_t = r_t + γ G_{t−1}` of the rows of the sampled batches,
+    averaged exponentially, but large enough that the largest of them so far is at most `limit` in normalized units.
+    Rewards are stored as they are, so no stored reward was scaled by old statistics. Until the first reward other than
+    0 the scale is 1.
 
     Args:
         rate: The rate of the exponential average of squared returns, which is corrected for its start as in Adam.
@@ -110,7 +111,7 @@ class RunningScale(ReturnScaling):
     initial_statistics: ClassVar[Mapping[str, float]] = {"second_moment": 0.0, "largest_return": 0.0, "correction": 0.0}
     num_moments = 1
     uses_running_returns = True
-    preserves_outputs = False
+    preserves_values = False
 
     def __init__(self, rate: float = 1e-3, limit: float = 5.0) -> None:
         self.rate = real("rate of RunningScale", rate, above=0, most=1)
@@ -141,7 +142,7 @@ class RunningScale(ReturnScaling):
 
 @keras.saving.register_keras_serializable("mtq")
 class PopArt(ReturnScaling):
-    """Divides targets by their running standard deviation, and preserves the network's outputs (PopArt).
+    """Divides targets by their running standard deviation, and preserves the action values (PopArt).
 
     The mean μ and the variance σ² of the targets are averaged exponentially. Whenever σ changes, the weights of the
     layer before the head are multiplied by `σ_old / σ_new`, in the online and in the target network, so that the action
@@ -149,7 +150,7 @@ class PopArt(ReturnScaling):
 
     In the papers, μ is also subtracted from the targets and, to preserve the outputs, `μ / σ` from the bias of that
     layer. Together these leave the errors as they are, and so the losses and gradients. Here both are left out: values
-    that are small beside μ then lose no digits.
+    much smaller than μ then keep their precision.
 
     Args:
         rate: The rate β of the exponential averages. They start from a mean of 0 and a variance of 1.
@@ -164,7 +165,7 @@ class PopArt(ReturnScaling):
     initial_statistics: ClassVar[Mapping[str, float]] = {"mean": 0.0, "variance": 1.0}
     num_moments = 2
     uses_running_returns = False
-    preserves_outputs = True
+    preserves_values = True
 
     def __init__(self, rate: float = 3e-4, least_scale: float = 1e-4, largest_scale: float = 1e6) -> None:
         self.rate = real("rate of PopArt", rate, above=0, most=1)
@@ -191,11 +192,11 @@ class PopArt(ReturnScaling):
         return tf.clip_by_value(tf.sqrt(statistics["variance"]), self.least_scale, self.largest_scale)
 
     def check_head(self, head: Any) -> None:
-        """Raises a ValueError if the head's values are not linear in its outputs, which alone can be preserved."""
-        if "cross_entropy" in head.loss_names:
+        """Raises a ValueError if the head's values are not linear in its outputs: they could not be preserved."""
+        if not head.is_linear:
             raise ValueError(
                 f"return_scaling of {type(head).__name__} must be 'running' or None, because PopArt preserves the "
-                "values of heads that are linear in their outputs, and a softmax is not. Received: PopArt. Use "
+                "values of heads that are linear in their outputs, and these are not. Received: PopArt. Use "
                 "return_scaling='running', or heads='scalar' or 'quantile'."
             )
 

@@ -1,4 +1,4 @@
-"""`Scalar`: a head with one value for each action, as of the DQN."""
+"""`Scalar`: a head with one value for each action, as in DQN."""
 
 from typing import Any
 
@@ -22,6 +22,7 @@ class Scalar(Head):
     """
 
     loss_names = ("squared", "huber")
+    is_linear = True
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         """Returns the outputs."""

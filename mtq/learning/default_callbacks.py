@@ -107,7 +107,7 @@ def with_defaults(callbacks: Any, verbose: Any, model: keras.Model, validated: S
 
 def _checks(model: keras.Model) -> list[keras.callbacks.Callback]:
     has_limits = bool(getattr(getattr(model, "q_learning", None), "limited", ()))
-    return [StopOnNonFiniteLoss(), CheckTrainableWeights(), *([WarnOfClippedTargets()] if has_limits else [])]
+    return [StopOnNonFiniteLoss(), CheckTrainableWeights(), *([WarnAboutClippedTargets()] if has_limits else [])]
 
 
 def _log_callbacks(
@@ -121,7 +121,7 @@ def _log_callbacks(
     return [FillValidationLogs([*validated, *(name for name in monitors if name.startswith("val_"))]), *added]
 
 
-class WarnOfClippedTargets(keras.callbacks.Callback):
+class WarnAboutClippedTargets(keras.callbacks.Callback):
     """Warns once for each task if many of its targets lie outside the limits that its head can represent."""
 
     def __init__(self) -> None:
@@ -136,10 +136,11 @@ class WarnOfClippedTargets(keras.callbacks.Callback):
                 self._warned.add(task)
                 head = self.model.q_learning.heads[task]
                 low, high = head.limits
+                remedy = f"Give the {type(head).__name__} a wider support (low, high"
+                remedy += ", in normalized units)." if head.return_scaling else "), or use return_scaling='running'."
                 warnings.warn(
-                    f"The support of the head of task '{task}' should hold its returns. Received: targets of which "
-                    f"{share:.0%} lay outside of {low:g} to {high:g} in epoch {epoch + 1} and were clipped. Give the "
-                    f"{type(head).__name__} a wider support (low, high), or use return_scaling='running'.",
+                    f"The support of the head of task '{task}' must contain its returns. Received: {share:.0%} of the "
+                    f"targets of epoch {epoch + 1} outside of {low:g} to {high:g}, which were clipped. {remedy}",
                     stacklevel=2,
                 )
 

@@ -1,6 +1,7 @@
 """Deep Q-learning on a batch of every task: targets, losses, and the gradient of each task's loss."""
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -101,40 +102,50 @@ class QLearning:
         return len(self.limited) + self._scales.num_reduced(num_replicas)
 
     def outputs(
-        self, observations: Mapping[str, Any], *, of_target: bool = False, use_im2col: bool = False
+        self,
+        observations: Mapping[str, Any],
+        *,
+        of_target: bool = False,
+        use_im2col: bool = False,
+        has_noise: bool = False,
     ) -> dict[str, tf.Tensor]:
-        """Computes the outputs from which heads compute action values, with noise but otherwise in inference mode.
+        """Computes the outputs from which heads compute action values, in inference mode.
 
         Args:
             observations: The observations, `{task: [B, …]}`.
             of_target: Whether to compute with the target network instead of the online network.
             use_im2col: Whether to compute convolutions as matrix products of image patches (im2col), which is faster
                 with XLA on a CPU.
+            has_noise: Whether noisy layers draw noise.
 
         Returns:
             The outputs, `{task: [B, num_actions]}` or `{task: [B, num_actions, N]}` float32.
         """
-        with self._target.in_place() if of_target else contextlib.nullcontext(), exploration_noise():
+        noise = exploration_noise() if has_noise else contextlib.nullcontext()
+        with self._target.in_place() if of_target else contextlib.nullcontext(), noise:
             return self._online(observations, call_layer=call_with_im2col if use_im2col else None)
 
-    def targets(self, batch: Batch, *, use_im2col: bool = False) -> dict[str, Target]:
+    def targets(self, batch: Batch, *, use_im2col: bool = False, has_noise: bool = False) -> dict[str, Target]:
         """Computes the targets of the chosen actions' values, in the units of the heads.
 
         Args:
             batch: The batch, `{task: Transition}`.
             use_im2col: Whether to compute convolutions by im2col; see `outputs`.
+            has_noise: Whether noisy layers draw noise, as in training.
 
         Returns:
             The targets by task.
         """
+        outputs_of = functools.partial(self.outputs, use_im2col=use_im2col, has_noise=has_noise)
         observations = {name: batch[name].next_observation for name in self._names}
-        outputs_t = self.outputs(observations, of_target=True, use_im2col=use_im2col)
+        outputs_t = outputs_of(observations, of_target=True)
         rewards = {name: batch[name].reward / self._scales.scale(name) for name in self._names}
         if self.munchausen is not None:
-            return self._soft_targets(batch, rewards, outputs_t, self.munchausen, use_im2col)
+            outputs_tm1 = outputs_of({name: batch[name].observation for name in self._names}, of_target=True)
+            return self._soft_targets(batch, rewards, outputs_tm1, outputs_t, self.munchausen)
         selectors: dict[str, Any] = dict.fromkeys(self._names)
         if self.double:
-            outputs = self.outputs(observations, use_im2col=use_im2col)
+            outputs = outputs_of(observations)
             selectors = {name: self.heads[name].values(outputs[name]) for name in self._names}
         return {
             name: self.heads[name].greedy_backup(
@@ -151,12 +162,10 @@ class QLearning:
         self,
         batch: Batch,
         rewards: Mapping[str, tf.Tensor],
+        outputs_tm1: Mapping[str, tf.Tensor],
         outputs_t: Mapping[str, tf.Tensor],
         munchausen: Munchausen,
-        use_im2col: bool,
     ) -> dict[str, Target]:
-        observations = {name: batch[name].observation for name in self._names}
-        outputs_tm1 = self.outputs(observations, of_target=True, use_im2col=use_im2col)
         targets = {}
         for name in self._names:
             head, rows = self.heads[name], batch[name]
@@ -218,7 +227,7 @@ class QLearning:
             The gradients, the quantities and the errors.
         """
         self._scales.observe_returns(batch)
-        targets = self._scales.observe_targets(self.targets(batch, use_im2col=use_im2col))
+        targets = self._scales.observe_targets(self.targets(batch, use_im2col=use_im2col, has_noise=True))
         with TaskGradientTape(variables, self._paths, use_im2col) as tape:
             observations = {name: batch[name].observation for name in self._names}
             outputs = self._online(observations, training=True, call_layer=tape)

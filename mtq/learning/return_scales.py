@@ -37,7 +37,7 @@ class ReturnScales:
             optimizer: The optimizer; None if it is not known yet.
         """
         for number, name in enumerate(self._paths):
-            if name in self._ends and _scaling(self._ends[name].head).preserves_outputs:
+            if name in self._ends and _scaling(self._ends[name].head).preserves_values:
                 _check_preservable(name, number, self._ends[name], self._paths)
                 _check_average(name, optimizer)
 
@@ -45,7 +45,7 @@ class ReturnScales:
         """Returns the tasks whose statistics are those of running returns, or those of targets.
 
         Args:
-            of_running_returns: Which of them.
+            of_running_returns: If True, the tasks whose scale follows from running returns; otherwise from targets.
         """
         ends = self._ends.items()
         return [name for name, end in ends if _scaling(end.head).uses_running_returns is of_running_returns]
@@ -73,7 +73,7 @@ class ReturnScales:
                 raise ValueError(
                     f"A batch of task '{name}' must have a running_return for its return_scaling. Received: a "
                     "Transition without one. Train on the batches of an mtq.Experience, or give each row the "
-                    "discounted sum of its episode's rewards so far, by mtq.value_learning.with_fields."
+                    "running return G_t = r_t + γ G_{t−1} of its episode, by mtq.value_learning.with_fields."
                 )
         self._update({name: vl.field_of(batch[name], "running_return") for name in names})
 
@@ -95,7 +95,7 @@ class ReturnScales:
         return rescaled
 
     def scale(self, name: str) -> tf.Tensor | float:
-        """Returns the scale of a task's returns, a float32 scalar, by which its head's units are those of rewards.
+        """Returns the scale of a task's returns, a float32 scalar, which converts its head's units to those of rewards.
 
         Args:
             name: The task.
@@ -132,7 +132,7 @@ class ReturnScales:
         after = scaling.scale(updated)
         for key, value in updated.items():
             self._assign_in_both(head.statistics[key], value, value)
-        if scaling.preserves_outputs:
+        if scaling.preserves_values:
             for variable in linear_weights(self._ends[name].layer):
                 (of_target,) = self._target_network.values_of([variable])
                 factor = before / after
@@ -185,7 +185,7 @@ def _check_preservable(name: str, number: int, end: PathEnd, paths: TaskPaths) -
     if variables and all(tasks == (number,) for tasks in paths.tasks_of(variables)):
         return
     if variables:
-        received += " of several tasks, or one that is frozen"
+        received += " that several tasks share, or whose weights are frozen"
     raise ValueError(
         f"The layer before the head of task '{name}' must be a Dense, NoisyDense or DuelingHead of this task alone, "
         f"without an activation, so that PopArt can preserve its outputs. Received: {received}. Build "

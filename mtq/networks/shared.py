@@ -52,8 +52,7 @@ def shared_q_network(
         heads: The heads, which determine how the outputs describe the return of an action and by which loss they are
             trained: `"scalar"`, `"categorical"` (C51), `"hl_gauss"`, `"quantile"` (QR-DQN), an `mtq.heads.Head`, or a
             dict with one for each task. A list of integers means scalar heads with these `head_units`.
-        dueling: Whether the outputs of each head are computed from those of a state and of advantages, by a
-            `mtq.heads.DuelingHead`.
+        dueling: Whether each head has a dueling architecture, by a `mtq.heads.DuelingHead`.
         seed: The seed of the weights, which then do not depend on any other random state; None to draw them from
             Keras's global generator. A layer that already has weights, such as a trained backbone or one built with an
             input shape, keeps them.
@@ -65,8 +64,8 @@ def shared_q_network(
             task.
         return_scaling: The scaling of returns: None, `"running"` for a running scale of each task's returns,
             `"popart"`, an `mtq.heads.ReturnScaling`, or a dict with one for each task.
-        noisy: Whether the layers of the heads are `mtq.heads.NoisyDense`, whose noise explores in place of random
-            actions. Other layers may be `NoisyDense` too.
+        noisy: Whether the layers of the heads are `mtq.heads.NoisyDense`. Their noise explores: also pass
+            `exploration=0.0` to `Experience`. Other layers may be `NoisyDense` too.
 
     Returns:
         A functional model `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`. Its layer `"backbone"`

@@ -106,7 +106,7 @@ def train(
 
 
 def with_choices(options: Options, tasks: TaskSet) -> Options:
-    """Returns the options with values for those that mtq chooses: of the run to be resumed, or else for the tasks.
+    """Returns the options with those filled in that mtq chooses: from the run to be resumed, or else by the tasks.
 
     Args:
         options: The options.

@@ -50,15 +50,15 @@ class LearningOptions(Declaration):
     dueling: bool = option(False, passed_to="network")
     """Whether to use dueling heads."""
     noisy: bool = option(False, passed_to="network")
-    """Whether the layers of the heads are noisy; then give ε = 0 (--initial-epsilon, --final-epsilon)."""
+    """Whether the layers of the heads are noisy. Their noise explores, so set the initial and the final ε to 0."""
     return_scaling: str | None = option(None, choices=RETURN_SCALINGS, passed_to="network")
     """The scaling of returns: running, by a running scale of each task's returns, or popart; by default none."""
     normalization: str | None = option(None, choices=NORMALIZATIONS, passed_to="backbone")
-    """The normalization after each layer of the backbone, layer or rms; by default none, but in bro_net."""
+    """The normalization before each activation of the backbone, layer or rms; by default none. bro_net has its own."""
     sampler: str | None = option(None, choices=SAMPLERS, alias="replay", passed_to="experience")
     """The sampling of transitions from the replay: uniform, the default, or prioritized by their errors."""
     preset: str | None = option(None, choices=tuple(PRESETS))
-    """The name of a set of options, rainbow; other options that contradict it are refused."""
+    """The preset, a named set of options: rainbow. Other options must not contradict it."""
     n_step: int = option(1, least=1, passed_to="experience")
     """The number of steps of an n-step return."""
     target_update_period: int = option(100, least=1, passed_to="model")
@@ -78,7 +78,7 @@ class LearningOptions(Declaration):
     exploration_steps: int = option(10_000, least=1)
     """The number of environment steps of each task in which ε decreases linearly."""
     repeat_exponent: float | None = option(None, above=1)
-    """The exponent of the zeta distribution by which random actions are repeated, as 2; by default none is repeated."""
+    """The exponent of the zeta distribution by which random actions are repeated, such as 2; by default they are not."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,6 @@ class CombinationOptions(Declaration):
     aggregator: str = option("normalized_sum")
     """The aggregator that combines the tasks' gradients."""
     loss_weights: str | None = option(None, metavar="WEIGHTS")
-    """The weights of the tasks' losses, task=weight,... or a JSON object; by default the weights of the tasks."""
+    """The weights of the tasks' losses, task=weight,... or a JSON object; by default each task's own weight."""
     weighting: str | None = option(None, excludes="loss_weights")
     """The weighting that adapts the weights of the tasks' losses, such as famo; by default they are constant."""

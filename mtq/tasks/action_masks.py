@@ -59,7 +59,7 @@ class MaskInInfo(gymnasium.Wrapper):
         return self._split(answer) if isinstance(answer, tuple | list) and len(answer) == 5 else answer
 
     def _split(self, answer: Any) -> Any:
-        """Moves the mask of an answer of the right length. What else is wrong with it is reported by who reads it."""
+        """Moves the mask of an answer of the right length. The caller reports other errors in it."""
         observation, *others, info = answer
         if not isinstance(observation, Mapping) or not isinstance(info, dict):
             return answer

@@ -2,8 +2,9 @@
 
 The names of variables give their time: `q_tm1` are the action values at the earlier step, `a_tm1` is the action taken
 there, `r_t` and `discount_t` are the reward and the discount that followed, and `q_t` are the action values at the
-later step. The discount is 0 at a true terminal, so that nothing is bootstrapped past it, and γ at a time limit. B is
-the batch size, A the number of actions, N the number of atoms, bins or quantiles of a distribution of returns.
+later step. The discount is 0 at a true terminal, so that nothing is bootstrapped past it, and γ otherwise, also at a
+time limit. B is the batch size, A the number of actions, N the number of atoms, bins or quantiles of a distribution of
+returns.
 """
 
 from mtq.value_learning.distributions import (

@@ -25,7 +25,7 @@ def select_distributions(outputs: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
 def categorical_projection(z_t: tf.Tensor, p_t: tf.Tensor, support: tf.Tensor) -> tf.Tensor:
     """Projects distributions onto the atoms of a support.
 
-    The probability of an atom between two atoms of the support is divided among them in proportion to its nearness.
+    The probability of an atom between two atoms of the support is split between them by linear interpolation.
     What lies outside the support counts for its first or last atom.
 
     Args:
@@ -57,10 +57,10 @@ def categorical_projection(z_t: tf.Tensor, p_t: tf.Tensor, support: tf.Tensor) -
 
 
 def histogram_probabilities(y: tf.Tensor, edges: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
-    """Computes the probabilities of the bins of a histogram under normal distributions, cut off at its ends.
+    """Computes the probabilities of the bins of a histogram under normal distributions that are truncated to its range.
 
-    The probability of bin i is `(Φ((e_{i+1} − y) / σ) − Φ((e_i − y) / σ)) / Z`, where Φ is the normal distribution
-    function and Z makes the sum 1. A mean outside the histogram is moved to its nearest end.
+    The probability of bin i is `(Φ((e_{i+1} − y) / σ) − Φ((e_i − y) / σ)) / Z`, where Φ is the standard normal
+    distribution function and Z makes the sum 1. Means are clipped to the range of the histogram.
 
     Args:
         y: The means of the normal distributions, `[B]` float32.

@@ -42,7 +42,7 @@ def munchausen_bonus(
         a_tm1: The actions taken, `[B]` int32.
         temperature: The temperature τ of the soft policy, greater than 0.
         alpha: The factor α, from 0 to 1.
-        lowest: The value below which the logarithm is clipped, less than 0.
+        lowest: The value below which `τ log π` is clipped, at most 0.
         mask_tm1: The legal actions at the observations, `[B, A]` bool; None if all are legal.
 
     Returns:

@@ -11,7 +11,7 @@ def random_actions(uniform: tf.Tensor, num_actions: int, mask: tf.Tensor | None 
     Args:
         uniform: The uniform random numbers from `[0, 1)`, `[B]` float32.
         num_actions: The number of actions A.
-        mask: Whether each action is legal, `[B, A]` bool; None if all are. Where all are, the actions are those without
+        mask: Whether each action is legal, `[B, A]` bool; None if all are. If all are, the actions are those without
             a mask.
 
     Returns:

@@ -35,8 +35,8 @@ OPTIONAL_FIELDS = ("weight", "action_mask", "next_action_mask", "running_return"
 `weight`: the factors of the rows' losses, `[B]` float32, such as the importance weights of prioritized replay.
 `action_mask`, `next_action_mask`: whether each action is legal at the observations and at the next observations,
 `[B, num_actions]` bool.
-`running_return`: the discounted sums of the rewards from the start of each episode to its row's step, `[B]` float32,
-from which `mtq.heads.RunningScale` computes the scale of returns.
+`running_return`: the running returns `G_t = r_t + γ G_{t−1}` of each row's episode, 0 before its first step, `[B]`
+float32, from which `mtq.heads.RunningScale` computes the scale of returns.
 """
 
 
@@ -48,7 +48,8 @@ def with_fields(transition: Any, **fields: Any) -> Any:
         **fields: The fields by name, those of `OPTIONAL_FIELDS`.
 
     Returns:
-        A named tuple of the fields of `Transition` and the others. Those of the same fields have the same class.
+        A named tuple of the fields of `Transition` and the others. Transitions with the same fields have the same
+        class.
 
     Raises:
         ValueError: A field is unknown.

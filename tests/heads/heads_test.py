@@ -233,8 +233,12 @@ def test_noise_is_off_but_in_training_and_acting():
     assert len({array.tobytes() for array in [*loud, quiet[0]]}) == 4
     np.testing.assert_array_equal(loud[0][0], loud[0][1])  # all rows have the same noise
     np.testing.assert_array_equal(model.act("task_0", np.ones([4, 3])), np.argmax(quiet[0], axis=1))
-    targets = [model.q_learning.outputs(x, of_target=True)["task_0"].numpy() for _ in range(2)]
-    assert not np.array_equal(*targets)
+    for has_noise in (False, True):
+        targets = [model.q_learning.outputs(x, of_target=True, has_noise=has_noise)["task_0"].numpy() for _ in range(2)]
+        assert np.array_equal(*targets) is not has_noise
+    model.compile("adam")
+    batch = random_batch(tasks, 8)
+    assert model.test_on_batch(batch) == model.test_on_batch(batch)
 
 
 @pytest.mark.thorough

@@ -206,7 +206,7 @@ def own_network(layer):
 @pytest.mark.parametrize(
     ("layer", "received"),
     [
-        (keras.layers.Dense(2), "Received: Dense of several tasks"),
+        (keras.layers.Dense(2), "Received: Dense that several tasks share"),
         (keras.layers.Dense(2, "tanh"), "Received: Dense"),
     ],
 )
@@ -269,7 +269,7 @@ def test_a_support_that_is_too_small_is_told():
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), heads=heads, seed=0), tasks)
     model.compile("adam")
     batches = mtq.Experience(model, warmup_steps=20).batches(8)
-    with pytest.warns(UserWarning, match=r"targets of which 100% lay outside of 0 to 0.5 in epoch 1 .*return_scaling="):
+    with pytest.warns(UserWarning, match=r"100% of the targets of epoch 1 outside of 0 to 0.5, .*return_scaling="):
         model.fit(batches, epochs=2, steps_per_epoch=2, verbose=0)
 
 

@@ -100,7 +100,7 @@ class Arm:
         return {name: self.settings[name] for name in names if name in self.settings}
 
     def with_network_settings(self, common: Protocol) -> "Arm":
-        """Returns the arm with those settings of the study's protocol that concern the network, if it has no others.
+        """Returns the arm with the protocol's settings of the network filled in where the arm has none.
 
         Args:
             common: The study's protocol.
@@ -110,7 +110,7 @@ class Arm:
         return Arm(**{**usual, **self.get_config()}) if usual else self
 
     def without(self, setting: str) -> "Arm":
-        """Returns the arm without one of its settings, for which it then has the study's.
+        """Returns the arm without one of its settings, so that the protocol's value applies.
 
         Args:
             setting: The name of the setting.

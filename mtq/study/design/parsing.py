@@ -26,7 +26,7 @@ def parse_arm(text: str, **usual: Any) -> Arm:
 
     Args:
         text: The text, which becomes the arm's name.
-        usual: Arguments of the arm that no part sets.
+        usual: The arguments that are used where no part sets them.
 
     Raises:
         ValueError: A part is unknown, two parts set the same argument, or the loss is unknown.
