@@ -78,7 +78,7 @@ class LearningOptions(Declaration):
     exploration_steps: int = option(10_000, least=1)
     """The number of environment steps of each task in which ε decreases linearly."""
     repeat_exponent: float | None = option(None, above=1)
-    """The exponent of the zeta distribution by which random actions are repeated, such as 2; by default they are not."""
+    """The exponent of the zeta distribution by which random actions are repeated, such as 2; by default none are."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
