@@ -13,6 +13,7 @@ if __name__ == "__main__":  # import TensorFlow without its notices
     run_path(str(Path(__file__).with_name("quiet.py")))
 
 import dataclasses
+import functools
 import subprocess
 import sys
 from typing import Any
@@ -50,7 +51,7 @@ class Options(mtq.settings.TrainingOptions):
 
 def make_network(tasks: mtq.TaskSet, options: Options) -> keras.Model:
     """Returns the network."""
-    return mtq.runs.make_network(tasks, options, mtq.networks.mlp([128, 128]))
+    return mtq.runs.make_network(tasks, options, functools.partial(mtq.networks.mlp, [128, 128]))
 
 
 def make_optimizer(options: Options) -> keras.optimizers.Optimizer:

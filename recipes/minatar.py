@@ -85,7 +85,7 @@ PUBLISHED: dict[str, Any] = {
 
 def make_network(tasks: mtq.TaskSet, options: Options) -> keras.Model:
     """Returns the network."""
-    return mtq.runs.make_network(tasks, options, mtq.networks.minatar_cnn())
+    return mtq.runs.make_network(tasks, options, mtq.networks.minatar_cnn)
 
 
 def make_optimizer(options: Options) -> keras.optimizers.Optimizer:

@@ -1,7 +1,7 @@
 """Batches of an experience, drawn within a graph by `fit`, or eagerly by a loop or a dataset."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -203,9 +203,12 @@ class Batches:
         return getattr(self.as_dataset(), name)
 
     def _applied(self, batch: Batch) -> Batch:
+        mapped = batch
         for function in self._functions:
-            batch = function(batch)
-        return batch
+            mapped = function(mapped)
+        if self._functions:
+            _check_weights_kept(batch, mapped)
+        return mapped
 
     def _with_weight(self, name: str, transition: vl.Transition) -> vl.Transition:
         return vl.with_fields(transition, weight=tf.ones(self._num_rows)) if self._has_weights(name) else transition
@@ -234,6 +237,17 @@ class Batches:
         draw = kept(lambda: next(batches), in_graph=True)
         while True:
             yield draw()
+
+
+def _check_weights_kept(batch: Batch, mapped: Any) -> None:
+    """Raises a ValueError if the function of `map` has dropped the weights of a task's rows."""
+    for name, rows in batch.items():
+        given: Any = mapped.get(name) if isinstance(mapped, Mapping) else None
+        if vl.is_transition(given) and "weight" in rows._fields and "weight" not in given._fields:
+            raise ValueError(
+                f"The function of map must keep the weight of each row that the sampler of task '{name}' gives. "
+                "Received: a Transition without weights. Change fields with rows._replace(reward=…)."
+            )
 
 
 def _endless(dataset: tf.data.Dataset) -> tf.data.Dataset:

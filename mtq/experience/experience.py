@@ -17,8 +17,9 @@ from mtq.experience.batches import Batches
 from mtq.experience.collection_statistics import CollectionStatistics
 from mtq.experience.q_model import QModel, check_specs
 from mtq.experience.replica_experience import MakePolicy, MakeReplay, Parts, ReplicaExperience, Share
+from mtq.heads import NoisyDense
 from mtq.interfaces import ReplayBuffer
-from mtq.keras_internals import supports_jit
+from mtq.keras_internals import flatten_layers, supports_jit
 from mtq.tasks import Task, TaskSet, check_tasks
 
 _SMALLEST_RATIO = 1e-4
@@ -44,7 +45,8 @@ class Experience:
             or to train with other environments of the same shapes. `Experience(tasks, model)` works too.
         exploration: The probability ε of a random action: a number, a `keras.optimizers.schedules` schedule over a
             task's environment steps after the warm-up, a `mtq.exploration.EpsilonGreedy`, or a dict of them by
-            task. By default `mtq.exploration.linear()`, from 1 to 0.05 in 10,000 steps.
+            task. By default `mtq.exploration.linear()`, from 1 to 0.05 in 10,000 steps, or 0 if the network has layers
+            whose noise explores, `mtq.heads.NoisyDense`.
         replay_capacity: The number of environment steps that are stored of each task.
         warmup_steps: The number of environment steps of each task with random actions before the first update, rounded
             up to a multiple of the task's `num_envs`.
@@ -117,6 +119,8 @@ class Experience:
                 f"overlap=True. Received: {steps_per_update}, for "
                 f"{ ({name: task.num_envs for name, task in tasks.items()}) }. Change steps_per_update or num_envs."
             )
+        if exploration is None and _is_noisy(model):
+            exploration = 0.0
         explorations = exploration_lib.by_task(exploration, tasks)
         for task in tasks.values():
             self._check_warmup(task, share)
@@ -303,6 +307,10 @@ def _in_order(model: Any, tasks: Any) -> tuple[QModel, TaskSet]:
         )
     check_specs(tasks, model)
     return model, tasks
+
+
+def _is_noisy(model: QModel) -> bool:
+    return any(isinstance(layer, NoisyDense) for layer in flatten_layers(model.network))
 
 
 def _parts(replay: Any, sampler: Any, policy: Any, exploration: Any, tasks: TaskSet) -> Parts:

@@ -71,9 +71,8 @@ def learned_rewards(task: Task, reward: tf.Tensor) -> tf.Tensor:
 
 def _further(fields: Mapping[str, tf.Tensor], position: tf.Tensor | None) -> dict[str, tf.Tensor]:
     """Returns the further fields of transitions from those of their steps, `[B, n, …]`."""
-    return {
-        name: _at(values, position) if name.startswith("next_") else values[:, 0] for name, values in fields.items()
-    }
+    of_last_steps = ("next_action_mask", "running_return")  # the latter has all rewards of the row
+    return {name: _at(values, position) if name in of_last_steps else values[:, 0] for name, values in fields.items()}
 
 
 def _returns(

@@ -43,7 +43,7 @@ class Categorical(Head):
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the expected returns of the distributions with the given logits."""
-        return tf.reduce_sum(tf.nn.softmax(outputs) * self._support, axis=-1)
+        return vl.mean_of_logits(outputs, self._support)
 
     def losses(self, target: Target, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the cross-entropies."""

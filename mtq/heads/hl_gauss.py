@@ -56,7 +56,7 @@ class HLGauss(Head):
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the means of the histograms with the given logits."""
-        return tf.reduce_sum(tf.nn.softmax(outputs) * self._centers, axis=-1)
+        return vl.mean_of_logits(outputs, self._centers)
 
     def losses(self, target: Target, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the cross-entropies."""

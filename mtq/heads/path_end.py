@@ -8,7 +8,7 @@ from mtq.heads.dueling import DuelingHead
 from mtq.heads.head import Head
 from mtq.heads.noisy import NoisyDense
 from mtq.heads.scalar import Scalar
-from mtq.keras_internals import LayerCall, calls_of
+from mtq.keras_internals import LayerCall, calls_of, flatten_layers
 
 
 class PathEnd(NamedTuple):
@@ -31,15 +31,29 @@ def end_of(path: keras.Model) -> PathEnd:
 
     Args:
         path: A functional model `observation` → `q_values`.
+
+    Raises:
+        ValueError: The path has a head that is not its last layer.
     """
     made_by = {id(tensor): call for call in calls_of(path) for tensor in call.outputs}
     last = made_by.get(id(path.outputs[0]))
     if last is None or not isinstance(last.layer, Head):
+        _check_no_head(path)
         return PathEnd(Scalar(), path.outputs[0], None if last is None else last.layer)
     before: LayerCall | None = made_by.get(id(last.inputs[0]))
     while before is not None and isinstance(before.layer, keras.layers.Reshape):
         before = made_by.get(id(before.inputs[0]))
     return PathEnd(last.layer, last.inputs[0], None if before is None else before.layer)
+
+
+def _check_no_head(path: keras.Model) -> None:
+    heads = [layer for layer in flatten_layers(path) if isinstance(layer, Head)]
+    if heads:
+        raise ValueError(
+            "A head must be the last layer of a task's path, and called on symbolic tensors of the network itself. "
+            f"Received: '{heads[0].name}' ({type(heads[0]).__name__}) before other layers, or inside of another model. "
+            "Call it last: q_values = head(outputs)."
+        )
 
 
 def linear_weights(layer: keras.layers.Layer | None) -> list[keras.Variable]:

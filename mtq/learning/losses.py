@@ -49,19 +49,16 @@ class ValueLoss:
         self.loss = loss if is_known else _keras_loss(loss)
 
     def check(self, heads: Mapping[str, Head]) -> None:
-        """Raises a ValueError if the loss does not fit the head of a task.
+        """Raises a ValueError if the loss fits the head of no task. Heads that it does not fit have their default.
 
         Args:
             heads: The heads by task.
         """
-        if self.loss is None:
+        if self.loss is None or any(self._fits(head) for head in heads.values()):
             return
         for name, head in heads.items():
-            fits = self.loss in head.loss_names if isinstance(self.loss, str) else isinstance(head, Scalar)
-            if fits:
-                continue
             wanted = " or ".join(repr(loss) for loss in head.loss_names)
-            wanted += ", or a Keras loss of targets and values," if isinstance(head, Scalar) else ""
+            wanted += ", or a Keras loss of targets and values," if learns_errors(head) else ""
             raise ValueError(
                 f"loss must fit the head of task '{name}', a {type(head).__name__}, whose loss is {wanted}. Received: "
                 f"{self.loss!r}. Leave loss out, or build the network with other heads."
@@ -79,7 +76,7 @@ class ValueLoss:
         Returns:
             The mean loss and the losses of the rows.
         """
-        if isinstance(head, Scalar):
+        if learns_errors(head):
             return RowLosses(self.of_values(target.encoded, outputs, weight), None)
         losses = head.losses(target, outputs)
         return RowLosses(tf.reduce_mean(losses if weight is None else losses * weight), losses)
@@ -96,12 +93,15 @@ class ValueLoss:
             The mean loss, a float32 scalar.
         """
         if self.loss is None or isinstance(self.loss, str):
-            losses = _OF_ERRORS[self.loss or "squared"](targets - values)
+            losses = _OF_ERRORS.get(self.loss or "", vl.squared)(targets - values)
             return tf.reduce_mean(losses if weight is None else losses * weight)
         # The dtype of the user's loss may be another.
         loss = tf.cast(tf.reduce_mean(self._keras_losses(targets[:, None], values[:, None], weight)), tf.float32)
         # Keras sums the losses of the replicas, so its losses divide by their number. mtq averages them instead.
         return loss * num_replicas() if num_replicas() > 1 and self._is_reduced() else loss
+
+    def _fits(self, head: Head) -> bool:
+        return self.loss in head.loss_names if isinstance(self.loss, str) else learns_errors(head)
 
     def _keras_losses(self, targets: tf.Tensor, values: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
         loss: Any = self.loss
@@ -125,6 +125,15 @@ class ValueLoss:
         if type(self.loss) is keras.losses.Huber:  # in Keras 3.15, its own config leaves delta out
             config["config"] = {**config["config"], "delta": _delta(self.loss)}
         return config
+
+
+def learns_errors(head: Head) -> bool:
+    """Whether a head is trained on temporal-difference errors, by any loss of these, and not by `losses` of its own.
+
+    Args:
+        head: The head.
+    """
+    return isinstance(head, Scalar) and type(head).losses is Scalar.losses
 
 
 def _delta(loss: keras.losses.Huber) -> float:

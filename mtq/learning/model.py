@@ -13,14 +13,14 @@ from mtq.distribution.checks import check_optimizer
 from mtq.distribution.replicas import draws_on_host
 from mtq.experience.q_model import QValues
 from mtq.export import export
-from mtq.heads import Scalar, exploration_noise
+from mtq.heads import exploration_noise
 from mtq.joint.devices import is_on_cpu
 from mtq.joint.network import JointNetwork
 from mtq.joint.state_probe import check_layers
 from mtq.joint.xla import has_convolutions, xla_pays, xla_pays_for_update
 from mtq.keras_internals import own_metrics, supports_jit
 from mtq.learning.batch_checks import as_transition, check_values, with_assertions
-from mtq.learning.losses import ValueLoss
+from mtq.learning.losses import ValueLoss, learns_errors
 from mtq.learning.munchausen import Munchausen, get_munchausen
 from mtq.learning.q_learning import Batch, QLearning
 from mtq.learning.target_network import TargetNetwork
@@ -217,10 +217,10 @@ class MultiTaskDQN(Training):
         weighting = weightings.get(loss_weights)
         weighting.check(self.tasks)
         aggregator = aggregators.get(aggregator)
-        has_scalar_heads = all(isinstance(head, Scalar) for head in self.q_learning.heads.values())
+        has_scalar_heads = all(learns_errors(head) for head in self.q_learning.heads.values())
         self.td_loss = ValueLoss("squared" if loss is None and has_scalar_heads else loss)
         self.td_loss.check(self.q_learning.heads)
-        self.q_learning.check(optimizer)
+        self.q_learning.scales.check_optimizer(optimizer)
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,
@@ -300,12 +300,15 @@ class MultiTaskDQN(Training):
         """
         self.compiled_state.check()
         check_lora(self.network)
+        self.q_learning.scales.check_network()
         self._prepare_first_update()
         self.is_in_step = True
 
     def _prepare_first_update(self) -> None:
         if tf.executing_eagerly() and not int(self.updates.numpy()) and not self.target_network.was_set:
             self.sync_target_network()
+        if tf.executing_eagerly():
+            self.q_learning.scales.align_target()
 
     @property
     def weights(self) -> list[keras.Variable]:
@@ -369,6 +372,7 @@ class MultiTaskDQN(Training):
         check_batch_arguments(y, sample_weight, method="a batch")
         batch = self._checked_batch(batch)
         self.compiled_state.check()  # for custom training loops; fit checks before
+        self.q_learning.scales.check_network()
         if not self.is_in_step and not tf.distribute.has_strategy():
             with tf.init_scope():
                 self._prepare_first_update()
@@ -398,7 +402,7 @@ class MultiTaskDQN(Training):
 
     def update_target_network(self) -> None:
         """Updates the target network after an update: copies the network if a copy is due, or moves toward it by τ."""
-        target, online = self.target_network.variables, self.network.variables
+        target, online = self.target_network.weights, self.network.weights  # without the states of random numbers
         if self.target_update_tau is not None:
             soft_update(target, online, self.target_update_tau)
         else:

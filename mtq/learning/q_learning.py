@@ -76,17 +76,14 @@ class QLearning:
         ends = {name: end_of(path) for name, path in paths.items()}
         self.heads = {name: end.head for name, end in ends.items()}
         self.limited = tuple(name for name, head in self.heads.items() if head.limits is not None)
-        self._scales = ReturnScales(ends, paths, target_network)
+        self._scales = ReturnScales(ends, target_network)
         self._online = JointNetwork(paths, {name: end.outputs for name, end in ends.items()})
         self._target = target_network
 
-    def check(self, optimizer: Any) -> None:
-        """Raises a ValueError if a return scaling does not fit the network as it is now, or the optimizer.
-
-        Args:
-            optimizer: The optimizer.
-        """
-        self._scales.check(optimizer)
+    @property
+    def scales(self) -> ReturnScales:
+        """The scales of the tasks' returns."""
+        return self._scales
 
     @property
     def running_returns(self) -> list[str]:
@@ -123,7 +120,8 @@ class QLearning:
         """
         noise = exploration_noise() if has_noise else contextlib.nullcontext()
         with self._target.in_place() if of_target else contextlib.nullcontext(), noise:
-            return self._online(observations, call_layer=call_with_im2col if use_im2col else None)
+            outputs = self._online(observations, call_layer=call_with_im2col if use_im2col else None)
+        return {name: tf.cast(of_task, tf.float32) for name, of_task in outputs.items()}
 
     def targets(self, batch: Batch, *, use_im2col: bool = False, has_noise: bool = False) -> dict[str, Target]:
         """Computes the targets of the chosen actions' values, in the units of the heads.
@@ -238,6 +236,7 @@ class QLearning:
 
     def _rows(self, name: str, batch: vl.Transition, target: Target, outputs: tf.Tensor, loss: ValueLoss) -> _Rows:
         head = self.heads[name]
+        outputs = tf.cast(outputs, tf.float32)  # those of the user's own layers may be of half precision
         chosen = head.chosen(outputs, batch.action)
         of_rows = loss(head, target, chosen, vl.field_of(batch, "weight"))
         td_errors = target.value - head.values(chosen)

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mtq import value_learning as vl
 from mtq.distribution.replicas import num_replicas, on_means
 from mtq.heads import Head, PathEnd, ReturnScaling, Target, linear_weights
 from mtq.learning.target_network import TargetNetwork
-from mtq.networks.paths import TaskPaths
 
 
 class ReturnScales:
@@ -18,28 +18,66 @@ class ReturnScales:
 
     Args:
         ends: The ends of the tasks' paths.
-        paths: The tasks' paths through the online network.
         target_network: The target network, whose statistics are always those of the online network.
 
     Raises:
-        ValueError: The outputs of a head cannot be preserved, because they are not linear in weights of the task.
+        ValueError: Several tasks share a head that has a return scaling.
     """
 
-    def __init__(self, ends: Mapping[str, PathEnd], paths: TaskPaths, target_network: TargetNetwork) -> None:
+    def __init__(self, ends: Mapping[str, PathEnd], target_network: TargetNetwork) -> None:
         self._ends = {name: end for name, end in ends.items() if end.head.return_scaling is not None}
-        self._target_network, self._paths = target_network, paths
-        self.check()
+        self._target_network = target_network
+        for name, end in self._ends.items():
+            sharing = [other for other, other_end in ends.items() if other_end.head is end.head]
+            if len(sharing) > 1:
+                raise ValueError(
+                    "A head with a return_scaling must belong to one task, because its statistics are those of the "
+                    f"task's returns. Received: '{end.head.name}' of the tasks {sharing}. Make a head for each task "
+                    f"({name}: head.copy(name))."
+                )
 
-    def check(self, optimizer: keras.optimizers.Optimizer | None = None) -> None:
-        """Raises a ValueError if the outputs of a head that has PopArt cannot be preserved.
+    def check_network(self) -> None:
+        """Raises a ValueError if the values of a head that has PopArt cannot be preserved."""
+        layers = [end.layer for end in self._ends.values()]
+        for name, end in self._ends.items():
+            if _scaling(end.head).preserves_values and (
+                not linear_weights(end.layer) or sum(layer is end.layer for layer in layers) > 1
+            ):
+                raise ValueError(
+                    f"The layer before the head of task '{name}' must be a Dense, NoisyDense or DuelingHead of this "
+                    "task alone, without an activation, LoRA or quantization, so that PopArt preserves its values. "
+                    f"Received: {type(end.layer).__name__} '{getattr(end.layer, 'name', None)}'. Build the network by "
+                    "mtq.networks.shared_q_network(return_scaling='popart')."
+                )
+
+    def check_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Raises a ValueError if the optimizer averages weights that PopArt rescales.
 
         Args:
-            optimizer: The optimizer; None if it is not known yet.
+            optimizer: The optimizer.
         """
-        for number, name in enumerate(self._paths):
-            if name in self._ends and _scaling(self._ends[name].head).preserves_values:
-                _check_preservable(name, number, self._ends[name], self._paths)
+        for name, end in self._ends.items():
+            if _scaling(end.head).preserves_values:
                 _check_average(name, optimizer)
+
+    def align_target(self) -> None:
+        """Brings the target network to the online network's scales, for use outside graphs.
+
+        They differ if the target network's weights were set by the user. Those before a head that has PopArt are
+        rescaled, so that the target network's values stay as they are.
+        """
+        for end in self._ends.values():
+            names, variables = list(end.head.statistics), list(end.head.statistics.values())
+            of_target = self._target_network.values_of(variables)
+            if all(np.array_equal(one, other) for one, other in zip(variables, of_target, strict=True)):
+                continue
+            scaling = _scaling(end.head)
+            before = scaling.scale(dict(zip(names, map(tf.convert_to_tensor, of_target), strict=True)))
+            if scaling.preserves_values:
+                for value in self._target_network.values_of(linear_weights(end.layer)):
+                    value.assign(value * (before / end.head.scale()))
+            for value, variable in zip(of_target, variables, strict=True):
+                value.assign(np.array(variable))
 
     def names(self, *, of_running_returns: bool) -> list[str]:
         """Returns the tasks whose statistics are those of running returns, or those of targets.
@@ -177,17 +215,3 @@ def _check_average(name: str, optimizer: Any) -> None:
             "target_update_tau, whose target network is a running mean that PopArt rescales, or "
             "return_scaling='running'."
         )
-
-
-def _check_preservable(name: str, number: int, end: PathEnd, paths: TaskPaths) -> None:
-    variables = linear_weights(end.layer)
-    received = type(end.layer).__name__
-    if variables and all(tasks == (number,) for tasks in paths.tasks_of(variables)):
-        return
-    if variables:
-        received += " that several tasks share, or whose weights are frozen"
-    raise ValueError(
-        f"The layer before the head of task '{name}' must be a Dense, NoisyDense or DuelingHead of this task alone, "
-        f"without an activation, so that PopArt can preserve its outputs. Received: {received}. Build "
-        "the network with mtq.networks.shared_q_network(return_scaling='popart')."
-    )

@@ -13,6 +13,7 @@ from mtq.keras_internals import flatten_layers, has_path, load_state, own_variab
 from mtq.learning.target_paths import TargetView
 
 # The paths of both networks in files of earlier versions, in which the target network had its own layers.
+_OTHER_STREAM = 0x5851F42D  # a seed with these bits inverted is that of other random numbers
 _ONLINE_BEFORE, _TARGET_BEFORE = "layers/functional", "layers/functional_1"
 
 
@@ -101,6 +102,9 @@ class TargetNetwork(keras.Model):
         with self.distribute_strategy.scope():
             for variable in missing:
                 value = _value_for(variable, self.name, taken)
+                if variable.name == "seed_generator_state":  # the target draws other random numbers
+                    value.assign([int(np.array(variable)[0]) ^ _OTHER_STREAM, 0])
+                    value.was_assigned = False
                 setattr(self, f"value_{len(self._values.it)}", value)  # so that TensorFlow's checkpoints find it
                 self._values.it[id(variable)] = value
                 value.keeps = variable  # kept alive so that its id is never reused
@@ -171,8 +175,8 @@ class TargetNetwork(keras.Model):
             return self._online.it(inputs, training=training)
 
     def sync(self) -> None:
-        """Copies the online network's values to the target."""
-        online = self._online.it.variables
+        """Copies the online network's values to the target, but for the states of random numbers."""
+        online = self._online.it.weights
         for value, variable in zip(self.values_of(online), online, strict=True):
             value.assign(tf.convert_to_tensor(variable))
             value.was_assigned = False

@@ -22,37 +22,48 @@ LEARNING_RATES = {"mlp": 1e-3, "minatar_cnn": 2.5e-4, "nature_cnn": 1e-4}
 
 
 def make_network(
-    tasks: TaskSet, options: LearningOptions, backbone: keras.layers.Layer | None = None, **settings: Any
+    tasks: TaskSet,
+    options: LearningOptions,
+    backbone: keras.layers.Layer | Callable[..., keras.layers.Layer] | None = None,
+    **settings: Any,
 ) -> keras.Model:
     """Makes a network with the options that are passed to it, such as `dueling`, and its seed.
 
     Args:
         tasks: The tasks.
         options: The options.
-        backbone: The backbone; by default the one that `options.backbone` names or, without it, the one that suits the
-            tasks' observations.
+        backbone: The backbone, or a function that makes it from options that are passed to it, such as `normalization`;
+            by default the one that `options.backbone` names or, without it, the one that suits the tasks' observations.
         settings: Further arguments of `mtq.networks.shared_q_network`.
     """
+    of_backbone = {name: value for name, value in arguments(options, "backbone").items() if value is not None}
     if backbone is None:
-        name = getattr(options, "backbone", None)
-        if name is None:
-            name = networks.backbone_for([task.spec.observation_shape for task in tasks.values()])
-        if name not in BACKBONES:
-            raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}. Received: {name!r}.")
-        settings_of_backbone = _given(arguments(options, "backbone"))
-        if name == "bro_net" and settings_of_backbone:
+        backbone = _backbone_of(tasks, options, of_backbone)
+    if isinstance(backbone, keras.layers.Layer):
+        if of_backbone:
             raise ValueError(
-                "normalization must be left out with the backbone bro_net, which has layer normalization. Received: "
-                f"{options.normalization!r}. Leave it out, or choose the backbone mlp."
+                f"{next(iter(of_backbone))} must be left out with a backbone that is made already. Received: "
+                f"{of_backbone}. Give a function that makes the backbone, such as mtq.networks.mlp."
             )
-        backbone = getattr(networks, name)(**settings_of_backbone)
+    else:
+        backbone = backbone(**of_backbone)
     settings = {"seed": getattr(options, "seed", None), **arguments(options, "network"), **settings}
     return networks.shared_q_network(tasks, backbone, **settings)
 
 
-def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings that are not None, for which backbones have defaults of their own."""
-    return {name: value for name, value in settings.items() if value is not None}
+def _backbone_of(tasks: TaskSet, options: Any, settings: Mapping[str, Any]) -> Callable[..., keras.layers.Layer]:
+    """Returns the function that makes the backbone which the options name, or which suits the tasks."""
+    name = getattr(options, "backbone", None)
+    if name is None:
+        name = networks.backbone_for([task.spec.observation_shape for task in tasks.values()])
+    if name not in BACKBONES:
+        raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}. Received: {name!r}.")
+    if name == "bro_net" and settings:
+        raise ValueError(
+            "normalization must be left out with the backbone bro_net, which has layer normalization. Received: "
+            f"{options.normalization!r}. Leave it out, or choose the backbone mlp."
+        )
+    return getattr(networks, name)
 
 
 def make_model(

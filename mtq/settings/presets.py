@@ -35,10 +35,19 @@ def with_preset(options: Options) -> Options:
     name = getattr(options, "preset", None)
     if name is None:
         return options
+    return options.replace(**expanded(name, changed(options, name)))
+
+
+def changed(options: Declaration, name: str) -> dict[str, Any]:
+    """Returns those options of a preset that have another value than their default.
+
+    Args:
+        options: The options.
+        name: The name of the preset.
+    """
     usual = defaults(options)
-    given = {option: getattr(options, option) for option in PRESETS[name]}
-    changed = {option: value for option, value in given.items() if value != usual[option]}
-    return options.replace(**expanded(name, changed))
+    given = {option: getattr(options, option) for option in PRESETS.get(name, ())}
+    return {option: value for option, value in given.items() if value != usual[option]}
 
 
 def expanded(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,13 +73,31 @@ def expanded(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolved(options: Options) -> Options:
-    """Returns options with those of their preset, and with the loss of the heads if none is given.
+    """Returns options with those of their preset, and with defaults that follow from other options.
+
+    Heads other than scalar ones have their own loss, Munchausen targets replace those of Double DQN, and noisy layers
+    take the place of random actions.
 
     Args:
         options: The options. Those that have their default count as not given.
+
+    Raises:
+        ValueError: An option contradicts the preset.
     """
-    options = with_preset(options)
-    learning: Any = options
-    if learning.heads != "scalar" and learning.loss == defaults(options)["loss"]:
-        return options.replace(loss=None)
-    return options
+    usual, resolved_options = defaults(options), with_preset(options)
+    learning: Any = resolved_options
+    changes: dict[str, Any] = {}
+    if learning.heads != "scalar" and learning.loss == usual["loss"]:
+        changes["loss"] = None
+    if learning.munchausen and learning.double:
+        if learning.preset is not None:
+            raise ValueError(
+                f"munchausen must be left out with the preset {learning.preset}, which has the targets of Double DQN. "
+                "Received: both. Leave out one of them."
+            )
+        if usual["double"]:
+            changes["double"] = False
+    epsilons = ("initial_epsilon", "final_epsilon")
+    if learning.noisy and all(getattr(learning, name) == usual[name] for name in epsilons):
+        changes |= dict.fromkeys(epsilons, 0.0)
+    return resolved_options.replace(**changes)

@@ -11,6 +11,7 @@ from mtq.value_learning.distributions import (
     categorical_projection,
     cross_entropies,
     histogram_probabilities,
+    mean_of_logits,
     quantile_huber,
     select_distributions,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "huber",
     "is_transition",
     "legal_values",
+    "mean_of_logits",
     "munchausen_bonus",
     "n_step_returns",
     "q_targets",

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from mtq.value_learning.ranks import check_ranks
@@ -20,6 +21,22 @@ def select_distributions(outputs: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
     check_ranks(outputs=(outputs, 3), a=(a, 1))
     chosen = tf.one_hot(a, outputs.shape[1], dtype=outputs.dtype)
     return tf.reduce_sum(outputs * chosen[:, :, None], axis=1)
+
+
+def mean_of_logits(logits: tf.Tensor, support: np.ndarray) -> tf.Tensor:
+    """Computes the means of categorical distributions, `Σ_i softmax(logits)_i z_i`.
+
+    Args:
+        logits: The logits, `[..., N]` float32.
+        support: The atoms z, `[N]` float32.
+
+    Returns:
+        The means, `[...]` float32.
+    """
+    exponentials = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
+    # One matrix product gives both sums, which XLA would compute number by number.
+    sums = tf.tensordot(exponentials, np.stack([support, np.ones_like(support)], axis=1), axes=1)  # [..., 2]
+    return sums[..., 0] / sums[..., 1]
 
 
 def categorical_projection(z_t: tf.Tensor, p_t: tf.Tensor, support: tf.Tensor) -> tf.Tensor:
@@ -49,9 +66,8 @@ def categorical_projection(z_t: tf.Tensor, p_t: tf.Tensor, support: tf.Tensor) -
     """
     check_ranks(z_t=(z_t, 2), p_t=(p_t, 2), support=(support, 1))
     low, high = support[0], support[-1]
-    spacing = (high - low) / (support.shape[0] - 1)
-    inside = tf.clip_by_value(z_t, low, high)
-    distance = tf.abs(inside[:, :, None] - support[None, None, :]) / spacing  # [B, N, M]
+    per_spacing = (support.shape[0] - 1) / (high - low)
+    distance = tf.abs(tf.clip_by_value(z_t, low, high)[:, :, None] - support) * per_spacing  # [B, N, M]
     nearness = tf.maximum(1.0 - distance, 0.0)
     return tf.stop_gradient(tf.reduce_sum(p_t[:, :, None] * nearness, axis=1))
 
@@ -125,8 +141,7 @@ def quantile_huber(theta: tf.Tensor, targets: tf.Tensor, kappa: float = 1.0) -> 
     number = theta.shape[1]
     tau = (tf.range(number, dtype=theta.dtype) + 0.5) / number
     delta = targets[:, None, :] - theta[:, :, None]  # [B, N, M]
-    magnitude = tf.abs(delta)
-    quadratic = tf.minimum(magnitude, kappa)
-    losses = 0.5 * tf.square(quadratic) + kappa * (magnitude - quadratic)
-    asymmetry = tf.abs(tau[None, :, None] - tf.cast(delta < 0, theta.dtype))
+    clipped = tf.clip_by_value(delta, -kappa, kappa)
+    losses = clipped * (delta - 0.5 * clipped)  # ½ δ² if |δ| ≤ κ, otherwise κ (|δ| − ½ κ)
+    asymmetry = tf.where(delta < 0, 1.0 - tau[None, :, None], tau[None, :, None])
     return tf.reduce_sum(tf.reduce_mean(asymmetry * losses, axis=-1), axis=-1) / kappa

@@ -504,3 +504,15 @@ def test_a_run_is_resumed_with_its_priorities(tmp_path):
         np.testing.assert_array_equal(one, other)
     for name, variable in experience.replicas[0].state().items():
         np.testing.assert_array_equal(variable, resumed_experience.replicas[0].state()[name])
+
+
+def test_a_function_of_map_that_drops_the_weights_is_refused():
+    tasks = mtq.TaskSet([mtq.Task("chain", "in_graph/Chain")])
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4])), tasks)
+    model.compile("adam")
+    batches = mtq.Experience(model, warmup_steps=20, sampler="prioritized").batches(4)
+    dropped = batches.map(lambda batch: {name: mtq.Transition(*rows[:5]) for name, rows in batch.items()})
+    with pytest.raises(ValueError, match="The function of map must keep the weight of each row"):
+        model.fit(dropped, steps_per_epoch=1, verbose=0)
+    kept = batches.map(lambda batch: {name: rows._replace(reward=-rows.reward) for name, rows in batch.items()})
+    model.fit(kept, steps_per_epoch=1, verbose=0)

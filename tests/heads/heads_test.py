@@ -237,8 +237,94 @@ def test_noise_is_off_but_in_training_and_acting():
         targets = [model.q_learning.outputs(x, of_target=True, has_noise=has_noise)["task_0"].numpy() for _ in range(2)]
         assert np.array_equal(*targets) is not has_noise
     model.compile("adam")
-    batch = random_batch(tasks, 8)
+    batch, states = random_batch(tasks, 8), [np.array(variable) for variable in model.variables]
     assert model.test_on_batch(batch) == model.test_on_batch(batch)
+    for before, variable in zip(states, model.variables, strict=True):
+        np.testing.assert_array_equal(before, variable)
+
+
+@pytest.mark.parametrize("options", [{"target_update_period": 1}, {"target_update_tau": 0.1}], ids=str)
+def test_the_target_network_has_noise_of_its_own(options):
+    tasks = task_set([(3,)], [2])
+    network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), noisy=True, seed=0)
+    model = mtq.MultiTaskDQN(network, tasks, **options)
+    model.compile(keras.optimizers.SGD(0.0))
+    x = {"task_0": tf.ones([4, 3])}
+    for _ in range(2):
+        online, target = (model.q_learning.outputs(x, of_target=which, has_noise=True) for which in (False, True))
+        assert not np.allclose(online["task_0"], target["task_0"])
+        model.train_on_batch(random_batch(tasks, 4))
+
+
+def test_noisy_networks_do_not_act_at_random_by_default():
+    tasks = mtq.TaskSet([mtq.Task("chain", "in_graph/Chain")])
+    for noisy, epsilon in ((True, 0.0), (False, 1.0)):
+        network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4]), noisy=noisy)
+        experience = mtq.Experience(mtq.MultiTaskDQN(network, tasks), warmup_steps=10)
+        policy = experience.replicas[0].drivers["chain"].policy
+        assert float(policy._exploration.at(tf.constant(0))) == epsilon
+
+
+class Cubed(Scalar):
+    """A head of the user's own with a loss of its own."""
+
+    loss_names = ("cubed",)
+
+    def losses(self, target, outputs):
+        return tf.abs(target.encoded - outputs) ** 3
+
+
+def test_a_head_of_ones_own_has_its_own_loss():
+    tasks = task_set([(3,)], [2])
+    inputs = keras.Input((3,), name="task_0")
+    network = keras.Model({"task_0": inputs}, {"task_0": Cubed()(keras.layers.Dense(2)(inputs))})
+    model = mtq.MultiTaskDQN(network, tasks)
+    model.compile(keras.optimizers.SGD(0.0))
+    logs = model.train_on_batch(random_batch(tasks, 1), return_dict=True)
+    assert logs["task_0/loss"] == pytest.approx(logs["task_0/td_error"] ** 3, rel=1e-4)
+
+
+@pytest.mark.parametrize("wrap", ["inside", "before"])
+def test_heads_that_are_not_last_are_refused(wrap):
+    tasks = task_set([(3,)], [2])
+    inputs = keras.Input((3,), name="task_0")
+    layers = [keras.layers.Dense(2), Scalar(return_scaling="popart")]
+    call = keras.Sequential(layers) if wrap == "inside" else Then(layers)
+    with pytest.raises(ValueError, match="A head must be the last layer of a task's path"):
+        mtq.MultiTaskDQN(keras.Model({"task_0": inputs}, {"task_0": call(inputs)}), tasks)
+
+
+class Then:
+    """Calls layers, and one more after them."""
+
+    def __init__(self, layers):
+        self.layers = layers
+
+    def __call__(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return keras.layers.Identity()(x)
+
+
+def test_a_loss_of_scalar_heads_beside_others():
+    tasks = task_set([(3,), (3,)], [2, 2])
+    heads = {"task_0": "scalar", "task_1": "categorical"}
+    model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([4]), heads=heads), tasks)
+    for loss in (None, "huber", keras.losses.MeanAbsoluteError(), "cross_entropy"):
+        model.compile("adam", loss)
+        model.train_on_batch(random_batch(tasks, 4))
+    with pytest.raises(ValueError, match="loss must fit the head of task 'task_0'"):
+        model.compile("adam", "quantile_huber")
+
+
+def test_outputs_of_half_precision():
+    tasks = task_set([(3,)], [2])
+    inputs = keras.Input((3,), name="task_0")
+    outputs = keras.layers.Dense(2, dtype="mixed_float16")(inputs)
+    head = Scalar(return_scaling="popart")
+    model = mtq.MultiTaskDQN(keras.Model({"task_0": inputs}, {"task_0": head(outputs)}), tasks)
+    model.compile(keras.optimizers.SGD(0.1))
+    assert np.isfinite(model.train_on_batch(random_batch(tasks, 4))).all()
 
 
 @pytest.mark.thorough

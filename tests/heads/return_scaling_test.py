@@ -203,17 +203,47 @@ def own_network(layer):
     )
 
 
-@pytest.mark.parametrize(
-    ("layer", "received"),
-    [
-        (keras.layers.Dense(2), "Received: Dense that several tasks share"),
-        (keras.layers.Dense(2, "tanh"), "Received: Dense"),
-    ],
-)
-def test_outputs_that_cannot_be_preserved(layer, received):
+@pytest.mark.parametrize("layer", [keras.layers.Dense(2), keras.layers.Dense(2, "tanh")])
+def test_values_that_cannot_be_preserved(layer):
     tasks, network = own_network(layer)
-    with pytest.raises(ValueError, match=f"so that PopArt can preserve its outputs. {received}"):
+    model = mtq.MultiTaskDQN(network, tasks)
+    model.compile("adam")
+    with pytest.raises(ValueError, match=r"so that PopArt preserves its values. Received: Dense"):
+        model.train_on_batch(random_batch(tasks, 4))
+
+
+def test_a_head_of_several_tasks_is_refused():
+    tasks = task_set([(3,), (3,)], [2, 2])
+    inputs, head = {name: keras.Input((3,), name=name) for name in tasks}, Scalar(return_scaling="running")
+    network = keras.Model(inputs, {name: head(keras.layers.Dense(2)(x)) for name, x in inputs.items()})
+    with pytest.raises(ValueError, match="A head with a return_scaling must belong to one task"):
         mtq.MultiTaskDQN(network, tasks)
+
+
+def test_a_target_network_of_another_scale_keeps_its_values():
+    model, other = make_model(scaling=PopArt(rate=0.5)), make_model(scaling=PopArt(rate=0.5))
+    for _ in range(5):
+        model.train_on_batch(rewarded(model, 1e3))
+    other.target_network.set_weights(model.target_network.get_weights())
+    x = observations_of(model.tasks, [8, 8])
+    expected = {name: view(x[name]).numpy() for name, view in model.target_paths.items()}
+    other.train_on_batch(rewarded(other, 1.0))  # with a learning rate of 0
+    for name, view in other.target_paths.items():
+        np.testing.assert_allclose(view(x[name]), expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_heads_are_loaded_and_rescaled(tmp_path):
+    model = make_model(scaling=PopArt(rate=0.5))
+    for name in model.tasks:
+        model.network.get_layer(f"{name}_outputs").trainable = False
+    model.compile(keras.optimizers.SGD(0.0))
+    x = observations_of(model.tasks, [8, 8])
+    before = model.predict(x, verbose=0)
+    model.train_on_batch(rewarded(model, 1e3))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for name, values in loaded.predict(x, verbose=0).items():
+        np.testing.assert_allclose(values, before[name], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -225,11 +255,14 @@ def test_averages_of_weights_are_refused_with_popart(wrapped):
     make_model(scaling="running").compile(keras.optimizers.Adam(use_ema=True))
 
 
-def test_a_layer_that_was_changed_since_is_refused_when_it_is_compiled():
+def test_a_layer_with_lora_is_refused_in_training_and_loads(tmp_path):
     model = make_model()
     model.network.get_layer("task_0_outputs").enable_lora(1)
-    with pytest.raises(ValueError, match="so that PopArt can preserve its outputs"):
-        model.compile("adam")
+    model.compile("adam")
+    with pytest.raises(ValueError, match="so that PopArt preserves its values"):
+        model.train_on_batch(random_batch(model.tasks, 4))
+    model.save(tmp_path / "model.keras")
+    keras.models.load_model(tmp_path / "model.keras")
 
 
 def test_the_end_of_a_path():
@@ -242,21 +275,24 @@ def test_the_end_of_a_path():
     )
 
 
-def test_experience_collects_running_returns():
-    task = mtq.Task("cart_pole", "in_graph/CartPole", num_envs=3, discount=0.9, reward_scale=2.0)
+@pytest.mark.parametrize("limit", [None, 7])
+def test_experience_collects_running_returns(limit):
+    task = mtq.Task(
+        "cart_pole", "in_graph/CartPole", num_envs=3, discount=0.9, reward_scale=2.0, max_episode_steps=limit
+    )
     tasks = mtq.TaskSet([task])
     network = mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), return_scaling="running", seed=0)
     model = mtq.MultiTaskDQN(network, tasks)
     experience = mtq.Experience(model, warmup_steps=60, replay_capacity=600)
     experience.prepare()
     steps = experience.replays["cart_pole"].gather_all()
-    for rewards, is_last, returns in zip(
-        steps.reward.numpy(), steps.is_last.numpy(), steps.running_return, strict=True
-    ):
+    fields = (steps.reward, steps.discount, steps.is_last, steps.running_return)
+    for of_copy in zip(*(field.numpy() for field in fields), strict=True):
         running = 0.0
-        for reward, last, received in zip(rewards, is_last, returns.numpy(), strict=True):
+        for reward, discount, last, received in zip(*of_copy, strict=True):
             running = 2 * reward + 0.9 * running
-            assert received == pytest.approx(running, rel=1e-5)
+            # At a time limit the rewards are taken to go on: all are 2, so that their discounted sum is 20.
+            assert received == pytest.approx(20.0 if last and discount else running, rel=1e-5)
             running = 0.0 if last else running
     batch = next(iter(experience.batches(8)))["cart_pole"]
     assert batch.running_return.shape == (8,)

@@ -19,7 +19,7 @@ from mtq.cli.train import TrainOptions
 from mtq.settings.checking import check, check_contradictions
 from mtq.settings.declaration import defaults, facts, fields, given, help_of, types_of
 from mtq.settings.learning import BACKBONES
-from mtq.settings.presets import expanded
+from mtq.settings.presets import expanded, resolved
 from mtq.settings.texts import arm_parts, convert
 from mtq.study.design.parsing import parse_arm
 from tests.messages import error
@@ -337,3 +337,44 @@ def test_the_recipe_of_recipes_readme(tmp_path, monkeypatch):
     exec(compile(code, "README.md", "exec"), {"dataclasses": dataclasses, "mtq": mtq})
     assert json.loads((tmp_path / "runs/mine/run.json").read_text())["options"]["epochs"] == 1
     assert (tmp_path / "runs/mine/metrics.json").exists()
+
+
+def test_a_preset_of_a_protocol_and_of_a_study(tmp_path):
+    protocol = mtq.study.Protocol(preset="rainbow")
+    assert (protocol.heads, protocol.n_step, protocol.sampler, protocol.preset) == (
+        "categorical",
+        3,
+        "prioritized",
+        None,
+    )
+    with pytest.raises(ValueError, match=error("n_step must be left out with the preset rainbow", "Received: 5")):
+        mtq.study.Protocol(preset="rainbow", n_step=5)
+    with pytest.raises(ValueError, match=error("n_step must be left out with the preset rainbow", "Received: 5")):
+        mtq.study.Arm("a", preset="rainbow", n_step=5)
+    with pytest.raises(ValueError, match="preset must be one of rainbow"):
+        mtq.study.Arm("a", preset="c51")
+
+
+def test_defaults_that_follow_from_other_options():
+    options = mtq.settings.LearningOptions
+    assert resolved(options(heads="hl_gauss")).loss is None
+    assert resolved(options(noisy=True)).final_epsilon == 0.0
+    assert resolved(options(noisy=True, final_epsilon=0.1)).final_epsilon == 0.1
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Recipe(options):
+        double: bool = True
+
+    assert not resolved(Recipe(munchausen=True)).double
+    with pytest.raises(ValueError, match="munchausen must be left out with the preset rainbow"):
+        resolved(options(preset="rainbow", munchausen=True))
+
+
+@pytest.mark.parametrize("recipe", RECIPES[:2])
+def test_recipes_honour_the_normalization(recipe):
+    tasks = mtq.TaskSet(
+        [mtq.Task("catch", "in_graph/MinAtar-Breakout" if "minatar" in recipe.__name__ else "in_graph/Catch")]
+    )
+    network = recipe.make_network(tasks, recipe.Options(normalization="layer"))
+    kinds = {type(layer).__name__ for layer in network.get_layer("backbone")._flatten_layers()}
+    assert "LayerNormalization" in kinds

@@ -11,7 +11,7 @@ from mtq.runs import learning_rate_for, make_exploration, make_optimizer
 from mtq.settings import ProtocolOptions
 from mtq.settings.checking import check
 from mtq.settings.declaration import documented
-from mtq.settings.presets import with_preset
+from mtq.settings.presets import changed, expanded
 from mtq.study.design.serialization import loss_config
 from mtq.tasks.task import TaskSet
 
@@ -33,7 +33,9 @@ class Protocol(ProtocolOptions):
 
     def __post_init__(self) -> None:
         if self.preset is not None:
-            for name, value in vars(with_preset(self).replace(preset=None)).items():
+            name_of_preset = self.preset
+            object.__setattr__(self, "preset", None)
+            for name, value in expanded(name_of_preset, changed(self, name_of_preset)).items():
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "loss", loss_config(self.loss))
         for name, value in check(self, " of a study").items():

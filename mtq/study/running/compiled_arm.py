@@ -87,7 +87,7 @@ class CompiledArm:
         for variable, value in zip(self._variables, self._at_start, strict=True):
             variable.assign(value)
         initialize(self.model.network, network_seed)
-        _seed_noise(self.model.network, network_seed)
+        _seed_noise(self.model, network_seed)
         self.model.sync_target_network()
         for pluggable in (self.model.weighting, self.model.aggregator):
             pluggable.use_stream(update_seed % 2**32)
@@ -117,9 +117,9 @@ class CompiledArm:
         return probes
 
 
-def _seed_noise(network: keras.Model, seed: int) -> None:
+def _seed_noise(model: MultiTaskDQN, seed: int) -> None:
     """Seeds the random numbers that layers draw while they are called, such as those of `NoisyDense`."""
-    for number, variable in enumerate(network.variables):
+    for number, variable in enumerate([*model.network.variables, *model.target_network.variables]):
         if variable.name == "seed_generator_state":
             words = np.random.SeedSequence([seed, number]).generate_state(1)
             variable.assign(np.array([int(words[0]) >> 1, 0]))
