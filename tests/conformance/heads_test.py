@@ -1,6 +1,6 @@
 """Tests of every head with every aggregator: plain, with prioritized replay, and with each return scaling that fits.
 
-One representative of each column is tested by default, the others as `slow`.
+One representative of each column is tested by default or as `thorough`, the others as `slow`.
 """
 
 import functools
@@ -21,17 +21,17 @@ HEADS = {name: {"heads": name} for name in mtq.heads.names()}
 HEADS |= {f"{name}, dueling": {"heads": name, "dueling": True} for name in mtq.heads.names()}
 HEADS |= {f"{name}, noisy": {"heads": name, "noisy": True} for name in mtq.heads.names()}
 DOES_NOT_FIT = {("popart", "categorical"), ("popart", "hl_gauss")}  # not linear in their outputs: refused by name
-BY_DEFAULT = {
-    ("scalar", "normalized_sum", "popart"),
-    ("categorical, dueling", "upgrad", "prioritized"),
-    ("hl_gauss", "normalized_sum", "running"),
-    ("quantile, noisy", "pcgrad", "plain"),
-}
+BY_DEFAULT = {("scalar", "normalized_sum", "popart"), ("categorical, dueling", "upgrad", "prioritized")}
+THOROUGH = {("hl_gauss", "normalized_sum", "running"), ("quantile, noisy", "pcgrad", "plain")}
 PRODUCT = [
     case
     for case in itertools.product(HEADS, mtq.aggregators.names(), WAYS)
     if (case[2], case[0].partition(",")[0]) not in DOES_NOT_FIT
 ]
+
+
+def marks_of(case):
+    return () if case in BY_DEFAULT else pytest.mark.thorough if case in THOROUGH else pytest.mark.slow
 
 
 def of_product(only=lambda *case: True):

@@ -126,7 +126,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     length=st.sampled_from([5, 16, 50, 130]),
     num_envs=st.sampled_from([1, 3, 4, 100]),
@@ -410,6 +410,7 @@ def test_fit_traces_the_sampler_once(monkeypatch):
     assert len(calls) == 2  # of two tasks
 
 
+@pytest.mark.thorough
 def test_tasks_and_replicas_have_priorities_of_their_own():
     strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
     _, experience = fitted(strategy=strategy, replay_capacity=240, warmup_steps=80, steps_per_update=8, updates=60)
@@ -418,7 +419,8 @@ def test_tasks_and_replicas_have_priorities_of_their_own():
     assert len({priorities.tobytes() for priorities in tables}) == 4
 
 
-@pytest.mark.parametrize("environment", ["in_graph/CartPole", pytest.param("CartPole-v1", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("environment", ["in_graph/CartPole", "CartPole-v1"])
 def test_the_same_seed_gives_the_same_bits_also_after_reset(environment):
     def weights(model):
         return np.concatenate([variable.numpy().ravel() for variable in model.network.variables])

@@ -72,7 +72,15 @@ def make_model(heads="scalar", scaling="popart", actions=(2, 3), **options):
 
 
 @pytest.mark.parametrize("change", [1e6, 1e-6])
-@pytest.mark.parametrize("options", [{}, {"dueling": True}, {"noisy": True}, {"noisy": True, "dueling": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"noisy": True, "dueling": True},
+        *(pytest.param(options, marks=pytest.mark.thorough) for options in ({"dueling": True}, {"noisy": True})),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("heads", ["scalar", "quantile"])
 def test_outputs_are_preserved_over_six_orders_of_magnitude(heads, options, change):
     model = make_model(heads, PopArt(rate=0.5, least_scale=1e-9, largest_scale=1e9), **options)
@@ -119,6 +127,7 @@ def test_popart_targets_by_hand():
     np.testing.assert_allclose(model.predict({"task_0": np.ones([1, 4])}, verbose=0)["task_0"], 0, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_all_scalings_have_the_same_fixed_point():
     """With bootstrapping, r / (1 − γ)."""
     for scaling, rate in ((None, 0.05), ("popart", 0.05), ("running", 0.05)):
@@ -135,7 +144,7 @@ def test_all_scalings_have_the_same_fixed_point():
         assert np.mean(values) == pytest.approx(20.0, rel=0.05), scaling
 
 
-@pytest.mark.parametrize("size", [0.01, 100.0])
+@pytest.mark.parametrize("size", [0.01, pytest.param(100.0, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("heads", ["categorical", "hl_gauss"])
 def test_with_a_running_scale_no_support_is_chosen_by_hand(heads, size):
     model = make_model(heads, "running", actions=(1,))

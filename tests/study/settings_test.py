@@ -44,6 +44,7 @@ def test_a_network_of_ones_own_that_ignores_them_is_refused():
     assert study.make_network is tiny_network
 
 
+@pytest.mark.thorough
 def test_the_learning_rate_follows_the_tasks_and_stays_that_of_the_runs_in_the_folder(tmp_path):
     study = tiny_study(learning_rate=None)
     assert study.protocol.learning_rate == 1e-3
