@@ -42,6 +42,16 @@ def extended(base: type, allowed: Sequence[str], instance: Any, **fields: Any) -
     return class_with(base, tuple(name for name in allowed if name in values))(**values)
 
 
+def field_of(instance: Any, name: str) -> Any:
+    """Returns a field of a named tuple; None if it does not have the field.
+
+    Args:
+        instance: The named tuple.
+        name: The name of the field.
+    """
+    return getattr(instance, name, None)
+
+
 def is_extended(base: type, allowed: Sequence[str], value: Any) -> bool:
     """Whether a value is a named tuple of a class, or one that `extended` made of it.
 

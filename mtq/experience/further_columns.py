@@ -5,7 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from mtq.experience.memory import Memory, field_of
+from mtq.experience.memory import Memory
+from mtq.named_tuples import field_of
 
 _BITS = 24  # of a float32 that holds integers exactly
 _MASKS = ("action_mask", "next_action_mask")

@@ -45,16 +45,6 @@ def with_fields(memory: Any, **fields: Any) -> Any:
     return extended(Memory, OPTIONAL_FIELDS, memory, **fields)
 
 
-def field_of(memory: Any, name: str) -> Any:
-    """Returns a field of steps; None if they do not have it.
-
-    Args:
-        memory: The steps.
-        name: The name of the field.
-    """
-    return getattr(memory, name, None)
-
-
 def memory_spec(task: Task, *, has_running_returns: bool = False) -> Any:
     """Returns the specs of one step of a task, without the batch dimension.
 

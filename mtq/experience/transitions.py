@@ -6,8 +6,9 @@ from typing import Any
 import tensorflow as tf
 
 from mtq import value_learning as vl
-from mtq.experience.memory import OPTIONAL_FIELDS, field_of
+from mtq.experience.memory import OPTIONAL_FIELDS
 from mtq.experience.replay import Draw, Replay
+from mtq.named_tuples import field_of
 from mtq.tasks import Task
 
 

@@ -7,6 +7,7 @@ time limit. B is the batch size, A the number of actions, N the number of atoms,
 returns.
 """
 
+from mtq.named_tuples import field_of
 from mtq.value_learning.distributions import (
     categorical_projection,
     cross_entropies,
@@ -32,7 +33,6 @@ from mtq.value_learning.transition import (
     OPTIONAL_FIELDS,
     Transition,
     WeightedTransition,
-    field_of,
     is_transition,
     with_fields,
 )

@@ -63,16 +63,6 @@ def with_fields(transition: Any, **fields: Any) -> Any:
     return extended(Transition, OPTIONAL_FIELDS, transition, **fields)
 
 
-def field_of(transition: Any, name: str) -> Any:
-    """Returns a field of a transition; None if the transition does not have it.
-
-    Args:
-        transition: The transition.
-        name: The name of the field.
-    """
-    return getattr(transition, name, None)
-
-
 def is_transition(value: Any) -> bool:
     """Whether a value is a `Transition`, or one with further fields.
 
