@@ -239,12 +239,13 @@ class QLearning:
         outputs = tf.cast(outputs, tf.float32)  # those of the user's own layers may be of half precision
         chosen = head.chosen(outputs, batch.action)
         of_rows = loss(head, target, chosen, vl.field_of(batch, "weight"))
-        td_errors = target.value - head.values(chosen)
+        q_values = head.values(outputs)
+        td_errors = target.value - vl.select_actions(q_values, batch.action)
         return _Rows(
             of_rows.mean,
             td_errors * self._scales.scale(name),
             td_errors if of_rows.losses is None else of_rows.losses,
-            head.values(outputs) * self._scales.scale(name),
+            q_values * self._scales.scale(name),
         )
 
     def _quantities(self, rows: Mapping[str, _Rows], targets: Mapping[str, Target]) -> dict[str, tf.Tensor]:
