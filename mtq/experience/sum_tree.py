@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-GROUP = 16  # the number of children of a node: a group of float32 is a line of a cache
-_MOST = 32  # groups whose sums are computed whenever an entry is drawn, in less time than storing them takes
+GROUP = 16  # the number of children of a node: 16 float32 fill one cache line of 64 bytes
+_MOST = 32  # groups whose sums are computed at each draw, which is faster than storing them
 
 
 class SumTree(tf.Module):

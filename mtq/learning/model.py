@@ -305,10 +305,11 @@ class MultiTaskDQN(Training):
         self.is_in_step = True
 
     def _prepare_first_update(self) -> None:
-        if tf.executing_eagerly() and not int(self.updates.numpy()) and not self.target_network.was_set:
+        if not tf.executing_eagerly():
+            return
+        if not int(self.updates.numpy()) and not self.target_network.was_set:
             self.sync_target_network()
-        if tf.executing_eagerly():
-            self.q_learning.scales.align_target()
+        self.q_learning.scales.align_target()
 
     @property
     def weights(self) -> list[keras.Variable]:

@@ -17,6 +17,7 @@ from mtq.learning.return_scales import ReturnScales
 from mtq.learning.target_network import TargetNetwork
 from mtq.networks.paths import TaskPaths
 from mtq.task_gradients import TaskGradients, TaskGradientTape
+from mtq.trainer.task_metrics import clipped_name
 
 Batch = Mapping[str, vl.Transition]
 
@@ -26,8 +27,8 @@ class Learned(NamedTuple):
 
     Attributes:
         gradients: The gradients of the tasks' losses.
-        quantities: The quantities `loss`, `q_mean` and `td_error`, `[T]` float32 each, and `clipped_targets`, `[L]`, if
-            L heads have limits.
+        quantities: The quantities `loss`, `q_mean` and `td_error`, `[T]` float32 each, and for each head that has
+            limits the share of clipped targets, a scalar.
         errors: The errors of the rows by which samplers set priorities, `{task: [B]}` float32: temporal-difference
             errors or, for distributions, losses.
     """
@@ -67,6 +68,7 @@ class QLearning:
         munchausen: The settings of Munchausen targets; None for greedy targets.
         heads: The head of each task.
         limited: The names of the tasks whose heads have limits.
+        scales: The scales of the tasks' returns.
     """
 
     def __init__(
@@ -76,19 +78,14 @@ class QLearning:
         ends = {name: end_of(path) for name, path in paths.items()}
         self.heads = {name: end.head for name, end in ends.items()}
         self.limited = tuple(name for name, head in self.heads.items() if head.limits is not None)
-        self._scales = ReturnScales(ends, target_network)
+        self.scales = ReturnScales(ends, target_network)
         self._online = JointNetwork(paths, {name: end.outputs for name, end in ends.items()})
         self._target = target_network
 
     @property
-    def scales(self) -> ReturnScales:
-        """The scales of the tasks' returns."""
-        return self._scales
-
-    @property
     def running_returns(self) -> list[str]:
         """The tasks whose batches must have running returns."""
-        return self._scales.names(of_running_returns=True)
+        return self.scales.names(of_running_returns=True)
 
     def num_reduced(self, num_replicas: int) -> int:
         """Returns the number of numbers that each of several replicas reduces for return scales and clipped targets.
@@ -96,7 +93,7 @@ class QLearning:
         Args:
             num_replicas: The number of replicas.
         """
-        return len(self.limited) + self._scales.num_reduced(num_replicas)
+        return len(self.limited) + self.scales.num_reduced(num_replicas)
 
     def outputs(
         self,
@@ -137,7 +134,7 @@ class QLearning:
         outputs_of = functools.partial(self.outputs, use_im2col=use_im2col, has_noise=has_noise)
         observations = {name: batch[name].next_observation for name in self._names}
         outputs_t = outputs_of(observations, of_target=True)
-        rewards = {name: batch[name].reward / self._scales.scale(name) for name in self._names}
+        rewards = {name: batch[name].reward / self.scales.scale(name) for name in self._names}
         if self.munchausen is not None:
             outputs_tm1 = outputs_of({name: batch[name].observation for name in self._names}, of_target=True)
             return self._soft_targets(batch, rewards, outputs_tm1, outputs_t, self.munchausen)
@@ -224,8 +221,8 @@ class QLearning:
         Returns:
             The gradients, the quantities and the errors.
         """
-        self._scales.observe_returns(batch)
-        targets = self._scales.observe_targets(self.targets(batch, use_im2col=use_im2col, has_noise=True))
+        self.scales.observe_returns(batch)
+        targets = self.scales.observe_targets(self.targets(batch, use_im2col=use_im2col, has_noise=True))
         with TaskGradientTape(variables, self._paths, use_im2col) as tape:
             observations = {name: batch[name].observation for name in self._names}
             outputs = self._online(observations, training=True, call_layer=tape)
@@ -243,25 +240,23 @@ class QLearning:
         td_errors = target.value - vl.select_actions(q_values, batch.action)
         return _Rows(
             of_rows.mean,
-            td_errors * self._scales.scale(name),
+            td_errors * self.scales.scale(name),
             td_errors if of_rows.losses is None else of_rows.losses,
-            q_values * self._scales.scale(name),
+            q_values * self.scales.scale(name),
         )
 
     def _quantities(self, rows: Mapping[str, _Rows], targets: Mapping[str, Target]) -> dict[str, tf.Tensor]:
         """Computes the quantities of `mtq.trainer.task_metrics.OF_EVALUATION`, `[T]` float32 each: means over the rows.
 
-        If heads have limits, `clipped_targets` are the shares of their targets outside of these, `[L]`.
+        For each head that has limits, `clipped_name(task)` is the share of its targets outside of these.
         """
         quantities = {
             "loss": tf.stack([of_task.loss for of_task in rows.values()]),
             "q_mean": tf.stack([tf.reduce_mean(of_task.q_values) for of_task in rows.values()]),
             "td_error": tf.stack([tf.reduce_mean(tf.abs(of_task.td_errors)) for of_task in rows.values()]),
         }
-        if self.limited:
-            quantities["clipped_targets"] = tf.stack(
-                [_share_outside(targets[name].value, self.heads[name].limits) for name in self.limited]
-            )
+        for name in self.limited:
+            quantities[clipped_name(name)] = _share_outside(targets[name].value, self.heads[name].limits)
         return quantities
 
 

@@ -169,23 +169,18 @@ class ReturnScales:
         }
         after = scaling.scale(updated)
         for key, value in updated.items():
-            self._assign_in_both(head.statistics[key], value, value)
+            for variable in self._in_both(head.statistics[key]):
+                variable.assign(value)
         if scaling.preserves_values:
-            for variable in linear_weights(self._ends[name].layer):
-                (of_target,) = self._target_network.values_of([variable])
-                factor = before / after
-                self._assign_in_both(
-                    variable,
-                    factor * tf.convert_to_tensor(variable),
-                    factor * tf.convert_to_tensor(of_target),
-                )
+            factor = before / after
+            for weight in linear_weights(self._ends[name].layer):
+                for variable in self._in_both(weight):
+                    variable.assign(factor * tf.convert_to_tensor(variable))
         return after
 
-    def _assign_in_both(self, variable: Any, value: tf.Tensor, target_value: tf.Tensor) -> None:
-        """Assigns a value to a variable of the online network, and another to the target network's value of it."""
-        (of_target,) = self._target_network.values_of([variable])
-        variable.assign(value)
-        of_target.assign(target_value)
+    def _in_both(self, variable: keras.Variable) -> list[keras.Variable]:
+        """Returns a variable of the online network, and the target network's value of it."""
+        return [variable, *self._target_network.values_of([variable])]
 
 
 def _scaling(head: Head) -> ReturnScaling:

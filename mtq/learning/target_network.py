@@ -12,8 +12,8 @@ import tensorflow as tf
 from mtq.keras_internals import flatten_layers, has_path, load_state, own_variables, unlock
 from mtq.learning.target_paths import TargetView
 
-# The paths of both networks in files of earlier versions, in which the target network had its own layers.
 _OTHER_STREAM = 0x5851F42D  # a seed with these bits inverted is that of other random numbers
+# The paths of both networks in files of earlier versions, in which the target network had its own layers.
 _ONLINE_BEFORE, _TARGET_BEFORE = "layers/functional", "layers/functional_1"
 
 

@@ -40,9 +40,8 @@ class KerasStep:
         self._auxiliary = AuxiliaryLosses(network)
         names = ("regularization_loss", "regularization_gradient_norm") if self._auxiliary.any else ()
         names = (*names, "loss_scale") if is_dynamic(optimizer) else names
+        names = (*names, *map(clipped_name, limited))
         self.metrics: list[keras.metrics.Metric] = [UpdateMetrics(names)] if names else []
-        if limited:
-            self.metrics.append(UpdateMetrics([clipped_name(task) for task in limited], "clipped_targets"))
 
     @property
     def has_auxiliary(self) -> bool:

@@ -89,12 +89,11 @@ class UpdateMetrics(keras.metrics.Metric):
 
     Args:
         quantities: The names of the quantities, under which they are logged.
-        source: The name of a vector that holds them all; None if each is a scalar of its own.
     """
 
-    def __init__(self, quantities: Sequence[str], source: str | None = None, **kwargs: Any) -> None:
-        super().__init__(name=source or "update_metrics", **kwargs)
-        self.quantities, self._source = tuple(quantities), source
+    def __init__(self, quantities: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(name="update_metrics", **kwargs)
+        self.quantities = tuple(quantities)
         self.sums = _variable((len(self.quantities),), "sums")
         self.count = _variable((), "count")
 
@@ -102,12 +101,9 @@ class UpdateMetrics(keras.metrics.Metric):
         """Adds the quantities of one update.
 
         Args:
-            quantities: The values, `{name: float32 scalar}`, or the vector; other names are ignored.
+            quantities: The values, `{name: float32 scalar}`; other names are ignored.
         """
-        if self._source is not None:
-            self.sums.assign_add(quantities[self._source])
-        else:
-            self.sums.assign_add(tf.stack([quantities[quantity] for quantity in self.quantities]))
+        self.sums.assign_add(tf.stack([quantities[quantity] for quantity in self.quantities]))
         self.count.assign_add(1.0)
 
     def result(self) -> dict[str, tf.Tensor]:

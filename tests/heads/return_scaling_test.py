@@ -182,7 +182,7 @@ def test_nan_targets_leave_the_statistics_as_they_are():
     model = make_model(actions=(1,))
     rows = random_batch(model.tasks, 4)["task_0"]
     before = [variable.numpy() for variable in model.q_learning.heads["task_0"].statistics.values()]
-    model.q_learning._scales.observe_targets({"task_0": mtq.heads.Target(tf.fill([4], np.nan), tf.fill([4], np.nan))})
+    model.q_learning.scales.observe_targets({"task_0": mtq.heads.Target(tf.fill([4], np.nan), tf.fill([4], np.nan))})
     assert [variable.numpy() for variable in model.q_learning.heads["task_0"].statistics.values()] == before
     assert rows is not None
 
