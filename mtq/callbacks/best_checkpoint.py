@@ -36,11 +36,12 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.filepath = as_path("filepath of BestCheckpoint", filepath)
         self.monitor, self.mode = monitor, direction
         self.best = -math.inf if direction == "max" else math.inf
+        self.best_epoch: int | None = None  # counted from 1, as Keras prints epochs
         check_model_place(self.filepath)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves the model if it is the best so far."""
         value = (logs or {}).get(self.monitor)
         if value is not None and (value >= self.best if self.mode == "max" else value <= self.best):
-            self.best = value
+            self.best, self.best_epoch = value, epoch + 1
             save_whole(self.model, self.filepath)

@@ -21,8 +21,9 @@ class LearningCurves(keras.callbacks.Callback):
     """Draws each task's return over its environment steps: in training, in greedy evaluations, and at random.
 
     It plots what `TrainingReturns` and `EvaluateTasks` log. Epochs without an evaluation, and epochs before the first
-    episode has ended, are skipped: lines connect the known values. The picture is redrawn at most every `seconds`, and
-    at the end.
+    episode has ended, are skipped: lines connect the known values. A circle marks the epoch with the highest
+    `val_score`, the last one of equals, as `BestCheckpoint` does by default. The picture is redrawn at most every
+    `seconds`, and at the end.
 
     Args:
         filepath: The path of the PNG.
@@ -65,7 +66,7 @@ class LearningCurves(keras.callbacks.Callback):
             axis.set_visible(False)
         for axis, task in zip(axes, tasks.values(), strict=False):
             self._draw_task(axis, task.name, task.reference_return)
-        figure.legend(*_distinct(axes), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+        figure.legend(*_distinct(axes), loc="outside lower center", ncols=2 * columns - 1, fontsize=9, frameon=False)
         save_figure(figure, self.filepath)
         self._drawn = time.monotonic()
 
@@ -87,6 +88,11 @@ class LearningCurves(keras.callbacks.Callback):
             low, high = zip(*((m - s, m + s) for m, s in zip(mean, std, strict=True)), strict=True)
             axis.fill_between(x, low, high, color=_GREEDY, alpha=0.15, lw=0)
             axis.plot(x, mean, color=_GREEDY, lw=2, marker="o", ms=3, label="greedy, ± SD of episodes")
+            scored = [row for row in evaluated if not math.isnan(row.get("val_score", math.nan))]
+            if scored:
+                best = max(reversed(scored), key=lambda row: row["val_score"])
+                at = best[place], best[f"val_{name}/return"]
+                axis.plot(*at, "o", color=_GREEDY, mfc="none", ms=10, mew=1.5, label="highest val_score")
             random = evaluated[-1][f"val_{name}/return_random"]
             axis.axhline(random, color=_OTHER, ls=":", lw=1.2, label="random policy")
         if reference is not None:

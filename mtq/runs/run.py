@@ -70,7 +70,8 @@ class Run:
         self.folder = as_path("folder of a run", folder)
         self.is_chief, self._notes = is_chief, dict[str, Any]()
         self._resumes, self._export_to = False, export_to
-        self._returns: TrainingReturns | None = None  # that of the last call of `callbacks`
+        self._returns: TrainingReturns | None = None  # those of the last call of `callbacks`
+        self._best: BestCheckpoint | None = None
         self.started = time.monotonic()
         overwrite, resume = flag("overwrite", overwrite), flag("resume", resume)
         if overwrite and resume:
@@ -215,12 +216,18 @@ class Run:
         curves = LearningCurves(self.folder / "learning_curves.png")
         returns.known.update(self._notes.get("returns", {}))
         returns.latest.update(self._notes.get("latest", {}))
-        self._returns = returns
-        best.best = self._notes.get("best", best.best)
+        self._returns, self._best = returns, best
+        best.best, best.best_epoch = self._notes.get("best", best.best), self._notes.get("best_epoch")
 
         def notes() -> dict[str, Any]:
             seconds = time.monotonic() - self.started
-            return {"returns": returns.known, "latest": returns.latest, "best": best.best, "seconds": seconds}
+            return {
+                "returns": returns.known,
+                "latest": returns.latest,
+                "best": best.best,
+                "best_epoch": best.best_epoch,
+                "seconds": seconds,
+            }
 
         saving = [] if checkpoint is None else [SaveCheckpoint(checkpoint, notes, checkpoint_every)]
         if not self.is_chief:
@@ -265,7 +272,8 @@ class Run:
         Returns:
             The content of `metrics.json`: for each task the mean returns of a random policy, before and after the
             training, and of at least the last 100 episodes of the training itself, which explore; the number of
-            environment steps and updates in total; and the duration of the run in seconds.
+            environment steps and updates in total; the epoch of the best checkpoint, counted from 1; and the duration
+            of the run in seconds.
         """
         save_whole(model, self.last)
         best = keras.models.load_model(self.best if self.best.exists() else self.last)
@@ -284,14 +292,17 @@ class Run:
                 for name in experience.tasks
             },
             "episodes": episodes,
+            "best_epoch": None if self._best is None else self._best.best_epoch,
             "env_steps": sum(experience.env_steps.values()),
             "updates": int(model.updates.numpy()),
             "seconds": round(time.monotonic() - self.started, 1),
         }
         write_json(self.folder / "metrics.json", metrics)
+        epoch = metrics["best_epoch"]
         print(
-            f"\nMean return over {episodes} fresh episodes, greedy, of the best checkpoint; and over the last episodes "
-            "of the training, which explore:"
+            f"\nMean return over {episodes} fresh episodes, greedy, of the best checkpoint"
+            f"{'' if epoch is None else f' (that of epoch {epoch})'}; and over the last episodes of the training, "
+            "which explore:"
         )
         print(results_table(metrics["tasks"]))
         print(

@@ -96,6 +96,9 @@ def test_what_a_run_leaves_behind(finished):
     assert metrics["tasks"]["acrobot"]["training"] is None  # none of its episodes has ended
     assert metrics["env_steps"] == 2 * (100 + 40 * 2)
     assert metrics["updates"] == 40
+    scores = history["val_score"]
+    assert metrics["best_epoch"] == max(epoch for epoch, score in enumerate(scores, 1) if score == max(scores))
+    assert f"best checkpoint (that of epoch {metrics['best_epoch']})" in printed
     assert metrics["seconds"] > 0
     assert "tensorflow" in json.loads((folder / "run.json").read_text())["versions"]
     assert (folder / "learning_curves.png").read_bytes().startswith(b"\x89PNG")

@@ -92,6 +92,7 @@ def test_a_log_with_gaps_is_read_and_drawn_again(model, tmp_path):
     assert lines["greedy, ± SD of episodes"].get_xdata().tolist() == [2, 4]  # joined over the gap
     assert not np.isnan(lines["greedy, ± SD of episodes"].get_ydata()).any()
     assert not np.isnan(lines["random policy"].get_ydata()).any()
+    assert lines["highest val_score"].get_xdata().tolist() == [2]  # that of epoch 4 is unknown
     assert (tmp_path / "curves.png").exists()
 
 
