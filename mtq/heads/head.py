@@ -145,7 +145,7 @@ class Head(keras.layers.Layer, abc.ABC):
             mask_t: Whether each action is legal, `[B, A]` bool; None if all are.
         """
         a_t = vl.greedy_actions(self.values(outputs_t) if selector is None else selector, mask_t)
-        return self.backup(r_t, discount_t, vl.select_distributions(outputs_t, a_t))
+        return self.backup(r_t, discount_t, tf.gather(outputs_t, a_t, axis=1, batch_dims=1))
 
     def chosen(self, outputs: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
         """Returns the outputs `[B, N]` for one action of each row.

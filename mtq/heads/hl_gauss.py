@@ -66,20 +66,6 @@ class HLGauss(Head):
         """Computes the histograms around `r + γ q`."""
         return self._target(r_t + discount_t * self.values(outputs_t))
 
-    def greedy_backup(
-        self,
-        r_t: tf.Tensor,
-        discount_t: tf.Tensor,
-        outputs_t: tf.Tensor,
-        selector: tf.Tensor | None,
-        mask_t: tf.Tensor | None,
-    ) -> Target:
-        """Computes the histograms around the targets of Q-learning or, with a selector, of Double Q-learning."""
-        q_t = self.values(outputs_t)
-        if selector is None:
-            return self._target(vl.q_targets(r_t, discount_t, q_t, mask_t))
-        return self._target(vl.double_q_targets(r_t, discount_t, q_t, selector, mask_t))
-
     def soft_backup(
         self, r_t: tf.Tensor, discount_t: tf.Tensor, outputs_t: tf.Tensor, policy: tf.Tensor, bonus: tf.Tensor
     ) -> Target:

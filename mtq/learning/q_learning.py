@@ -45,13 +45,13 @@ class _Rows(NamedTuple):
         loss: The mean loss, a float32 scalar.
         td_errors: The temporal-difference errors in the units of rewards, `[B]`.
         errors: The errors for samplers, `[B]`.
-        q_values: The action values in the units of rewards, `[B, A]`.
+        q_tm1: The values of the actions taken, in the units of rewards, `[B]`.
     """
 
     loss: tf.Tensor
     td_errors: tf.Tensor
     errors: tf.Tensor
-    q_values: tf.Tensor
+    q_tm1: tf.Tensor
 
 
 class QLearning:
@@ -236,13 +236,13 @@ class QLearning:
         outputs = tf.cast(outputs, tf.float32)  # those of the user's own layers may be of half precision
         chosen = head.chosen(outputs, batch.action)
         of_rows = loss(head, target, chosen, vl.field_of(batch, "weight"))
-        q_values = head.values(outputs)
-        td_errors = target.value - vl.select_actions(q_values, batch.action)
+        q_tm1 = head.values(chosen)
+        td_errors = target.value - q_tm1
         return _Rows(
             of_rows.mean,
             td_errors * self.scales.scale(name),
             td_errors if of_rows.losses is None else of_rows.losses,
-            q_values * self.scales.scale(name),
+            q_tm1 * self.scales.scale(name),
         )
 
     def _quantities(self, rows: Mapping[str, _Rows], targets: Mapping[str, Target]) -> dict[str, tf.Tensor]:
@@ -252,7 +252,7 @@ class QLearning:
         """
         quantities = {
             "loss": tf.stack([of_task.loss for of_task in rows.values()]),
-            "q_mean": tf.stack([tf.reduce_mean(of_task.q_values) for of_task in rows.values()]),
+            "q_mean": tf.stack([tf.reduce_mean(of_task.q_tm1) for of_task in rows.values()]),
             "td_error": tf.stack([tf.reduce_mean(tf.abs(of_task.td_errors)) for of_task in rows.values()]),
         }
         for name in self.limited:

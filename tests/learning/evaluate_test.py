@@ -28,8 +28,9 @@ def by_hand(model, batch):
         q_tm1 = model.paths[name](transition.observation).numpy()
         q_t = model.target_paths[name](transition.next_observation).numpy()
         targets = transition.reward + transition.discount * q_t.max(axis=1)
-        error = targets - q_tm1[np.arange(len(q_tm1)), transition.action]
-        found[f"{name}/loss"], found[f"{name}/q_mean"] = np.mean(error**2), q_tm1.mean()
+        taken = q_tm1[np.arange(len(q_tm1)), transition.action]  # others may be illegal, and are not trained on here
+        error = targets - taken
+        found[f"{name}/loss"], found[f"{name}/q_mean"] = np.mean(error**2), taken.mean()
         found[f"{name}/td_error"] = np.abs(error).mean()
         total += weight * found[f"{name}/loss"]
     return {**found, "loss": total}
