@@ -7,10 +7,30 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mtq.settings import Declaration, option
-from mtq.settings.declaration import defaults, facts, fields, help_of, types_of
+from mtq.settings.declaration import defaults, facts, fields, help_of, record_given, types_of
 from mtq.settings.texts import convert_sequence, element_of
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Declaration)
+
+
+class _Value(argparse.Action):
+    """Stores the value of an option, or True for a flag, and records that the option was given."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, name: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
+        namespace.given = {*getattr(namespace, "given", ()), self.dest}
+
+
+class _Switch(argparse.BooleanOptionalAction):
+    """Stores a flag that can be switched off, and records that it was given."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, name: str | None = None
+    ) -> None:
+        super().__call__(parser, namespace, values, name)
+        namespace.given = {*getattr(namespace, "given", ()), self.dest}
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -79,9 +99,12 @@ def add_option(add: Callable[..., Any], cls: type, name: str) -> None:
     field, (kind, _) = fields(cls)[name], types_of(cls)[name]
     known = facts(field)
     settings: dict[str, Any] = {"dest": name, "default": defaults(cls).get(name), "required": name not in defaults(cls)}
-    if kind is bool:
-        settings["action"] = argparse.BooleanOptionalAction if settings["default"] else "store_true"
+    if kind is bool and settings["default"]:
+        settings["action"] = _Switch
+    elif kind is bool:
+        settings |= {"action": _Value, "nargs": 0, "const": True}
     else:
+        settings["action"] = _Value
         settings["type"] = count if kind is int and (known.least or 0) >= 1 else _converter(kind)
         settings["metavar"] = known.metavar or None
         settings["choices"] = known.choices or None
@@ -127,7 +150,9 @@ def options_of(cls: type[T], parsed: argparse.Namespace) -> T:
         cls: The dataclass.
         parsed: The parsed options.
     """
-    return cls(**{name: getattr(parsed, name) for name in fields(cls)})
+    options = cls(**{name: getattr(parsed, name) for name in fields(cls)})
+    record_given(options, getattr(parsed, "given", ()))
+    return options
 
 
 def import_modules(names: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mtq.cli.arguments import HelpFormatter, TaskOptions, add_options, options_of, parse_tasks
 from mtq.settings import CombinationOptions, EnvironmentOptions, ProtocolOptions, StudyRunOptions, option
-from mtq.settings.declaration import fields
+from mtq.settings.declaration import fields, given
 from mtq.settings.texts import described_parts
 
 _PARTS = """An arm consists of parts that are joined by +:
@@ -87,10 +87,11 @@ def _study(parsed: argparse.Namespace) -> None:
     check_contradictions(options)
     pairs: list[Any] = [tuple(pair.strip().split(":")) for pair in options.compare.split(",") if pair.strip()]
     strategy, shard = where(options.strategy, options.devices, options.shard)
+    settings = {name: value for name, value in given(options).items() if name in fields(ProtocolOptions)}
     study = mtq.study.Study(
         parse_tasks(options),
         [parse_arm(text.strip(), **combination(options)) for text in options.arms.split(",")],
-        protocol=mtq.study.Protocol(**{name: getattr(options, name) for name in fields(ProtocolOptions)}),
+        protocol=mtq.study.Protocol(**settings),
         seeds=options.seeds,
         reference=options.reference,
         comparisons=pairs,

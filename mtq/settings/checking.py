@@ -3,7 +3,7 @@
 from typing import Any
 
 from mtq.checks import flag, integer, real
-from mtq.settings.declaration import Declaration, Facts, defaults, facts, fields, types_of
+from mtq.settings.declaration import Declaration, Facts, facts, fields, given, types_of
 
 
 def check(options: Declaration, of: str = "") -> dict[str, Any]:
@@ -46,14 +46,13 @@ def check_contradictions(options: Declaration) -> None:
     """Raises a ValueError if two options are given of which only one can have an effect.
 
     Args:
-        options: The options. Those that have their default count as not given.
+        options: The options.
     """
-    usual = defaults(options)
+    known = given(options)
     for name, field in fields(options).items():
         other = facts(field).excludes
-        values = getattr(options, name), getattr(options, other) if other else None
-        if other and values[0] != usual[name] and values[1] != usual[other]:
+        if other and all(known.get(of_both) not in (None, False) for of_both in (name, other)):
             raise ValueError(
                 f"{name} and {other} must not be given together, because only one of them can have an effect. "
-                f"Received: {values[0]!r} and {values[1]!r}. Leave one of them out."
+                f"Received: {known[name]!r} and {known[other]!r}. Leave one of them out."
             )

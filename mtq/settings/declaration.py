@@ -8,6 +8,7 @@ import itertools
 import textwrap
 import types
 import typing
+from collections.abc import Collection
 from typing import Any, Self
 
 _KEY = "mtq"
@@ -94,13 +95,23 @@ class Declaration:
             field.metadata = types.MappingProxyType({**inherited.metadata, **field.metadata})
             setattr(cls, name, field)
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Creates the options, and records which of them are given."""
+        self = super().__new__(cls)
+        positional = [name for name, field in fields(cls).items() if not field.kw_only]
+        names = frozenset([*positional[: len(args)], *kwargs])
+        object.__setattr__(self, "_given", names if names < set(fields(cls)) else frozenset())
+        return self
+
     def replace(self, **changes: Any) -> Self:
-        """Returns a copy with other values.
+        """Returns a copy with other values, which count as given.
 
         Args:
             changes: The values that differ, by name.
         """
-        return dataclasses.replace(self, **changes)
+        new = dataclasses.replace(self, **changes)
+        record_given(new, {*_names_given(self), *changes})
+        return new
 
 
 def _declared(cls: type) -> dict[str, dataclasses.Field]:
@@ -174,14 +185,48 @@ def arguments(options: Any, part: str) -> dict[str, Any]:
 
 
 def given(options: Any) -> dict[str, Any]:
+    """Returns the options that were given, by name: also those whose value is their default.
+
+    If all options were given at once, as `dataclasses.replace` gives them, those with their default count as not given.
+
+    Args:
+        options: The options, an instance of a `Declaration`.
+    """
+    names = {*_names_given(options), *changed(options)}
+    return {name: value for name, value in values(options).items() if name in names}
+
+
+def changed(options: Any) -> dict[str, Any]:
     """Returns the options that have another value than their default, by name.
 
     Args:
         options: The options, an instance of a `Declaration`.
     """
     usual = defaults(options)
-    values = {name: getattr(options, name) for name in fields(options)}
-    return {name: value for name, value in values.items() if name not in usual or value != usual[name]}
+    return {name: value for name, value in values(options).items() if name not in usual or value != usual[name]}
+
+
+def values(options: Any) -> dict[str, Any]:
+    """Returns the values of all options, by name.
+
+    Args:
+        options: The options, an instance of a `Declaration`.
+    """
+    return {name: getattr(options, name) for name in fields(options)}
+
+
+def record_given(options: Declaration, names: Collection[str]) -> None:
+    """Records which of new options were given.
+
+    Args:
+        options: The options.
+        names: The names of those that were given.
+    """
+    object.__setattr__(options, "_given", frozenset(names))
+
+
+def _names_given(options: Any) -> frozenset[str]:
+    return options.__dict__.get("_given", frozenset())
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from mtq.settings.declaration import Declaration, defaults
+from mtq.settings.declaration import Declaration, given
 
 Options = TypeVar("Options", bound=Declaration)
 
@@ -27,7 +27,7 @@ def with_preset(options: Options) -> Options:
     """Returns options with those of their preset.
 
     Args:
-        options: The options. Those that have their default count as not given.
+        options: The options.
 
     Raises:
         ValueError: An option is given with another value than in the preset.
@@ -35,27 +35,15 @@ def with_preset(options: Options) -> Options:
     name = getattr(options, "preset", None)
     if name is None:
         return options
-    return options.replace(**expanded(name, changed(options, name)))
+    return options.replace(**expanded(name, given(options)))
 
 
-def changed(options: Declaration, name: str) -> dict[str, Any]:
-    """Returns those options of a preset that have another value than their default.
-
-    Args:
-        options: The options.
-        name: The name of the preset.
-    """
-    usual = defaults(options)
-    given = {option: getattr(options, option) for option in PRESETS.get(name, ())}
-    return {option: value for option, value in given.items() if value != usual[option]}
-
-
-def expanded(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def expanded(name: str, others: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the options of a preset together with other options.
 
     Args:
         name: The name of the preset.
-        given: The other options.
+        others: The other options that are given.
 
     Raises:
         ValueError: There is no such preset, or an option is given with another value than in the preset.
@@ -63,13 +51,13 @@ def expanded(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if name not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}. Received: {name!r}.")
     for option, value in PRESETS[name].items():
-        if option in given and given[option] != value:
+        if option in others and others[option] != value:
             raise ValueError(
                 f"{option} must be left out with the preset {name}, whose value is {value!r}. Received: "
-                f"{given[option]!r}. Leave one of them out, or give the options of the preset one by one: "
+                f"{others[option]!r}. Leave one of them out, or give the options of the preset one by one: "
                 f"{', '.join(f'{key}={setting}' for key, setting in PRESETS[name].items())}."
             )
-    return {**given, **PRESETS[name]}
+    return {**others, **PRESETS[name]}
 
 
 def resolved(options: Options) -> Options:
@@ -79,15 +67,15 @@ def resolved(options: Options) -> Options:
     take the place of random actions.
 
     Args:
-        options: The options. Those that have their default count as not given.
+        options: The options.
 
     Raises:
         ValueError: An option contradicts the preset.
     """
-    usual, resolved_options = defaults(options), with_preset(options)
+    resolved_options, known = with_preset(options), given(options)
     learning: Any = resolved_options
     changes: dict[str, Any] = {}
-    if learning.heads != "scalar" and learning.loss == usual["loss"]:
+    if learning.heads != "scalar" and "loss" not in known:
         changes["loss"] = None
     if learning.munchausen and learning.double:
         if learning.preset is not None:
@@ -95,9 +83,9 @@ def resolved(options: Options) -> Options:
                 f"munchausen must be left out with the preset {learning.preset}, which has the targets of Double DQN. "
                 "Received: both. Leave out one of them."
             )
-        if usual["double"]:
+        if "double" not in known:
             changes["double"] = False
     epsilons = ("initial_epsilon", "final_epsilon")
-    if learning.noisy and all(getattr(learning, name) == usual[name] for name in epsilons):
+    if learning.noisy and not any(name in given(learning) for name in epsilons):
         changes |= dict.fromkeys(epsilons, 0.0)
     return resolved_options.replace(**changes)

@@ -5,7 +5,7 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from mtq.settings.declaration import fields, help_of, other_names
+from mtq.settings.declaration import Declaration, fields, help_of, other_names, record_given
 
 T = TypeVar("T")
 
@@ -22,8 +22,17 @@ def parse(cls: type[T], arguments: Sequence[str] | None = None) -> T:
     for name, field in fields(cls).items():  # simple_parsing by itself reads docstrings below fields of one line only
         field.metadata = types.MappingProxyType({**field.metadata, "help": help_of(cls, name)})
     renamed = other_names(cls)
-    given = [*(sys.argv[1:] if arguments is None else arguments)]
-    return simple_parsing.parse(cls, args=[_as_declared(text, renamed) for text in given])
+    texts = [_as_declared(text, renamed) for text in (sys.argv[1:] if arguments is None else arguments)]
+    options = simple_parsing.parse(cls, args=texts)
+    if isinstance(options, Declaration):
+        begun = [text[2:].partition("=")[0] for text in texts if text.startswith("--")]
+        record_given(options, [_in_full(name, [*fields(cls)]) for name in begun])
+    return options
+
+
+def _in_full(name: str, known: Sequence[str]) -> str:
+    """Returns the name of an option, of which the program may have been given the beginning only."""
+    return name if name in known else next((other for other in known if other.startswith(name)), name)
 
 
 def _as_declared(text: str, renamed: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mtq.checks import integer, is_number
 from mtq.distribution.checks import check_batch_size
 from mtq.errors import StudyError
-from mtq.settings.declaration import chosen, defaults
+from mtq.settings.declaration import chosen, defaults, values
 from mtq.storage.files import write_json
 from mtq.study.analysis.results import load_results
 from mtq.study.design.arm import Arm
@@ -247,7 +247,7 @@ class Study:
             "tasks": keras.saving.serialize_keras_object(self.tasks),
             "environments": {name: describe_environment(task) for name, task in self.tasks.items()},
             "seeds": self.seeds,
-            "protocol": {**vars(self.protocol), "score": self.protocol.score},
+            "protocol": {**values(self.protocol), "score": self.protocol.score},
             "reference": self.reference,
             "comparisons": self.comparisons,
             "arms": {name: self._plan_of(arm) for name, arm in self.arms.items()},

@@ -1,10 +1,12 @@
 """An option is declared once, and exists in `mtq train`, `mtq study`, its arms and the recipes."""
 
 import argparse
+import copy
 import dataclasses
 import importlib
 import inspect
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -13,11 +15,12 @@ import pytest
 
 import mtq
 from mtq import cli
+from mtq.cli.arguments import options_of as options_from
 from mtq.cli.main import _parser
 from mtq.cli.study import StudyOptions
 from mtq.cli.train import TrainOptions
 from mtq.settings.checking import check, check_contradictions
-from mtq.settings.declaration import defaults, facts, fields, given, help_of, types_of
+from mtq.settings.declaration import changed, defaults, facts, fields, given, help_of, types_of
 from mtq.settings.learning import BACKBONES
 from mtq.settings.presets import expanded, resolved
 from mtq.settings.texts import arm_parts, convert
@@ -132,7 +135,7 @@ def test_a_new_option_is_one_field_in_one_place():
     assert mtq.settings.parse(Options, ["--m", "0.2"]).munching == 0.2
     assert mtq.settings.parse(Options, ["--games", "a", "b", "--batch-size=3"]) == Options(["a", "b"], batch_size=3)
     assert help_of(Options, "munching") == "The weight of something new."
-    assert given(Options(batch_size=3, munching=0.9)) == {"batch_size": 3}
+    assert changed(Options(batch_size=3, munching=0.9)) == {"batch_size": 3}
     with pytest.raises(ValueError, match=r"munching must be from 0 to 1\. Received: 2"):
         check(Options(munching=2))
     parser = argparse.ArgumentParser()
@@ -301,10 +304,10 @@ def test_a_run_that_was_started_before_an_option_existed_has_its_default(tmp_pat
     old_run(tmp_path / "run", {**{k: v for k, v in before.items() if k not in new}, "epsilon": 0.02})
     mtq.runs.Run(tmp_path / "run", options, resume=True)
     mtq.runs.Run(tmp_path / "run", options.replace(checkpoint_every=9, devices=3), resume=True)
-    for changed in ({"final_epsilon": 0.3}, {"loss": "squared"}, {"target_update_tau": 0.1}, {"dueling": True}):
-        (name, value), message = next(iter(changed.items())), "A run must be resumed with the options"
+    for change in ({"final_epsilon": 0.3}, {"loss": "squared"}, {"target_update_tau": 0.1}, {"dueling": True}):
+        (name, value), message = next(iter(change.items())), "A run must be resumed with the options"
         with pytest.raises(ValueError, match=error(message, f"{name} {before[name]!r} → {value!r}")):
-            mtq.runs.Run(tmp_path / "run", options.replace(**changed), resume=True)
+            mtq.runs.Run(tmp_path / "run", options.replace(**change), resume=True)
 
 
 def test_a_resumed_run_keeps_its_learning_rate(tmp_path):
@@ -355,17 +358,92 @@ def test_a_preset_of_a_protocol_and_of_a_study(tmp_path):
         mtq.study.Arm("a", preset="c51")
 
 
+def parsed(program, *arguments):
+    """The options of `mtq train` or of a recipe from their command line."""
+    if program == "train":
+        return options_from(TrainOptions, _parser().parse_args(["train", *TRAIN, "--out", "runs/a", *arguments]))
+    return mtq.settings.parse(importlib.import_module(f"recipes.{program}").Options, arguments)
+
+
+EXPLICIT = {
+    "a number beside a preset": (["--preset", "rainbow"], "--initial-epsilon", "epsilon must be left out with the"),
+    "a name beside a preset": (["--preset", "rainbow"], "--heads", "heads must be left out with the preset"),
+    "two options of which one has an effect": (["--target-update-tau", "0.01"], "--target-update-period", "together"),
+}
+
+
+@pytest.mark.parametrize("case", EXPLICIT)
+@pytest.mark.parametrize("program", ["train", "classic_control"])
+@pytest.mark.parametrize("joined", [False, True])
+def test_an_option_that_is_given_counts_even_with_its_default(program, joined, case):
+    """Whether an option was given is known, and not guessed from its value."""
+    others, name, message = EXPLICIT[case]
+    usual = defaults(TrainOptions if program == "train" else RECIPES[0].Options)
+    value = str(usual[name[2:].replace("-", "_")])
+    given_again = [f"{name}={value}"] if joined else [name, value]
+
+    def resolve(options):
+        check_contradictions(options)
+        return resolved(options)
+
+    resolve(parsed(program, *others))
+    for order in ([*others, *given_again], [*given_again, *others]):
+        with pytest.raises(ValueError, match=message):
+            resolve(parsed(program, *order))
+
+
+def test_what_is_given_is_kept_by_replace_copies_and_pickles():
+    options = mtq.settings.LearningOptions(n_step=1, dueling=True)
+    assert options == mtq.settings.LearningOptions(dueling=True)
+    for same in (options, options.replace(), copy.copy(options), pickle.loads(pickle.dumps(options))):
+        assert given(same) == {"n_step": 1, "dueling": True}
+        assert given(same.replace(batch_size=32)) == {"n_step": 1, "dueling": True, "batch_size": 32}
+    # dataclasses.replace gives all, which says nothing: then those with other values than their defaults count.
+    assert given(dataclasses.replace(options, batch_size=32)) == {"dueling": True}
+
+    @dataclasses.dataclass(frozen=True)
+    class Own(mtq.settings.LearningOptions):
+        rows: int = 3
+        columns: int = 4
+
+    assert given(Own(3, double=False)) == {"rows": 3, "double": False}
+
+
+def test_presets_refuse_defaults_that_are_given(capsys):
+    with pytest.raises(ValueError, match=error("n_step must be left out with the preset rainbow", "Received: 1")):
+        mtq.study.Protocol(preset="rainbow", n_step=1)
+    with pytest.raises(ValueError, match=error("dueling must be left out with the preset", "Received: False")):
+        resolved(mtq.settings.LearningOptions(preset="rainbow", dueling=False))
+    assert cli.main(["study", *TRAIN[:2], "--out", "runs/a", "--preset", "rainbow", "--n-step", "1"]) == 2
+    assert "n_step must be left out with the preset" in capsys.readouterr().err
+
+
+def test_defaults_that_follow_from_the_settings_of_an_arm():
+    common = mtq.study.Protocol()
+    noisy = mtq.study.Arm("a", noisy=True)
+    assert noisy.protocol(common).final_epsilon == noisy.protocol(common).initial_epsilon == 0.0
+    assert mtq.study.Arm("a", noisy=True, final_epsilon=0.05).protocol(common).final_epsilon == 0.05
+    assert noisy.protocol(mtq.study.Protocol(final_epsilon=0.05)).final_epsilon == 0.05
+    assert mtq.study.Arm("a", heads="hl_gauss").protocol(common.replace(loss="squared")).loss is None
+
+
 def test_defaults_that_follow_from_other_options():
     options = mtq.settings.LearningOptions
     assert resolved(options(heads="hl_gauss")).loss is None
     assert resolved(options(noisy=True)).final_epsilon == 0.0
     assert resolved(options(noisy=True, final_epsilon=0.1)).final_epsilon == 0.1
+    assert resolved(options(noisy=True, final_epsilon=0.05)).final_epsilon == 0.05  # also if it is the default
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Recipe(options):
         double: bool = True
+        loss: str = "huber"
 
     assert not resolved(Recipe(munchausen=True)).double
+    assert resolved(Recipe(heads="hl_gauss")).loss is None
+    assert resolved(Recipe(heads="hl_gauss", loss="huber")).loss == "huber"  # which `compile` refuses
+    with pytest.raises(ValueError, match="double and munchausen must not be given together"):
+        check_contradictions(Recipe(munchausen=True, double=True))
     with pytest.raises(ValueError, match="munchausen must be left out with the preset rainbow"):
         resolved(options(preset="rainbow", munchausen=True))
 

@@ -8,7 +8,6 @@ import pytest
 import mtq
 from mtq import cli
 from mtq.networks import DuelingHead
-from mtq.settings.declaration import fields
 from mtq.study.design.network import default_network
 from tests.messages import error
 from tests.study.tiny import chains, tiny_network, tiny_study
@@ -91,7 +90,6 @@ def test_options_of_the_command_are_the_protocols(planned):
     assert study.make_network is default_network
     default = mtq.study.Protocol().for_tasks(study.tasks)
     assert planned().protocol == default
-    assert set(fields(default)) == set(vars(default))
 
 
 def test_arms_that_name_no_aggregator_or_weighting_have_the_commands(planned):

@@ -7,8 +7,8 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from mtq import aggregators
 from mtq.checks import integer, real
-from mtq.settings.declaration import arguments, facts, fields, given
-from mtq.settings.presets import expanded
+from mtq.settings.declaration import arguments, changed, facts, fields
+from mtq.settings.presets import expanded, resolved
 from mtq.storage.deserialization import deserialize
 from mtq.study.design.protocol import Protocol
 from mtq.study.design.serialization import as_config, as_text, loss_config
@@ -106,7 +106,7 @@ class Arm:
             common: The study's protocol.
         """
         settings = {**arguments(common, "network"), **arguments(common, "backbone")}
-        usual = {name: value for name, value in settings.items() if name in given(common)}
+        usual = {name: value for name, value in settings.items() if name in changed(common)}
         return Arm(**{**usual, **self.get_config()}) if usual else self
 
     def without(self, setting: str) -> "Arm":
@@ -129,7 +129,7 @@ class Arm:
         return self.loss_weights
 
     def protocol(self, common: Protocol) -> Protocol:
-        """Returns the study's protocol with the settings of this arm.
+        """Returns the study's protocol with the settings of this arm, and with defaults that follow from these.
 
         Args:
             common: The study's protocol.
@@ -140,6 +140,7 @@ class Arm:
         own = common.replace(**self.settings)
         if own.heads != "scalar" and "loss" not in self.settings:
             own = own.replace(loss=None)  # that of the heads
+        own = resolved(own)
         if own.learning_rate is None:
             own = own.replace(learning_rate=common.learning_rate)
         if own.env_steps != common.env_steps:
