@@ -144,16 +144,17 @@ class RunningScale(ReturnScaling):
 class PopArt(ReturnScaling):
     """Divides targets by their running standard deviation, and preserves the action values (PopArt).
 
-    The mean μ and the variance σ² of the targets are averaged exponentially. Whenever σ changes, the weights of the
-    layer before the head are multiplied by `σ_old / σ_new`, in the online and in the target network, so that the action
-    values stay the same.
+    The mean μ and the variance σ² of the targets are averaged exponentially, with the rate `β_t = β / (1 − (1 − β)^t)`
+    at update t, which weighs the first updates equally. Whenever σ changes, the weights of the layer before the head
+    are multiplied by `σ_old / σ_new`, in the online and in the target network, so that the action values stay the same.
+    Before the first update σ is 1.
 
     In the papers, μ is also subtracted from the targets and, to preserve the outputs, `μ / σ` from the bias of that
     layer. Together these leave the errors as they are, and so the losses and gradients. Here both are left out: values
     much smaller than μ then keep their precision.
 
     Args:
-        rate: The rate β of the exponential averages. They start from a mean of 0 and a variance of 1.
+        rate: The rate β of the exponential averages.
         least_scale: The lower bound of σ.
         largest_scale: The upper bound of σ.
 
@@ -162,7 +163,7 @@ class PopArt(ReturnScaling):
         "Multi-task Deep Reinforcement Learning with PopArt", AAAI 2019, which has statistics for each task.
     """
 
-    initial_statistics: ClassVar[Mapping[str, float]] = {"mean": 0.0, "variance": 1.0}
+    initial_statistics: ClassVar[Mapping[str, float]] = {"mean": 0.0, "variance": 1.0, "correction": 0.0}
     num_moments = 2
     uses_running_returns = False
     preserves_values = True
@@ -183,9 +184,15 @@ class PopArt(ReturnScaling):
 
     def updated(self, statistics: Statistics, means: tf.Tensor, largest: tf.Tensor) -> dict[str, tf.Tensor]:
         """Computes the statistics after a batch; see `ReturnScaling.updated`."""
-        step = self.rate * means[0]
-        variance = statistics["variance"] + self.rate * (means[1] - statistics["variance"]) - tf.square(step)
-        return {"mean": statistics["mean"] + step, "variance": tf.maximum(variance, 0.0)}
+        correction = statistics["correction"] + self.rate * (1.0 - statistics["correction"])  # 1 − (1 − β)^t
+        rate = self.rate / correction
+        step = rate * means[0]
+        variance = statistics["variance"] + rate * (means[1] - statistics["variance"]) - tf.square(step)
+        return {
+            "mean": statistics["mean"] + step,
+            "variance": tf.maximum(variance, 0.0),
+            "correction": correction,
+        }
 
     def scale(self, statistics: Statistics) -> tf.Tensor:
         """Returns the standard deviation within its bounds."""

@@ -41,16 +41,26 @@ def test_without_rewards_the_scale_is_1():
 
 
 def test_popart_statistics_on_a_known_sequence():
-    # β = ½, from mean 0 and variance 1. Targets 2 and 4: mean 3, second moment 10.
-    # μ = 1½, ν = ½·1 + ½·10 = 5½, σ² = 5½ − 2¼ = 3¼.
-    assert updated(PopArt(rate=0.5), [[2.0, 4.0]]) == [pytest.approx(np.sqrt(3.25), rel=1e-6)]
+    # β = ½, so β_1 = 1 and β_2 = ⅔. Targets 2 and 4: μ = 3, ν = 10, σ² = 1.
+    # Then 8 twice: μ = ⅓·3 + ⅔·8 = 19/3, ν = ⅓·10 + ⅔·64 = 46, σ² = 46 − 361/9 = 53/9.
+    scales = updated(PopArt(rate=0.5), [[2.0, 4.0], [8.0, 8.0]])
+    np.testing.assert_allclose(scales, [1.0, np.sqrt(53 / 9)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e4])
+def test_popart_normalizes_from_the_first_updates(size):
+    """A start from σ = 1 would last for thousands of updates if returns are much smaller."""
+    sequence = np.random.default_rng(0).normal(-5 * size, size, [50, 32])
+    np.testing.assert_allclose(updated(PopArt(), sequence), size, rtol=0.35)
+    assert updated(PopArt(), sequence)[-1] == pytest.approx(size, rel=0.05)
 
 
 def test_popart_statistics_are_those_of_the_paper_in_double_precision():
     random, mean, second, scaling = np.random.default_rng(0), 0.0, 1.0, PopArt(rate=0.01)
     sequence = random.normal(5_000.0, 3.0, size=(2_000, 16))
-    for values in np.float32(sequence).astype(np.float64):
-        mean, second = mean + 0.01 * (values.mean() - mean), second + 0.01 * ((values**2).mean() - second)
+    for t, values in enumerate(np.float32(sequence).astype(np.float64), 1):
+        rate = 0.01 / (1 - 0.99**t)
+        mean, second = mean + rate * (values.mean() - mean), second + rate * ((values**2).mean() - second)
     scale = updated(scaling, sequence)[-1]
     assert scale == pytest.approx(np.sqrt(second - mean**2), rel=1e-3)
     assert scale == pytest.approx(3.0, rel=0.1)
@@ -112,16 +122,15 @@ def scale_of(model):
 
 
 def test_popart_targets_by_hand():
-    """One update of a network that gives 0: targets are r = 4; β = ½ makes μ = 2, σ² = ½ + 8 − 4."""
+    """One update of a network that gives 0: the targets are the rewards 2 and 6, so that σ = 2."""
     model = make_model(scaling=PopArt(rate=0.5), actions=(1,))
     for variable in model.network.trainable_variables:
         variable.assign(tf.zeros_like(variable))
     rows = random_batch(model.tasks, 4)["task_0"]
-    rows = rows._replace(reward=tf.fill([4], 4.0), discount=tf.zeros([4]))
+    rows = rows._replace(reward=tf.constant([2.0, 6.0, 2.0, 6.0]), discount=tf.zeros([4]))
     logs = model.train_on_batch({"task_0": rows}, return_dict=True)
-    sigma = np.sqrt(4.5)
-    # The output stays 0; the target is 4/σ. With the mean subtracted from both it would be −2/σ and 2/σ.
-    assert logs["task_0/loss"] == pytest.approx((4 / sigma) ** 2, rel=1e-5)
+    # The outputs stay 0; the targets are 1 and 3. With μ = 4 subtracted, the outputs would be −2, the targets −1 and 1.
+    assert logs["task_0/loss"] == pytest.approx((1 + 9) / 2, rel=1e-5)
     assert logs["task_0/td_error"] == pytest.approx(4.0, rel=1e-5)
     assert logs["task_0/q_mean"] == pytest.approx(0.0, abs=1e-6)
     np.testing.assert_allclose(model.predict({"task_0": np.ones([1, 4])}, verbose=0)["task_0"], 0, atol=1e-6)
