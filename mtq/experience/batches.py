@@ -64,7 +64,8 @@ class Batches:
 
         Args:
             function: A function `{task: Transition}` → `{task: Transition}` of TensorFlow operations. If a sampler
-                needs the errors of each update, the function must keep the rows and their order.
+                needs the errors of each update, the function must keep the rows and their order. If it changes the
+                rewards, it must change the `running_return` of a running scale alike.
             **options: Not supported; must be left out. `as_dataset().map` has those of `tf.data.Dataset.map`.
 
         Returns:

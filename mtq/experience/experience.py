@@ -4,6 +4,7 @@ import fractions
 import math
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from mtq import value_learning as vl
@@ -119,8 +120,8 @@ class Experience:
                 f"overlap=True. Received: {steps_per_update}, for "
                 f"{ ({name: task.num_envs for name, task in tasks.items()}) }. Change steps_per_update or num_envs."
             )
-        if exploration is None and _is_noisy(model):
-            exploration = 0.0
+        if exploration is None:
+            exploration = {name: 0.0 if _is_noisy(model.paths[name]) else exploration_lib.linear() for name in tasks}
         explorations = exploration_lib.by_task(exploration, tasks)
         for task in tasks.values():
             self._check_warmup(task, share)
@@ -240,8 +241,16 @@ class Experience:
 
         Returns:
             The batch `{task: Transition}`.
+
+        Raises:
+            ValueError: A sampler needs the errors of each update, as that of prioritized replay does.
         """
         replica = self.current_replica()
+        if replica.needs_errors:
+            raise ValueError(
+                "Batches whose sampler needs the errors of each update must be drawn by fit, in its graph. Received: a "
+                "call of next_batch. Pass Experience.batches(…) to fit, or leave sampler out."
+            )
         replica.warm_up()
         return replica.next_batch(num_rows).batch
 
@@ -309,8 +318,8 @@ def _in_order(model: Any, tasks: Any) -> tuple[QModel, TaskSet]:
     return model, tasks
 
 
-def _is_noisy(model: QModel) -> bool:
-    return any(isinstance(layer, NoisyDense) for layer in flatten_layers(model.network))
+def _is_noisy(network: keras.Model) -> bool:
+    return any(isinstance(layer, NoisyDense) for layer in flatten_layers(network))
 
 
 def _parts(replay: Any, sampler: Any, policy: Any, exploration: Any, tasks: TaskSet) -> Parts:
@@ -359,6 +368,13 @@ def _check_same_learning(task: Task, model_task: Task) -> None:
                 f"{setting} of task '{task.name}' must be that of the model's task, {model_value!r}. Received: "
                 f"{value!r}. Make both from one TaskSet, or pass mtq.MultiTaskDQN(model.network, tasks) as the model."
             )
+    if task.spec.has_action_mask != model_task.spec.has_action_mask:
+        raise ValueError(
+            f"Task '{task.name}' must have masks of legal actions exactly if the model's task has them, because the "
+            "model's evaluations and exports use its own task. Received: masks "
+            f"{'here' if task.spec.has_action_mask else 'of the model alone'}. Make both from one TaskSet, or pass "
+            "mtq.MultiTaskDQN(model.network, tasks) as the model."
+        )
 
 
 def _times(num_replicas: int) -> str:

@@ -24,7 +24,7 @@ class Head(keras.layers.Layer, abc.ABC):
         num_outputs: The number N of numbers for each action; None for a single one, whose axis is left out.
         loss_names: The names of the losses that fit the head, the default first.
         is_linear: Whether the values are linear in the outputs, as PopArt needs.
-        limits: The lowest and the highest value that the head can represent; None if there are none.
+        limits: The lowest and the highest value that the head can learn; None if there are none.
     """
 
     is_row_wise = True  # its output for one row depends on that row alone

@@ -18,8 +18,9 @@ class HLGauss(Head):
     """A head with a histogram of each action's return, whose mean is the action's value. Its loss is `cross_entropy`.
 
     The outputs are logits. The target value `y = r + γ q` becomes the histogram of a normal distribution around y.
-    Choose the support so that it holds all returns, or use a return scaling: with `"running"` the default support fits
-    any task. Training warns if many targets lie outside.
+    Choose the support so that it holds all returns and extends beyond them, because the distribution is cut off at its
+    ends; or use a return scaling: with `"running"` the default support fits any task. Training warns if many targets
+    are less than two standard deviations away from an end, or outside.
 
     Args:
         low: The lower end of the first bin, in the units of rewards; with a return scaling, in normalized units.
@@ -47,12 +48,15 @@ class HLGauss(Head):
     ) -> None:
         super().__init__(return_scaling, **kwargs)
         self.low, self.high = check_support(type(self).__name__, low, high)
-        self.limits = (self.low, self.high)
         self.num_outputs = self.num_bins = integer("num_bins of HLGauss", num_bins, least=2)
         self.sigma = real("sigma of HLGauss", sigma, above=0)
         self._edges = np.linspace(self.low, self.high, self.num_bins + 1, dtype=np.float32)
         self._centers = ((self._edges[1:] + self._edges[:-1]) / 2).astype(np.float32)
         self._width = (self.high - self.low) / self.num_bins
+        # Nearer to an end, a good part of the normal distribution is cut off, which moves its mean inward. Values that
+        # are learned from such targets stay within the support, however large the returns are.
+        margin = 2 * self.sigma * self._width
+        self.limits = (self.low + margin, self.high - margin)
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the means of the histograms with the given logits."""

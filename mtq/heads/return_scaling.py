@@ -98,6 +98,11 @@ class RunningScale(ReturnScaling):
     Rewards are stored as they are, so no stored reward was scaled by old statistics. Until the first reward other than
     0 the scale is 1.
 
+    Values go on behind a time limit, where running returns end. The last running return of a truncated episode of t
+    steps is therefore divided by `1 − γ^t`, as if the same rewards had come before it. Where episodes also terminate
+    often and the limit is shorter than `1 / (1 − γ)`, this makes the scale larger than the returns, by up to a factor
+    of about 4.
+
     Args:
         rate: The rate of the exponential average of squared returns, which is corrected for its start as in Adam.
         limit: The largest magnitude of a normalized return.

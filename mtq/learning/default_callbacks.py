@@ -122,7 +122,7 @@ def _log_callbacks(
 
 
 class WarnAboutClippedTargets(keras.callbacks.Callback):
-    """Warns once for each task if many of its targets lie outside the limits that its head can represent."""
+    """Warns once for each task if many of its targets lie outside the limits of what its head can learn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class WarnAboutClippedTargets(keras.callbacks.Callback):
                 remedy += ", in normalized units)." if head.return_scaling else "), or use return_scaling='running'."
                 warnings.warn(
                     f"The support of the head of task '{task}' must contain its returns. Received: {share:.0%} of the "
-                    f"targets of epoch {epoch + 1} outside of {low:g} to {high:g}, which were clipped. {remedy}",
+                    f"targets of epoch {epoch + 1} outside of {low:.4g} to {high:.4g}, and cut off there. {remedy}",
                     stacklevel=2,
                 )
 

@@ -57,8 +57,9 @@ class ValueLoss:
         if self.loss is None or any(self._fits(head) for head in heads.values()):
             return
         for name, head in heads.items():
-            wanted = " or ".join(repr(loss) for loss in head.loss_names)
-            wanted += ", or a Keras loss of targets and values," if learns_errors(head) else ""
+            of_errors = ", or a Keras loss of targets and values," if learns_errors(head) else ""
+            known = [loss for loss in head.loss_names if loss in _OF_DISTRIBUTIONS or learns_errors(head)]
+            wanted = (" or ".join(map(repr, known)) or "its own") + of_errors
             raise ValueError(
                 f"loss must fit the head of task '{name}', a {type(head).__name__}, whose loss is {wanted}. Received: "
                 f"{self.loss!r}. Leave loss out, or build the network with other heads."
@@ -101,7 +102,9 @@ class ValueLoss:
         return loss * num_replicas() if num_replicas() > 1 and self._is_reduced() else loss
 
     def _fits(self, head: Head) -> bool:
-        return self.loss in head.loss_names if isinstance(self.loss, str) else learns_errors(head)
+        if isinstance(self.loss, str) and self.loss not in _OF_ERRORS:
+            return self.loss in head.loss_names
+        return learns_errors(head)
 
     def _keras_losses(self, targets: tf.Tensor, values: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
         loss: Any = self.loss
@@ -109,7 +112,13 @@ class ValueLoss:
             return loss(targets, values)
         if isinstance(loss, keras.losses.Loss):
             return loss(targets, values, sample_weight=weight)
-        return tf.reshape(loss(targets, values), [-1]) * tf.cast(weight, values.dtype)
+        losses = tf.convert_to_tensor(loss(targets, values))
+        if losses.shape.rank == 0:
+            raise ValueError(
+                "loss must return one number for each row if the sampler gives rows different weights. Received: "
+                f"{loss!r}, which returns a single number. Leave out its mean: mtq takes it after the weights."
+            )
+        return tf.reshape(losses, [-1]) * tf.cast(weight, values.dtype)
 
     def _is_reduced(self) -> bool:
         """Returns whether the loss is a Keras loss that reduces a batch to one number."""

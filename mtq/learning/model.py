@@ -160,7 +160,8 @@ class MultiTaskDQN(Training):
                 logged as zero. An optimizer that has already trained this network keeps its state.
             loss: The loss: for scalar heads `"squared"`, `"huber"`, or any Keras loss of targets and values; for
                 categorical and HL-Gauss heads `"cross_entropy"`; for quantile heads `"quantile_huber"`. By default each
-                head has its own; scalar heads have `"squared"`.
+                head has its own; scalar heads have `"squared"`. If the tasks have heads of several kinds, those that
+                the loss does not fit have their default.
             loss_weights: The weights of the tasks: None for the tasks' own weights, a dict with a number or a schedule
                 for each task, the name of a weighting, or a `mtq.weightings.Weighting`.
             aggregator: The aggregator of the tasks' gradients: a name, such as `"normalized_sum"` or `"sum"`, or a

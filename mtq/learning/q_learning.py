@@ -78,7 +78,7 @@ class QLearning:
         ends = {name: end_of(path) for name, path in paths.items()}
         self.heads = {name: end.head for name, end in ends.items()}
         self.limited = tuple(name for name, head in self.heads.items() if head.limits is not None)
-        self.scales = ReturnScales(ends, target_network)
+        self.scales = ReturnScales(paths, ends, target_network)
         self._online = JointNetwork(paths, {name: end.outputs for name, end in ends.items()})
         self._target = target_network
 

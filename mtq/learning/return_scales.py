@@ -10,21 +10,25 @@ import tensorflow as tf
 from mtq import value_learning as vl
 from mtq.distribution.replicas import num_replicas, on_means
 from mtq.heads import Head, PathEnd, ReturnScaling, Target, linear_weights
+from mtq.keras_internals import calls_of
 from mtq.learning.target_network import TargetNetwork
+from mtq.networks.paths import TaskPaths
 
 
 class ReturnScales:
     """The scales of the returns of those tasks whose heads have a return scaling.
 
     Args:
-        ends: The ends of the tasks' paths.
+        paths: The tasks' paths through the online network.
+        ends: The ends of the paths.
         target_network: The target network, whose statistics are always those of the online network.
 
     Raises:
         ValueError: Several tasks share a head that has a return scaling.
     """
 
-    def __init__(self, ends: Mapping[str, PathEnd], target_network: TargetNetwork) -> None:
+    def __init__(self, paths: TaskPaths, ends: Mapping[str, PathEnd], target_network: TargetNetwork) -> None:
+        self._paths = paths
         self._ends = {name: end for name, end in ends.items() if end.head.return_scaling is not None}
         self._target_network = target_network
         for name, end in self._ends.items():
@@ -38,14 +42,14 @@ class ReturnScales:
 
     def check_network(self) -> None:
         """Raises a ValueError if the values of a head that has PopArt cannot be preserved."""
-        layers = [end.layer for end in self._ends.values()]
+        layers = [call.layer for path in self._paths.values() for call in calls_of(path)]
         for name, end in self._ends.items():
-            if _scaling(end.head).preserves_values and (
-                not linear_weights(end.layer) or sum(layer is end.layer for layer in layers) > 1
-            ):
+            weights = {id(weight) for weight in linear_weights(end.layer)}
+            uses = sum(any(id(weight) in weights for weight in layer.variables) for layer in layers)
+            if _scaling(end.head).preserves_values and uses != 1:
                 raise ValueError(
-                    f"The layer before the head of task '{name}' must be a Dense, NoisyDense or DuelingHead of this "
-                    "task alone, without an activation, LoRA or quantization, so that PopArt preserves its values. "
+                    f"The layer before the head of task '{name}' must be a Dense, NoisyDense or DuelingHead that is "
+                    "used there alone, without an activation, LoRA or quantization, so that PopArt preserves values. "
                     f"Received: {type(end.layer).__name__} '{getattr(end.layer, 'name', None)}'. Build the network by "
                     "mtq.networks.shared_q_network(return_scaling='popart')."
                 )
@@ -111,7 +115,8 @@ class ReturnScales:
                 raise ValueError(
                     f"A batch of task '{name}' must have a running_return for its return_scaling. Received: a "
                     "Transition without one. Train on the batches of an mtq.Experience, or give each row the "
-                    "running return G_t = r_t + γ G_{t−1} of its episode, by mtq.value_learning.with_fields."
+                    "running return G_t = r_t + γ G_{t−1} of its episode, by mtq.value_learning.with_fields; see "
+                    "mtq.heads.RunningScale for episodes that a time limit ended."
                 )
         self._update({name: vl.field_of(batch[name], "running_return") for name in names})
 

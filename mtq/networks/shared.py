@@ -64,8 +64,8 @@ def shared_q_network(
             task.
         return_scaling: The scaling of returns: None, `"running"` for a running scale of each task's returns,
             `"popart"`, an `mtq.heads.ReturnScaling`, or a dict with one for each task.
-        noisy: Whether the layers of the heads are `mtq.heads.NoisyDense`. Their noise explores: also pass
-            `exploration=0.0` to `Experience`. Other layers may be `NoisyDense` too.
+        noisy: Whether the layers of the heads are `mtq.heads.NoisyDense`. Their noise explores, so the default
+            exploration of `Experience` is then 0. Other layers may be `NoisyDense` too.
 
     Returns:
         A functional model `{task: observation [B, …]}` → `{task: q_values [B, num_actions]}`. Its layer `"backbone"`

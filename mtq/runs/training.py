@@ -21,7 +21,7 @@ from mtq.runs.parts import (
 )
 from mtq.runs.replaceable import run_record
 from mtq.runs.run import Run
-from mtq.settings.checking import check, check_contradictions
+from mtq.settings.checking import check, check_contradictions, check_effects
 from mtq.settings.declaration import chosen
 from mtq.settings.presets import resolved
 from mtq.settings.run import RunOptions
@@ -71,6 +71,7 @@ def train(
         )
         made = with_masks_of_run(tasks(), place.out) if place.resume else tasks()
         settings: Any = resolved(with_choices(options, made))
+        check_effects(settings)
         with strategy.scope():
             model = make_model(
                 made,

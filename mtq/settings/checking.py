@@ -30,6 +30,20 @@ def check(options: Declaration, of: str = "") -> dict[str, Any]:
     return checked
 
 
+def check_effects(options: Any) -> None:
+    """Raises a ValueError if an option is given that has no effect because of the values of others.
+
+    Args:
+        options: The options, with all defaults filled in.
+    """
+    if "exploration_steps" in given(options) and options.initial_epsilon == options.final_epsilon:
+        raise ValueError(
+            "exploration_steps must be left out if the initial and the final ε are equal, as they are by default with "
+            f"noisy layers. Received: exploration_steps={options.exploration_steps} with ε = {options.final_epsilon}. "
+            "Leave it out, or give another initial_epsilon."
+        )
+
+
 def _checked(role: str, kind: Any, value: Any, known: Facts) -> Any:
     if kind is bool:
         return flag(role, value)

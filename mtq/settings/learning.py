@@ -50,7 +50,7 @@ class LearningOptions(Declaration):
     dueling: bool = option(False, passed_to="network")
     """Whether to use dueling heads."""
     noisy: bool = option(False, passed_to="network")
-    """Whether the layers of the heads are noisy. Their noise explores, so set the initial and the final ε to 0."""
+    """Whether the layers of the heads are noisy. Their noise explores, so by default the initial and final ε are 0."""
     return_scaling: str | None = option(None, choices=RETURN_SCALINGS, passed_to="network")
     """The scaling of returns: running, by a running scale of each task's returns, or popart; by default none."""
     normalization: str | None = option(None, choices=NORMALIZATIONS, passed_to="backbone")

@@ -135,7 +135,8 @@ def quantile_huber(theta: tf.Tensor, targets: tf.Tensor, kappa: float = 1.0) -> 
 
     Reference:
         Dabney et al., "Distributional Reinforcement Learning with Quantile Regression", AAAI 2018, equation 10 and
-        algorithm 1.
+        algorithm 1. The division by κ is that of Dabney et al., "Implicit Quantile Networks for Distributional
+        Reinforcement Learning", ICML 2018, equation 3.
     """
     check_ranks(theta=(theta, 2), targets=(targets, 2))
     number = theta.shape[1]

@@ -1,5 +1,7 @@
 """Masks of legal actions, from three kinds of environments to the batches: no illegal action is taken or stored."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -241,6 +243,15 @@ def test_two_replicas():
     for replica in experience.replicas:
         check_batch(replica.sample(32).batch, tasks)
     assert experience.take_mean_returns()["graph"] > 0
+
+
+def test_a_model_whose_tasks_have_no_masks_is_refused():
+    """Its evaluations and exports would ignore the masks with which it is trained."""
+    tasks = masked_tasks(sources={"graph": SOURCES["graph"]})
+    without = mtq.TaskSet([dataclasses.replace(task, action_mask=False) for task in tasks.values()])
+    for of_model, of_experience in ((without, tasks), (tasks, without)):
+        with pytest.raises(ValueError, match="must have masks of legal actions exactly if the model's task has them"):
+            mtq.Experience(make(of_model), of_experience)
 
 
 def test_states_without_a_legal_action_in_the_graph():

@@ -493,6 +493,12 @@ def test_what_is_no_sampler_is_refused():
         mtq.Experience(model, sampler=Configured(3))
 
 
+def test_a_batch_whose_errors_would_be_lost_is_refused():
+    tasks = tasks_of("in_graph/CartPole")
+    with pytest.raises(ValueError, match="whose sampler needs the errors of each update must be drawn by fit"):
+        mtq.Experience(model_of(tasks), warmup_steps=20, sampler="prioritized").next_batch(4)
+
+
 @pytest.mark.thorough
 def test_a_run_is_resumed_with_its_priorities(tmp_path):
     """A checkpoint holds the priorities: both runs continue with the same bits."""

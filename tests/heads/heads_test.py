@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import mtq
 from mtq.heads import Categorical, HLGauss, Quantile, Scalar
+from mtq.learning.losses import ValueLoss
 from tests.batches import random_batch
 from tests.messages import error
 from tests.network_cases import task_set
@@ -274,6 +275,15 @@ class Cubed(Scalar):
         return tf.abs(target.encoded - outputs) ** 3
 
 
+def test_each_task_explores_at_random_unless_its_own_layers_are_noisy():
+    tasks = mtq.TaskSet([mtq.Task(name, "in_graph/Chain") for name in "ab"])
+    inputs = {name: keras.Input(tasks[name].spec.observation_shape, name=name) for name in "ab"}
+    hidden = {"a": mtq.heads.NoisyDense(8)(inputs["a"]), "b": keras.layers.Dense(8)(inputs["b"])}
+    network = keras.Model(inputs, {name: keras.layers.Dense(tasks[name].num_actions)(hidden[name]) for name in "ab"})
+    drivers = mtq.Experience(mtq.MultiTaskDQN(network, tasks), warmup_steps=10).replicas[0].drivers
+    assert {name: float(drivers[name].policy._exploration.at(tf.constant(0))) for name in "ab"} == {"a": 0.0, "b": 1.0}
+
+
 def test_a_head_of_ones_own_has_its_own_loss():
     tasks = task_set([(3,)], [2])
     inputs = keras.Input((3,), name="task_0")
@@ -282,6 +292,19 @@ def test_a_head_of_ones_own_has_its_own_loss():
     model.compile(keras.optimizers.SGD(0.0))
     logs = model.train_on_batch(random_batch(tasks, 1), return_dict=True)
     assert logs["task_0/loss"] == pytest.approx(logs["task_0/td_error"] ** 3, rel=1e-4)
+    for loss in ("huber", "squared", keras.losses.MeanAbsoluteError()):
+        with pytest.raises(ValueError, match="must fit the head of task 'task_0', a Cubed, whose loss is its own"):
+            model.compile(keras.optimizers.SGD(0.0), loss)
+
+
+def test_a_loss_that_returns_one_number_has_no_weights_of_rows():
+    targets, values, weight = tf.constant([1.0, 10.0]), tf.zeros(2), tf.constant([1.0, 0.0])
+    by_row = ValueLoss(lambda y, q: tf.abs(y - q)[:, 0])
+    assert float(by_row.of_values(targets, values, weight)) == 0.5
+    mean = ValueLoss(lambda y, q: tf.reduce_mean(tf.abs(y - q)))
+    assert float(mean.of_values(targets, values)) == 5.5
+    with pytest.raises(ValueError, match="loss must return one number for each row"):
+        mean.of_values(targets, values, weight)
 
 
 @pytest.mark.parametrize("wrap", ["inside", "before"])

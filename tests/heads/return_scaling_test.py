@@ -226,7 +226,24 @@ def test_values_that_cannot_be_preserved(layer):
     tasks, network = own_network(layer)
     model = mtq.MultiTaskDQN(network, tasks)
     model.compile("adam")
-    with pytest.raises(ValueError, match=r"so that PopArt preserves its values. Received: Dense"):
+    with pytest.raises(ValueError, match=r"so that PopArt preserves values. Received: Dense"):
+        model.train_on_batch(random_batch(tasks, 4))
+
+
+@pytest.mark.parametrize("use", ["output of another task", "hidden layer of another task", "twice in one task"])
+def test_a_layer_that_is_used_elsewhere_too_is_not_rescaled(use):
+    """PopArt would preserve the values of its own task, and change those of the other use."""
+    tasks, layer = task_set([(3,), (3,)], [3, 3]), keras.layers.Dense(3)
+    inputs = {name: keras.Input((3,), name=name) for name in tasks}
+    outputs = {"task_0": layer(inputs["task_0"]), "task_1": layer(inputs["task_1"])}
+    if use == "hidden layer of another task":
+        outputs["task_1"] = keras.layers.Dense(3)(outputs["task_1"])
+    if use == "twice in one task":
+        outputs = {"task_0": layer(layer(inputs["task_0"])), "task_1": keras.layers.Dense(3)(inputs["task_1"])}
+    outputs["task_0"] = Scalar(return_scaling="popart")(outputs["task_0"])
+    model = mtq.MultiTaskDQN(keras.Model(inputs, outputs), tasks)
+    model.compile("adam")
+    with pytest.raises(ValueError, match=r"layer before the head of task 'task_0' must be .* used there alone"):
         model.train_on_batch(random_batch(tasks, 4))
 
 
@@ -277,7 +294,7 @@ def test_a_layer_with_lora_is_refused_in_training_and_loads(tmp_path):
     model = make_model()
     model.network.get_layer("task_0_outputs").enable_lora(1)
     model.compile("adam")
-    with pytest.raises(ValueError, match="so that PopArt preserves its values"):
+    with pytest.raises(ValueError, match="so that PopArt preserves values"):
         model.train_on_batch(random_batch(model.tasks, 4))
     model.save(tmp_path / "model.keras")
     keras.models.load_model(tmp_path / "model.keras")
@@ -323,8 +340,39 @@ def test_a_support_that_is_too_small_is_told():
     model = mtq.MultiTaskDQN(mtq.networks.shared_q_network(tasks, mtq.networks.mlp([8]), heads=heads, seed=0), tasks)
     model.compile("adam")
     batches = mtq.Experience(model, warmup_steps=20).batches(8)
-    with pytest.warns(UserWarning, match=r"100% of the targets of epoch 1 outside of 0 to 0.5, .*return_scaling="):
+    with pytest.warns(UserWarning, match=r"100% of the targets of epoch 1 outside of 0.01471 to 0.4853, .*return_s"):
         model.fit(batches, epochs=2, steps_per_epoch=2, verbose=0)
+
+
+@pytest.mark.parametrize("head", [mtq.heads.HLGauss, mtq.heads.Categorical])
+@pytest.mark.parametrize(("low", "high", "reward"), [(0, 50, 1.0), (-10, 10, 0.2), (-10, 10, 0.33), (-10, 10, -5.0)])
+def test_targets_that_a_support_holds_back_count_as_clipped(head, low, high, reward):
+    """Values learned from truncated distributions stay within the support, and so do the targets that follow."""
+    head, value = head(low, high), 0.9 * (low if reward < 0 else high)
+    assert abs(reward / (1 - 0.99)) > 1.9 * max(-low, high), "the true return lies far outside"
+    for _ in range(500):
+        target = head.backup(tf.constant([reward]), tf.constant([0.99]), _logits_of(head, value))
+        before, value = value, float(head.values(tf.math.log(target.encoded + 1e-30))[0])
+        if abs(value - before) < 1e-5:
+            break
+    assert low <= value <= high
+    assert not head.limits[0] <= float(target.value[0]) <= head.limits[1]
+
+
+def _logits_of(head, value):
+    """The logits with which a head has a value: those of its two nearest atoms or bins."""
+    support = head._support if isinstance(head, mtq.heads.Categorical) else head._centers
+    place = np.clip(np.interp(value, support, np.arange(len(support))), 0, len(support) - 1)
+    near = np.maximum(1 - np.abs(np.arange(len(support)) - place), 1e-30)
+    return tf.constant(np.log(near)[None], tf.float32)
+
+
+def test_targets_that_fit_are_not_clipped():
+    head = mtq.heads.HLGauss(-20.0, 120.0)
+    for value in (0.0, 50.0, 100.0):
+        assert head.limits[0] <= value <= head.limits[1]
+        encoded = head.backup(tf.constant([value]), tf.constant([0.0]), tf.zeros([1, 51])).encoded
+        assert float(head.values(tf.math.log(encoded + 1e-30))[0]) == pytest.approx(value, abs=0.05)
 
 
 @pytest.mark.thorough

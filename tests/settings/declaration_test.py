@@ -418,6 +418,15 @@ def test_presets_refuse_defaults_that_are_given(capsys):
     assert "n_step must be left out with the preset" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("others", [["--noisy"], ["--preset", "rainbow"], ["--epsilon", "0.1"]])
+def test_an_option_without_an_effect_is_refused(others, tmp_path, capsys):
+    if others[0] == "--epsilon":
+        others = [*others, "--initial-epsilon", "0.1"]
+    command = ["train", *TRAIN, "--out", str(tmp_path / "run"), *others, "--exploration-steps", "9"]
+    assert cli.main(command) == 2
+    assert "exploration_steps must be left out if the initial and the final ε are equal" in capsys.readouterr().err
+
+
 def test_defaults_that_follow_from_the_settings_of_an_arm():
     common = mtq.study.Protocol()
     noisy = mtq.study.Arm("a", noisy=True)
