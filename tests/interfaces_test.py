@@ -379,3 +379,20 @@ def test_the_replay_is_a_replay_buffer_as_any_other():
     assert next(iter(replay.as_dataset(sample_batch_size=3)))[0].reward.shape == (3,)
     replay.clear()
     assert int(replay.num_frames()) == 0
+
+
+def test_clear_also_clears_the_sampler():
+    """Otherwise new steps would inherit the priorities of those that are gone."""
+    task = chain()["chain"]
+    sampler = mtq.samplers.Prioritized(alpha=1.0)
+    replay = Replay(memory_spec(task), 2, 16, sampler=sampler)
+    step = tf.nest.map_structure(lambda spec: tf.zeros([2, *spec.shape], spec.dtype), memory_spec(task))
+    for _ in range(4):
+        replay.add_batch(step)
+    drawn = replay.draw(4, 2)
+    sampler.update(drawn.selection, tf.fill([4], 7.0))
+    assert float(sampler._largest) > 7
+    replay.clear()
+    fresh = Replay(memory_spec(task), 2, 16, sampler=mtq.samplers.Prioritized(alpha=1.0))
+    for variable, of_fresh in zip(sampler.state(), fresh.sampler.state(), strict=True):
+        np.testing.assert_array_equal(variable, of_fresh)

@@ -116,13 +116,14 @@ class Replay(ReplayBuffer):
                 "sampler of a Replay must be one that no other replay uses. Received: a "
                 f"{type(self.sampler).__name__} that was built. Make a sampler for each replay."
             )
+        self._seed = seed
         self.sampler.build(self.length, num_envs, seed)
         self.sampler.is_built = True
 
     def reset(self, seed: int) -> None:
         """Removes all steps, and resets the sampler to another seed."""
+        self._seed = seed
         self.clear()
-        self.sampler.reset(seed)
 
     def state(self) -> list[tf.Variable]:
         """Returns the variables for checkpoints, always in the same order."""
@@ -342,6 +343,7 @@ class Replay(ReplayBuffer):
         self._first_step.assign(0)
         self._place.assign(tf.zeros_like(self._place))
         self._owners.assign(-tf.ones_like(self._owners))
+        self.sampler.reset(self._seed)  # what it knows are steps that are gone
 
 
 def _most_places(length: int, frame_stack: int) -> int:
