@@ -60,8 +60,9 @@ def test_an_interrupted_run_is_resumed_as_it_was_then(tmp_path):
     with (tmp_path / "run" / "log.csv").open() as file, (DATA / "run_after_resume.csv").open() as expected:
         for row, then in zip(csv.DictReader(file), csv.DictReader(expected), strict=True):
             assert row.keys() == then.keys()
+            names = [name for name in row if not name.endswith("/q_mean")]  # then the mean over all actions
             np.testing.assert_allclose(
-                [float(value) for value in row.values()], [float(value) for value in then.values()], rtol=1e-4
+                [float(row[name]) for name in names], [float(then[name]) for name in names], rtol=1e-4
             )
 
 
