@@ -20,7 +20,7 @@ class _Value(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, name: str | None = None
     ) -> None:
         setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
-        namespace.given = {*getattr(namespace, "given", ()), self.dest}
+        _record(namespace, self.dest)
 
 
 class _Switch(argparse.BooleanOptionalAction):
@@ -30,7 +30,11 @@ class _Switch(argparse.BooleanOptionalAction):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, name: str | None = None
     ) -> None:
         super().__call__(parser, namespace, values, name)
-        namespace.given = {*getattr(namespace, "given", ()), self.dest}
+        _record(namespace, self.dest)
+
+
+def _record(namespace: argparse.Namespace, name: str) -> None:
+    namespace.given = {*getattr(namespace, "given", ()), name}
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

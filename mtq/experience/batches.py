@@ -94,7 +94,8 @@ class Batches:
         return drawn._replace(batch=self._applied(drawn.batch))
 
     def next_batch(self) -> Batch:
-        """Returns the batch of `draw`."""
+        """Returns the batch of `draw`, if no sampler needs the errors of each update."""
+        check_errors_are_not_lost(self.experience.current_replica(), "a call of next_batch")
         return self.draw().batch
 
     def next_batches(self) -> list[Batch]:
@@ -135,12 +136,7 @@ class Batches:
                 "Received: a loop over the batches, or a dataset made of them. Pass the object that "
                 "Experience.batches returned to fit."
             )
-        if self.needs_errors:
-            raise ValueError(
-                "Batches whose sampler needs the errors of each update must be drawn by fit, in its graph. Received: a "
-                "loop over the batches, or a dataset made of them. Pass the object that Experience.batches returned to "
-                "fit, without run_eagerly."
-            )
+        check_errors_are_not_lost(experience.replicas[0], "a loop over the batches, or a dataset made of them")
         if not tf.executing_eagerly():
             raise ValueError(
                 "The batches of an experience must be drawn outside of a tf.function. Received: a loop within one. "
@@ -238,6 +234,20 @@ class Batches:
         draw = kept(lambda: next(batches), in_graph=True)
         while True:
             yield draw()
+
+
+def check_errors_are_not_lost(replica: Any, received: str) -> None:
+    """Raises a ValueError if a sampler of a replica needs the errors of each update, which only `fit` passes to it.
+
+    Args:
+        replica: The replica of an experience.
+        received: The way in which batches are drawn without `fit`, for the message.
+    """
+    if replica.needs_errors:
+        raise ValueError(
+            "Batches whose sampler needs the errors of each update must be drawn by fit, in its graph. Received: "
+            f"{received}. Pass the object that Experience.batches returned to fit, without run_eagerly."
+        )
 
 
 def _check_weights_kept(batch: Batch, mapped: Any) -> None:

@@ -14,7 +14,7 @@ from mtq.distribution.replicas import local_devices, local_replicas, replica_num
 from mtq.environments.checker import check_task
 from mtq.experience import exploration as exploration_lib
 from mtq.experience import samplers as samplers_lib
-from mtq.experience.batches import Batches
+from mtq.experience.batches import Batches, check_errors_are_not_lost
 from mtq.experience.collection_statistics import CollectionStatistics
 from mtq.experience.q_model import QModel, check_specs
 from mtq.experience.replica_experience import MakePolicy, MakeReplay, Parts, ReplicaExperience, Share
@@ -246,11 +246,7 @@ class Experience:
             ValueError: A sampler needs the errors of each update, as that of prioritized replay does.
         """
         replica = self.current_replica()
-        if replica.needs_errors:
-            raise ValueError(
-                "Batches whose sampler needs the errors of each update must be drawn by fit, in its graph. Received: a "
-                "call of next_batch. Pass Experience.batches(…) to fit, or leave sampler out."
-            )
+        check_errors_are_not_lost(replica, "a call of next_batch")
         replica.warm_up()
         return replica.next_batch(num_rows).batch
 

@@ -131,7 +131,7 @@ class RunningScale(ReturnScaling):
         return {
             "second_moment": statistics["second_moment"] + self.rate * (means[0] - statistics["second_moment"]),
             "largest_return": tf.maximum(statistics["largest_return"], largest),
-            "correction": statistics["correction"] + self.rate * (1.0 - statistics["correction"]),
+            "correction": _next_correction(statistics, self.rate),
         }
 
     def scale(self, statistics: Statistics) -> tf.Tensor:
@@ -189,7 +189,7 @@ class PopArt(ReturnScaling):
 
     def updated(self, statistics: Statistics, means: tf.Tensor, largest: tf.Tensor) -> dict[str, tf.Tensor]:
         """Computes the statistics after a batch; see `ReturnScaling.updated`."""
-        correction = statistics["correction"] + self.rate * (1.0 - statistics["correction"])  # 1 − (1 − β)^t
+        correction = _next_correction(statistics, self.rate)
         rate = self.rate / correction
         step = rate * means[0]
         variance = statistics["variance"] + rate * (means[1] - statistics["variance"]) - tf.square(step)
@@ -215,6 +215,11 @@ class PopArt(ReturnScaling):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return {"rate": self.rate, "least_scale": self.least_scale, "largest_scale": self.largest_scale}
+
+
+def _next_correction(statistics: Statistics, rate: float) -> tf.Tensor:
+    """Returns `1 − (1 − β)^t`, the weight of t values in an exponential average, from that of t − 1 values."""
+    return statistics["correction"] + rate * (1.0 - statistics["correction"])
 
 
 _BY_NAME = {"running": RunningScale, "popart": PopArt}

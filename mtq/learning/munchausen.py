@@ -14,8 +14,8 @@ class Munchausen:
     """Targets of Munchausen-DQN: `r + α clip(τ log π(a|s), lowest, 0) + γ Σ_a' π(a'|s') (q(s', a') − τ log π(a'|s'))`.
 
     π is the soft policy `softmax(q / τ)` of the target network. All values are in the units in which the head computes:
-    those of rewards, or normalized ones with a return scaling. With n-step returns,
-    which the paper does not use, only the first of the n steps has a bonus.
+    those of rewards, or normalized ones with a return scaling. With n-step returns, which the paper does not use, only
+    the first of the n steps has a bonus.
 
     Args:
         alpha: The factor α of the bonus, from 0 to 1.

@@ -30,6 +30,7 @@ class ReturnScales:
     def __init__(self, paths: TaskPaths, ends: Mapping[str, PathEnd], target_network: TargetNetwork) -> None:
         self._paths = paths
         self._ends = {name: end for name, end in ends.items() if end.head.return_scaling is not None}
+        self._preserved = {name: end for name, end in self._ends.items() if _scaling(end.head).preserves_values}
         self._target_network = target_network
         for name, end in self._ends.items():
             sharing = [other for other, other_end in ends.items() if other_end.head is end.head]
@@ -42,11 +43,13 @@ class ReturnScales:
 
     def check_network(self) -> None:
         """Raises a ValueError if the values of a head that has PopArt cannot be preserved."""
+        if not self._preserved:
+            return
         layers = [call.layer for path in self._paths.values() for call in calls_of(path)]
-        for name, end in self._ends.items():
+        for name, end in self._preserved.items():
             weights = {id(weight) for weight in linear_weights(end.layer)}
             uses = sum(any(id(weight) in weights for weight in layer.variables) for layer in layers)
-            if _scaling(end.head).preserves_values and uses != 1:
+            if uses != 1:
                 raise ValueError(
                     f"The layer before the head of task '{name}' must be a Dense, NoisyDense or DuelingHead that is "
                     "used there alone, without an activation, LoRA or quantization, so that PopArt preserves values. "
@@ -60,9 +63,8 @@ class ReturnScales:
         Args:
             optimizer: The optimizer.
         """
-        for name, end in self._ends.items():
-            if _scaling(end.head).preserves_values:
-                _check_average(name, optimizer)
+        for name in self._preserved:
+            _check_average(name, optimizer)
 
     def align_target(self) -> None:
         """Brings the target network to the online network's scales, for use outside graphs.

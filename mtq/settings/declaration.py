@@ -99,8 +99,8 @@ class Declaration:
         """Creates the options, and records which of them are given."""
         self = super().__new__(cls)
         positional = [name for name, field in fields(cls).items() if not field.kw_only]
-        names = frozenset([*positional[: len(args)], *kwargs])
-        object.__setattr__(self, "_given", names if names < set(fields(cls)) else frozenset())
+        names = {*positional[: len(args)], *kwargs}
+        record_given(self, names if names < set(fields(cls)) else ())
         return self
 
     def replace(self, **changes: Any) -> Self:

@@ -72,8 +72,9 @@ def resolved(options: Options) -> Options:
     Raises:
         ValueError: An option contradicts the preset.
     """
-    resolved_options, known = with_preset(options), given(options)
-    learning: Any = resolved_options
+    with_those_of_preset = with_preset(options)
+    learning: Any = with_those_of_preset
+    known = given(learning)
     changes: dict[str, Any] = {}
     if learning.heads != "scalar" and "loss" not in known:
         changes["loss"] = None
@@ -86,6 +87,6 @@ def resolved(options: Options) -> Options:
         if "double" not in known:
             changes["double"] = False
     epsilons = ("initial_epsilon", "final_epsilon")
-    if learning.noisy and not any(name in given(learning) for name in epsilons):
+    if learning.noisy and not any(name in known for name in epsilons):
         changes |= dict.fromkeys(epsilons, 0.0)
-    return resolved_options.replace(**changes)
+    return with_those_of_preset.replace(**changes)

@@ -497,6 +497,8 @@ def test_a_batch_whose_errors_would_be_lost_is_refused():
     tasks = tasks_of("in_graph/CartPole")
     with pytest.raises(ValueError, match="whose sampler needs the errors of each update must be drawn by fit"):
         mtq.Experience(model_of(tasks), warmup_steps=20, sampler="prioritized").next_batch(4)
+    with pytest.raises(ValueError, match="whose sampler needs the errors of each update must be drawn by fit"):
+        mtq.Experience(model_of(tasks), warmup_steps=20, sampler="prioritized").batches(4).next_batch()
 
 
 @pytest.mark.thorough

@@ -11,7 +11,7 @@ from mtq.runs import learning_rate_for, make_exploration, make_optimizer
 from mtq.settings import ProtocolOptions
 from mtq.settings.checking import check
 from mtq.settings.declaration import documented, given
-from mtq.settings.presets import PRESETS, expanded
+from mtq.settings.presets import expanded
 from mtq.study.design.serialization import loss_config
 from mtq.tasks.task import TaskSet
 
@@ -33,10 +33,8 @@ class Protocol(ProtocolOptions):
 
     def __post_init__(self) -> None:
         if self.preset is not None:
-            settings = expanded(self.preset, given(self))
-            for name in PRESETS[self.preset]:
-                object.__setattr__(self, name, settings[name])
-            object.__setattr__(self, "preset", None)
+            for name, value in {**expanded(self.preset, given(self)), "preset": None}.items():
+                object.__setattr__(self, name, value)
         object.__setattr__(self, "loss", loss_config(self.loss))
         for name, value in check(self, " of a study").items():
             object.__setattr__(self, name, _kept(getattr(self, name), value))
