@@ -53,8 +53,8 @@ class Categorical(Head):
         """Projects the distributions `r + γ Z`."""
         probabilities = tf.nn.softmax(outputs_t)
         atoms = r_t[:, None] + discount_t[:, None] * self._support
-        value = r_t + discount_t * tf.reduce_sum(probabilities * self._support, axis=-1)
-        return Target(vl.categorical_projection(atoms, probabilities, self._support_tensor()), tf.stop_gradient(value))
+        value = tf.stop_gradient(r_t + discount_t * self.values(outputs_t))
+        return Target(vl.categorical_projection(atoms, probabilities, self._support_tensor()), value)
 
     def soft_backup(
         self, r_t: tf.Tensor, discount_t: tf.Tensor, outputs_t: tf.Tensor, policy: tf.Tensor, bonus: tf.Tensor
