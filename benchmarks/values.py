@@ -63,6 +63,9 @@ PARTS = {
 }
 
 
+NETWORKS = ("mlp", "minatar")
+
+
 @dataclasses.dataclass
 class Options:
     """Settings of the benchmark."""
@@ -92,7 +95,7 @@ class Loop:
 
     Args:
         network: The name of the network.
-        part: What it has in addition to the others.
+        part: The part in which it differs from the others.
         options: The settings of the benchmark.
     """
 
@@ -149,6 +152,10 @@ def measure(options: Options) -> dict[str, Any]:
     Returns:
         The content of the last line of the program's output.
     """
+    for role, text, known in (("networks", options.networks, NETWORKS), ("parts", options.parts, PARTS)):
+        for name in text.split(","):
+            if name not in known:
+                raise SystemExit(f"{role} must be among {', '.join(known)}. Received: {name!r}.")
     names = options.parts.split(",")
     names = list(dict.fromkeys([PARTS[name].base for name in names] + names))
     results: dict[str, Any] = {}

@@ -107,7 +107,7 @@ class Batches:
 
         Args:
             selections: The selections that `draw` returned.
-            errors: The temporal-difference errors of the rows, `{task: [B]}`.
+            errors: The errors of the rows, `{task: [B]}`; see `Sampler.update`.
         """
         for name, selection in selections.items():
             if not errors[name].shape[:1].is_compatible_with(selection.step.shape[:1]):

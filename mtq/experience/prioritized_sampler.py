@@ -18,14 +18,15 @@ _LEAST, _MOST = 1e-30, 1e30  # of a priority, so that neither their sums overflo
 
 @keras.saving.register_keras_serializable("mtq")
 class PrioritizedSampler(Sampler):
-    """Selects a transition i with a probability that follows from its latest temporal-difference error δ_i.
+    """Selects transitions in proportion to their priorities p_i, which follow from their latest errors δ_i.
 
         p_i = (|δ_i| + ε)^α,    P(i) = p_i / Σ_k p_k,    w_i = (N P(i))^−β / max_j (N P(j))^−β
 
-    This is the proportional variant, with independent draws. w_i is the weight of the loss of row i, the maximum is
-    over the rows of a replica, and N is the number of transitions that can be selected. N and the sum cancel, which
-    leaves w_i = (min_j p_j / p_i)^β. A new transition has the largest priority so far, at least 1. Each task and
-    replica has its own priorities, so that tasks with large errors do not displace others.
+    This is the proportional variant, with independent draws. δ_i is the temporal-difference error in the units of the
+    head, or the loss of a distributional head. w_i multiplies the loss of row i, the maximum is over the rows of the
+    batch on one replica, and N is the number of transitions that can be selected. N and the sum cancel, which leaves
+    w_i = (min_j p_j / p_i)^β. A new transition has the largest priority so far, at least 1. Each task and replica has
+    its own priorities, so that tasks with large errors do not displace others.
 
     Args:
         alpha: The exponent α of the priorities, from 0 to 1. With 0 all transitions have the same probability.

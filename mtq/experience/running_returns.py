@@ -10,9 +10,9 @@ from mtq.tasks import Task
 class RunningReturns(tf.Module):
     """Adds to each step its running return `G_t = r_t + γ G_{t−1}`, from the start of its episode.
 
-    The rewards are those of which the model learns the values, scaled and clipped as the task specifies. Behind a time
-    limit values go on, but running returns end. That of the last step, the t-th, is therefore divided by `1 − γ^t`, as
-    if rewards had been the same before the episode.
+    The rewards are those of which the model learns the values, scaled and clipped as the task specifies. Values are
+    bootstrapped at a time limit, but a running return ends there. That of the last step, the t-th, is therefore divided
+    by `1 − γ^t`, as if rewards of the same average went on forever.
 
     Args:
         task: The task.

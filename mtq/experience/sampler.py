@@ -26,8 +26,9 @@ class Selection(NamedTuple):
 class Sampler(tf.Module, abc.ABC):
     """Selects the steps from which the transitions of a batch start.
 
-    Each replay has its own sampler, which is made by calling the class. N is the number of copies of the environment.
-    With in-graph tasks all methods but `build`, `reset` and `state` are compiled by XLA, so they need static shapes.
+    Each replay has a sampler of its own, made by the class or function that the user passed, or from the config of the
+    sampler that the user passed. N is the number of copies of the environment. With in-graph tasks all methods but
+    `build`, `reset` and `state` are compiled by XLA, so they need static shapes.
 
     Attributes:
         has_weights: Whether `select` returns weights. Batches then have a `weight`.
@@ -72,10 +73,10 @@ class Sampler(tf.Module, abc.ABC):
         """
 
     def added(self, step: tf.Tensor) -> None:
-        """Called after a step of every copy was stored, in the graph. It replaces the step `length` before it.
+        """Called in the graph after a step of every copy was stored. It replaces the step `length` steps earlier.
 
-        A replay of images may remove further steps, of episodes of fewer than eight steps: only the argument `first` of
-        `select` says which steps can be selected.
+        A replay of images may remove older steps too if episodes are short. Only the argument `first` of `select` says
+        which steps can be selected.
 
         Args:
             step: The number of the step, an int64 scalar.
@@ -98,7 +99,8 @@ class Sampler(tf.Module, abc.ABC):
 
         Args:
             selection: The selection that `select` returned for the batch of the update.
-            errors: The temporal-difference errors of its rows, `[B]` float32.
+            errors: The errors of its rows, `[B]` float32: temporal-difference errors in the units of the head, or the
+                losses of distributional heads.
         """
 
     def reset(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""A tree of sums, from which an entry is drawn with a probability in proportion to its value."""
+"""A sum tree, from which an entry is drawn with a probability in proportion to its value."""
 
 import itertools
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _MOST = 32  # groups whose sums are computed at each draw, which is faster than 
 
 
 class SumTree(tf.Module):
-    """Numbers of at least 0, and the sums of every 16 of them, of every 16 of these sums, and so on.
+    """A sum tree of non-negative entries, in which each node holds the sum of its 16 children.
 
     Each sum is computed from its 16 summands whenever one of them is written, so that rounding errors do not add up.
     XLA compiles all methods but `clear`, and their time depends on the logarithm of the number of entries alone.
@@ -77,8 +77,8 @@ class SumTree(tf.Module):
     def draw(self, uniform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Draws entries independently, with replacement.
 
-        At each node a child is drawn in proportion to its sum, with a random number of its own. So the probabilities do
-        not become coarse in large trees. An entry of 0 is never drawn unless all are 0.
+        At each node a child is drawn in proportion to its sum, with a random number of its own. The resolution of the
+        probabilities therefore does not depend on the size of the tree. An entry of 0 is never drawn unless all are 0.
 
         Args:
             uniform: Uniform random numbers from `[0, 1)`, `[num_draws, B]` float32.

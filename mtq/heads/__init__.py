@@ -1,7 +1,7 @@
-"""Heads: how a network's outputs describe the returns of actions, what they are trained on, and how returns are scaled.
+"""Heads, which turn a task's outputs into action values, define the targets and the loss, and scale returns.
 
-`shared_q_network(heads=…)` takes a head by its name or as an object. Whatever the head, the outputs of the network are
-action values `[B, num_actions]`.
+`shared_q_network(heads=…)` takes a head by its name or as an object. Whatever the head, the network returns action
+values `[B, num_actions]`.
 """
 
 from typing import Any

@@ -14,11 +14,11 @@ from mtq.heads.target import Target
 
 @keras.saving.register_keras_serializable("mtq")
 class Categorical(Head):
-    """A head that predicts the probabilities of fixed atoms of each action's return, as in C51, by `cross_entropy`.
+    """A head that predicts the probabilities of fixed atoms of each action's return, as in C51.
 
-    The outputs are logits. The target is the distribution `r + γ Z` of the next action's return, projected onto the
-    atoms. Choose the support so that it holds all returns, or use a return scaling: with `"running"` the default
-    support fits any task. Training warns if many targets lie outside.
+    The outputs are logits, and the loss is `cross_entropy`. The target is the distribution `r + γ Z` of the next
+    action's return, projected onto the atoms. Choose the support so that it holds all returns, or use a return scaling:
+    with `"running"` the default support fits any task. Training warns if many targets lie outside.
 
     Args:
         low: The lowest atom, in the units of rewards; with a return scaling, in normalized units.
@@ -43,7 +43,7 @@ class Categorical(Head):
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the expected returns of the distributions with the given logits."""
-        return vl.mean_of_logits(outputs, self._support)
+        return vl.categorical_mean(outputs, self._support)
 
     def losses(self, target: Target, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the cross-entropies."""
@@ -92,6 +92,6 @@ def check_support(name: str, low: float, high: float) -> tuple[float, float]:
     if low >= high:
         raise ValueError(
             f"The support of {name} must not be empty: low must be less than high. Received: low = {low:g}, high = "
-            f"{high:g}. Give the lowest and the highest return of the task."
+            f"{high:g}. Give ends between which all returns lie; with a return scaling, returns divided by their scale."
         )
     return low, high

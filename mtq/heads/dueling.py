@@ -1,4 +1,4 @@
-"""`DuelingHead`: a layer that computes the outputs for each action from those of a state and those of advantages."""
+"""`DuelingHead`: an output layer that adds a state value and centered advantages."""
 
 from typing import Any
 

@@ -14,8 +14,9 @@ from mtq.heads.target import Target
 class Head(keras.layers.Layer, abc.ABC):
     """The last layer of a task's path: it turns N numbers for each action into the action's value.
 
-    Training uses the numbers themselves: the backups compute their targets, and `losses` compares them. With a
-    return scaling, the head computes in normalized units, and its values are converted back to the units of rewards.
+    Training uses these numbers, not the value: `backup`, `greedy_backup` and `soft_backup` compute targets for them,
+    and `losses` compares them with the targets. All of this is in the head's units: those of rewards, divided by the
+    scale of returns if there is a return scaling. `call` converts the values to the units of rewards.
 
     Args:
         return_scaling: The scaling of returns: None, `"running"`, `"popart"` or an `mtq.heads.ReturnScaling`.
@@ -24,7 +25,9 @@ class Head(keras.layers.Layer, abc.ABC):
         num_outputs: The number N of numbers for each action; None for a single one, whose axis is left out.
         loss_names: The names of the losses that fit the head, the default first.
         is_linear: Whether the values are linear in the outputs, as PopArt needs.
-        limits: The lowest and the highest value that the head can learn; None if there are none.
+        limits: The range of the target values, in the head's units, outside of which targets are cut off or biased;
+            None without limits.
+        statistics: The statistics of the return scaling, variables by name.
     """
 
     is_row_wise = True  # its output for one row depends on that row alone
@@ -41,7 +44,7 @@ class Head(keras.layers.Layer, abc.ABC):
             self.return_scaling.check_head(self)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the statistics of the return scaling, as weights that are not trained.
+        """Creates the statistics of the return scaling, as non-trainable weights.
 
         Raises:
             ValueError: The outputs of the network do not have `num_outputs` numbers for each action.
@@ -111,6 +114,9 @@ class Head(keras.layers.Layer, abc.ABC):
             r_t: The rewards, `[B]` float32.
             discount_t: The discounts, `[B]` float32.
             outputs_t: The target network's outputs for one action of each row, `[B, N]`.
+
+        Returns:
+            The targets in the head's units, with gradients stopped.
         """
 
     @abc.abstractmethod
@@ -125,6 +131,9 @@ class Head(keras.layers.Layer, abc.ABC):
             outputs_t: The target network's outputs, `[B, A, N]`.
             policy: The probabilities π of the actions, `[B, A]` float32.
             bonus: The numbers that are added to the actions' returns, `[B, A]` float32.
+
+        Returns:
+            The targets in the head's units, with gradients stopped.
         """
 
     def greedy_backup(
@@ -143,6 +152,9 @@ class Head(keras.layers.Layer, abc.ABC):
             outputs_t: The target network's outputs, `[B, A, N]`.
             selector: The action values by which the action is selected, `[B, A]`; None for those of `outputs_t`.
             mask_t: Whether each action is legal, `[B, A]` bool; None if all are.
+
+        Returns:
+            The targets in the head's units, with gradients stopped.
         """
         a_t = vl.greedy_actions(self.values(outputs_t) if selector is None else selector, mask_t)
         return self.backup(r_t, discount_t, tf.gather(outputs_t, a_t, axis=1, batch_dims=1))
@@ -157,13 +169,20 @@ class Head(keras.layers.Layer, abc.ABC):
         return vl.select_distributions(outputs, a)
 
     def rescaled(self, target: Target, factor: tf.Tensor) -> Target:
-        """Returns targets multiplied by a factor, for another scale of returns.
+        """Returns targets multiplied by a factor, for another scale of returns. PopArt needs it.
 
         Args:
             target: The targets.
             factor: The factor, a float32 scalar.
+
+        Raises:
+            NotImplementedError: The class does not define this method.
         """
-        raise NotImplementedError(f"The targets of {type(self).__name__} cannot be rescaled.")
+        name, scaling = type(self).__name__, type(self.return_scaling).__name__
+        raise NotImplementedError(
+            f"{name} must define rescaled(target, factor), because {scaling} changes the units of its targets. "
+            "Received: a class without it. Define it, or use return_scaling='running'."
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns the config that Keras saves."""

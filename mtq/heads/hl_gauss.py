@@ -60,7 +60,7 @@ class HLGauss(Head):
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the means of the histograms with the given logits."""
-        return vl.mean_of_logits(outputs, self._centers)
+        return vl.categorical_mean(outputs, self._centers)
 
     def losses(self, target: Target, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the cross-entropies."""

@@ -57,13 +57,13 @@ def _check_no_head(path: keras.Model) -> None:
 
 
 def linear_weights(layer: keras.layers.Layer | None) -> list[keras.Variable]:
-    """Returns the weights in which a layer's outputs are linear: a factor multiplies both.
+    """Returns the weights of a layer whose outputs are multiplied by c if all these weights are multiplied by c.
 
     Args:
-        layer: The layer that computes a head's outputs.
+        layer: The layer that computes a head's outputs; None if there is none.
 
     Returns:
-        The weights; an empty list if the outputs are not linear in all of them.
+        The weights; an empty list if the layer does not have this property, such as one with an activation.
     """
     if isinstance(layer, DuelingHead):
         return [*linear_weights(layer.value), *linear_weights(layer.advantage)]

@@ -16,8 +16,8 @@ Statistics = Mapping[str, tf.Tensor]
 class ReturnScaling(abc.ABC):
     """A scaling of returns: a head computes returns divided by a scale.
 
-    The statistics from which the scale follows are weights of the head that are not trained. They are updated by
-    means over the rows of a batch, so that N replicas see what one would see on the whole batch.
+    The statistics from which the scale follows are non-trainable weights of the head. They are updated by means over
+    the rows of a batch, so that N replicas see what one would see on the whole batch.
 
     Attributes:
         initial_statistics: The statistics before the first update, numbers by name.
@@ -35,10 +35,10 @@ class ReturnScaling(abc.ABC):
 
     @abc.abstractmethod
     def moments(self, statistics: Statistics, values: tf.Tensor) -> tf.Tensor:
-        """Computes what is averaged over the rows of a batch.
+        """Computes the K numbers of each row, whose means over the batch `updated` receives.
 
         Args:
-            statistics: The statistics before it, float32 scalars by name.
+            statistics: The statistics before the batch, float32 scalars by name.
             values: The running returns or the targets, `[B]` float32, in the units of rewards.
 
         Returns:
@@ -50,9 +50,12 @@ class ReturnScaling(abc.ABC):
         """Computes the statistics after a batch.
 
         Args:
-            statistics: The statistics before it, float32 scalars by name.
+            statistics: The statistics before the batch, float32 scalars by name.
             means: The means of `moments` over the rows, `[K]` float32.
             largest: The largest magnitude of a value among the rows, a float32 scalar.
+
+        Returns:
+            The new statistics, float32 scalars by name.
         """
 
     @abc.abstractmethod
@@ -94,17 +97,17 @@ class RunningScale(ReturnScaling):
     """Divides rewards by a running scale of the task's returns when they are sampled.
 
     The scale is the root mean square of the running returns `G_t = r_t + γ G_{t−1}` of the rows of the sampled batches,
-    averaged exponentially, but large enough that the largest of them so far is at most `limit` in normalized units.
+    averaged exponentially, but at least the largest magnitude of a running return so far divided by `limit`.
     Rewards are stored as they are, so no stored reward was scaled by old statistics. Until the first reward other than
     0 the scale is 1.
 
-    Values go on behind a time limit, where running returns end. The last running return of a truncated episode of t
-    steps is therefore divided by `1 − γ^t`, as if the same rewards had come before it. Where episodes also terminate
-    often and the limit is shorter than `1 / (1 − γ)`, this makes the scale larger than the returns, by up to a factor
-    of about 4.
+    Values are bootstrapped at a time limit, but a running return ends there. The last one of a truncated episode of t
+    steps is therefore divided by `1 − γ^t`, as if rewards of the same average went on forever. Where episodes also
+    terminate often and the limit is shorter than `1 / (1 − γ)`, this makes the scale larger than the returns, by up to
+    a factor of about 4.
 
     Args:
-        rate: The rate of the exponential average of squared returns, which is corrected for its start as in Adam.
+        rate: The rate of the exponential moving average of squared returns, which has Adam's bias correction.
         limit: The largest magnitude of a normalized return.
 
     Reference:
@@ -150,13 +153,13 @@ class PopArt(ReturnScaling):
     """Divides targets by their running standard deviation, and preserves the action values (PopArt).
 
     The mean μ and the variance σ² of the targets are averaged exponentially, with the rate `β_t = β / (1 − (1 − β)^t)`
-    at update t, which weighs the first updates equally. Whenever σ changes, the weights of the layer before the head
-    are multiplied by `σ_old / σ_new`, in the online and in the target network, so that the action values stay the same.
-    Before the first update σ is 1.
+    at update t, which gives the first updates nearly equal weight. Whenever σ changes, the weights of the layer before
+    the head are multiplied by `σ_old / σ_new`, in the online and in the target network, so that the action values stay
+    the same. Before the first update σ is 1.
 
     In the papers, μ is also subtracted from the targets and, to preserve the outputs, `μ / σ` from the bias of that
-    layer. Together these leave the errors as they are, and so the losses and gradients. Here both are left out: values
-    much smaller than μ then keep their precision.
+    layer. The two cancel: errors, losses and gradients are the same without them. Here both are left out, which avoids
+    rounding errors in values much smaller than μ.
 
     Args:
         rate: The rate β of the exponential averages.

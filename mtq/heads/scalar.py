@@ -12,7 +12,7 @@ from mtq.heads.target import Target
 
 @keras.saving.register_keras_serializable("mtq")
 class Scalar(Head):
-    """A head with one value for each action. Its loss is one of temporal-difference errors.
+    """A head with one value for each action. Its loss is a function of the temporal-difference error.
 
     Args:
         return_scaling: The scaling of returns: None, `"running"`, `"popart"` or an `mtq.heads.ReturnScaling`.
@@ -33,7 +33,7 @@ class Scalar(Head):
         return vl.select_actions(outputs, a)
 
     def losses(self, target: Target, outputs: tf.Tensor) -> tf.Tensor:
-        """Computes the squared errors."""
+        """Computes the squared errors. `compile` may choose another loss in their place."""
         return vl.squared(target.encoded - outputs)
 
     def backup(self, r_t: tf.Tensor, discount_t: tf.Tensor, outputs_t: tf.Tensor) -> Target:

@@ -42,7 +42,8 @@ class Residual(keras.layers.Layer):
         if outputs[1:] != tuple(input_shape)[1:]:
             raise ValueError(
                 f"layers of Residual '{self.name}' must return the shape of their input, {tuple(input_shape)[1:]}. "
-                f"Received: layers that return {outputs[1:]}."
+                f"Received: layers that return {outputs[1:]}. Give the last layer as many units or filters as the "
+                "input has, and convolutions padding='same'."
             )
         super().build(input_shape)
 

@@ -40,19 +40,21 @@ class LearningOptions(Declaration):
     final_learning_rate: float | None = option(None, least=0)
     """The learning rate at the last update, to which it decays along a cosine; by default it is constant."""
     loss: str | None = option(None, passed_to="compile", kept=True)
-    """The loss of scalar heads: squared, huber or a loss of Keras; by default squared, or the loss of other heads."""
+    """The loss of scalar heads: squared (the default), huber or a loss of Keras. Other heads have their own."""
     double: bool = option(False, passed_to="model", excludes="munchausen")
     """Whether to use the targets of Double DQN."""
     munchausen: bool = option(False, passed_to="model")
     """Whether to use the targets of Munchausen-DQN."""
     heads: str = option("scalar", choices=HEADS, passed_to="network")
-    """The heads: scalar, categorical (C51), hl_gauss (a histogram of the return) or quantile (QR-DQN)."""
+    """The heads: scalar, categorical (C51), hl_gauss (a histogram of the return) or quantile (QR-DQN). categorical
+    and hl_gauss represent values from -10 to 10: add return_scaling running unless all returns are in this range."""
     dueling: bool = option(False, passed_to="network")
     """Whether to use dueling heads."""
     noisy: bool = option(False, passed_to="network")
     """Whether the layers of the heads are noisy. Their noise explores, so by default the initial and final ε are 0."""
     return_scaling: str | None = option(None, choices=RETURN_SCALINGS, passed_to="network")
-    """The scaling of returns: running, by a running scale of each task's returns, or popart; by default none."""
+    """The scaling of returns: running, a running scale of each task's returns, or popart (scalar and quantile heads
+    only); by default none."""
     normalization: str | None = option(None, choices=NORMALIZATIONS, passed_to="backbone")
     """The normalization before each activation of the backbone, layer or rms; by default none. bro_net has its own."""
     sampler: str | None = option(None, choices=SAMPLERS, alias="replay", passed_to="experience")
@@ -62,23 +64,24 @@ class LearningOptions(Declaration):
     n_step: int = option(1, least=1, passed_to="experience")
     """The number of steps of an n-step return."""
     target_update_period: int = option(100, least=1, passed_to="model")
-    """The number of updates between two copies to the target network."""
+    """The number of updates from one copy of the network to the target network to the next."""
     target_update_tau: float | None = option(
         None, above=0, most=1, alias="tau", metavar="TAU", passed_to="model", excludes="target_update_period"
     )
-    """The fraction of the way that the target network moves toward the network after each update, instead of copies."""
+    """The fraction of the way by which each update moves the target network toward the network, in place of copies."""
     replay_capacity: int = option(50_000, least=1, passed_to="experience")
     """The capacity of each task's replay buffer, in environment steps."""
     warmup_steps: int = option(1_000, least=1, passed_to="experience", differs_between_arms=False)
     """The number of random environment steps of each task before the first update."""
     initial_epsilon: float = option(1.0, least=0, most=1)
-    """The probability of random actions, ε, after the warm-up."""
+    """The probability of random actions, ε, at the first step after the warm-up."""
     final_epsilon: float = option(0.05, least=0, most=1, alias="epsilon", metavar="ε")
-    """The probability of random actions, ε, at the end of the exploration."""
+    """The probability of random actions, ε, after exploration_steps steps."""
     exploration_steps: int = option(10_000, least=1)
     """The number of environment steps of each task in which ε decreases linearly."""
     repeat_exponent: float | None = option(None, above=1)
-    """The exponent of the zeta distribution by which random actions are repeated, such as 2; by default none are."""
+    """The exponent of the zeta distribution of the number of times that a random action is repeated, such as 2; by
+    default no action is repeated."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -53,8 +53,8 @@ def expanded(name: str, others: Mapping[str, Any]) -> dict[str, Any]:
     for option, value in PRESETS[name].items():
         if option in others and others[option] != value:
             raise ValueError(
-                f"{option} must be left out with the preset {name}, whose value is {value!r}. Received: "
-                f"{others[option]!r}. Leave one of them out, or give the options of the preset one by one: "
+                f"{option} must be {value!r}, or left out, with the preset {name}. Received: "
+                f"{others[option]!r}. Leave out {option} or the preset, or give the options of the preset one by one: "
                 f"{', '.join(f'{key}={setting}' for key, setting in PRESETS[name].items())}."
             )
     return {**others, **PRESETS[name]}

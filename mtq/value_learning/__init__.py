@@ -9,10 +9,10 @@ returns.
 
 from mtq.named_tuples import field_of
 from mtq.value_learning.distributions import (
+    categorical_mean,
     categorical_projection,
     cross_entropies,
     histogram_probabilities,
-    mean_of_logits,
     quantile_huber,
     select_distributions,
 )
@@ -41,6 +41,7 @@ __all__ = [
     "OPTIONAL_FIELDS",
     "Transition",
     "WeightedTransition",
+    "categorical_mean",
     "categorical_projection",
     "cross_entropies",
     "double_q_targets",
@@ -50,7 +51,6 @@ __all__ = [
     "huber",
     "is_transition",
     "legal_values",
-    "mean_of_logits",
     "munchausen_bonus",
     "n_step_returns",
     "q_targets",

@@ -23,7 +23,7 @@ def select_distributions(outputs: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(outputs * chosen[:, :, None], axis=1)
 
 
-def mean_of_logits(logits: tf.Tensor, support: np.ndarray) -> tf.Tensor:
+def categorical_mean(logits: tf.Tensor, support: np.ndarray) -> tf.Tensor:
     """Computes the means of categorical distributions, `Σ_i softmax(logits)_i z_i`.
 
     Args:
@@ -81,7 +81,7 @@ def histogram_probabilities(y: tf.Tensor, edges: tf.Tensor, sigma: tf.Tensor | f
     Args:
         y: The means of the normal distributions, `[B]` float32.
         edges: The edges of the bins, increasing, `[M + 1]` float32.
-        sigma: The standard deviation σ of the normal distributions, greater than 0.
+        sigma: The standard deviation σ of the normal distributions, in the units of y, greater than 0.
 
     Returns:
         The probabilities, `[B, M]` float32, with gradients stopped.
@@ -111,6 +111,9 @@ def cross_entropies(logits: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
 
     Returns:
         The cross-entropies, `[B]` float32.
+
+    Raises:
+        ValueError: A tensor does not have the rank given above.
     """
     check_ranks(logits=(logits, 2), probabilities=(probabilities, 2))
     return -tf.reduce_sum(probabilities * tf.nn.log_softmax(logits), axis=-1)
@@ -120,7 +123,7 @@ def quantile_huber(theta: tf.Tensor, targets: tf.Tensor, kappa: float = 1.0) -> 
     """Computes the quantile Huber loss of each row, summed over its quantiles.
 
     With `δ_ij = y_j − θ_i` it is `Σ_i mean_j |τ_i − 1{δ_ij < 0}| L_κ(δ_ij) / κ`, where L is the Huber loss and
-    `τ_i = (i + ½) / N`, i from 0 to N − 1, are the midpoints.
+    `τ_i = (i + ½) / N`, i from 0 to N − 1, are the quantile midpoints.
 
     Args:
         theta: The predicted quantiles θ, `[B, N]` float32.

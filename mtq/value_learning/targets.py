@@ -54,7 +54,7 @@ def double_q_targets(
     q_t_selector: tf.Tensor,
     mask_t: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Computes the targets of Double DQN: the online network selects the next action, the target network values it.
+    """Computes the targets of Double DQN: the online network selects the next action, the target network evaluates it.
 
     Args:
         r_t: The rewards, `[B]` float32.
@@ -123,6 +123,9 @@ def td_errors(q_tm1: tf.Tensor, a_tm1: tf.Tensor, target_tm1: tf.Tensor) -> tf.T
 
     Returns:
         The errors, `[B]` float32.
+
+    Raises:
+        ValueError: A tensor does not have the rank given above.
     """
     return target_tm1 - select_actions(q_tm1, a_tm1)
 
@@ -158,7 +161,7 @@ def huber(td_error: tf.Tensor, delta: float = 1.0) -> tf.Tensor:
 
 
 def n_step_returns(r_t: tf.Tensor, discount_t: tf.Tensor, is_last_t: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Computes the n-step returns of windows of n consecutive steps, each up to the end of its episode at most.
+    """Computes the n-step returns of windows of n consecutive steps, cut at the end of the episode.
 
     With m steps up to the end of the window or of the episode, whichever comes first, the return is
     `r_1 + γ_1 r_2 + … + γ_1 ⋯ γ_{m−1} r_m` and the discount is `γ_1 ⋯ γ_m`.
@@ -169,8 +172,8 @@ def n_step_returns(r_t: tf.Tensor, discount_t: tf.Tensor, is_last_t: tf.Tensor) 
         is_last_t: Whether an episode ended at each step, by a terminal or by a time limit, `[B, n]` bool.
 
     Returns:
-        The returns, `[B]` float32; the discounts, `[B]` float32; and the positions m − 1 in the windows of the steps
-        whose next observations to bootstrap from, `[B]` int32.
+        The returns, `[B]` float32; the discounts, `[B]` float32; and the positions m − 1, within the windows, of the
+        steps from whose next observations to bootstrap, `[B]` int32.
 
     Raises:
         ValueError: A tensor does not have the rank given above.

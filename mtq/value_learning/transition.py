@@ -17,7 +17,8 @@ class Transition(NamedTuple):
         action: The actions, `[B]` int32.
         reward: The rewards, `[B]` float32, scaled and clipped as the task specifies; with n-step returns, their
             discounted sums.
-        discount: The discounts, `[B]` float32: γ, or γⁿ for n steps; 0 only at a true terminal.
+        discount: The discounts, `[B]` float32: γ, or the product of the discounts of the steps that the return spans; 0
+            only at a true terminal.
         next_observation: The observations that the actions led to, `[B, ...]`. Where an episode ended, this is its
             last observation.
     """
@@ -35,8 +36,9 @@ OPTIONAL_FIELDS = ("weight", "action_mask", "next_action_mask", "running_return"
 `weight`: the factors of the rows' losses, `[B]` float32, such as the importance weights of prioritized replay.
 `action_mask`, `next_action_mask`: whether each action is legal at the observations and at the next observations,
 `[B, num_actions]` bool.
-`running_return`: the running returns `G_t = r_t + γ G_{t−1}` of each row's episode, 0 before its first step, `[B]`
-float32, from which `mtq.heads.RunningScale` computes the scale of returns.
+`running_return`: the running returns `G_t = r_t + γ G_{t−1}` since the start of each row's episode, `[B]` float32, at
+the last step that the row's return spans. `mtq.heads.RunningScale` computes the scale of returns from them, and says
+how they are corrected at time limits.
 """
 
 

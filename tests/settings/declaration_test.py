@@ -350,9 +350,9 @@ def test_a_preset_of_a_protocol_and_of_a_study(tmp_path):
         "prioritized",
         None,
     )
-    with pytest.raises(ValueError, match=error("n_step must be left out with the preset rainbow", "Received: 5")):
+    with pytest.raises(ValueError, match=error("n_step must be 3, or left out, with the preset", "Received: 5")):
         mtq.study.Protocol(preset="rainbow", n_step=5)
-    with pytest.raises(ValueError, match=error("n_step must be left out with the preset rainbow", "Received: 5")):
+    with pytest.raises(ValueError, match=error("n_step must be 3, or left out, with the preset", "Received: 5")):
         mtq.study.Arm("a", preset="rainbow", n_step=5)
     with pytest.raises(ValueError, match="preset must be one of rainbow"):
         mtq.study.Arm("a", preset="c51")
@@ -366,8 +366,16 @@ def parsed(program, *arguments):
 
 
 EXPLICIT = {
-    "a number beside a preset": (["--preset", "rainbow"], "--initial-epsilon", "epsilon must be left out with the"),
-    "a name beside a preset": (["--preset", "rainbow"], "--heads", "heads must be left out with the preset"),
+    "a number beside a preset": (
+        ["--preset", "rainbow"],
+        "--initial-epsilon",
+        "epsilon must be 0.0, or left out",
+    ),
+    "a name beside a preset": (
+        ["--preset", "rainbow"],
+        "--heads",
+        "heads must be .categorical., or left out",
+    ),
     "two options of which one has an effect": (["--target-update-tau", "0.01"], "--target-update-period", "together"),
 }
 
@@ -410,12 +418,12 @@ def test_what_is_given_is_kept_by_replace_copies_and_pickles():
 
 
 def test_presets_refuse_defaults_that_are_given(capsys):
-    with pytest.raises(ValueError, match=error("n_step must be left out with the preset rainbow", "Received: 1")):
+    with pytest.raises(ValueError, match=error("n_step must be 3, or left out, with the preset", "Received: 1")):
         mtq.study.Protocol(preset="rainbow", n_step=1)
-    with pytest.raises(ValueError, match=error("dueling must be left out with the preset", "Received: False")):
+    with pytest.raises(ValueError, match=error("dueling must be True, or left out", "Received: False")):
         resolved(mtq.settings.LearningOptions(preset="rainbow", dueling=False))
     assert cli.main(["study", *TRAIN[:2], "--out", "runs/a", "--preset", "rainbow", "--n-step", "1"]) == 2
-    assert "n_step must be left out with the preset" in capsys.readouterr().err
+    assert "n_step must be 3, or left out, with the preset" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("others", [["--noisy"], ["--preset", "rainbow"], ["--epsilon", "0.1"]])
