@@ -6,7 +6,7 @@ from typing import Any
 
 from mtq.settings.declaration import arguments
 from mtq.settings.learning import LearningOptions
-from mtq.settings.presets import PRESETS, expanded, with_preset
+from mtq.settings.presets import PRESETS, expanded, resolved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ def get(name: str) -> Preset:
         Hessel et al., "Rainbow: Combining Improvements in Deep Reinforcement Learning", AAAI 2018.
     """
     expanded(name, {})  # raises an error if there is no such preset
-    options = with_preset(LearningOptions(preset=name))
+    options = resolved(LearningOptions(preset=name))
     parts = {
         part: {option: value for option, value in arguments(options, part).items() if option in PRESETS[name]}
         for part in ("network", "model", "experience")

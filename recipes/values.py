@@ -40,6 +40,8 @@ RETURNS = {
 """The lowest and the highest possible discounted return of each task."""
 MARGIN = 0.2
 """The share of the range of returns by which a support extends beyond each of its ends."""
+RANDOM_ACTIONS = ("exploration_steps", "repeat_exponent")
+"""The settings of the base arm that have no effect in arms whose noise explores."""
 SCALES = {"mountain_car": 100.0, "car_on_hill": 0.01}
 """The factors of the rewards in the suite `scaled`."""
 
@@ -99,9 +101,9 @@ def arms_of(suite: str) -> list[mtq.study.Arm]:
         mtq.study.Arm("dueling", **scalar, dueling=True),
         mtq.study.Arm("prioritized", **scalar, sampler="prioritized"),
         mtq.study.Arm("munchausen", **without_double, munchausen=True),
-        mtq.study.Arm("noisy", **scalar, noisy=True, initial_epsilon=0.0, final_epsilon=0.0),
+        mtq.study.Arm("noisy", **_without(scalar, *RANDOM_ACTIONS), noisy=True, initial_epsilon=0.0, final_epsilon=0.0),
         mtq.study.Arm("layer_norm", **scalar, normalization="layer"),
-        mtq.study.Arm("rainbow", **_for_preset(distributional), preset="rainbow"),
+        mtq.study.Arm("rainbow", **_without(distributional, "double", "n_step", *RANDOM_ACTIONS), preset="rainbow"),
     ]
 
 
@@ -173,9 +175,8 @@ def main(options: Options) -> mtq.study.Report | None:
     return report
 
 
-def _for_preset(settings: dict[str, Any]) -> dict[str, Any]:
-    """Returns settings without those that a preset has."""
-    return {name: value for name, value in settings.items() if name not in ("double", "n_step")}
+def _without(settings: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 if __name__ == "__main__":

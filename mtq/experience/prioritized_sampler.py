@@ -22,8 +22,8 @@ class PrioritizedSampler(Sampler):
 
         p_i = (|δ_i| + ε)^α,    P(i) = p_i / Σ_k p_k,    w_i = (N P(i))^−β / max_j (N P(j))^−β
 
-    This is the proportional variant, with independent draws. δ_i is the temporal-difference error in the units of the
-    head, or the loss of a distributional head. w_i multiplies the loss of row i, the maximum is over the rows of the
+    This is the proportional variant, with independent draws. δ_i is the temporal-difference error in the units of
+    rewards, or the loss of a distributional head. w_i multiplies the loss of row i, the maximum is over the rows of the
     batch on one replica, and N is the number of transitions that can be selected. N and the sum cancel, which leaves
     w_i = (min_j p_j / p_i)^β. A new transition has the largest priority so far, at least 1. Each task and replica has
     its own priorities, so that tasks with large errors do not displace others.
@@ -36,7 +36,8 @@ class PrioritizedSampler(Sampler):
         epsilon: The positive number ε, which keeps the priority of a transition without an error above 0.
 
     Raises:
-        ValueError: A setting is out of its range. The message names it.
+        ValueError: A setting is out of its range, or a schedule of β returns such a value during the training. The
+            message names it.
 
     Example:
         >>> import mtq
@@ -57,12 +58,11 @@ class PrioritizedSampler(Sampler):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the settings."""
-        beta = keras.saving.serialize_keras_object(self.beta) if callable(self.beta) else self.beta
-        return {"alpha": self.alpha, "beta": beta, "epsilon": self.epsilon}
+        return {"alpha": self.alpha, "beta": self.beta, "epsilon": self.epsilon}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Makes a sampler from its settings."""
+        """Makes a sampler from its settings, as `get_config` or a file has them."""
         beta = config.get("beta")
         if isinstance(beta, Mapping):
             config = {**config, "beta": deserialize("beta", beta, keras.optimizers.schedules.LearningRateSchedule)}
@@ -76,6 +76,7 @@ class PrioritizedSampler(Sampler):
         self._range = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
         self._largest = tf.Variable(1.0, trainable=False)
         self._num_batches = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._wrong_beta = tf.Variable(0.0, trainable=False)  # the latest outside [0, 1]; the constructor checks few
 
     def select(self, batch_size: int, first: tf.Tensor, number: tf.Tensor) -> Selection:
         """Selects starts with probabilities in proportion to their priorities."""
@@ -83,9 +84,7 @@ class PrioritizedSampler(Sampler):
         rows, priorities = self._tree.draw(uniform(self._random, [self._tree.num_draws, batch_size]))
         place = rows // self._num_envs
         after_first = _modulo(place - tf.cast(first % self._length, tf.int32), self._length)
-        beta = self.beta(self._num_batches.read_value()) if callable(self.beta) else self.beta
-        self._num_batches.assign_add(1)
-        weight = (tf.reduce_min(priorities) / priorities) ** tf.cast(beta, tf.float32)
+        weight = (tf.reduce_min(priorities) / priorities) ** self._next_beta()
         copy = tf.cast(rows - place * self._num_envs, tf.int64)
         return Selection(first + tf.cast(after_first, tf.int64), copy, weight)
 
@@ -104,10 +103,19 @@ class PrioritizedSampler(Sampler):
         self._tree.write(tf.where(is_valid, rows, self._tree.size), priorities)
         self._largest.assign(tf.maximum(self._largest, tf.reduce_max(priorities)))
 
+    def check(self) -> None:
+        """Raises a ValueError if the schedule has returned a β outside `[0, 1]`."""
+        if self._wrong_beta.numpy() != 0:
+            raise ValueError(
+                f"beta, the exponent of the weights, must stay from 0 to 1. Received: {self._wrong_beta.numpy():g} "
+                f"from {type(self.beta).__name__}. Fix the schedule."
+            )
+
     def reset(self, seed: int) -> None:
         """Removes all priorities, and draws from another seed."""
         self._tree.clear()
-        for variable, value in ((self._range, [0, 0]), (self._largest, 1), (self._num_batches, 0)):
+        initial = ((self._range, [0, 0]), (self._largest, 1), (self._num_batches, 0), (self._wrong_beta, 0))
+        for variable, value in initial:
             variable.assign(value)
         reseed(self._random, seed)
 
@@ -115,6 +123,16 @@ class PrioritizedSampler(Sampler):
         """Returns the priorities, their sums, the steps that have one, and the state of the random generator."""
         numbers = [self._range, self._largest, self._num_batches]
         return [*self._tree.tables, *numbers, self._random.state]
+
+    def _next_beta(self) -> tf.Tensor:
+        """Returns the exponent of the weights, and counts the batch."""
+        if not callable(self.beta):
+            self._num_batches.assign_add(1)
+            return tf.constant(self.beta, tf.float32)
+        beta = tf.cast(self.beta(self._num_batches.read_value()), tf.float32)
+        self._wrong_beta.assign(tf.where((beta >= 0) & (beta <= 1), self._wrong_beta, beta))
+        self._num_batches.assign_add(1)
+        return beta
 
     def _move(self, first: tf.Tensor, end: tf.Tensor) -> None:
         """Sets the steps that have a priority: new steps get the largest priority so far, and removed ones 0.

@@ -160,6 +160,9 @@ class ReplicaExperience:
             driver.env.check_masks()
             if isinstance(driver.policy, EpsilonGreedyPolicy):
                 driver.policy.check_schedule()
+        for replay in self.replays.values():
+            if isinstance(replay, Replay):
+                replay.sampler.check()
 
     def restart(self) -> None:
         """Starts new episodes in all environments. Open episodes are truncated, and their returns are not counted."""

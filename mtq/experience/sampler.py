@@ -99,9 +99,12 @@ class Sampler(tf.Module, abc.ABC):
 
         Args:
             selection: The selection that `select` returned for the batch of the update.
-            errors: The errors of its rows, `[B]` float32: temporal-difference errors in the units of the head, or the
-                losses of distributional heads.
+            errors: The errors of its rows, `[B]` float32: temporal-difference errors in the units of rewards, or
+                the losses of distributional heads.
         """
+
+    def check(self) -> None:
+        """Raises an error that the graph has recorded. Called after each execution, outside of graphs."""
 
     def reset(self, seed: int) -> None:
         """Sets all variables to their initial values, and draws from another seed.

@@ -36,10 +36,9 @@ class Categorical(Head):
         self, low: float = -10.0, high: float = 10.0, num_atoms: int = 51, *, return_scaling: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(return_scaling, **kwargs)
-        self.low, self.high = check_support(type(self).__name__, low, high)
-        self.limits = (self.low, self.high)
         self.num_outputs = self.num_atoms = integer("num_atoms of Categorical", num_atoms, least=2)
-        self._support = np.linspace(self.low, self.high, self.num_atoms, dtype=np.float32)
+        self.low, self.high, self._support = make_support(type(self).__name__, low, high, self.num_atoms)
+        self.limits = (self.low, self.high)
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the expected returns of the distributions with the given logits."""
@@ -77,16 +76,21 @@ class Categorical(Head):
         return {**super().get_config(), "low": self.low, "high": self.high, "num_atoms": self.num_atoms}
 
 
-def check_support(name: str, low: float, high: float) -> tuple[float, float]:
-    """Returns the ends of a support.
+def make_support(name: str, low: float, high: float, number: int) -> tuple[float, float, np.ndarray]:
+    """Returns the ends of a support, and evenly spaced points from one end to the other.
 
     Args:
         name: The name of the head's class, for the message.
         low: The lowest value.
         high: The highest value.
+        number: The number of points, at least 2.
+
+    Returns:
+        The ends as Python's floats, and the points, `[number]` float32.
 
     Raises:
-        ValueError: The ends are not finite numbers, or the support is empty.
+        ValueError: The ends are not finite numbers, the support is empty, or its points are not distinct float32
+            numbers.
     """
     low, high = real(f"low of {name}", low), real(f"high of {name}", high)
     if low >= high:
@@ -94,4 +98,12 @@ def check_support(name: str, low: float, high: float) -> tuple[float, float]:
             f"The support of {name} must not be empty: low must be less than high. Received: low = {low:g}, high = "
             f"{high:g}. Give ends between which all returns lie; with a return scaling, returns divided by their scale."
         )
-    return low, high
+    is_finite = number * (high - low) < float(np.finfo(np.float32).max)  # so that sums over the points are
+    points = np.linspace(low, high, number).astype(np.float32) if is_finite else np.zeros(2, np.float32)
+    spaces = np.diff(points)
+    if np.any(spaces <= 0) or np.max(spaces) > 1.1 * np.min(spaces):
+        raise ValueError(
+            f"The support of {name} must have evenly spaced, finite float32 values. Received: {number} from "
+            f"{low!r} to {high!r}, which float32 cannot tell apart or hold. Give other ends, or use a return scaling."
+        )
+    return low, high, points

@@ -25,6 +25,8 @@ class Head(keras.layers.Layer, abc.ABC):
         num_outputs: The number N of numbers for each action; None for a single one, whose axis is left out.
         loss_names: The names of the losses that fit the head, the default first.
         is_linear: Whether the values are linear in the outputs, as PopArt needs.
+        losses_have_units: Whether the losses grow with the units of the head. Prioritized replay then receives them
+            multiplied by the scale of returns.
         limits: The range of the target values, in the head's units, outside of which targets are cut off or biased;
             None without limits.
         statistics: The statistics of the return scaling, variables by name.
@@ -33,6 +35,7 @@ class Head(keras.layers.Layer, abc.ABC):
     is_row_wise = True  # its output for one row depends on that row alone
     loss_names: ClassVar[tuple[str, ...]] = ()
     is_linear: ClassVar[bool] = False
+    losses_have_units: ClassVar[bool] = False
 
     def __init__(self, return_scaling: Any = None, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -42,6 +45,12 @@ class Head(keras.layers.Layer, abc.ABC):
         self.statistics: dict[str, keras.Variable] = {}
         if self.return_scaling is not None:
             self.return_scaling.check_head(self)
+            if self.return_scaling.preserves_values and type(self).rescaled is Head.rescaled:
+                raise ValueError(
+                    f"{type(self).__name__} must define rescaled(target, factor), because "
+                    f"{type(self.return_scaling).__name__} changes the units of its targets. Received: a class without "
+                    "it. Define it, or use return_scaling='running'."
+                )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the statistics of the return scaling, as non-trainable weights.
@@ -169,7 +178,7 @@ class Head(keras.layers.Layer, abc.ABC):
         return vl.select_distributions(outputs, a)
 
     def rescaled(self, target: Target, factor: tf.Tensor) -> Target:
-        """Returns targets multiplied by a factor, for another scale of returns. PopArt needs it.
+        """Returns targets multiplied by a factor, for another scale of returns. Only heads with PopArt need it.
 
         Args:
             target: The targets.
@@ -178,11 +187,7 @@ class Head(keras.layers.Layer, abc.ABC):
         Raises:
             NotImplementedError: The class does not define this method.
         """
-        name, scaling = type(self).__name__, type(self.return_scaling).__name__
-        raise NotImplementedError(
-            f"{name} must define rescaled(target, factor), because {scaling} changes the units of its targets. "
-            "Received: a class without it. Define it, or use return_scaling='running'."
-        )
+        raise NotImplementedError(f"{type(self).__name__} must define rescaled(target, factor). Received: none.")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the config that Keras saves."""

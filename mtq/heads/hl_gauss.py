@@ -1,5 +1,6 @@
 """`HLGauss`: a head with a histogram of the return, trained on normal distributions around the targets."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from mtq import value_learning as vl
 from mtq.checks import integer, real
-from mtq.heads.categorical import check_support
+from mtq.heads.categorical import make_support
 from mtq.heads.head import Head
 from mtq.heads.target import Target
 
@@ -47,16 +48,23 @@ class HLGauss(Head):
         **kwargs: Any,
     ) -> None:
         super().__init__(return_scaling, **kwargs)
-        self.low, self.high = check_support(type(self).__name__, low, high)
         self.num_outputs = self.num_bins = integer("num_bins of HLGauss", num_bins, least=2)
         self.sigma = real("sigma of HLGauss", sigma, above=0)
-        self._edges = np.linspace(self.low, self.high, self.num_bins + 1, dtype=np.float32)
+        self.low, self.high, self._edges = make_support(type(self).__name__, low, high, self.num_bins + 1)
         self._centers = ((self._edges[1:] + self._edges[:-1]) / 2).astype(np.float32)
         self._width = (self.high - self.low) / self.num_bins
         # Nearer to an end, a good part of the normal distribution is cut off, which moves its mean inward. Values that
         # are learned from such targets stay within the support, however large the returns are.
         margin = 2 * self.sigma * self._width
         self.limits = (self.low + margin, self.high - margin)
+        if self.limits[0] >= self.limits[1]:
+            warnings.warn(
+                f"num_bins of HLGauss should be more than four times sigma. Received: {self.num_bins} bins and a sigma "
+                f"of {self.sigma:g} bins, with which the normal distribution around any target is cut off by the ends "
+                "of the support, so that the learned values are biased. Give more bins or a smaller sigma.",
+                stacklevel=2,
+            )
+            self.limits = (self.low, self.high)
 
     def values(self, outputs: tf.Tensor) -> tf.Tensor:
         """Computes the means of the histograms with the given logits."""

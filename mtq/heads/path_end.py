@@ -66,10 +66,13 @@ def linear_weights(layer: keras.layers.Layer | None) -> list[keras.Variable]:
         The weights; an empty list if the layer does not have this property, such as one with an activation.
     """
     if isinstance(layer, DuelingHead):
-        return [*linear_weights(layer.value), *linear_weights(layer.advantage)]
+        parts = [linear_weights(layer.value), linear_weights(layer.advantage)]
+        return [*parts[0], *parts[1]] if all(parts) else []
     is_dense = isinstance(layer, NoisyDense) or type(layer) is keras.layers.Dense
     if layer is None or not is_dense or layer.activation not in (None, keras.activations.linear):
         return []
     if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None) is not None:
         return []
+    if any(getattr(layer, name, None) is not None for name in ("kernel_constraint", "bias_constraint")):
+        return []  # the optimizer would set the weights to other values after they are multiplied
     return list(layer.weights)

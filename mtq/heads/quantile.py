@@ -26,6 +26,7 @@ class Quantile(Head):
 
     loss_names = ("quantile_huber",)
     is_linear = True
+    losses_have_units = True
 
     def __init__(
         self, num_quantiles: int = 51, *, kappa: float = 1.0, return_scaling: Any = None, **kwargs: Any

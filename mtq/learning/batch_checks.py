@@ -71,7 +71,7 @@ def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
     for name, task in tasks.items():
         transition = as_transition(task, batch[name])
         for role, limits in _limits(task, transition).items():
-            ranges.append(_range(getattr(transition, role), *limits, transition.action))
+            ranges.append(_range(_as_given(transition, batch[name], role), *limits, transition.action))
             names.append((name, role, *limits))
         for role in _masks_of(transition):
             masks.append(_are_legal(transition, role))
@@ -93,11 +93,14 @@ def check_values(batch: Any, tasks: TaskSet) -> tf.Tensor:
     return tf.cond(is_valid, lambda: is_valid, lambda: tf.numpy_function(kept(report), [rows, legal], tf.bool))
 
 
-def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[str, vl.Transition]:
+def with_assertions(
+    batch: Mapping[str, vl.Transition], given: Mapping[str, Any], tasks: TaskSet
+) -> dict[str, vl.Transition]:
     """Adds the checks of `check_values` to the graph that is being traced, as assertions. XLA removes them.
 
     Args:
         batch: A batch whose entries come from `as_transition`.
+        given: The entries from which these came.
         tasks: The tasks.
 
     Returns:
@@ -106,7 +109,7 @@ def with_assertions(batch: Mapping[str, vl.Transition], tasks: TaskSet) -> dict[
     assertions = []
     for name, task in tasks.items():
         for role, (low, high) in _limits(task, batch[name]).items():
-            row = _range(getattr(batch[name], role), low, high, batch[name].action)
+            row = _range(_as_given(batch[name], given[name], role), low, high, batch[name].action)
             subject = f"The {role} of a batch of task {name} must"  # without quotes, which TensorFlow would escape
             # TensorFlow appends the tensors to the text, so what was received comes last.
             value_text = f"{subject} be {_wanted(low, high)}. Fix the dataset. Received: minimum and maximum:"
@@ -124,6 +127,11 @@ _MUST_ALLOW = {
     "action_mask": "allow the row's action",
     "next_action_mask": "allow an action where the discount is not 0, because the next value is then bootstrapped",
 }
+
+
+def _as_given(transition: vl.Transition, given: Any, role: str) -> tf.Tensor:
+    """Returns a field of a transition; a mask as it was given, because its numbers are lost once it is bool."""
+    return tf.convert_to_tensor(getattr(given if role in _MASKS else transition, role))
 
 
 def _masks_of(transition: vl.Transition) -> list[str]:

@@ -57,7 +57,7 @@ class ValueLoss:
         if self.loss is None or any(self._fits(head) for head in heads.values()):
             return
         for name, head in heads.items():
-            of_errors = ", or a Keras loss of targets and values," if learns_errors(head) else ""
+            of_errors = ", or a Keras loss of targets and values" if learns_errors(head) else ""
             known = [loss for loss in head.loss_names if loss in _OF_DISTRIBUTIONS or learns_errors(head)]
             wanted = (" or ".join(map(repr, known)) or "its own") + of_errors
             raise ValueError(

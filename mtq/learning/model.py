@@ -532,9 +532,9 @@ class MultiTaskDQN(Training):
             )
         transitions = {name: as_transition(task, batch[name]) for name, task in self.tasks.items()}
         if tf.executing_eagerly():
-            check_values(transitions, self.tasks)
+            check_values(batch, self.tasks)
         elif not (self.is_in_step if is_checked is None else is_checked):  # fit checks outside the step
-            return with_assertions(transitions, self.tasks)
+            return with_assertions(transitions, batch, self.tasks)
         return transitions
 
 

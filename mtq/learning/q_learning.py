@@ -236,14 +236,12 @@ class QLearning:
         outputs = tf.cast(outputs, tf.float32)  # those of the user's own layers may be of half precision
         chosen = head.chosen(outputs, batch.action)
         of_rows = loss(head, target, chosen, vl.field_of(batch, "weight"))
-        q_tm1 = head.values(chosen)
-        td_errors = target.value - q_tm1
-        return _Rows(
-            of_rows.mean,
-            td_errors * self.scales.scale(name),
-            td_errors if of_rows.losses is None else of_rows.losses,
-            q_tm1 * self.scales.scale(name),
-        )
+        scale = self.scales.scale(name)
+        q_tm1 = scale * head.values(chosen)
+        td_errors = scale * target.value - q_tm1
+        # In the units of rewards, because priorities are kept while the scale changes.
+        losses = of_rows.losses if of_rows.losses is None or not head.losses_have_units else scale * of_rows.losses
+        return _Rows(of_rows.mean, td_errors, td_errors if losses is None else losses, q_tm1)
 
     def _quantities(self, rows: Mapping[str, _Rows], targets: Mapping[str, Target]) -> dict[str, tf.Tensor]:
         """Computes the quantities of `mtq.trainer.task_metrics.OF_EVALUATION`, `[T]` float32 each: means over the rows.

@@ -52,7 +52,8 @@ class ReturnScales:
             if uses != 1:
                 raise ValueError(
                     f"The layer before the head of task '{name}' must be a Dense, NoisyDense or DuelingHead that is "
-                    "used there alone, without an activation, LoRA or quantization, so that PopArt preserves values. "
+                    "used there alone, without an activation, constraint, LoRA or quantization, so that PopArt "
+                    "preserves values. "
                     f"Received: {type(end.layer).__name__} '{getattr(end.layer, 'name', None)}'. Build the network by "
                     "mtq.networks.shared_q_network(return_scaling='popart')."
                 )

@@ -1,9 +1,10 @@
 """Checks of options: their ranges, and options that contradict each other."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mtq.checks import flag, integer, real
-from mtq.settings.declaration import Declaration, Facts, facts, fields, given, types_of
+from mtq.settings.declaration import Declaration, Facts, defaults, facts, fields, given, types_of
 
 
 def check(options: Declaration, of: str = "") -> dict[str, Any]:
@@ -30,18 +31,42 @@ def check(options: Declaration, of: str = "") -> dict[str, Any]:
     return checked
 
 
-def check_effects(options: Any) -> None:
+def check_effects(options: Any, among: Collection[str] | None = None) -> None:
     """Raises a ValueError if an option is given that has no effect because of the values of others.
 
     Args:
         options: The options, with all defaults filled in.
+        among: The names of the options to check; by default all that are given.
     """
-    if "exploration_steps" in given(options) and options.initial_epsilon == options.final_epsilon:
-        raise ValueError(
-            "exploration_steps must be left out if the initial and the final ε are equal, as they are by default with "
-            f"noisy layers. Received: exploration_steps={options.exploration_steps} with ε = {options.final_epsilon}. "
-            "Leave it out, or give another initial_epsilon."
-        )
+    for name, reason in _without_effect(options).items():
+        if among is None or name in among:
+            raise ValueError(
+                f"{name} must be left out if {reason}, as by default with noisy layers. Received: {name}="
+                f"{getattr(options, name)} with ε = {options.final_epsilon}. Leave it out, or give another "
+                "initial_epsilon."
+            )
+
+
+def check_some_effect(common: Declaration, variants: Collection[Any]) -> None:
+    """Raises a ValueError if an option is given that has no effect in any of several variants.
+
+    Args:
+        common: The options that the variants have in common.
+        variants: The options of the variants, with all defaults filled in.
+    """
+    in_none = set.intersection(*(set(_without_effect(variant)) for variant in variants)) & set(given(common))
+    for variant in variants:
+        check_effects(variant, in_none)
+
+
+def _without_effect(options: Any) -> dict[str, str]:
+    """Returns the options that are given but have no effect because of the values of others, and why."""
+    known, found = given(options), {}
+    if "exploration_steps" in known and options.initial_epsilon == options.final_epsilon:
+        found["exploration_steps"] = "the initial and the final ε are equal"
+    if known.get("repeat_exponent") is not None and options.initial_epsilon == options.final_epsilon == 0:
+        found["repeat_exponent"] = "no action is random, because the initial and the final ε are 0"
+    return found
 
 
 def _checked(role: str, kind: Any, value: Any, known: Facts) -> Any:
@@ -56,17 +81,37 @@ def _checked(role: str, kind: Any, value: Any, known: Facts) -> Any:
     return value
 
 
-def check_contradictions(options: Declaration) -> None:
+def check_contradictions(options: Declaration, known: Mapping[str, Any] | None = None) -> None:
     """Raises a ValueError if two options are given of which only one can have an effect.
 
     Args:
         options: The options.
+        known: The options that are given, by name; by default `given(options)`.
     """
-    known = given(options)
-    for name, field in fields(options).items():
-        other = facts(field).excludes
-        if other and all(known.get(of_both) not in (None, False) for of_both in (name, other)):
+    known = given(options) if known is None else known
+    for name, other in _exclusive(options):
+        if _is_set(known, name) and _is_set(known, other):
             raise ValueError(
                 f"{name} and {other} must not be given together, because only one of them can have an effect. "
                 f"Received: {known[name]!r} and {known[other]!r}. Leave one of them out."
             )
+
+
+def replaced_by(options: Declaration, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the defaults of options that have no effect beside others, which take their place.
+
+    Args:
+        options: The options before the change.
+        changes: The other options, by name.
+    """
+    usual = defaults(options)
+    pairs = [pair for one, other in _exclusive(options) for pair in ((one, other), (other, one))]
+    return {other: usual[other] for name, other in pairs if _is_set(changes, name) and other not in changes}
+
+
+def _exclusive(options: Declaration) -> list[tuple[str, str]]:
+    return [(name, facts(field).excludes) for name, field in fields(options).items() if facts(field).excludes]
+
+
+def _is_set(known: Mapping[str, Any], name: str) -> bool:
+    return known.get(name) not in (None, False)

@@ -51,7 +51,8 @@ class LearningOptions(Declaration):
     dueling: bool = option(False, passed_to="network")
     """Whether to use dueling heads."""
     noisy: bool = option(False, passed_to="network")
-    """Whether the layers of the heads are noisy. Their noise explores, so by default the initial and final ε are 0."""
+    """Whether the layers of the heads are noisy. Their noise explores, so ε is 0 by default. If only
+    the initial ε is given, ε falls to 0; if only the final one is, ε is constant."""
     return_scaling: str | None = option(None, choices=RETURN_SCALINGS, passed_to="network")
     """The scaling of returns: running, a running scale of each task's returns, or popart (scalar and quantile heads
     only); by default none."""

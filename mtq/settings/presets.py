@@ -22,6 +22,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 """The options of each preset."""
 
+EPSILONS = ("initial_epsilon", "final_epsilon")
+"""The options that follow from noisy layers, so that an arm without these explores as usual."""
+
 
 def with_preset(options: Options) -> Options:
     """Returns options with those of their preset.
@@ -86,7 +89,7 @@ def resolved(options: Options) -> Options:
             )
         if "double" not in known:
             changes["double"] = False
-    epsilons = ("initial_epsilon", "final_epsilon")
-    if learning.noisy and not any(name in known for name in epsilons):
-        changes |= dict.fromkeys(epsilons, 0.0)
+    if learning.noisy:  # only the ε that is given: from it to 0, or constant
+        final = known.get("final_epsilon", 0.0)
+        changes |= {"final_epsilon": final, "initial_epsilon": known.get("initial_epsilon", final)}
     return with_those_of_preset.replace(**changes)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from mtq.checks import integer, is_number
 from mtq.distribution.checks import check_batch_size
 from mtq.errors import StudyError
+from mtq.settings.checking import check_some_effect
 from mtq.settings.declaration import chosen, defaults, values
 from mtq.storage.files import write_json
 from mtq.study.analysis.results import load_results
@@ -95,8 +96,7 @@ class Study:
         _check_named("reference", self.reference, names)
         self.comparisons = _pairs(comparisons, names)
         _check_matched(arms, names)
-        for arm in arms:
-            arm.protocol(self.protocol)
+        check_some_effect(self.protocol, [arm.protocol(self.protocol) for arm in arms])
         self.arms = self._with_widths({arm.name: arm.with_network_settings(self.protocol) for arm in arms})
 
     def run(

@@ -65,10 +65,10 @@ def categorical_projection(z_t: tf.Tensor, p_t: tf.Tensor, support: tf.Tensor) -
         Bellemare, Dabney and Munos, "A Distributional Perspective on Reinforcement Learning", ICML 2017, equation 7.
     """
     check_ranks(z_t=(z_t, 2), p_t=(p_t, 2), support=(support, 1))
-    low, high = support[0], support[-1]
-    per_spacing = (support.shape[0] - 1) / (high - low)
-    distance = tf.abs(tf.clip_by_value(z_t, low, high)[:, :, None] - support) * per_spacing  # [B, N, M]
-    nearness = tf.maximum(1.0 - distance, 0.0)
+    last = support.shape[0] - 1.0
+    # In spacings from the first atom, so that probabilities still add up to 1 far from 0, where float32 is coarse.
+    place = tf.clip_by_value((z_t - support[0]) * (last / (support[-1] - support[0])), 0.0, last)
+    nearness = tf.maximum(1.0 - tf.abs(place[:, :, None] - tf.range(last + 1.0)), 0.0)  # [B, N, M]
     return tf.stop_gradient(tf.reduce_sum(p_t[:, :, None] * nearness, axis=1))
 
 

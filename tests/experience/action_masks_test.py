@@ -291,6 +291,16 @@ def test_batches_of_ones_own():
     with pytest.raises(ValueError, match=error("next_action_mask of a batch of task 'info' must allow an action")):
         model.train_on_batch({"info": good._replace(next_action_mask=nowhere)})
     model.train_on_batch({"info": good._replace(next_action_mask=nowhere, discount=np.zeros(2, np.float32))})
+    numbers = masks.astype(np.int8)
+    model.train_on_batch({"info": good._replace(action_mask=numbers, next_action_mask=numbers)})
+    for role in ("action_mask", "next_action_mask"):
+        for wrong in (2 * numbers, -numbers):  # would become True
+            message = error(f"{role} of a batch of task 'info' must be from 0 to 1", "Received: from")
+            batch = {"info": good._replace(**{role: wrong})}
+            with pytest.raises(ValueError, match=message):
+                model.train_on_batch(batch)
+            with pytest.raises(ValueError, match=message):
+                model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
     illegal = np.full(2, np.flatnonzero(~masks[0])[0], np.int32)
     with pytest.raises(ValueError, match=error("The action_mask of a batch of task 'info' must allow the row's")):
         model.train_on_batch({"info": good._replace(action=illegal)})

@@ -313,8 +313,31 @@ def test_the_config_makes_the_same_sampler(beta):
         Prioritized.from_config(sampler.get_config()),
         mtq.samplers.deserialize(mtq.samplers.serialize(sampler)),
     ):
-        assert again.get_config() == sampler.get_config()
+        assert mtq.samplers.serialize(again) == mtq.samplers.serialize(sampler)
     assert Prioritized.from_config({"alpha": 0.1}).beta == 0.4
+
+
+class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that is neither registered nor has a config."""
+
+    def __call__(self, step):
+        return tf.minimum(0.5 + 0.01 * tf.cast(step, tf.float32), 1.0)
+
+
+def test_a_schedule_of_ones_own_needs_no_config():
+    tasks, beta = tasks_of("in_graph/CartPole"), OwnSchedule()
+    replays = mtq.Experience(model_of(tasks), sampler=Prioritized(beta=beta)).replays
+    assert [replay.sampler.beta for replay in replays.values()] == [beta, beta]
+    assert len({id(replay.sampler) for replay in replays.values()}) == len(tasks)
+
+
+def test_a_schedule_that_leaves_its_range_during_the_training_is_refused():
+    beta = keras.optimizers.schedules.PiecewiseConstantDecay([2, 9], [0.4, 5.0, 0.5])  # 5 at batches 3 to 9
+    model = model_of(tasks_of("in_graph/CartPole"))
+    experience = mtq.Experience(model, warmup_steps=20, sampler=Prioritized(beta=beta))
+    message = error("beta, the exponent of the weights, must stay from 0 to 1. Received: 5 from Piecewise", "Fix")
+    with pytest.raises(ValueError, match=message):
+        model.fit(experience.batches(4), epochs=2, steps_per_epoch=6, verbose=0)
 
 
 def removing_replay(sampler):

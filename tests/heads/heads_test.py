@@ -153,6 +153,12 @@ def test_losses_that_do_not_fit(heads, loss, wanted):
     [
         (lambda: HLGauss(3, 3), "The support of HLGauss must not be empty"),
         (lambda: Categorical(2, -2), "The support of Categorical must not be empty"),
+        (lambda: Categorical(1.0, 1.00000001), "The support of Categorical must have evenly spaced, finite float32"),
+        (lambda: HLGauss(1.0, 1.00000001), "The support of HLGauss must have evenly spaced, finite float32"),
+        (lambda: HLGauss(1e6, 1e6 + 10), "The support of HLGauss must have evenly spaced, finite float32"),
+        (lambda: Categorical(-1e39, 1e39), "The support of Categorical must have evenly spaced, finite float32"),
+        (lambda: HLGauss(-3e38, 3e38), "The support of HLGauss must have evenly spaced, finite float32"),
+        (lambda: Categorical(-np.inf, 0.0), "low of Categorical must be"),
         (lambda: Categorical(num_atoms=1), "num_atoms of Categorical must be an integer of at least 2"),
         (lambda: HLGauss(sigma=0), "sigma of HLGauss must be above 0"),
         (lambda: Quantile(0), "num_quantiles of Quantile must be an integer of at least 1"),
@@ -170,6 +176,26 @@ def test_losses_that_do_not_fit(heads, loss, wanted):
 def test_bad_settings(make, message):
     with pytest.raises(ValueError, match=error(message, "Received: ")):
         make()
+
+
+@pytest.mark.parametrize("settings", [(2, 0.75), (3, 0.75), (51, 20.0)])
+def test_a_histogram_that_is_too_coarse_for_its_width_is_told(settings):
+    num_bins, sigma = settings
+    with pytest.warns(UserWarning, match=r"num_bins of HLGauss should be more than four times sigma. Received: "):
+        head = HLGauss(-10, 10, num_bins, sigma=sigma)
+    assert head.limits == (-10.0, 10.0)
+
+
+class Doubled(Scalar):
+    """A head that is linear, but does not say how its targets are rescaled."""
+
+    rescaled = mtq.heads.Head.rescaled
+
+
+def test_a_head_for_popart_must_rescale_its_targets():
+    with pytest.raises(ValueError, match=error("Doubled must define rescaled", "because PopArt changes", "Received:")):
+        Doubled(return_scaling="popart")
+    Doubled(return_scaling="running")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,28 @@ def test_the_largest_return_stays_within_the_limit():
     assert scales == [6.0, 6.0, 6.0]
 
 
+@pytest.mark.parametrize(("heads", "scaling"), [("scalar", "running"), ("scalar", "popart"), ("quantile", "popart")])
+def test_errors_for_samplers_are_in_the_units_of_rewards(heads, scaling):
+    """Priorities are kept while the scale changes, so they must not be in its units."""
+    model = make_model(heads, scaling, actions=(2,))
+    rows = random_batch(model.tasks, 8, 0)["task_0"]
+    rows = with_fields(rows, running_return=rows.reward)
+    loss, variables = model.td_loss, model.network.trainable_variables
+    head = model.q_learning.heads["task_0"]
+    received = []
+    for size in (1.0, 1e3):
+        batch = {"task_0": rows._replace(reward=1e4 * rows.reward, discount=0.0 * rows.discount)}
+        for name, value in {"variance": size**2, "second_moment": size**2, "correction": 1.0}.items():
+            if name in head.statistics:
+                head.statistics[name].assign(value)
+        received.append(model.q_learning.gradients(batch, loss, variables).errors["task_0"].numpy())
+    # The value is small beside the targets, so that the error is almost the reward. The Huber loss of quantiles depends
+    # on κ, which has the units of the head, but not by a factor of the scale.
+    if heads == "scalar":
+        np.testing.assert_allclose(received[0], 1e4 * rows.reward, rtol=0.2, atol=20)
+    np.testing.assert_allclose(received[1], received[0], rtol=0.1 if heads == "scalar" else 0.5, atol=20)
+
+
 def test_without_rewards_the_scale_is_1():
     assert updated(RunningScale(), [[0.0] * 4] * 3) == [1.0, 1.0, 1.0]
 
@@ -219,6 +241,17 @@ def own_network(layer):
     return tasks, keras.Model(
         inputs, {n: Scalar(return_scaling="popart", name=f"{n}_head")(layer(x)) for n, x in inputs.items()}
     )
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+@pytest.mark.parametrize("constraint", ["kernel_constraint", "bias_constraint"])
+def test_weights_that_are_constrained_cannot_be_rescaled(constraint, dueling):
+    model = make_model(dueling=dueling)
+    layer = model.network.get_layer("task_0_outputs")
+    setattr(layer.value if dueling else layer, constraint, keras.constraints.MaxNorm(1.0))
+    model.compile("adam")
+    with pytest.raises(ValueError, match=r"without an activation, constraint, .* so that PopArt preserves values"):
+        model.train_on_batch(random_batch(model.tasks, 8, 0))
 
 
 @pytest.mark.parametrize("layer", [keras.layers.Dense(2), keras.layers.Dense(2, "tanh")])

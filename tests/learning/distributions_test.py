@@ -162,3 +162,15 @@ def test_without_a_legal_action_a_terminal_counts_as_its_reward():
 def test_ranks_are_checked():
     with pytest.raises(ValueError, match="support must have rank 1"):
         vl.categorical_projection(tf.zeros([2, 3]), tf.zeros([2, 3]), tf.zeros([1, 3]))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, -1e4, 1e5])
+def test_probabilities_of_a_projection_add_up_to_1_far_from_0(offset):
+    support = np.linspace(offset, offset + 10, 51).astype(np.float32)
+    random = np.random.default_rng(0)
+    p = random.dirichlet(np.ones(51), 64).astype(np.float32)
+    z = (offset + random.uniform(-5, 15, [64, 51])).astype(np.float32)
+    projected = vl.categorical_projection(tf.constant(z), tf.constant(p), tf.constant(support)).numpy()
+    np.testing.assert_allclose(projected.sum(axis=1), 1.0, rtol=0, atol=2e-6)
+    expected = np.sum(p * np.clip(z.astype(float), offset, offset + 10), axis=1)  # the mean of what is in the support
+    np.testing.assert_allclose((projected @ support.astype(float)), expected, rtol=2e-6, atol=1e-5)

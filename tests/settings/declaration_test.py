@@ -435,6 +435,13 @@ def test_an_option_without_an_effect_is_refused(others, tmp_path, capsys):
     assert "exploration_steps must be left out if the initial and the final ε are equal" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("others", [["--noisy"], ["--preset", "rainbow"], ["--epsilon", "0", "--initial-epsilon", "0"]])
+def test_repeats_of_actions_that_are_never_random_are_refused(others, tmp_path, capsys):
+    command = ["train", *TRAIN, "--out", str(tmp_path / "run"), *others, "--repeat-exponent", "2"]
+    assert cli.main(command) == 2
+    assert "repeat_exponent must be left out if no action is random" in capsys.readouterr().err
+
+
 def test_defaults_that_follow_from_the_settings_of_an_arm():
     common = mtq.study.Protocol()
     noisy = mtq.study.Arm("a", noisy=True)
@@ -442,6 +449,85 @@ def test_defaults_that_follow_from_the_settings_of_an_arm():
     assert mtq.study.Arm("a", noisy=True, final_epsilon=0.05).protocol(common).final_epsilon == 0.05
     assert noisy.protocol(mtq.study.Protocol(final_epsilon=0.05)).final_epsilon == 0.05
     assert mtq.study.Arm("a", heads="hl_gauss").protocol(common.replace(loss="squared")).loss is None
+
+
+def test_an_arm_without_noise_explores_as_usual():
+    """In an ablation of a preset, what follows from the part that is taken out goes with it."""
+    rainbow, usual = mtq.study.Protocol(preset="rainbow"), mtq.study.Protocol()
+    for name, expected in {"noisy=false": (1.0, 0.05), "double=false": (0.0, 0.0)}.items():
+        own = parse_arm(f"shared+{name}").protocol(rainbow)
+        assert (own.initial_epsilon, own.final_epsilon) == expected
+    assert parse_arm("shared+noisy=false").protocol(rainbow).exploration_steps == usual.exploration_steps
+    assert parse_arm("shared+heads=scalar").protocol(rainbow.for_tasks(chain())).loss is None
+    # The preset's own ε holds in an arm, whatever the protocol's is.
+    own = mtq.study.Arm("a", preset="rainbow").protocol(mtq.study.Protocol(initial_epsilon=1.0, final_epsilon=0.1))
+    assert (own.initial_epsilon, own.final_epsilon) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "arms", "message"),
+    [
+        ({}, ["shared+tau=0.01+target_update_period=500"], "target_update_tau and target_update_period"),
+        ({}, ["shared+double+munchausen"], "double and munchausen must not be given together"),
+        ({}, ["shared+noisy+exploration_steps=500"], "exploration_steps must be left out if"),
+        ({}, ["shared+noisy+repeat_exponent=2"], "repeat_exponent must be left out if no action is random"),
+        ({"repeat_exponent": 2.0, "noisy": True}, ["shared", "separate"], "repeat_exponent must be left out if"),
+        ({"exploration_steps": 500}, ["shared+noisy", "separate+preset=rainbow"], "exploration_steps must be left out"),
+    ],
+)
+def test_settings_without_an_effect_are_refused_in_studies(protocol, arms, message):
+    with pytest.raises(ValueError, match=error("Arm '", message, "Received:") if len(arms) == 1 else message):
+        mtq.study.Study(chain(), [parse_arm(arm) for arm in arms], protocol=mtq.study.Protocol(**protocol))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "arm", "expected"),
+    [
+        ({"target_update_tau": 0.01}, "shared+target_update_period=500", {"target_update_tau": None}),
+        ({"target_update_tau": 0.01}, "shared+target_update_period=100", {"target_update_tau": None}),
+        ({"target_update_period": 500}, "shared+tau=0.01", {"target_update_tau": 0.01, "target_update_period": 100}),
+        ({"munchausen": True}, "shared+double", {"munchausen": False, "double": True}),
+        ({"double": True}, "shared+munchausen", {"munchausen": True, "double": False}),
+        ({"preset": "rainbow"}, "shared+munchausen", {"munchausen": True, "double": False, "n_step": 3}),
+        ({"munchausen": True}, "shared+double=false", {"munchausen": True}),
+    ],
+)
+def test_a_setting_of_an_arm_replaces_what_has_no_effect_beside_it(protocol, arm, expected):
+    own = parse_arm(arm).protocol(mtq.study.Protocol(**protocol))
+    assert {name: getattr(own, name) for name in expected} == expected
+
+
+def test_settings_with_an_effect_in_some_arm_are_taken():
+    common = mtq.study.Protocol(exploration_steps=500, repeat_exponent=2.0, double=True)
+    arms = ["shared", "shared+noisy", "shared+preset=rainbow", "shared+munchausen"]
+    mtq.study.Study(chain(), [parse_arm(arm) for arm in arms], protocol=common)
+    with pytest.raises(ValueError, match="target_update_tau and target_update_period must not be given together"):
+        mtq.study.Protocol(target_update_tau=0.01, target_update_period=100)
+
+
+def test_a_protocols_loss_is_left_out_only_where_an_arm_has_other_heads(tmp_path):
+    both = mtq.study.Protocol(heads="hl_gauss", loss="huber", updates_per_epoch=10, epochs=1)
+    study = mtq.study.Study(chain(), [mtq.study.Arm("a")], protocol=both, seeds=1)
+    with pytest.raises(ValueError, match="loss must fit the head of task 'chain', a HLGauss"):
+        study.run(tmp_path, workers=1, verbose=0)
+    assert mtq.study.Arm("a", heads="quantile").protocol(both).loss is None
+    assert mtq.study.Arm("a").protocol(both).loss == "huber"
+
+
+def chain():
+    return mtq.TaskSet([mtq.Task("chain", "in_graph/Chain", num_envs=2)])
+
+
+def test_one_epsilon_beside_noisy_layers():
+    options = mtq.settings.LearningOptions
+    for given_epsilons, expected in [
+        ({}, (0.0, 0.0)),
+        ({"final_epsilon": 0.01}, (0.01, 0.01)),
+        ({"initial_epsilon": 0.3}, (0.3, 0.0)),
+        ({"initial_epsilon": 1.0, "final_epsilon": 0.05}, (1.0, 0.05)),
+    ]:
+        own = resolved(options(noisy=True, **given_epsilons))
+        assert (own.initial_epsilon, own.final_epsilon) == expected
 
 
 def test_defaults_that_follow_from_other_options():

@@ -7,6 +7,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from mtq import aggregators
 from mtq.checks import integer, real
+from mtq.settings.checking import check_contradictions, check_effects, replaced_by
 from mtq.settings.declaration import arguments, changed, facts, fields
 from mtq.settings.presets import expanded, resolved
 from mtq.storage.deserialization import deserialize
@@ -27,7 +28,8 @@ class Arm:
             possible the same number of parameters.
         aggregator: The name of an aggregator, or an `Aggregator`.
         loss_weights: The weights of the tasks' losses; see `MultiTaskDQN.compile`.
-        settings: The settings that differ from the study's `Protocol`, by name, such as `double=True`.
+        settings: The settings that differ from the study's `Protocol`, by name, such as `double=True`. They also
+            replace those of the protocol that have no effect beside them, such as `munchausen=True` does `double=True`.
 
     Raises:
         ValueError: The name or the width is invalid; a setting, the aggregator or the loss is unknown; or a setting
@@ -135,12 +137,10 @@ class Arm:
             common: The study's protocol.
 
         Raises:
-            ValueError: The arm would take more or fewer environment steps than the other arms.
+            ValueError: Settings contradict each other, one of the arm's has no effect, or the arm would take more or
+                fewer environment steps than the other arms.
         """
-        own = common.replace(**self.settings)
-        if own.heads != "scalar" and "loss" not in self.settings:
-            own = own.replace(loss=None)  # that of the heads
-        own = resolved(own)
+        own = self._own(common)
         if own.learning_rate is None:
             own = own.replace(learning_rate=common.learning_rate)
         if own.env_steps != common.env_steps:
@@ -148,6 +148,18 @@ class Arm:
                 f"Arm '{self.name}' must take as many environment steps as the others, {common.env_steps} of each "
                 f"task. Received: settings for {own.env_steps}. Change steps_per_update along with updates_per_epoch."
             )
+        return own
+
+    def _own(self, common: Protocol) -> Protocol:
+        try:
+            check_contradictions(common, self.settings)
+            own = common.replace(**replaced_by(common, self.settings), **self.settings)
+            if own.heads != common.heads and "loss" not in self.settings:
+                own = own.replace(loss=None)  # the default of the arm's heads
+            own = resolved(own)
+            check_effects(own, self.settings)
+        except ValueError as error:
+            raise ValueError(f"Arm '{self.name}' cannot be trained by the study's protocol: {error}") from error
         return own
 
     def with_width(self, width: float) -> "Arm":

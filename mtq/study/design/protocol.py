@@ -9,9 +9,9 @@ import keras
 from mtq.experience import exploration as exploration
 from mtq.runs import learning_rate_for, make_exploration, make_optimizer
 from mtq.settings import ProtocolOptions
-from mtq.settings.checking import check
+from mtq.settings.checking import check, check_contradictions
 from mtq.settings.declaration import documented, given
-from mtq.settings.presets import expanded
+from mtq.settings.presets import EPSILONS, expanded
 from mtq.study.design.serialization import loss_config
 from mtq.tasks.task import TaskSet
 
@@ -34,7 +34,9 @@ class Protocol(ProtocolOptions):
     def __post_init__(self) -> None:
         if self.preset is not None:
             for name, value in {**expanded(self.preset, given(self)), "preset": None}.items():
-                object.__setattr__(self, name, value)
+                if name not in EPSILONS:
+                    object.__setattr__(self, name, value)
+        check_contradictions(self)
         object.__setattr__(self, "loss", loss_config(self.loss))
         for name, value in check(self, " of a study").items():
             object.__setattr__(self, name, _kept(getattr(self, name), value))
