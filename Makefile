@@ -10,7 +10,7 @@ TPU_VENV := .venv-tpu
 BIN := $(VENV)/bin
 SEED ?= 0
 
-.PHONY: help setup demo test test-thorough test-slow test-own-interfaces test-workers test-tpu accelerator test-versions \
+.PHONY: help setup demo test test-thorough test-slow test-product test-own-interfaces test-workers test-tpu accelerator test-versions \
   benchmark check format clean
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test       set up, run the tests"
 	@echo "make test-thorough  further cases of the same tests"
 	@echo "make test-slow  the learning tests that take minutes"
+	@echo "make test-product  every head with every aggregator and replay: trained, saved, on replicas, compiled for a TPU (hours)"
 	@echo "make test-own-interfaces  the tests as they run where tf-agents cannot be installed"
 	@echo "make test-workers  several processes as one run: their weights, one killed, resumed (ten minutes)"
 	@echo "make test-tpu   compile the training step for a TPU that need not be there (installs JAX and libtpu)"
@@ -49,7 +50,12 @@ test-thorough: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not slow"
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore tests/conformance
+
+test-product: setup $(TPU_VENV)/.installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/conformance
+	$(BIN)/python -m tests.tpu.lower build/tpu_product ".*"
+	$(TPU_VENV)/bin/python -m tests.tpu.compile build/tpu_product
 
 test-own-interfaces: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal --without-tf-agents $(TESTS)

@@ -1,5 +1,6 @@
 """The steps and the loop that are compiled for a TPU."""
 
+import functools
 import inspect
 
 import tensorflow as tf
@@ -7,6 +8,7 @@ import tensorflow as tf
 import mtq
 from mtq.learning.train_function import make_train_function
 from mtq.tasks.spec import TaskSpec
+from tests.conformance import heads_test
 
 BATCH_SIZE, NUM_ENVS = 32, 4
 # Of `mtq.suites.classic`. XLA takes minutes to compile all five for a TPU, which has neither 64-bit integers, by which
@@ -22,8 +24,13 @@ def learner(tasks, backbone, aggregator, loss="huber", munchausen=False, **optio
     return model
 
 
-def step(model):
-    """One update from a batch of every task: a `tf.function`, and its argument."""
+def step(model, update=None):
+    """One update from a batch of every task: a `tf.function`, and its argument.
+
+    Args:
+        model: The model.
+        update: The method; by default `train_step`. `learn` also returns the errors, for prioritized replay.
+    """
 
     def of_task(task):
         observations = tf.zeros([BATCH_SIZE, *task.spec.observation_shape], task.spec.observation_dtype)
@@ -36,12 +43,12 @@ def step(model):
 
     batch = {name: of_task(task) for name, task in model.tasks.items()}
     model.prepare_update()  # as fit does
-    return tf.function(model.train_step, autograph=False, jit_compile=True), batch
+    return tf.function(update or model.train_step, autograph=False, jit_compile=True), batch
 
 
-def loop(model):
+def loop(model, **options):
     """What `fit` calls where all tasks are in-graph: acting, stepping, storing, sampling and learning."""
-    experience = mtq.Experience(model.tasks, model, steps_per_update=NUM_ENVS)
+    experience = mtq.Experience(model.tasks, model, steps_per_update=NUM_ENVS, **options)
     model._xla = True
     train_function = make_train_function(model, experience.batches(BATCH_SIZE), has_own_logs=False)
     return (inspect.getclosurevars(train_function).nonlocals["steps"],)
@@ -64,6 +71,12 @@ def bro_net(aggregator):
 def mlp_loop():
     tasks = mtq.TaskSet([task for name, task in mtq.suites.classic(NUM_ENVS).items() if name in LOOP_TASKS])
     return loop(learner(tasks, mtq.networks.mlp(), "normalized_sum"))
+
+
+def prioritized_loop():
+    tasks = mtq.TaskSet([mtq.Task(name, f"in_graph/{name}", num_envs=NUM_ENVS) for name in ("Chain", "Catch")])
+    model = learner(tasks, mtq.networks.mlp(), "normalized_sum", loss=None, heads="categorical")
+    return loop(model, sampler="prioritized", n_step=3)
 
 
 def minatar_cnn(aggregator):
@@ -96,4 +109,17 @@ CASES |= {
     f"{name}, normalized_sum": lambda options=options: step(heads("normalized_sum", options))
     for name, options in HEADS.items()
 }
-CASES |= {"BroNet, normalized_sum": lambda: step(bro_net("normalized_sum"))}
+CASES |= {
+    "BroNet, normalized_sum": lambda: step(bro_net("normalized_sum")),
+    "C51, in-graph loop with prioritized replay": prioritized_loop,
+}
+
+
+def of_product(head, aggregator, way):
+    """One update of a small network, for which a TPU needs the same operations as for a large one."""
+    model = heads_test.make_model(head, aggregator, way, jit_compile=False)
+    return step(model, model.learn if way == "prioritized" else None)
+
+
+# Every head with every aggregator: plain, with prioritized replay, and with each return scaling that fits.
+PRODUCT = {", ".join(case): functools.partial(of_product, *case) for case in heads_test.PRODUCT}
