@@ -50,10 +50,10 @@ test-thorough: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "thorough and not slow"
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow --ignore tests/conformance
+	$(BIN)/python -m pytest -m "slow and not product"
 
 test-product: setup $(TPU_VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/conformance
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m product
 	$(BIN)/python -m tests.tpu.lower build/tpu_product ".*"
 	$(TPU_VENV)/bin/python -m tests.tpu.compile build/tpu_product
 

@@ -49,7 +49,7 @@ def _xla_only_where_it_is_on():
 
     XLA takes ten seconds to compile a graph that a small test then runs for milliseconds, and Grappler takes a fifth of
     a test's time. Without them the graph computes the same. Tests that are marked `xla` check the optimized graphs;
-    slow tests and subprocesses use both too.
+    slow tests and subprocesses use both too, but not those of a product.
     """
     pays = model.xla_pays
     with pytest.MonkeyPatch.context() as patched:
@@ -60,7 +60,8 @@ def _xla_only_where_it_is_on():
 @pytest.fixture(autouse=True)
 def _optimized(request, _xla_only_where_it_is_on):
     marks = {mark.name for mark in request.node.iter_markers()}
-    _optimize(request.config.getoption("--optimized") or not marks.isdisjoint({"xla", "slow"}))
+    uses_all = "xla" in marks or ("slow" in marks and "product" not in marks)
+    _optimize(request.config.getoption("--optimized") or uses_all)
     yield
     _optimize(request.config.getoption("--optimized"))
 

@@ -1,6 +1,6 @@
 """Tests of every head with every aggregator: plain, with prioritized replay, and with each return scaling that fits.
 
-One representative of each column is tested by default or as `thorough`, the others as `slow`.
+One representative of each way is tested by default or as `thorough`, the others by `make test-product`.
 """
 
 import functools
@@ -23,6 +23,7 @@ HEADS |= {f"{name}, noisy": {"heads": name, "noisy": True} for name in mtq.heads
 DOES_NOT_FIT = {("popart", "categorical"), ("popart", "hl_gauss")}  # not linear in their outputs: refused by name
 BY_DEFAULT = {("scalar", "normalized_sum", "popart"), ("categorical, dueling", "upgrad", "prioritized")}
 THOROUGH = {("hl_gauss", "normalized_sum", "running"), ("quantile, noisy", "pcgrad", "plain")}
+REST = (pytest.mark.slow, pytest.mark.product)  # run by `make test-product`
 PRODUCT = [
     case
     for case in itertools.product(HEADS, mtq.aggregators.names(), WAYS)
@@ -31,16 +32,12 @@ PRODUCT = [
 
 
 def marks_of(case):
-    return () if case in BY_DEFAULT else pytest.mark.thorough if case in THOROUGH else pytest.mark.slow
+    return () if case in BY_DEFAULT else pytest.mark.thorough if case in THOROUGH else REST
 
 
-def of_product(only=lambda *case: True):
-    cases = [case for case in PRODUCT if only(*case)]
-    marks = {case: () if case in BY_DEFAULT else pytest.mark.slow for case in cases}
-    return pytest.mark.parametrize(
-        ("head", "aggregator", "way"),
-        [pytest.param(*case, id=", ".join(case), marks=marks[case]) for case in cases],
-    )
+def of_product():
+    cases = [pytest.param(*case, id=", ".join(case), marks=marks_of(case)) for case in PRODUCT]
+    return pytest.mark.parametrize(("head", "aggregator", "way"), cases)
 
 
 def make_tasks():
