@@ -71,11 +71,11 @@ def test_it_trains_in_one_trace_of_xla(head, aggregator, way, monkeypatch):
     learn = type(model).learn
     monkeypatch.setattr(type(model), "learn", lambda self, batch: (traces.append(1), learn(self, batch))[1])
     batches = make_experience(model, way).batches(16)
-    logs = model.fit(batches, epochs=8, steps_per_epoch=100, verbose=0).history
+    logs = model.fit(batches, epochs=16, steps_per_epoch=100, verbose=0).history
     assert len(traces) == 1
     assert model.uses_xla
-    played = mtq.evaluation.evaluate(model, episodes=20)
-    random = mtq.evaluation.evaluate_random(model.tasks, episodes=20)
+    played = mtq.evaluation.evaluate(model, episodes=100)
+    random = mtq.evaluation.evaluate_random(model.tasks, episodes=100)
     assert all(np.isfinite(values).all() for values in logs.values())
     assert played["catch"].mean > random["catch"].mean + 0.3, (played["catch"].mean, random["catch"].mean)
 
