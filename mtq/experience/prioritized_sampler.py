@@ -23,10 +23,10 @@ class PrioritizedSampler(Sampler):
         p_i = (|δ_i| + ε)^α,    P(i) = p_i / Σ_k p_k,    w_i = (N P(i))^−β / max_j (N P(j))^−β
 
     This is the proportional variant, with independent draws. δ_i is the temporal-difference error in the units of
-    rewards, or the loss of a distributional head. w_i multiplies the loss of row i, the maximum is over the rows of the
-    batch on one replica, and N is the number of transitions that can be selected. N and the sum cancel, which leaves
-    w_i = (min_j p_j / p_i)^β. A new transition has the largest priority so far, at least 1. Each task and replica has
-    its own priorities, so that tasks with large errors do not displace others.
+    rewards, or the cross-entropy of a head that learns by it. w_i multiplies the loss of row i, the maximum is over the
+    rows of the batch on one replica, and N is the number of transitions that can be selected. N and the sum cancel,
+    which leaves w_i = (min_j p_j / p_i)^β. A new transition has the largest priority so far, at least 1. Each task and
+    replica has its own priorities, so that tasks with large errors do not displace others.
 
     Args:
         alpha: The exponent α of the priorities, from 0 to 1. With 0 all transitions have the same probability.
@@ -57,7 +57,7 @@ class PrioritizedSampler(Sampler):
         self.epsilon = real("epsilon, which is added to the errors,", epsilon, above=0)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the settings."""
+        """Returns the settings, a schedule as an object."""
         return {"alpha": self.alpha, "beta": self.beta, "epsilon": self.epsilon}
 
     @classmethod
@@ -103,9 +103,9 @@ class PrioritizedSampler(Sampler):
         self._tree.write(tf.where(is_valid, rows, self._tree.size), priorities)
         self._largest.assign(tf.maximum(self._largest, tf.reduce_max(priorities)))
 
-    def check(self) -> None:
+    def check_recorded(self) -> None:
         """Raises a ValueError if the schedule has returned a β outside `[0, 1]`."""
-        if self._wrong_beta.numpy() != 0:
+        if callable(self.beta) and self._wrong_beta.numpy() != 0:
             raise ValueError(
                 f"beta, the exponent of the weights, must stay from 0 to 1. Received: {self._wrong_beta.numpy():g} "
                 f"from {type(self.beta).__name__}. Fix the schedule."

@@ -162,7 +162,7 @@ class ReplicaExperience:
                 driver.policy.check_schedule()
         for replay in self.replays.values():
             if isinstance(replay, Replay):
-                replay.sampler.check()
+                replay.sampler.check_recorded()
 
     def restart(self) -> None:
         """Starts new episodes in all environments. Open episodes are truncated, and their returns are not counted."""

@@ -100,10 +100,10 @@ class Sampler(tf.Module, abc.ABC):
         Args:
             selection: The selection that `select` returned for the batch of the update.
             errors: The errors of its rows, `[B]` float32: temporal-difference errors in the units of rewards, or
-                the losses of distributional heads.
+                the cross-entropies of heads that learn by them.
         """
 
-    def check(self) -> None:
+    def check_recorded(self) -> None:
         """Raises an error that the graph has recorded. Called after each execution, outside of graphs."""
 
     def reset(self, seed: int) -> None:

@@ -98,7 +98,8 @@ def make_support(name: str, low: float, high: float, number: int) -> tuple[float
             f"The support of {name} must not be empty: low must be less than high. Received: low = {low:g}, high = "
             f"{high:g}. Give ends between which all returns lie; with a return scaling, returns divided by their scale."
         )
-    is_finite = number * (high - low) < float(np.finfo(np.float32).max)  # so that sums over the points are
+    largest = max(abs(low), abs(high), high - low)
+    is_finite = number * largest < float(np.finfo(np.float32).max)  # so that sums over the points are
     points = np.linspace(low, high, number).astype(np.float32) if is_finite else np.zeros(2, np.float32)
     spaces = np.diff(points)
     if np.any(spaces <= 0) or np.max(spaces) > 1.1 * np.min(spaces):

@@ -25,8 +25,8 @@ class Head(keras.layers.Layer, abc.ABC):
         num_outputs: The number N of numbers for each action; None for a single one, whose axis is left out.
         loss_names: The names of the losses that fit the head, the default first.
         is_linear: Whether the values are linear in the outputs, as PopArt needs.
-        losses_have_units: Whether the losses grow with the units of the head. Prioritized replay then receives them
-            multiplied by the scale of returns.
+        losses_have_units: Whether the losses grow with the units of the head. The priorities of prioritized replay then
+            follow from the temporal-difference errors instead.
         limits: The range of the target values, in the head's units, outside of which targets are cut off or biased;
             None without limits.
         statistics: The statistics of the return scaling, variables by name.

@@ -9,11 +9,23 @@ import tensorflow as tf
 from mtq import value_learning as vl
 from mtq.distribution.replicas import num_replicas
 from mtq.heads import Head, Scalar, Target
+from mtq.heads import get as get_head
 from mtq.storage.deserialization import check_classes
 
 _OF_ERRORS = {"squared": vl.squared, "huber": vl.huber}
 _OF_DISTRIBUTIONS = ("cross_entropy", "quantile_huber")
 _FAR = 2.0**500  # an error larger than any delta; a power of two, so that products with it are exact
+
+
+def fits_heads(loss: Any, heads: str) -> bool:
+    """Whether a loss, as it is given to `ValueLoss`, fits heads.
+
+    Args:
+        loss: The loss.
+        heads: The name of the heads.
+    """
+    is_of_distributions = isinstance(loss, str) and loss in _OF_DISTRIBUTIONS
+    return loss is None or (loss in get_head(heads).loss_names if is_of_distributions else heads == "scalar")
 
 
 class RowLosses(NamedTuple):

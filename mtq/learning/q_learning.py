@@ -239,9 +239,9 @@ class QLearning:
         scale = self.scales.scale(name)
         q_tm1 = scale * head.values(chosen)
         td_errors = scale * target.value - q_tm1
-        # In the units of rewards, because priorities are kept while the scale changes.
-        losses = of_rows.losses if of_rows.losses is None or not head.losses_have_units else scale * of_rows.losses
-        return _Rows(of_rows.mean, td_errors, td_errors if losses is None else losses, q_tm1)
+        # Priorities are kept while the scale changes, so they must not be in its units.
+        follows_loss = of_rows.losses is not None and not head.losses_have_units
+        return _Rows(of_rows.mean, td_errors, of_rows.losses if follows_loss else td_errors, q_tm1)
 
     def _quantities(self, rows: Mapping[str, _Rows], targets: Mapping[str, Target]) -> dict[str, tf.Tensor]:
         """Computes the quantities of `mtq.trainer.task_metrics.OF_EVALUATION`, `[T]` float32 each: means over the rows.

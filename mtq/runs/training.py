@@ -71,7 +71,8 @@ def train(
         )
         made = with_masks_of_run(tasks(), place.out) if place.resume else tasks()
         settings: Any = resolved(with_choices(options, made))
-        check_effects(settings)
+        if not has_run_to_resume(options):  # which may have been started by an earlier version
+            check_effects(settings)
         with strategy.scope():
             model = make_model(
                 made,
@@ -113,8 +114,17 @@ def with_choices(options: Options, tasks: TaskSet) -> Options:
         options: The options.
         tasks: The tasks.
     """
-    if options.resume and (Path(options.out) / "run.json").exists():
+    if has_run_to_resume(options):
         before = run_record(Path(options.out))["options"]
         options = options.replace(**{name: before[name] for name in chosen(options) if name in before})
     settings: Any = options
     return options if settings.learning_rate is not None else options.replace(learning_rate=learning_rate_for(tasks))
+
+
+def has_run_to_resume(options: RunOptions) -> bool:
+    """Whether a run is to be resumed, and there is one.
+
+    Args:
+        options: The options.
+    """
+    return options.resume and (Path(options.out) / "run.json").exists()

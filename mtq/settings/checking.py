@@ -38,34 +38,26 @@ def check_effects(options: Any, among: Collection[str] | None = None) -> None:
         options: The options, with all defaults filled in.
         among: The names of the options to check; by default all that are given.
     """
-    for name, reason in _without_effect(options).items():
+    for name, reason in without_effect(options).items():
         if among is None or name in among:
             raise ValueError(
-                f"{name} must be left out if {reason}, as by default with noisy layers. Received: {name}="
-                f"{getattr(options, name)} with ε = {options.final_epsilon}. Leave it out, or give another "
-                "initial_epsilon."
+                f"{name} must be left out if {reason}. Received: {name}={getattr(options, name)} with ε = "
+                f"{options.final_epsilon}. Leave it out, or give another initial_epsilon."
             )
 
 
-def check_some_effect(common: Declaration, variants: Collection[Any]) -> None:
-    """Raises a ValueError if an option is given that has no effect in any of several variants.
+def without_effect(options: Any) -> dict[str, str]:
+    """Returns the options that are given but have no effect because of the values of others, and why.
 
     Args:
-        common: The options that the variants have in common.
-        variants: The options of the variants, with all defaults filled in.
+        options: The options, with all defaults filled in.
     """
-    in_none = set.intersection(*(set(_without_effect(variant)) for variant in variants)) & set(given(common))
-    for variant in variants:
-        check_effects(variant, in_none)
-
-
-def _without_effect(options: Any) -> dict[str, str]:
-    """Returns the options that are given but have no effect because of the values of others, and why."""
     known, found = given(options), {}
+    noise = ", as by default with noisy layers" if options.noisy else ""
     if "exploration_steps" in known and options.initial_epsilon == options.final_epsilon:
-        found["exploration_steps"] = "the initial and the final ε are equal"
+        found["exploration_steps"] = f"the initial and the final ε are equal{noise}"
     if known.get("repeat_exponent") is not None and options.initial_epsilon == options.final_epsilon == 0:
-        found["repeat_exponent"] = "no action is random, because the initial and the final ε are 0"
+        found["repeat_exponent"] = f"no action is random, because the initial and the final ε are 0{noise}"
     return found
 
 

@@ -110,7 +110,7 @@ class Declaration:
             changes: The values that differ, by name.
         """
         new = dataclasses.replace(self, **changes)
-        record_given(new, {*_names_given(self), *changes})
+        record_given(new, {*names_given(self), *changes})
         return new
 
 
@@ -192,7 +192,7 @@ def given(options: Any) -> dict[str, Any]:
     Args:
         options: The options, an instance of a `Declaration`.
     """
-    names = {*_names_given(options), *changed(options)}
+    names = {*names_given(options), *changed(options)}
     return {name: value for name, value in values(options).items() if name in names}
 
 
@@ -225,7 +225,12 @@ def record_given(options: Declaration, names: Collection[str]) -> None:
     object.__setattr__(options, "_given", frozenset(names))
 
 
-def _names_given(options: Any) -> frozenset[str]:
+def names_given(options: Any) -> frozenset[str]:
+    """Returns the names of the options that were given; none if all were given at once.
+
+    Args:
+        options: The options, an instance of a `Declaration`.
+    """
     return options.__dict__.get("_given", frozenset())
 
 

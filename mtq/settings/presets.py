@@ -23,7 +23,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """The options of each preset."""
 
 EPSILONS = ("initial_epsilon", "final_epsilon")
-"""The options that follow from noisy layers, so that an arm without these explores as usual."""
+"""The options that follow from noisy layers if they are not given."""
 
 
 def with_preset(options: Options) -> Options:
@@ -89,7 +89,16 @@ def resolved(options: Options) -> Options:
             )
         if "double" not in known:
             changes["double"] = False
-    if learning.noisy:  # only the ε that is given: from it to 0, or constant
-        final = known.get("final_epsilon", 0.0)
-        changes |= {"final_epsilon": final, "initial_epsilon": known.get("initial_epsilon", final)}
+    if learning.noisy:
+        changes |= epsilons_beside_noise(known)
     return with_those_of_preset.replace(**changes)
+
+
+def epsilons_beside_noise(known: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the initial and the final ε with noisy layers: 0, from the initial one to 0, or constantly the final one.
+
+    Args:
+        known: The options that are given, by name.
+    """
+    final = known.get("final_epsilon", 0.0)
+    return {"initial_epsilon": known.get("initial_epsilon", final), "final_epsilon": final}

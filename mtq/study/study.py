@@ -12,8 +12,8 @@ import tensorflow as tf
 from mtq.checks import integer, is_number
 from mtq.distribution.checks import check_batch_size
 from mtq.errors import StudyError
-from mtq.settings.checking import check_some_effect
-from mtq.settings.declaration import chosen, defaults, values
+from mtq.settings.checking import without_effect
+from mtq.settings.declaration import chosen, defaults, given, values
 from mtq.storage.files import write_json
 from mtq.study.analysis.results import load_results
 from mtq.study.design.arm import Arm
@@ -96,7 +96,8 @@ class Study:
         _check_named("reference", self.reference, names)
         self.comparisons = _pairs(comparisons, names)
         _check_matched(arms, names)
-        check_some_effect(self.protocol, [arm.protocol(self.protocol) for arm in arms])
+        for arm in arms:
+            arm.protocol(self.protocol)
         self.arms = self._with_widths({arm.name: arm.with_network_settings(self.protocol) for arm in arms})
 
     def run(
@@ -188,6 +189,8 @@ class Study:
         replicas = 1 if strategy is None else strategy.num_replicas_in_sync
         before = place.protocol_before(chosen(self._given))
         self.protocol = self._given.replace(**before).for_tasks(self.tasks)
+        if place.is_new:  # others may be added to a study whose first arms the protocol was made for
+            self._check_effects()
         plan = {**self._plan(), "replicas": replicas}
         for arm in self.arms.values():
             check_batch_size(arm.protocol(self.protocol).batch_size, strategy or tf.distribute.get_strategy())
@@ -259,9 +262,23 @@ class Study:
         make_model(self.tasks, arm, arm.protocol(self.protocol), network)  # raises the arm's errors before any run
         return {
             **arm.get_config(),
+            "resolved": arm.resolved_settings(self.protocol),
             "parameters": network.count_params(),
             "network": fingerprint(network),
         }
+
+    def _check_effects(self) -> None:
+        """Raises a ValueError if a setting that the protocol was given has no effect in any arm."""
+        arms = [arm.protocol(self.protocol) for arm in self.arms.values()]
+        for name, value in given(self._given).items():
+            reasons = [without_effect(arm).get(name, "") for arm in arms]
+            if name == "loss" and value is not None:
+                reasons = ["it fits the heads of no arm" if arm.loss is None else "" for arm in arms]
+            if all(reasons):
+                raise ValueError(
+                    f"{name} of a study must have an effect in some arm. Received: {value!r}, where {reasons[0]}. "
+                    "Leave it out."
+                )
 
     def _check_network_settings(self, arm: Arm, network: keras.Model) -> None:
         """Raises a ValueError if `make_network` ignores settings of an arm that concern the network."""

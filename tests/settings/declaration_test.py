@@ -459,6 +459,17 @@ def test_an_arm_without_noise_explores_as_usual():
         assert (own.initial_epsilon, own.final_epsilon) == expected
     assert parse_arm("shared+noisy=false").protocol(rainbow).exploration_steps == usual.exploration_steps
     assert parse_arm("shared+heads=scalar").protocol(rainbow.for_tasks(chain())).loss is None
+    assert (rainbow.initial_epsilon, rainbow.final_epsilon) == (0.0, 0.0)  # as the record and the report say
+    noisy = mtq.study.Protocol(noisy=True, final_epsilon=0.01)
+    assert (noisy.initial_epsilon, noisy.final_epsilon) == (0.01, 0.01)
+    own = parse_arm("shared+noisy=false").protocol(noisy.for_tasks(chain()))
+    assert (own.initial_epsilon, own.final_epsilon) == (1.0, 0.01)
+    falling = mtq.study.Protocol(noisy=True, initial_epsilon=1.0)
+    assert (falling.initial_epsilon, falling.replace(n_step=2).initial_epsilon, falling.final_epsilon) == (
+        1.0,
+        1.0,
+        0.0,
+    )
     # The preset's own ε holds in an arm, whatever the protocol's is.
     own = mtq.study.Arm("a", preset="rainbow").protocol(mtq.study.Protocol(initial_epsilon=1.0, final_epsilon=0.1))
     assert (own.initial_epsilon, own.final_epsilon) == (0.0, 0.0)
@@ -471,12 +482,10 @@ def test_an_arm_without_noise_explores_as_usual():
         ({}, ["shared+double+munchausen"], "double and munchausen must not be given together"),
         ({}, ["shared+noisy+exploration_steps=500"], "exploration_steps must be left out if"),
         ({}, ["shared+noisy+repeat_exponent=2"], "repeat_exponent must be left out if no action is random"),
-        ({"repeat_exponent": 2.0, "noisy": True}, ["shared", "separate"], "repeat_exponent must be left out if"),
-        ({"exploration_steps": 500}, ["shared+noisy", "separate+preset=rainbow"], "exploration_steps must be left out"),
     ],
 )
 def test_settings_without_an_effect_are_refused_in_studies(protocol, arms, message):
-    with pytest.raises(ValueError, match=error("Arm '", message, "Received:") if len(arms) == 1 else message):
+    with pytest.raises(ValueError, match=error("Arm '", message, "Received:")):
         mtq.study.Study(chain(), [parse_arm(arm) for arm in arms], protocol=mtq.study.Protocol(**protocol))
 
 
@@ -497,6 +506,24 @@ def test_a_setting_of_an_arm_replaces_what_has_no_effect_beside_it(protocol, arm
     assert {name: getattr(own, name) for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("protocol", "arms", "message"),
+    [
+        ({"repeat_exponent": 2.0, "noisy": True}, ["shared", "separate"], "repeat_exponent of a study must have"),
+        ({"exploration_steps": 500}, ["shared+noisy", "separate+preset=rainbow"], "exploration_steps of a study must"),
+        ({"loss": "huber"}, ["shared+heads=hl_gauss", "shared+heads=quantile"], "loss of a study must have an effect"),
+        ({"loss": "huber", "heads": "hl_gauss"}, ["shared"], "loss of a study must have an effect in some arm"),
+        ({"loss": "cross_entropy"}, ["shared"], "loss of a study must have an effect in some arm"),
+    ],
+)
+def test_settings_without_an_effect_in_any_arm_are_refused(protocol, arms, message, tmp_path):
+    common = mtq.study.Protocol(epochs=1, updates_per_epoch=10, **protocol)
+    study = mtq.study.Study(chain(), [parse_arm(arm) for arm in arms], protocol=common, seeds=1)
+    with pytest.raises(ValueError, match=message):
+        study.run(tmp_path / "study", workers=1, verbose=0)
+    assert not (tmp_path / "study").exists()
+
+
 def test_settings_with_an_effect_in_some_arm_are_taken():
     common = mtq.study.Protocol(exploration_steps=500, repeat_exponent=2.0, double=True)
     arms = ["shared", "shared+noisy", "shared+preset=rainbow", "shared+munchausen"]
@@ -505,13 +532,17 @@ def test_settings_with_an_effect_in_some_arm_are_taken():
         mtq.study.Protocol(target_update_tau=0.01, target_update_period=100)
 
 
-def test_a_protocols_loss_is_left_out_only_where_an_arm_has_other_heads(tmp_path):
-    both = mtq.study.Protocol(heads="hl_gauss", loss="huber", updates_per_epoch=10, epochs=1)
-    study = mtq.study.Study(chain(), [mtq.study.Arm("a")], protocol=both, seeds=1)
-    with pytest.raises(ValueError, match="loss must fit the head of task 'chain', a HLGauss"):
-        study.run(tmp_path, workers=1, verbose=0)
-    assert mtq.study.Arm("a", heads="quantile").protocol(both).loss is None
-    assert mtq.study.Arm("a").protocol(both).loss == "huber"
+def test_a_protocols_loss_is_that_of_the_heads_that_it_fits():
+    of = mtq.study.Protocol
+    for protocol, arm, expected in [
+        (of(heads="hl_gauss", loss="huber"), {}, None),
+        (of(heads="hl_gauss", loss="huber"), {"heads": "scalar"}, "huber"),
+        (of(loss="huber"), {"heads": "quantile"}, None),
+        (of(heads="hl_gauss", loss="cross_entropy"), {"heads": "categorical"}, "cross_entropy"),
+        (of(heads="hl_gauss", loss="cross_entropy"), {"heads": "quantile"}, None),
+        (of(heads="hl_gauss", loss="cross_entropy"), {"heads": "scalar"}, None),
+    ]:
+        assert mtq.study.Arm("a", **arm).protocol(protocol).loss == expected
 
 
 def chain():
@@ -559,3 +590,32 @@ def test_recipes_honour_the_normalization(recipe):
     network = recipe.make_network(tasks, recipe.Options(normalization="layer"))
     kinds = {type(layer).__name__ for layer in network.get_layer("backbone")._flatten_layers()}
     assert "LayerNormalization" in kinds
+
+
+def test_runs_are_added_only_to_arms_whose_settings_follow_alike(tmp_path):
+    """Whether an option is given may change what follows for an arm, though the protocol is the same."""
+
+    def study(arm, **protocol):
+        common = mtq.study.Protocol(epochs=1, updates_per_epoch=10, replay_capacity=500, warmup_steps=50, **protocol)
+        return mtq.study.Study(chain(), [parse_arm(arm)], protocol=common, seeds=1)
+
+    study("shared+noisy").run(tmp_path, workers=1, verbose=0)  # ε = 0
+    with pytest.raises(ValueError, match=r"same arm 'shared\+noisy'.*initial_epsilon.*0.05"):
+        study("shared+noisy", final_epsilon=0.05).run(tmp_path, workers=1, verbose=0)
+    path = tmp_path / "study.json"
+    plan = json.loads(path.read_text())
+    del plan["arms"]["shared+noisy"]["resolved"]  # as of an earlier version
+    path.write_text(json.dumps(plan))
+    study("shared+noisy").run(tmp_path, workers=1, verbose=0)  # nothing is missing, and ε = 0 as before
+    plan["arms"]["shared+noisy"].pop("resolved", None)
+    path.write_text(json.dumps(plan))
+    with pytest.raises(ValueError, match="that an earlier version of mtq began must not have settings that follow"):
+        study("shared+noisy", final_epsilon=0.05).run(tmp_path, workers=1, verbose=0)
+    # More runs of one arm can be made, even if the protocol has a setting for others.
+    both = tmp_path / "both"
+    for arms in (["shared+noisy", "shared"], ["shared+noisy"]):
+        common = mtq.study.Protocol(epochs=1, updates_per_epoch=10, warmup_steps=50, exploration_steps=500)
+        seeds = 1 if len(arms) > 1 else 2
+        mtq.study.Study(chain(), [parse_arm(arm) for arm in arms], protocol=common, seeds=seeds).run(
+            both, workers=1, verbose=0
+        )

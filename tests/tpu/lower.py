@@ -21,6 +21,10 @@ def main(folder, pattern=None):
     cases = CASES
     if pattern is not None:
         cases = {name: make for name, make in PRODUCT.items() if re.fullmatch(pattern, name)}
+    if not cases:
+        sys.exit(
+            f"The pattern must match a case of the product. Received: {pattern!r}. Such as: {next(iter(PRODUCT))!r}."
+        )
     files = {name: f"{number}.hlo" for number, name in enumerate(cases)}
     for name, make in cases.items():
         print(f"Lowering {name}", flush=True)

@@ -7,9 +7,10 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from mtq import aggregators
 from mtq.checks import integer, real
+from mtq.learning.losses import fits_heads
 from mtq.settings.checking import check_contradictions, check_effects, replaced_by
-from mtq.settings.declaration import arguments, changed, facts, fields
-from mtq.settings.presets import expanded, resolved
+from mtq.settings.declaration import arguments, changed, defaults, facts, fields, names_given, values
+from mtq.settings.presets import EPSILONS, expanded, resolved
 from mtq.storage.deserialization import deserialize
 from mtq.study.design.protocol import Protocol
 from mtq.study.design.serialization import as_config, as_text, loss_config
@@ -150,12 +151,24 @@ class Arm:
             )
         return own
 
+    def resolved_settings(self, common: Protocol) -> dict[str, Any]:
+        """Returns the settings by which the arm's runs are made, as far as they differ from the study's protocol.
+
+        Args:
+            common: The study's protocol.
+        """
+        usual = values(common)
+        return {name: value for name, value in values(self.protocol(common)).items() if value != usual[name]}
+
     def _own(self, common: Protocol) -> Protocol:
         try:
             check_contradictions(common, self.settings)
             own = common.replace(**replaced_by(common, self.settings), **self.settings)
-            if own.heads != common.heads and "loss" not in self.settings:
+            if "loss" not in self.settings and not fits_heads(own.loss, own.heads):
                 own = own.replace(loss=None)  # the default of the arm's heads
+            if common.noisy and not own.noisy:  # an ε that follows from the protocol's noise does not hold without it
+                usual, known = defaults(Protocol), {*names_given(common), *self.settings}
+                own = own.replace(**{name: usual[name] for name in EPSILONS if name not in known})
             own = resolved(own)
             check_effects(own, self.settings)
         except ValueError as error:

@@ -10,8 +10,8 @@ from mtq.experience import exploration as exploration
 from mtq.runs import learning_rate_for, make_exploration, make_optimizer
 from mtq.settings import ProtocolOptions
 from mtq.settings.checking import check, check_contradictions
-from mtq.settings.declaration import documented, given
-from mtq.settings.presets import EPSILONS, expanded
+from mtq.settings.declaration import documented, given, names_given
+from mtq.settings.presets import epsilons_beside_noise, expanded
 from mtq.study.design.serialization import loss_config
 from mtq.tasks.task import TaskSet
 
@@ -28,14 +28,16 @@ class Protocol(ProtocolOptions):
     """
 
     loss: Any = None
-    """The loss of scalar heads: a name, or a loss of Keras, which is stored as its config; by default squared. Arms
-    with other heads have the loss of these."""
+    """The loss of the heads that it fits: a name, or a loss of Keras, which is stored as its config; by default squared
+    for scalar heads. Other heads have their own loss."""
 
     def __post_init__(self) -> None:
         if self.preset is not None:
             for name, value in {**expanded(self.preset, given(self)), "preset": None}.items():
-                if name not in EPSILONS:
-                    object.__setattr__(self, name, value)
+                object.__setattr__(self, name, value)
+        elif self.noisy and names_given(self):  # not if the protocol is made from all values of another
+            for name, value in epsilons_beside_noise(given(self)).items():
+                object.__setattr__(self, name, value)
         check_contradictions(self)
         object.__setattr__(self, "loss", loss_config(self.loss))
         for name, value in check(self, " of a study").items():

@@ -28,7 +28,7 @@ _CAPTIONS = {
     "observations.",
 }
 _CURVES_TOGETHER = 3  # the number of arms in a figure beside the reference
-_NOT_SETTINGS = {"name", "parameters", "network", "width", "parameters_of", "shared_layers"}
+_NOT_SETTINGS = {"name", "parameters", "network", "resolved", "width", "parameters_of", "shared_layers"}
 
 
 def blocks_of(summary: Summary) -> list[Block]:

@@ -80,7 +80,7 @@ class StudyFolder:
             for key in plan.keys() - {"arms", "seeds", "asked", "comparisons"}:
                 self._check_same(key, before.get(key), plan[key])
             for name in plan["arms"].keys() & before["arms"].keys():
-                self._check_same(f"arm '{name}'", before["arms"][name], plan["arms"][name])
+                self._check_same_arm(name, before["arms"][name], plan["arms"][name])
             if not is_alone:
                 for key, asked in plan["asked"].items():
                     self._check_same(key, before["asked"][key], asked)
@@ -138,6 +138,24 @@ class StudyFolder:
                 f"in {str(self.path)!r} {f'an arm {outside[0]!r}' if is_plan else 'something else'}. Give the folder "
                 "that `mtq study --out` or Study.run wrote."
             )
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the folder has no plan of a study yet."""
+        return not self._plan_path.exists()
+
+    def _check_same_arm(self, name: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Raises a ValueError if the runs of an arm are made in another way than those in the folder."""
+        if "resolved" not in before:  # a plan of an earlier version
+            following = {key: value for key, value in after["resolved"].items() if key not in after and value}
+            if following:
+                raise ValueError(
+                    f"Arm '{name}' of a study that an earlier version of mtq began must not have settings that follow "
+                    f"from others, because the earlier version may have chosen other values. Received: "
+                    f"{_short(following)}. Choose another folder, or delete {str(self.path)!r}."
+                )
+            before = {**before, "resolved": after["resolved"]}
+        self._check_same(f"arm '{name}'", before, after)
 
     def _check_same(self, entry: str, before: Any, after: Any) -> None:
         if _without_modules(before) == _without_modules(after):
