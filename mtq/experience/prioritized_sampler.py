@@ -126,12 +126,12 @@ class PrioritizedSampler(Sampler):
 
     def _next_beta(self) -> tf.Tensor:
         """Returns the exponent of the weights, and counts the batch."""
-        if not callable(self.beta):
-            self._num_batches.assign_add(1)
-            return tf.constant(self.beta, tf.float32)
-        beta = tf.cast(self.beta(self._num_batches.read_value()), tf.float32)
-        self._wrong_beta.assign(tf.where((beta >= 0) & (beta <= 1), self._wrong_beta, beta))
+        number = self._num_batches.read_value()
         self._num_batches.assign_add(1)
+        if not callable(self.beta):
+            return tf.constant(self.beta, tf.float32)
+        beta = tf.cast(self.beta(number), tf.float32)
+        self._wrong_beta.assign(tf.where((beta >= 0) & (beta <= 1), self._wrong_beta, beta))
         return beta
 
     def _move(self, first: tf.Tensor, end: tf.Tensor) -> None:

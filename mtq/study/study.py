@@ -259,10 +259,11 @@ class Study:
     def _plan_of(self, arm: Arm) -> dict[str, Any]:
         network = self.make_network(self.tasks, arm)
         self._check_network_settings(arm, network)
-        make_model(self.tasks, arm, arm.protocol(self.protocol), network)  # raises the arm's errors before any run
+        own, common = arm.protocol(self.protocol), values(self.protocol)
+        make_model(self.tasks, arm, own, network)  # raises the arm's errors before any run
         return {
             **arm.get_config(),
-            "resolved": arm.resolved_settings(self.protocol),
+            "resolved": {name: value for name, value in values(own).items() if value != common[name]},
             "parameters": network.count_params(),
             "network": fingerprint(network),
         }

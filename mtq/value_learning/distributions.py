@@ -68,9 +68,8 @@ def categorical_projection(z_t: tf.Tensor, p_t: tf.Tensor, support: tf.Tensor) -
     last = support.shape[0] - 1.0
     # In spacings from the first atom, so that probabilities still add up to 1 far from 0, where float32 is coarse.
     place = tf.clip_by_value((z_t - support[0]) * (last / (support[-1] - support[0])), 0.0, last)
-    nearness = tf.maximum(
-        1.0 - tf.abs(place[:, :, None] - tf.cast(tf.range(support.shape[0]), z_t.dtype)), 0.0
-    )  # [B, N, M]
+    places = tf.cast(tf.range(support.shape[0]), z_t.dtype)
+    nearness = tf.maximum(1.0 - tf.abs(place[:, :, None] - places), 0.0)  # [B, N, M]
     return tf.stop_gradient(tf.reduce_sum(p_t[:, :, None] * nearness, axis=1))
 
 

@@ -9,7 +9,7 @@ from mtq import aggregators
 from mtq.checks import integer, real
 from mtq.learning.losses import fits_heads
 from mtq.settings.checking import check_contradictions, check_effects, replaced_by
-from mtq.settings.declaration import arguments, changed, defaults, facts, fields, names_given, values
+from mtq.settings.declaration import arguments, changed, defaults, facts, fields, names_given
 from mtq.settings.presets import EPSILONS, expanded, resolved
 from mtq.storage.deserialization import deserialize
 from mtq.study.design.protocol import Protocol
@@ -150,15 +150,6 @@ class Arm:
                 f"task. Received: settings for {own.env_steps}. Change steps_per_update along with updates_per_epoch."
             )
         return own
-
-    def resolved_settings(self, common: Protocol) -> dict[str, Any]:
-        """Returns the settings by which the arm's runs are made, as far as they differ from the study's protocol.
-
-        Args:
-            common: The study's protocol.
-        """
-        usual = values(common)
-        return {name: value for name, value in values(self.protocol(common)).items() if value != usual[name]}
 
     def _own(self, common: Protocol) -> Protocol:
         try:
